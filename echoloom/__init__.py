@@ -1,0 +1,1 @@
+"""Echoloom: Hamiltonian state-space models from JAX to fabric that infers and learns."""

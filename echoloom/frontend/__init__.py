@@ -1,0 +1,1 @@
+"""Hamiltonian state-space models in JAX: the float reference and its training."""

@@ -1,0 +1,45 @@
+"""What a unit is: a separable, time-reversal symmetric energy (arXiv 2506.05259, section 2).
+
+A unit is nothing but two energies, H(q, p, u) = T(p) + V(q, u) with T even in p. Everything the
+compiler and the learning need (velocity, force, contrast, input gradient) is derived from the two
+by JAX's differentiation, so that a new unit is written by writing its energies.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+
+class Hamiltonian(eqx.Module):
+    """A unit's energies. Its inexact-array leaves are the coefficients that live in fabric.
+
+    A subclass keeps every other value in `eqx.field(static=True)`, so that the whole object can be
+    differentiated and traced. Positions q and momenta p have shape [m], the drive u has shape [H].
+    All quantities are dimensionless: time is counted in the unit's own step.
+    """
+
+    @abstractmethod
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        """The potential energy V(q [m], u [H]) -> scalar."""
+
+    def kinetic(self, p: jax.Array) -> jax.Array:
+        """The kinetic energy T(p [m]) -> scalar, even in p; 0.5 * sum(p**2) unless overridden."""
+        return 0.5 * jnp.sum(p**2)
+
+
+class Oscillators(Hamiltonian):
+    """The linear unit: V = 0.5 * sum(A q^2) - q . (B u), with A >= 0 (the paper's linear HRU).
+
+    stiffness [m] is A, drive [m, H] is B.
+    """
+
+    stiffness: jax.Array
+    drive: jax.Array
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        """V(q [m], u [H]) -> scalar."""
+        return 0.5 * jnp.sum(self.stiffness * q**2) - q @ (self.drive @ u)

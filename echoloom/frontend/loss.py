@@ -1,0 +1,37 @@
+"""The losses of the paper's experiments (arXiv 2506.05259, section 4), for one sequence."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from echoloom.frontend.data import check_sequence
+from echoloom.frontend.hssm import HSSM
+
+
+def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """Softmax cross entropy of logits [classes] and label (an integer scalar) -> scalar >= 0.
+
+    Written with differences to the label's logit: the usual softmax minus one-hot rounds the loss
+    and the label's gradient to zero as soon as the other classes together fall below the float's
+    epsilon, long before learning from them stops to matter.
+    """
+    others = jnp.arange(logits.shape[0]) != label
+    margins = jnp.where(others, logits - logits[label], -jnp.inf)
+    return jax.nn.softplus(jax.nn.logsumexp(margins))
+
+
+def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """Mean over emitted steps and outputs: predictions and targets [steps, outputs] -> scalar."""
+    return jnp.mean((predictions - targets) ** 2)
+
+
+def loss(model: HSSM, x: jax.Array, label: jax.Array | int) -> jax.Array:
+    """The loss of one sequence x [T, inputs] -> scalar.
+
+    label: the class (classification), or targets [T // output_step, outputs] (regression). Raises
+    ValueError for shapes that do not fit the model.
+    """
+    label = check_sequence(model, x, label)
+    measure = cross_entropy if model.task == "classification" else squared_error
+    return measure(model(x), label)

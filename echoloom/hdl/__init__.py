@@ -1,0 +1,1 @@
+"""Amaranth components, each with its golden twin and its latency."""

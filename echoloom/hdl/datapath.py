@@ -1,0 +1,198 @@
+"""Lanes, adder tree and drains with the control pipeline that drives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from echoloom.hdl.drain import Drain
+from echoloom.hdl.lane import ADD, OPERANDS, STORE, Lane, tree_result, wraps
+from echoloom.hdl.layouts import (
+    ACCESS,
+    HOST_BITS,
+    SHIFT,
+    addresses,
+    chunk,
+    chunks,
+    operation,
+    vector_write,
+)
+from echoloom.hdl.pipeline import delay
+from echoloom.hdl.tree import AdderTree
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import EngineConfig, Flag, Space, Timing, XMode
+
+
+class Datapath(wiring.Component):
+    """Everything that computes. `address`, `operation` and `chunk` are issued in cycle t.
+
+    `frame_word`: the input frame's word, cycle t + 1. `emit`: a value for the output stream.
+    `flags`: events of this cycle. `read_data`: what a host asked for, READ_LATENCY cycles
+    after `access.read`, for the spaces that live here.
+    """
+
+    READ_LATENCY = 7
+
+    access: data.View
+    address: data.View
+    operation: data.View
+    chunk: data.View
+    frame_word: Signal
+    shift_length: Signal
+    shift_loss: Signal
+    emit: data.View
+    flags: Signal
+    writes: list[data.View]
+    read_data: Signal
+
+    def __init__(self, config: EngineConfig, rounding: Rounding = Rounding.HALF_EVEN) -> None:
+        self._config = config
+        self._rounding = rounding
+        super().__init__(
+            {
+                "access": In(ACCESS),
+                "address": In(addresses(config)),
+                "operation": In(operation(config)),
+                "chunk": In(chunk(config)),
+                "frame_word": In(signed(config.word)),
+                "shift_length": In(SHIFT),
+                "shift_loss": In(SHIFT),
+                "emit": Out(data.StructLayout({"valid": 1, "value": signed(config.word)})),
+                "flags": Out(len(Flag)),
+                "writes": Out(vector_write(config)).array(config.drains),
+                "read_data": Out(signed(HOST_BITS)),
+            }
+        )
+
+    @staticmethod
+    def timing(config: EngineConfig) -> Timing:
+        """The latencies that this datapath has, whatever the caller hoped for."""
+        del config  # the adder tree's own share is EngineConfig.tree_latency
+        return Timing(
+            mac_to_slot=Lane.slot_latency,
+            tree_to_slot=Lane.slot_latency + 1,
+            gradient=Lane.gradient_latency,
+            drain_direct=Drain.direct_latency,
+            drain_table=Drain.table_latency,
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self._config
+        stages = delay(m, self.operation, STORE, name="operation", control=True)
+        gradient_addresses = delay(m, self.address.gradient, STORE, name="gradient")
+
+        lanes = [Lane(config, index) for index in range(config.lanes)]
+        broadcast = Signal(signed(config.word), reset_less=True)
+        m.d.sync += broadcast.eq(
+            Mux(
+                stages[OPERANDS - 1].x_mode == XMode.INPUT,
+                self.frame_word,
+                Array(lane.x_word for lane in lanes)[stages[OPERANDS - 1].x_bank],
+            )
+        )
+        m.d.comb += [
+            self.emit.valid.eq(stages[OPERANDS].emit),
+            self.emit.value.eq(broadcast),
+        ]
+        tree_output, tree_overflow = self._tree(m, lanes, stages[ADD])
+        for index, lane in enumerate(lanes):
+            m.submodules[f"lane_{index}"] = lane
+            write = self.writes[index % config.drains]
+            m.d.comb += [
+                lane.access.eq(self.access),
+                lane.address.eq(self.address),
+                *(port.eq(stage) for port, stage in zip(lane.stage, stages, strict=True)),
+                lane.broadcast.eq(broadcast),
+                lane.gradient_read.eq(gradient_addresses[OPERANDS]),
+                lane.gradient_write.eq(gradient_addresses[STORE]),
+                lane.tree.eq(tree_output),
+                lane.write.valid.eq(write.valid & (write.chunk == index // config.drains)),
+                lane.write.address.eq(write.address),
+                lane.write.value.eq(write.value),
+            ]
+        drains = self._drains(m, lanes)
+        self._flags(m, [lane.overflow for lane in lanes], tree_overflow, drains)
+        self._read(m, lanes, drains, broadcast)
+        return m
+
+    def _tree(self, m: Module, lanes: list[Lane], add: Any) -> tuple[Any, Signal]:
+        """Adder tree and its accumulator, a row's sum then goes to a lane's slot."""
+        config = self._config
+        m.submodules.tree = tree = AdderTree(config)
+        m.d.comb += [
+            port.eq(lane.product) for port, lane in zip(tree.products, lanes, strict=True)
+        ]
+        operation = delay(m, add, tree.latency, name="tree_operation", control=True)[-1]
+        output = Signal(tree_result(config))
+        overflow = Signal()
+        total = Signal(signed(max(config.accumulator, len(tree.total)) + 1))
+        m.d.comb += total.eq(Mux(operation.tree_restart, 0, output.value) + tree.total)
+        m.d.sync += [
+            output.valid.eq(operation.tree_push),
+            output.slot.eq(operation.slot),
+            output.row.eq(operation.row),
+            overflow.eq(operation.tree & wraps(total, config.accumulator)),
+        ]
+        with m.If(operation.tree):
+            m.d.sync += output.value.eq(total)
+        return output, overflow
+
+    def _drains(self, m: Module, lanes: list[Lane]) -> list[Drain]:
+        config = self._config
+        drains = [Drain(config, index, self._rounding) for index in range(config.drains)]
+        for index, drain in enumerate(drains):
+            m.submodules[f"drain_{index}"] = drain
+            m.d.comb += [
+                drain.access.eq(self.access),
+                drain.chunk.eq(self.chunk),
+                drain.shift_length.eq(self.shift_length),
+                drain.shift_loss.eq(self.shift_loss),
+                self.writes[index].eq(drain.write),
+            ]
+            for number in range(chunks(config)):
+                lane = number * config.drains + index
+                if lane < config.lanes:
+                    m.d.comb += [
+                        port.eq(slot)
+                        for port, slot in zip(drain.sums[number], lanes[lane].slots, strict=True)
+                    ]
+        return drains
+
+    def _flags(
+        self, m: Module, overflows: list[Signal], tree_overflow: Signal, drains: list[Drain]
+    ) -> None:
+        accumulator = tree_overflow
+        for overflow in overflows:
+            accumulator = accumulator | overflow
+        flags = Mux(accumulator, Flag.ACCUMULATOR, 0)
+        for drain in drains:
+            flags = flags | drain.flags
+        m.d.sync += self.flags.eq(flags)
+
+    def _read(
+        self, m: Module, lanes: list[Lane], drains: list[Drain], broadcast: Signal
+    ) -> None:
+        """Host reads ride on the datapath: nothing else moves, so all words stand still."""
+        config = self._config
+        lane = self.access.lane
+        weight = Signal(signed(config.narrow), reset_less=True)
+        gradient = Signal(signed(config.accumulator), reset_less=True)
+        m.d.sync += [
+            weight.eq(Array(lane.weight for lane in lanes)[lane]),
+            gradient.eq(Array(lane.gradient for lane in lanes)[lane]),
+        ]
+        with m.Switch(self.access.space):
+            with m.Case(Space.WEIGHT):
+                m.d.sync += self.read_data.eq(weight)
+            with m.Case(Space.VECTOR):
+                m.d.sync += self.read_data.eq(broadcast)
+            with m.Case(Space.GRADIENT):
+                m.d.sync += self.read_data.eq(gradient)
+            with m.Case(Space.TABLE):
+                m.d.sync += self.read_data.eq(drains[0].table_entry)
+            with m.Case(Space.EXPONENT):
+                m.d.sync += self.read_data.eq(Array(drain.exponent for drain in drains)[lane])

@@ -1,0 +1,195 @@
+"""One drain: takes results out of slots, requantises them and writes them back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
+from echoloom.hdl.lookup import Lookup
+from echoloom.hdl.pipeline import delay, memory
+from echoloom.hdl.requantise import Requantise
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import DynamicShift, EngineConfig, Flag, Overflow, Space
+
+SELECT = 2  # cycles from a chunk's issue to the requantiser's inputs
+
+
+class Drain(wiring.Component):
+    """Drain `index`: in chunk c it takes lane c * drains + index.
+
+    `sums[c][s]` is that lane's slot s. `write` goes to vector memory; it is registered.
+    Latency from a chunk's issue until the written word may be read: `direct_latency` cycles,
+    or `table_latency` through the table. `exponent` and `table_entry` are for host reads.
+    """
+
+    direct_latency = SELECT + Requantise.latency + 2
+    table_latency = direct_latency + Lookup.latency
+
+    access: data.View
+    chunk: data.View
+    sums: list[list[Signal]]
+    shift_length: Signal
+    shift_loss: Signal
+    write: data.View
+    flags: Signal
+    exponent: Signal
+    table_entry: Signal
+
+    def __init__(
+        self, config: EngineConfig, index: int, rounding: Rounding = Rounding.HALF_EVEN
+    ) -> None:
+        self._config = config
+        self._index = index
+        self._rounding = rounding
+        super().__init__(
+            {
+                "access": In(ACCESS),
+                "chunk": In(chunk(config)),
+                "sums": In(signed(config.accumulator)).array(chunks(config), config.slots),
+                "shift_length": In(SHIFT),
+                "shift_loss": In(SHIFT),
+                "write": Out(vector_write(config)),
+                "flags": Out(len(Flag)),
+                "exponent": Out(SHIFT),
+                "table_entry": Out(config.word + config.narrow),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self._config
+        valid = delay(m, self.chunk.valid[self._index], SELECT, name="valid", control=True)
+        stages = delay(m, self.chunk, SELECT, name="chunk")
+        total, shift = self._select(m, stages)
+        base = self._base(m)
+
+        m.submodules.requantise = requantise = Requantise(
+            accumulator=config.accumulator, word=config.word, rounding=self._rounding
+        )
+        m.d.comb += [
+            requantise.value.eq(total),
+            requantise.shift.eq(shift),
+            requantise.base.eq(base),
+            requantise.add.eq(stages[SELECT].add),
+            requantise.width.eq(stages[SELECT].width),
+            requantise.overflow.eq(stages[SELECT].overflow),
+        ]
+        m.submodules.lookup = lookup = Lookup(
+            word=config.word,
+            narrow=config.narrow,
+            depth=config.table_depth,
+            rounding=self._rounding,
+        )
+        # The words that go on from here: the requantiser's, and later the table's.
+        direct = delay(m, stages[SELECT], Requantise.latency, name="direct")[-1]
+        done = delay(m, valid[SELECT], Requantise.latency, name="done", control=True)[-1]
+        m.d.comb += [
+            lookup.access.eq(self.access),
+            lookup.z.eq(requantise.result),
+            lookup.table.eq(direct.table),
+            lookup.segment_bits.eq(direct.segment_bits),
+            lookup.fraction_bits.eq(direct.fraction_bits),
+            lookup.slope_shift.eq(direct.slope_shift),
+            self.table_entry.eq(lookup.entry),
+        ]
+        place = data.StructLayout(
+            {"chunk": len(direct.chunk), "destination": len(direct.destination)}
+        )
+        here = Signal(place)
+        m.d.comb += [here.chunk.eq(direct.chunk), here.destination.eq(direct.destination)]
+        looked_up = delay(m, here, Lookup.latency, name="looked_up")[-1]
+        looking = delay(m, done & direct.use_table, Lookup.latency, name="looking", control=True)
+        self._write(m, done & ~direct.use_table, here, requantise.result, looking[-1], looked_up,
+                    lookup.y)  # fmt: skip
+
+        wrapping = direct.overflow == Overflow.WRAP
+        overflowed = done & requantise.overflowed
+        m.d.comb += self.flags.eq(
+            Mux(overflowed & wrapping, Flag.STATE, 0)
+            | Mux((overflowed & ~wrapping) | (looking[-1] & lookup.saturated), Flag.SATURATED, 0)
+        )
+        return m
+
+    def _select(self, m: Module, stages: list[Any]) -> tuple[Signal, Signal]:
+        """The sum and its shift, SELECT cycles after issue: first by chunk, then by slot."""
+        config = self._config
+        m.submodules.exponents = exponents = memory(SHIFT, config.exponent_depth)
+        write, read = exponents.write_port(), exponents.read_port()
+        m.d.comb += [
+            write.addr.eq(self.access.address),
+            write.data.eq(self.access.data),
+            write.en.eq(
+                self.access.write
+                & (self.access.space == Space.EXPONENT)
+                & (self.access.lane == self._index)
+            ),
+            read.addr.eq(self.chunk.exponent),
+            self.exponent.eq(read.data),
+        ]
+        of_chunk = [
+            Signal(signed(config.accumulator), name=f"slot_{slot}", reset_less=True)
+            for slot in range(config.slots)
+        ]
+        for slot, register in enumerate(of_chunk):
+            m.d.sync += register.eq(Array(sums[slot] for sums in self.sums)[self.chunk.chunk])
+        total = Signal(signed(config.accumulator), reset_less=True)
+        m.d.sync += total.eq(Array(of_chunk)[stages[1].slot])
+
+        dynamic = Signal(SHIFT)
+        with m.Switch(stages[1].dynamic):
+            with m.Case(DynamicShift.LENGTH):
+                m.d.comb += dynamic.eq(self.shift_length)
+            with m.Case(DynamicShift.LOSS):
+                m.d.comb += dynamic.eq(self.shift_loss)
+        amount = stages[1].shift + dynamic + Mux(stages[1].use_exponents, read.data, 0)
+        # The largest shift leaves nothing but the rounding of the sign: more changes nothing.
+        most = (1 << SHIFT.width) - 1
+        shift = Signal(SHIFT, reset_less=True)
+        m.d.sync += shift.eq(Mux(amount > most, most, amount))
+        return total, shift
+
+    def _base(self, m: Module) -> Signal:
+        """The base word, SELECT cycles after issue.
+
+        This copy of vector memory holds only this drain's lanes, one bank after the other, so
+        that no multiplexer over lanes is needed.
+        """
+        config = self._config
+        bank = 1 << ceil_log2(config.vector_depth)
+        m.submodules.bases = bases = memory(signed(config.word), chunks(config) * bank)
+        write, read = bases.write_port(), bases.read_port()
+        base = Signal(signed(config.word), reset_less=True)
+        m.d.comb += [
+            write.addr.eq(Cat(self.write.address, self.write.chunk)),
+            write.data.eq(self.write.value),
+            write.en.eq(self.write.valid),
+            read.addr.eq(Cat(self.chunk.base, self.chunk.chunk)),
+        ]
+        m.d.sync += base.eq(read.data)
+        return base
+
+    def _write(
+        self, m: Module, direct: Any, here: Any, result: Any, looked: Any, looked_up: Any, y: Any
+    ) -> None:
+        """The write register: a direct result, a table result or a host's word."""
+        config = self._config
+        m.d.sync += [
+            self.write.valid.eq(direct | looked),
+            self.write.chunk.eq(Mux(looked, looked_up.chunk, here.chunk)),
+            self.write.address.eq(Mux(looked, looked_up.destination, here.destination)),
+            self.write.value.eq(Mux(looked, y, result)),
+        ]
+        with m.If(self.access.write & (self.access.space == Space.VECTOR)):
+            m.d.sync += [
+                self.write.address.eq(self.access.address),
+                self.write.value.eq(self.access.data),
+            ]
+            with m.Switch(self.access.lane):
+                for number, lane in enumerate(range(self._index, config.lanes, config.drains)):
+                    with m.Case(lane):
+                        m.d.sync += [self.write.valid.eq(1), self.write.chunk.eq(number)]

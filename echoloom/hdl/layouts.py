@@ -1,0 +1,128 @@
+"""Bit layouts and stream signatures shared by the engine's components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import Out, Signature
+from amaranth.utils import ceil_log2
+
+from echoloom.ir.engine import DRAIN_LAYOUT, MAC_LAYOUT, SECTION_LAYOUT, EngineConfig
+
+HOST_BITS = 64
+
+
+def struct(fields: Mapping[str, int]) -> data.StructLayout:
+    """The hardware view of a format of `echoloom.ir.engine`: least significant field first."""
+    return data.StructLayout({name: unsigned(bits) for name, bits in fields.items()})
+
+
+MAC_ENTRY = struct(MAC_LAYOUT)
+DRAIN_ENTRY = struct(DRAIN_LAYOUT)
+SECTION_ENTRY = struct(SECTION_LAYOUT)
+
+REQUEST = struct({"write": 1, "space": 4, "lane": 8, "address": 16, "data": HOST_BITS})
+
+# A decoded request, seen by every memory: `read` and `write` are one-cycle strobes, the other
+# fields hold until the request is answered.
+ACCESS = struct(
+    {"read": 1, "write": 1, "space": 4, "lane": 8, "address": 16, "data": HOST_BITS}
+)  # fmt: skip
+
+SHIFT = unsigned(6)
+
+
+def word_stream(config: EngineConfig) -> stream.Signature:
+    return stream.Signature(signed(config.word))
+
+
+def chunks(config: EngineConfig) -> int:
+    """Chunks in which `drains` drains empty a whole slot."""
+    return -(-config.lanes // config.drains)
+
+
+def lane_bits(config: EngineConfig) -> int:
+    return ceil_log2(config.lanes)
+
+
+def addresses(config: EngineConfig) -> data.StructLayout:
+    """Where one MAC element reads."""
+    return struct(
+        {
+            "weight": ceil_log2(config.weight_depth),
+            "x": ceil_log2(config.vector_depth),
+            "y": ceil_log2(config.vector_depth),
+            "gradient": ceil_log2(config.gradient_depth),
+            "frame": ceil_log2(config.frame_depth),
+        }
+    )
+
+
+def operation(config: EngineConfig) -> data.StructLayout:
+    """What one MAC element does; all zeros does nothing."""
+    return struct(
+        {
+            "narrow": 2,
+            "wide": 1,
+            "x_mode": 2,
+            "x_bank": lane_bits(config),
+            "emit": 1,
+            "no_product": 1,
+            # The sum starts from the gradient word, the accumulator, or (neither) zero.
+            "from_gradient": 1,
+            "from_accumulator": 1,
+            "accumulate": 1,
+            "gradient": 1,
+            "push": 1,
+            "slot": MAC_LAYOUT["slot"],
+            "tree": 1,
+            "tree_restart": 1,
+            "tree_push": 1,
+            "row": lane_bits(config),
+        }
+    )
+
+
+def chunk(config: EngineConfig) -> data.StructLayout:
+    """One chunk of a drain entry: result `chunk * drains + r` goes through drain r."""
+    kept = ("slot", "add", "shift", "dynamic", "use_exponents", "width", "overflow",
+            "use_table", "table", "segment_bits", "fraction_bits", "slope_shift")  # fmt: skip
+    return struct(
+        {
+            "valid": config.drains,
+            "chunk": ceil_log2(chunks(config)),
+            "base": ceil_log2(config.vector_depth),
+            "destination": ceil_log2(config.vector_depth),
+            "exponent": ceil_log2(config.exponent_depth),
+            **{name: DRAIN_LAYOUT[name] for name in kept},
+        }
+    )
+
+
+def vector_write(config: EngineConfig) -> data.StructLayout:
+    """A drain's write into vector memory: word `address` of lane chunk * drains + r."""
+    return data.StructLayout(
+        {
+            "valid": unsigned(1),
+            "chunk": unsigned(ceil_log2(chunks(config))),
+            "address": unsigned(ceil_log2(config.vector_depth)),
+            "value": signed(config.word),
+        }
+    )
+
+
+def trace(config: EngineConfig) -> Signature:
+    """Every vector-memory write as it happens; nothing uses it in synthesis, so it vanishes."""
+    write = Signature(
+        {
+            "valid": Out(1),
+            "lane": Out(max(1, lane_bits(config))),
+            "address": Out(ceil_log2(config.vector_depth)),
+            "value": Out(signed(config.word)),
+        }
+    )
+    return Signature(
+        {"section": Out(3), "iteration": Out(32), "drains": Out(write).array(config.drains)}
+    )

@@ -1,0 +1,156 @@
+"""Piecewise linear table unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+from numpy.typing import ArrayLike
+
+from echoloom.hdl import rounding as rounds
+from echoloom.hdl.layouts import ACCESS, SHIFT
+from echoloom.hdl.pipeline import delay, memory
+from echoloom.ir.arithmetic import BoolArray, IntArray, Rounding, piecewise_linear
+from echoloom.ir.engine import Space
+
+SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
+
+
+class Lookup(wiring.Component):
+    """y = saturate(base[segment] + round(slope[segment] * f / 2**slope_shift)).
+
+    segment = z >> fraction_bits clamped to `segment_bits` bits signed,
+    f = z - (segment << fraction_bits): outside the table the end segments go on as lines.
+    z, y: `word` bits signed; the entry of segment s is at address table + s +
+    2**(segment_bits - 1). Needs 1 <= segment_bits <= 15 and fraction_bits < word.
+    Latency: 7 cycles, one result a cycle. `access` writes entries, and reads them when idle:
+    `entry` holds the word 5 cycles after the strobe.
+    """
+
+    latency = 7
+
+    access: data.View
+    z: Signal
+    table: Signal
+    segment_bits: Signal
+    fraction_bits: Signal
+    slope_shift: Signal
+    y: Signal
+    saturated: Signal
+    entry: Signal
+
+    def __init__(
+        self, *, word: int, narrow: int, depth: int, rounding: Rounding = Rounding.HALF_EVEN
+    ) -> None:
+        self._word = word
+        self._narrow = narrow
+        self._depth = depth
+        self._rounding = rounding
+        super().__init__(
+            {
+                "access": In(ACCESS),
+                "z": In(signed(word)),
+                "table": In(ceil_log2(depth)),
+                "segment_bits": In(SEGMENT_BITS),
+                "fraction_bits": In(SHIFT),
+                "slope_shift": In(SHIFT),
+                "y": Out(signed(word)),
+                "saturated": Out(1),
+                "entry": Out(word + narrow),
+            }
+        )
+
+    @staticmethod
+    def golden(
+        z: ArrayLike,
+        base: ArrayLike,
+        slope: ArrayLike,
+        *,
+        segment_bits: int,
+        fraction_bits: int,
+        slope_shift: int,
+        word: int,
+        rounding: Rounding = Rounding.HALF_EVEN,
+    ) -> tuple[IntArray, BoolArray]:
+        """(y, saturated) for an array z and a table of 2**segment_bits entries."""
+        return piecewise_linear(
+            z,
+            base,
+            slope,
+            segment_bits=segment_bits,
+            fraction_bits=fraction_bits,
+            slope_shift=slope_shift,
+            word=word,
+            rounding=rounding,
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        word, narrow = self._word, self._narrow
+        entry_layout = data.StructLayout({"base": signed(word), "slope": signed(narrow)})
+        m.submodules.table = table = memory(unsigned(word + narrow), self._depth)
+        write, read = table.write_port(), table.read_port()
+        m.d.comb += [
+            write.addr.eq(self.access.address),
+            write.data.eq(self.access.data),
+            write.en.eq(self.access.write & (self.access.space == Space.TABLE)),
+        ]
+        zs = delay(m, self.z, 3, name="z")
+        origins = delay(m, self.table, 1, name="table")
+        sizes = delay(m, self.segment_bits, 1, name="segment_bits")
+        fractions = delay(m, self.fraction_bits, 2, name="fraction_bits")
+        slope_shifts = delay(m, self.slope_shift, 5, name="slope_shift")
+
+        # 1: the segment, not yet clamped.
+        shifted = Signal(signed(word), reset_less=True)
+        m.d.sync += shifted.eq(self.z >> self.fraction_bits)
+
+        # 2: clamped. `inside` has the bits below a segment number's sign bit.
+        segment_width = (1 << SEGMENT_BITS) - 1
+        inside = Cat(sizes[1] > bit + 1 for bit in range(max(word, segment_width)))
+        negative = shifted[-1]
+        low = Cat(shifted, negative.replicate(max(0, segment_width - word)))
+        fits = ~((low ^ negative.replicate(len(low))) & ~inside).any()
+        end = inside ^ negative.replicate(len(inside))
+        segment = Signal(signed(segment_width), reset_less=True)
+        origin = Signal.like(self.table, reset_less=True)
+        m.d.sync += [
+            segment.eq(Mux(fits, low, end)),
+            origin.eq(origins[1] + inside[: segment_width] + 1),
+        ]
+        with m.If(self.access.read):
+            m.d.sync += [segment.eq(0), origin.eq(self.access.address)]
+
+        # 3: table memory; where the segment begins.
+        start = Signal(signed(word), reset_less=True)
+        m.d.comb += read.addr.eq(origin + segment)
+        m.d.sync += start.eq(segment << fractions[2])
+
+        # 4: distance into the segment; a second register after the slow memory.
+        entry = Signal(entry_layout, reset_less=True)
+        distance = Signal(signed(word), reset_less=True)
+        m.d.sync += [entry.as_value().eq(read.data), distance.eq(zs[3] - start)]
+        m.d.comb += self.entry.eq(entry)
+
+        # 5 to 7: multiply, shift, then round, add and saturate.
+        rise = Signal(signed(word + narrow), reset_less=True)
+        m.d.sync += rise.eq(entry.slope * distance)
+        bases = delay(m, entry.base, 2, name="base")
+        shifted_rise = Signal(rounds.shifted_layout(len(rise)), reset_less=True)
+        m.d.sync += shifted_rise.eq(rounds.shift_right(m, rise, slope_shifts[5], name="rise"))
+        total = Signal(signed(len(rise) + 1))
+        m.d.comb += total.eq(
+            rounds.add_carry(
+                bases[2], shifted_rise.quotient, rounds.increment(shifted_rise, self._rounding)
+            )
+        )
+        limit = (1 << word - 1) - 1
+        above, below = total > limit, total < -limit
+        m.d.sync += [
+            self.saturated.eq(above | below),
+            self.y.eq(Mux(above, limit, Mux(below, -limit, total))),
+        ]
+        return m

@@ -1,0 +1,52 @@
+"""Shift right and round, as combinational pieces for pipelines to cut where they like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import C, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data
+
+from echoloom.ir.arithmetic import Rounding
+
+
+def shifted_layout(width: int) -> data.StructLayout:
+    """floor(x / 2**s) with the first bit lost (guard) and whether any later bit was set."""
+    return data.StructLayout({"sticky": 1, "guard": 1, "quotient": signed(width)})
+
+
+def shift_right(m: Module, value: Any, shift: Value, *, name: str) -> data.View:
+    """Barrel shifter, largest step first; right for any shift, also beyond the value's width."""
+    width = len(value) + 2
+    stage = Signal(signed(width), name=f"{name}_stage")
+    m.d.comb += stage.eq(Cat(C(0, 2), value))
+    for bit in reversed(range(len(shift))):
+        step = 1 << bit
+        lost = stage[: min(step + 1, width)].any()
+        # The lowest bit is the sticky bit: it never leaves.
+        moved = Cat(lost, (stage >> step)[1:width])
+        following = Signal(signed(width), name=f"{name}_by_{step}")
+        m.d.comb += following.eq(Mux(shift[bit], moved, stage))
+        stage = following
+    return data.View(shifted_layout(width - 2), stage)
+
+
+def increment(shifted: Any, rounding: Rounding) -> Value:
+    """1 where the rounded value is the quotient plus one."""
+    quotient, guard, sticky = shifted.quotient, shifted.guard, shifted.sticky
+    match rounding:
+        case Rounding.HALF_EVEN:
+            return guard & (sticky | quotient[0])
+        case Rounding.HALF_AWAY:
+            return guard & (sticky | ~quotient[-1])
+        case Rounding.HALF_UP:
+            return guard
+        case Rounding.TO_ZERO:
+            return quotient[-1] & (guard | sticky)
+        case Rounding.FLOOR:
+            return Const(0, 1)
+
+
+def add_carry(a: Value, b: Value, carry: Value) -> Value:
+    """a + b + carry in one carry chain: the carry is made by an extra lowest bit."""
+    return (Cat(C(1, 1), a).as_signed() + Cat(carry, b).as_signed()) >> 1

@@ -1,0 +1,59 @@
+"""Adder tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from numpy.typing import NDArray
+
+from echoloom.ir.engine import EngineConfig
+
+
+class AdderTree(wiring.Component):
+    """Sum of all lanes' products, exact: it grows a bit a level.
+
+    products: P numbers of word + narrow bits signed.
+    Latency: `latency` = EngineConfig.tree_latency, a register after every second level and
+    after the last; one sum a cycle.
+    """
+
+    products: list[Signal]
+    total: Signal
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.latency = config.tree_latency
+        self._levels = (config.lanes - 1).bit_length()
+        product = config.word + config.narrow
+        super().__init__(
+            {
+                "products": In(signed(product)).array(config.lanes),
+                "total": Out(signed(product + self._levels)),
+            }
+        )
+
+    @staticmethod
+    def golden(products: NDArray[Any]) -> NDArray[Any]:
+        """Sum over the last axis."""
+        return products.sum(axis=-1)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        terms = list(self.products)
+        for level in range(1, self._levels + 1):
+            sums = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+            sums += terms[len(sums) * 2 :]
+            if level % 2 == 0 or level == self._levels:
+                registers = [
+                    Signal.like(total, name=f"level_{level}_{i}", reset_less=True)
+                    for i, total in enumerate(sums)
+                ]
+                m.d.sync += [
+                    register.eq(total) for register, total in zip(registers, sums, strict=True)
+                ]
+                sums = registers
+            terms = sums
+        m.d.comb += self.total.eq(terms[0])
+        return m

@@ -1,0 +1,1 @@
+"""The intermediate representation and the contract of the engine."""

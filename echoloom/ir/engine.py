@@ -1,0 +1,309 @@
+"""The engine's contract: sizes, instruction formats, timing and memory images.
+
+The scheduler writes these values and the hardware reads them; neither knows the other.
+`docs/engine.md` explains the machine; this file is the single definition of its formats.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Narrow(enum.IntEnum):
+    """Source of the multiplier's narrow operand."""
+
+    WEIGHT = 0
+    X = 1
+    Y = 2
+
+
+class Wide(enum.IntEnum):
+    """Source of the multiplier's wide operand."""
+
+    X = 0
+    Y = 1
+
+
+class XMode(enum.IntEnum):
+    """What the X port reads."""
+
+    LOCAL = 0  # every lane reads its own bank at x_base + i * x_step
+    BROADCAST = 1  # all lanes get vector element x_bank + i * x_step, counted from word x_base
+    INPUT = 2  # all lanes get input-frame element x_base + i * x_step
+
+
+class Destination(enum.IntEnum):
+    """Where a product goes."""
+
+    ACCUMULATOR = 0  # each lane's accumulator
+    TREE = 1  # the sum over lanes goes into the tree's single accumulator
+    GRADIENT = 2  # gradient[g_base + i] += product, in each lane
+    EMIT = 3  # no product: the X value goes to the output stream
+
+
+class Add(enum.IntEnum):
+    """How the drain combines the rounded result r with the base word."""
+
+    NONE = 0  # r
+    PLUS = 1  # base + r
+    MINUS = 2  # base - r
+
+
+class Overflow(enum.IntEnum):
+    """What the drain does with a value outside the symmetric range of its width."""
+
+    WRAP = 0  # two's complement; sets Flag.STATE
+    SATURATE = 1  # clamps to +-(2**(width-1) - 1); sets Flag.SATURATED
+
+
+class Flag(enum.IntFlag):
+    """Sticky flags, cleared when a pass starts."""
+
+    STATE = 1  # a wrapping (state-path) value left its symmetric range
+    SATURATED = 2  # a saturating value was clamped
+    ACCUMULATOR = 4  # an accumulator or gradient word overflowed
+
+
+class DynamicShift(enum.IntEnum):
+    """Run-time shift registers a drain can add to its own shift."""
+
+    NONE = 0
+    LENGTH = 1
+    LOSS = 2
+
+
+class Section(enum.IntEnum):
+    """Program sections in the order they run; each has its own pair of instruction streams."""
+
+    FORWARD_PROLOGUE = 0
+    FORWARD_STEP = 1
+    FORWARD_EPILOGUE = 2
+    ECHO_PROLOGUE = 3
+    ECHO_STEP = 4
+    ECHO_EPILOGUE = 5
+
+
+class Register(enum.IntEnum):
+    """Word addresses in Space.REGISTER."""
+
+    COMMAND = 0  # write 1: forward pass, 2: echo pass
+    STATUS = 1  # bit 0 busy, bit 1 done (cleared by COMMAND)
+    FLAGS = 2  # sticky Flag bits of the last pass
+    LENGTH = 3  # T, number of steps
+    OUTPUT_STEP = 4  # every n-th EMIT instruction group reaches the output stream (1: all)
+    FRAME = 5  # elements in one input frame
+    SHIFT_LENGTH = 6
+    SHIFT_LOSS = 7
+    CYCLES = 8  # clock cycles of the last pass, waits for input and output excluded
+    STALLS = 9  # clock cycles the last pass waited
+    BUSY = 10  # sum over cycles of useful lanes (MacEntry.lanes)
+
+
+class Space(enum.IntEnum):
+    """Host-visible memories. Every access names a space, a lane (or column) and an address."""
+
+    REGISTER = 0
+    WEIGHT = 1  # lane, address -> narrow signed word
+    VECTOR = 2  # lane, address -> wide signed word
+    GRADIENT = 3  # lane, address -> accumulator-wide signed word (read only)
+    TABLE = 4  # address -> {slope: narrow bits above, base: word bits below}; one copy per drain
+    EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
+    MAC = 6  # lane = 64-bit column of the entry, address
+    DRAIN = 7  # likewise
+    SECTION = 8  # address = Section -> SectionEntry packed
+
+
+MAC_LAYOUT: Mapping[str, int] = {
+    # field -> bits, least significant first
+    "start": 14, "inner": 11, "outer": 7, "destination": 2, "clear": 1, "push": 1, "slot": 3,
+    "narrow": 2, "wide": 1, "load_gradient": 1,
+    "w_base": 13, "w_inner": 11, "w_outer": 11,
+    "x_mode": 2, "x_base": 11, "x_bank": 7, "x_step": 1,
+    "y_base": 11, "y_step": 1,
+    "g_base": 13, "lanes": 7,
+}  # fmt: skip
+
+DRAIN_LAYOUT: Mapping[str, int] = {
+    "start": 14, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
+    "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
+    "width": 6, "overflow": 1,
+    "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 6, "slope_shift": 6,
+}  # fmt: skip
+
+SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14}
+
+NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a stream
+
+
+@dataclass(frozen=True)
+class MacEntry:
+    """One multiply instruction: `outer` x `inner` elements, one a cycle, from cycle `start`.
+
+    For element (o, i): weight address w_base + o*w_outer + i*w_inner; X as XMode says;
+    Y reads y_base + i*y_step in every lane; gradient address g_base + i.
+    ACCUMULATOR: `clear` starts from zero at the first element (or from the gradient word at
+    g_base, product ignored, when load_gradient); `push` copies every lane's sum after the
+    last element into result slot `slot`. TREE: sum over inner and over lanes, restarted for
+    every o, lands in lane o of result slot `slot`.
+    """
+
+    start: int
+    inner: int = 1
+    outer: int = 1
+    destination: Destination = Destination.ACCUMULATOR
+    clear: bool = True
+    push: bool = True
+    slot: int = 0
+    narrow: Narrow = Narrow.WEIGHT
+    wide: Wide = Wide.X
+    load_gradient: bool = False
+    w_base: int = 0
+    w_inner: int = 0
+    w_outer: int = 0
+    x_mode: XMode = XMode.LOCAL
+    x_base: int = 0
+    x_bank: int = 0
+    x_step: int = 0
+    y_base: int = 0
+    y_step: int = 0
+    g_base: int = 0
+    lanes: int = 0  # useful products a cycle, counted by Register.BUSY
+
+
+@dataclass(frozen=True)
+class DrainEntry:
+    """Requantise lanes 0..count-1 of a result slot and write them to vector word `destination`.
+
+    r = half_even(acc / 2**s), s = shift + dynamic register + exponent (when used);
+    z = r, base + r or base - r; z is wrapped or saturated to `width` bits (symmetric range);
+    with use_table: segment = clamp(z >> fraction_bits) to `segment_bits` bits signed,
+    f = z - (segment << fraction_bits),
+    y = saturate(base[segment] + half_even(slope[segment] * f / 2**slope_shift)) to the word.
+    Exponent memory: drain d reads address exponents + c for its c-th result.
+    Table memory: address table + segment + 2**(segment_bits - 1).
+    """
+
+    start: int
+    slot: int
+    count: int
+    destination: int
+    base: int = 0
+    add: Add = Add.NONE
+    shift: int = 0
+    dynamic: DynamicShift = DynamicShift.NONE
+    use_exponents: bool = False
+    exponents: int = 0
+    width: int = 28
+    overflow: Overflow = Overflow.SATURATE
+    use_table: bool = False
+    table: int = 0
+    segment_bits: int = 9
+    fraction_bits: int = 0
+    slope_shift: int = 0
+
+
+@dataclass(frozen=True)
+class SectionEntry:
+    """First MAC and drain entry of a section, and its length in cycles (0: section skipped)."""
+
+    mac: int
+    drain: int
+    length: int
+
+
+def pack(layout: Mapping[str, int], entry: object) -> int:
+    """Pack a frozen entry into one unsigned integer; ValueError names a field that does not fit."""
+    word, position = 0, 0
+    for name, bits in layout.items():
+        value = int(getattr(entry, name))
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{type(entry).__name__}.{name} = {value} does not fit in {bits} bits")
+        word |= value << position
+        position += bits
+    return word
+
+
+def layout_bits(layout: Mapping[str, int]) -> int:
+    return sum(layout.values())
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Sizes of one engine, fixed at synthesis; a program needs a config at least as large.
+
+    `drains` results are requantised per cycle, `slots` row groups wait between accumulators
+    and requantisers. Depths count words per lane.
+    """
+
+    lanes: int
+    drains: int
+    slots: int = 4
+    word: int = 28
+    narrow: int = 18
+    accumulator: int = 54
+    weight_depth: int = 1024
+    vector_depth: int = 512
+    gradient_depth: int = 1024
+    table_depth: int = 2048
+    exponent_depth: int = 64
+    mac_depth: int = 1024
+    drain_depth: int = 1024
+    frame_depth: int = 128  # elements of one input frame
+    frames: int = 2
+    output_depth: int = 64
+
+    def __post_init__(self) -> None:
+        if self.lanes < 1 or not 1 <= self.drains <= self.lanes:
+            raise ValueError(
+                f"an engine needs lanes >= 1 and 1 <= drains <= lanes, "
+                f"got lanes={self.lanes}, drains={self.drains}"
+            )
+
+    @property
+    def tree_latency(self) -> int:
+        """Registers in the adder tree: one after every second level."""
+        levels = (self.lanes - 1).bit_length()
+        return (levels + 1) // 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Static latencies in cycles; the RTL is built from these and the scheduler promises by them.
+
+    A MAC element issued in cycle t, a drain chunk issued in cycle t:
+    mac_to_slot:   a drain may read the slot in cycle t + mac_to_slot (t of the last element)
+    tree_to_slot:  likewise for TREE, plus EngineConfig.tree_latency
+    gradient:      the same gradient word may be read again in cycle t + gradient
+    drain_direct:  the written word may be read (X, Y or base) in cycle t + drain_direct
+    drain_table:   likewise for results that pass the table
+    overhead:      cycles between the last cycle of a section and cycle 0 of the next
+    """
+
+    mac_to_slot: int = 5
+    tree_to_slot: int = 6
+    gradient: int = 7
+    drain_direct: int = 7
+    drain_table: int = 13
+    overhead: int = 2
+
+
+@dataclass(frozen=True)
+class Image:
+    """Everything a host loads into an engine before the first pass.
+
+    Memories are dense tuples of integers: weight[lane][address] and so on; shorter than the
+    engine's depth means the rest is zero.
+    """
+
+    config: EngineConfig
+    weight: tuple[tuple[int, ...], ...]
+    vector: tuple[tuple[int, ...], ...]
+    table: tuple[tuple[int, int], ...]  # (base, slope)
+    exponent: tuple[tuple[int, ...], ...]  # [drain][address]
+    mac: tuple[MacEntry, ...]
+    drain: tuple[DrainEntry, ...]
+    sections: tuple[SectionEntry, ...]  # indexed by Section
+    frame: int
+    timing: Timing = field(default_factory=Timing)

@@ -1,0 +1,89 @@
+"""Types of the IR: a shape and a number format.
+
+A fixed-point format Q(integer, frac) holds signed words of integer + frac bits; a word w means
+w * 2**-frac. Either part may be negative: Q(-3, 31) is a 28-bit word of numbers below 2**-4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Real:
+    """Not yet quantised: a real number."""
+
+    def __str__(self) -> str:
+        return "real"
+
+
+@dataclass(frozen=True)
+class Q:
+    """Signed fixed point of `width` bits; `frac` is one exponent, or one per element of axis 0."""
+
+    width: int
+    frac: int | tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"a fixed-point word needs at least one bit, got width {self.width}")
+
+    @property
+    def per_element(self) -> bool:
+        return isinstance(self.frac, tuple)
+
+    @property
+    def scalar_frac(self) -> int:
+        """The one exponent; TypeError when the format has one per element."""
+        if isinstance(self.frac, tuple):
+            raise TypeError(f"{self} has one exponent per element where a single one is needed")
+        return self.frac
+
+    @property
+    def fracs(self) -> tuple[int, ...]:
+        return self.frac if isinstance(self.frac, tuple) else (self.frac,)
+
+    def shifted(self, by: int) -> Q:
+        """The same words meaning numbers 2**-by times as large."""
+        if isinstance(self.frac, tuple):
+            return Q(self.width, tuple(f + by for f in self.frac))
+        return Q(self.width, self.frac + by)
+
+    def __str__(self) -> str:
+        if isinstance(self.frac, tuple):
+            return f"Q({self.width}:{','.join(map(str, self.frac))})"
+        return f"Q({self.width - self.frac},{self.frac})"
+
+
+@dataclass(frozen=True)
+class Type:
+    """Shape (scalar, vector or matrix) and number format."""
+
+    shape: tuple[int, ...]
+    format: Q | Real
+
+    @property
+    def q(self) -> Q:
+        """The fixed-point format; TypeError on a real type."""
+        if not isinstance(self.format, Q):
+            raise TypeError(f"{self} is not quantised yet")
+        return self.format
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+    def __str__(self) -> str:
+        return f"{self.format}[{','.join(map(str, self.shape))}]"
+
+
+def real(*shape: int) -> Type:
+    return Type(tuple(shape), Real())
+
+
+def largest(width: int) -> int:
+    """Largest magnitude of a symmetric signed word; the most negative word counts as overflow."""
+    return (1 << (width - 1)) - 1

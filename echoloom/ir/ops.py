@@ -1,0 +1,95 @@
+"""The closed set of operations, and the attributes that some of them carry.
+
+Arithmetic is exact and widens by rule; REQUANT and TABLE are the only operations that lose bits.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import DynamicShift, Overflow
+
+
+class Op(enum.Enum):
+    CONSTANT = "constant"  # attr Constant: every element the same number
+    READ = "read"  # attr Read: an accumulator's content
+    ADD = "add"  # a + b
+    SUB = "sub"  # a - b
+    MUL = "mul"  # a * b by elements; one side may be a scalar
+    SCALE = "scale"  # attr Scale: a * factor
+    SUM = "sum"  # sum of a vector's elements
+    MATVEC = "matvec"  # W @ x
+    TMATVEC = "tmatvec"  # W.T @ g
+    OUTER = "outer"  # g[:, None] * x[None, :]
+    TABLE = "table"  # attr Table: a function of one variable, by elements
+    SHIFT = "shift"  # attr Shift: a * 2**-s, s a run-time register
+    REQUANT = "requant"  # attr Requant: round and narrow to the result's type
+
+
+# R(-x) = -R(x): the roundings under which a leapfrog increment retraces itself.
+ODD_ROUNDINGS = frozenset({Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.TO_ZERO})
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: float
+
+
+@dataclass(frozen=True)
+class Read:
+    accumulator: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    factor: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """`function` names an entry of ir.tables; `segments` is None until quantised."""
+
+    function: str
+    segment_bits: int = 0
+    range_bits: int = 0  # the table covers [-2**range_bits, 2**range_bits), affine beyond
+
+
+@dataclass(frozen=True)
+class Shift:
+    register: DynamicShift
+
+
+@dataclass(frozen=True)
+class Requant:
+    rounding: Rounding = Rounding.HALF_EVEN
+    overflow: Overflow = Overflow.SATURATE
+
+
+Attribute = Constant | Read | Scale | Table | Shift | Requant
+
+ATTRIBUTE_OF: dict[Op, type] = {
+    Op.CONSTANT: Constant,
+    Op.READ: Read,
+    Op.SCALE: Scale,
+    Op.TABLE: Table,
+    Op.SHIFT: Shift,
+    Op.REQUANT: Requant,
+}
+
+ARITY: dict[Op, int] = {
+    Op.CONSTANT: 0,
+    Op.READ: 0,
+    Op.ADD: 2,
+    Op.SUB: 2,
+    Op.MUL: 2,
+    Op.SCALE: 1,
+    Op.SUM: 1,
+    Op.MATVEC: 2,
+    Op.TMATVEC: 2,
+    Op.OUTER: 2,
+    Op.TABLE: 1,
+    Op.SHIFT: 1,
+    Op.REQUANT: 1,
+}

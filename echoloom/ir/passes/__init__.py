@@ -1,0 +1,1 @@
+"""Passes: functions from program to program, and to schedules and estimates."""

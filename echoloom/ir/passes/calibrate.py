@@ -1,0 +1,105 @@
+"""Ranges and nudge sizes, measured by running the real program on samples.
+
+The echo is run for every class an error could ask for (classification) or the given targets
+(regression), normalised as the host normalises it, so back-signal ranges hold for any label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.engine import Section
+from echoloom.ir.interpret import Machine
+from echoloom.ir.program import Program
+from echoloom.ir.real import RULES
+from echoloom.ir.session import Session, normalised_error, softmax_error
+
+Floats = NDArray[np.float64]
+PROBE = 2.0**-20  # nudge size of the probing run; a linear unit's contrast does not depend on it
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Largest magnitude seen of every value: by (section, name), and by state name."""
+
+    values: Mapping[tuple[Section, str], float]
+    states: Mapping[str, float]
+    inputs: Mapping[str, float]
+    differences: Mapping[int, float]  # by block: |q plus - q minus| at the half steps
+
+    def of(self, section: Section, name: str) -> float:
+        return self.values.get((section, name), 0.0)
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.values: dict[tuple[Section, str], float] = {}
+        self.differences: dict[int, float] = {}
+        self._plus: Floats = np.zeros(0)
+
+    def __call__(self, section: Section, iteration: int, name: str, value: Floats) -> None:
+        largest = float(np.max(np.abs(value))) if np.size(value) else 0.0
+        key = (section, name)
+        if largest > self.values.get(key, 0.0):
+            self.values[key] = largest
+        if section is Section.ECHO_STEP and name.endswith(".plus.first.q"):
+            self._plus = value
+        if section is Section.ECHO_STEP and name.endswith(".minus.first.q"):
+            block = int(name.split(".")[0][1:])
+            largest = float(np.max(np.abs(self._plus - value)))
+            self.differences[block] = max(self.differences.get(block, 0.0), largest)
+
+
+def measure(
+    program: Program,
+    coefficients: Mapping[str, Floats],
+    samples: Floats,
+    targets: Floats | None,
+    output_step: int,
+) -> Ranges:
+    """Run forward and echo in float64 on samples [n, T, inputs] and record every value's range."""
+    recorder = _Recorder()
+    machine = Machine(program, RULES, dict(coefficients), observer=recorder)
+    session = Session(machine, output_step)
+    outputs = session.forward(samples)
+    states: dict[str, float] = {}
+    classification = any(d.name == "error" for d in program.runtime)
+    if classification:
+        for label in range(outputs.shape[-1]):
+            error, _ = normalised_error(softmax_error(outputs, np.full(len(samples), label)))
+            replay = Session(machine, output_step)
+            replay.forward(samples)
+            replay.echo_classification(samples, error)
+    else:
+        if targets is None:
+            signs = np.random.default_rng(0).integers(0, 2, outputs.shape)
+            targets = 2.0 * signs - 1.0
+        session.echo_regression(samples, targets, outputs)
+    for body in program.bodies:
+        for state, value in body.updates:
+            seen = recorder.values.get((body.section, value), 0.0)
+            states[state] = max(states.get(state, 0.0), seen)
+    inputs = {"x": float(np.max(np.abs(samples)))}
+    if targets is not None:
+        inputs["target"] = float(np.max(np.abs(targets)))
+    return Ranges(recorder.values, states, inputs, recorder.differences)
+
+
+def choose_epsilons(ranges: Ranges, epsilons: tuple[float, ...]) -> tuple[float, ...]:
+    """Per block the power of two that makes the echoes' differences as large as the state.
+
+    `ranges` come from a run with nudge sizes `epsilons`. For a linear unit any size gives the same
+    contrast, so the largest that costs no range is best; it costs one bit of headroom.
+    """
+    chosen = []
+    for block, epsilon in enumerate(epsilons):
+        state = ranges.of(Section.ECHO_STEP, f"b{block}.free.first.q")
+        difference = ranges.differences.get(block, 0.0)
+        ratio = state / difference if difference > 0.0 and state > 0.0 else 1.0
+        chosen.append(epsilon * 2.0 ** math.floor(math.log2(ratio)))
+    return tuple(chosen)

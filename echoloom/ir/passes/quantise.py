@@ -1,0 +1,453 @@
+"""Real programs to integer programs: a format for every word, every loss of bits written down.
+
+Products stay exact until they are stored. A stored word is the REQUANT of an exact value; a sum of
+a stored word and a product rounds the product first and adds after, which is what makes a
+leapfrog increment odd in p and the step reversible. Words that are added to each other this way
+share one format (a `_Formats` class); states of one block share it over copies and passes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.formats import Q, Type
+from echoloom.ir.ops import Constant, Op, Requant, Scale, Table
+from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.roles import error_values
+from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, uses
+from echoloom.ir.tables import FUNCTIONS
+from echoloom.ir.verify import exact_type
+
+Floats = NDArray[np.float64]
+PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
+RUNTIME_FRAC = {"inverse_length": 16, "error": 16, "gain": 2}
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Word lengths of the target and spare range in bits.
+
+    `margin` is head-room of forward signals and states above the calibrated range,
+    `error_margin` that of errors.
+    """
+
+    word: int = 28
+    narrow: int = 18
+    accumulator: int = 54
+    margin: int = 2
+    error_margin: int = 1
+    segment_bits: int = 9
+    rounding: Rounding = Rounding.HALF_EVEN
+
+
+@dataclass
+class _Class:
+    """Words that must share one format."""
+
+    range: float = 0.0
+    width: int = 0
+    margin: int = 0
+    cap: int = 1 << 20
+    state: bool = False
+
+    @property
+    def frac(self) -> int:
+        largest = self.range if self.range > 0.0 else 1.0
+        integer = math.floor(math.log2(largest)) + 1
+        return min(self.width - 1 - integer - self.margin, self.cap)
+
+
+@dataclass
+class _Formats:
+    parent: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, _Class] = field(default_factory=dict)
+
+    def find(self, key: str) -> str:
+        while self.parent[key] != key:
+            key = self.parent[key]
+        return key
+
+    def add(self, key: str, largest: float, width: int, margin: int, state: bool = False) -> None:
+        if key not in self.parent:
+            self.parent[key] = key
+            self.classes[key] = _Class()
+        group = self.classes[self.find(key)]
+        group.range = max(group.range, largest)
+        group.width = max(group.width, width)
+        group.margin = max(group.margin, margin)
+        group.state |= state
+
+    def unite(self, a: str, b: str) -> None:
+        a, b = self.find(a), self.find(b)
+        if a == b:
+            return
+        other = self.classes.pop(b)
+        self.parent[b] = a
+        self.add(a, other.range, other.width, other.margin, other.state)
+
+    def of(self, key: str) -> _Class:
+        return self.classes[self.find(key)]
+
+    def q(self, key: str) -> Q:
+        group = self.of(key)
+        return Q(group.width, group.frac)
+
+
+def coefficient_format(values: Floats, width: int, per_element: bool) -> Q:
+    """The finest format that holds every value; exponents of a vector spread at most 31 bits."""
+    limit = (1 << (width - 1)) - 1
+
+    def frac(largest: float) -> int:
+        if largest == 0.0:
+            return 1 << 20
+        bits = width - 1 - (math.floor(math.log2(largest)) + 1)
+        return bits if round(largest * 2.0**bits) <= limit else bits - 1
+
+    fracs = [frac(float(abs(v))) for v in values.reshape(-1)]
+    lowest = min(min(fracs), 60)
+    if not per_element:
+        return Q(width, lowest)
+    return Q(width, tuple(min(f, lowest + 31) for f in fracs))
+
+
+def quantise(
+    program: Program, coefficients: Mapping[str, Floats], ranges: Ranges, widths: Widths
+) -> Program:
+    """Choose all formats and make every rounding explicit.
+
+    ValueError when the program needs something the fixed-point target cannot express.
+    """
+    plan = _Plan(program, coefficients, ranges, widths)
+    # A word never has more fraction bits than the exact value it is cut from; each round of
+    # emission reports such caps, and formats only ever get coarser, so this ends.
+    for _ in range(200):
+        result = _emit(plan)
+        if not plan.changed:
+            return result
+    raise ValueError("formats did not settle; this is a bug in quantise")
+
+
+class _Plan:
+    """Which words exist and which share a format; fixed before any code is emitted."""
+
+    def __init__(
+        self,
+        program: Program,
+        coefficients: Mapping[str, Floats],
+        ranges: Ranges,
+        widths: Widths,
+    ):
+        self.program, self.coefficients = program, coefficients
+        self.ranges, self.widths, self.formats = ranges, widths, _Formats()
+        self.changed = False
+        self.errors = {body.section: error_values(program, body) for body in program.bodies}
+        self.counts = {body.section: uses(body) for body in program.bodies}
+        self.definitions = {
+            body.section: {i.name: i for i in body.instrs} for body in program.bodies
+        }
+        self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
+        self.states = {d.name for d in program.states}
+        for state in self.states:
+            error = state == "pulled"
+            self._add(state, ranges.states.get(state, 0.0), error, state.startswith("b"))
+        for body in program.bodies:
+            self._plan_body(body)
+
+    def key(self, section: Section, name: str) -> str:
+        if name in self.states or name in self.coefficients:
+            return name
+        return f"{section.value}:{name}"
+
+    def _add(self, key: str, largest: float, error: bool, state: bool = False) -> None:
+        w = self.widths
+        if error:
+            self.formats.add(key, largest, w.narrow, w.error_margin, state)
+        else:
+            self.formats.add(key, largest, w.word, w.margin, state)
+
+    def is_increment(self, body: Body, name: str) -> bool:
+        """A product (perhaps scaled) that is used once, here: it is added without being stored."""
+        if self.counts[body.section].get(name, 0) != 1:
+            return False
+        definition = self.definitions[body.section].get(name)
+        if definition is None:
+            return False
+        if definition.op is Op.SCALE:
+            return self.is_increment(body, definition.args[0])
+        return definition.op in PRODUCTS
+
+    def only_accumulated(self, body: Body, name: str) -> bool:
+        count = sum(value == name for _, value in body.accumulates)
+        return count == self.counts[body.section].get(name, 0)
+
+    def _plan_body(self, body: Body) -> None:
+        section, errors = body.section, self.errors[body.section]
+        for declaration in body.frame:
+            if declaration.name not in RUNTIME_FRAC:
+                largest = self.ranges.inputs.get(declaration.name, 1.0)
+                self._add(self.key(section, declaration.name), largest, False)
+        for instr in body.instrs:
+            largest = self.ranges.of(section, instr.name)
+            key = self.key(section, instr.name)
+            self._add(key, largest, instr.name in errors)
+            if instr.op in (Op.ADD, Op.SUB):
+                self._plan_sum(body, instr, key)
+        for state, value in body.updates:
+            if value not in self.states:
+                self.formats.unite(state, self.key(section, value))
+            else:
+                self.formats.unite(state, value)
+
+    def _plan_sum(self, body: Body, instr: Instr, key: str) -> None:
+        a, b = instr.args
+        if self.is_increment(body, b):
+            base, increment = a, b
+        elif instr.op is Op.ADD and self.is_increment(body, a):
+            base, increment = b, a
+        else:
+            return
+        self.bases[body.section, instr.name] = (base, increment)
+        base_key = self.key(body.section, base)
+        if base in self.coefficients:
+            largest = float(np.max(np.abs(self.coefficients[base])))
+            group = self.formats.of(key)
+            self.formats.add(base_key, largest, group.width, group.margin)
+        definition = self.definitions[body.section].get(base)
+        if definition is None or definition.op is not Op.SCALE:
+            self.formats.unite(base_key, key)
+
+    def cap(self, key: str, frac: int) -> None:
+        group = self.formats.of(key)
+        if group.frac > frac:
+            group.cap = frac
+            self.changed = True
+
+
+def _emit(plan: _Plan) -> Program:
+    plan.changed = False
+    program, widths = plan.program, plan.widths
+    multiplied: set[str] = set()
+    vectors: dict[str, bool] = {}
+    for body in program.bodies:
+        for instr in body.instrs:
+            if instr.op in PRODUCTS:
+                for a in instr.args:
+                    if a in plan.coefficients:
+                        multiplied.add(a)
+                        vectors[a] = vectors.get(a, True) and instr.op is Op.MUL
+    coefficients = []
+    for declaration in program.coefficients:
+        name, shape = declaration.name, declaration.type.shape
+        if name in multiplied:
+            if name in plan.formats.parent:
+                raise ValueError(f"coefficient {name} is both multiplied and added; split it")
+            per_element = vectors[name] and len(shape) == 1
+            q = coefficient_format(plan.coefficients[name], widths.narrow, per_element)
+        elif name in plan.formats.parent:
+            q = plan.formats.q(name)
+        else:
+            continue
+        coefficients.append(Declaration(name, Type(shape, q)))
+    runtime = tuple(
+        Declaration(d.name, Type(d.type.shape, Q(widths.narrow, RUNTIME_FRAC[d.name])))
+        for d in program.runtime
+    )
+    states = tuple(
+        Declaration(d.name, Type(d.type.shape, plan.formats.q(d.name))) for d in program.states
+    )
+    result = replace(
+        program, coefficients=tuple(coefficients), runtime=runtime, states=states,
+        accumulators=(), bodies=(),
+    )  # fmt: skip
+    for body in program.bodies:
+        emitted = _BodyEmitter(plan, result, body).emit()
+        result = replace(
+            result,
+            bodies=(*result.bodies, emitted[0]),
+            accumulators=(*result.accumulators, *emitted[1]),
+        )
+    return result
+
+
+class _BodyEmitter:
+    def __init__(self, plan: _Plan, program: Program, body: Body):
+        self.plan, self.body, self.section = plan, body, body.section
+        self.frame = tuple(self._frame(d) for d in body.frame)
+        self.types = {d.name: d.type for d in (*program.globals(), *self.frame)}
+        self.accumulator_types = {a.name: a.type for a in program.accumulators}
+        self.instrs: list[Instr] = []
+        self.names: dict[str, str] = {}
+
+    def _frame(self, d: Declaration) -> Declaration:
+        if d.name in RUNTIME_FRAC:
+            q = Q(self.plan.widths.narrow, RUNTIME_FRAC[d.name])
+        else:
+            q = self.plan.formats.q(self.plan.key(self.section, d.name))
+        return Declaration(d.name, Type(d.type.shape, q))
+
+    def emit(self) -> tuple[Body, tuple[Accumulator, ...]]:
+        for instr in self.body.instrs:
+            self._instr(instr)
+        accumulates, accumulators = [], []
+        declared = {a.name: a for a in self.plan.program.accumulators}
+        for name, value in self.body.accumulates:
+            word = self.names.get(value, value)
+            type_ = self.types[word]
+            wide = Q(self.plan.widths.accumulator, type_.q.scalar_frac)
+            accumulators.append(replace(declared[name], type=Type(type_.shape, wide)))
+            accumulates.append((name, word))
+        updates = tuple((s, self._update(s, v)) for s, v in self.body.updates)
+        emits = tuple(self.names.get(v, v) for v in self.body.emits)
+        body = replace(
+            self.body, frame=self.frame, instrs=tuple(self.instrs), updates=updates,
+            accumulates=tuple(accumulates), emits=emits,
+        )  # fmt: skip
+        return body, tuple(accumulators)
+
+    def _update(self, state: str, value: str) -> str:
+        word = self.names.get(value, value)
+        if self.types[word] != self.types[state]:
+            return self._requant(f"{state}.next", word, self.types[state].q, state)
+        return word
+
+    def put(self, name: str, op: Op, *args: str, attr: object = None) -> str:
+        type_ = exact_type(op, [self.types[a] for a in args], attr)  # type: ignore[arg-type]
+        return self._append(Instr(name, op, args, type_, attr))  # type: ignore[arg-type]
+
+    def _append(self, instr: Instr) -> str:
+        self.instrs.append(instr)
+        self.types[instr.name] = instr.type
+        return instr.name
+
+    def _requant(self, name: str, value: str, q: Q, key: str | None) -> str:
+        """Cut `value` to q; reports a cap when q asks for more bits than there are."""
+        if key is not None:
+            self.plan.cap(key, min(self.types[value].q.fracs))
+        state = key is not None and self.plan.formats.of(key).state
+        attr = Requant(
+            self.plan.widths.rounding, Overflow.WRAP if state else Overflow.SATURATE
+        )
+        type_ = Type(self.types[value].shape, q)
+        return self._append(Instr(name, Op.REQUANT, (value,), type_, attr))
+
+    def _store(self, name: str, value: str) -> None:
+        """Store an exact value as the word `name`."""
+        key = self.plan.key(self.section, name)
+        self.names[name] = self._requant(name, value, self.plan.formats.q(key), key)
+
+    def _instr(self, instr: Instr) -> None:
+        args = [self.names.get(a, a) for a in instr.args]
+        name, op = instr.name, instr.op
+        if op in PRODUCTS or op is Op.OUTER:
+            self._product(instr, args)
+        elif op in (Op.ADD, Op.SUB):
+            self._sum(instr, args)
+        elif op is Op.SCALE:
+            self._scale(instr, args[0])
+        elif op is Op.TABLE:
+            self._table(instr, args[0])
+        elif op is Op.CONSTANT:
+            assert isinstance(instr.attr, Constant)
+            q = self.plan.formats.q(self.plan.key(self.section, name))
+            self.names[name] = self._append(replace(instr, type=Type(instr.type.shape, q)))
+        elif op is Op.READ:
+            accumulator = self.accumulator_types[instr.attr.accumulator]  # type: ignore[union-attr]
+            self.names[name] = self._append(replace(instr, type=accumulator))
+        elif op is Op.SHIFT:
+            self._store(name, self.put(f"{name}.exact", op, args[0], attr=instr.attr))
+        else:
+            raise ValueError(f"{op.value} of {name} has no fixed-point form yet")
+
+    def _product(self, instr: Instr, args: list[str]) -> None:
+        if instr.op is Op.MUL:
+            args = self._with_a_narrow(args)
+        elif instr.op is Op.OUTER and min(self.types[a].q.width for a in args) > self.narrow:
+            args[0] = self._narrowed(args[0])
+        inexact = self.plan.only_accumulated(self.body, instr.name)
+        if inexact or self._incremental(instr.name):
+            self.names[instr.name] = self.put(instr.name, instr.op, *args)
+        else:
+            self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *args))
+
+    def _incremental(self, name: str) -> bool:
+        """Whether `name` (through SCALE) is the increment of a sum with a base."""
+        for (section, _), (_, increment) in self.plan.bases.items():
+            while section is self.section and increment:
+                if increment == name:
+                    return True
+                definition = self.plan.definitions[section].get(increment)
+                increment = definition.args[0] if definition and definition.op is Op.SCALE else ""
+        return False
+
+    @property
+    def narrow(self) -> int:
+        return self.plan.widths.narrow
+
+    def _with_a_narrow(self, args: list[str]) -> list[str]:
+        if any(self.types[a].q.width <= self.narrow for a in args):
+            return args
+        return [args[0], self._narrowed(args[1])]
+
+    def _narrowed(self, name: str) -> str:
+        copy = f"{name}.narrow"
+        if copy not in self.types:
+            q = self.types[name].q
+            cut = Q(self.narrow, q.scalar_frac - (q.width - self.narrow))
+            self._requant(copy, name, cut, None)
+        return copy
+
+    def _sum(self, instr: Instr, args: list[str]) -> None:
+        found = self.plan.bases.get((self.section, instr.name))
+        key = self.plan.key(self.section, instr.name)
+        q = self.plan.formats.q(key)
+        if found is None:
+            self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *args))
+            return
+        base, increment = (self.names.get(v, v) for v in found)
+        if self.types[base].q.frac != q.frac:
+            base = self._requant(f"{instr.name}.base", base, q, key)
+        exact = self.types[increment].q
+        self.plan.cap(key, min(exact.fracs))
+        shift = min(exact.fracs) - q.scalar_frac
+        rounded = Q(max(exact.width - shift + 1, 2), q.frac)
+        r = self._append(
+            Instr(f"{instr.name}.rounded", Op.REQUANT, (increment,),
+                  Type(self.types[increment].shape, rounded),
+                  Requant(self.plan.widths.rounding, Overflow.SATURATE))
+        )  # fmt: skip
+        self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, base, r))
+
+    def _scale(self, instr: Instr, value: str) -> None:
+        assert isinstance(instr.attr, Scale)
+        mantissa, _ = math.frexp(abs(instr.attr.factor))
+        if mantissa != 0.5:
+            raise ValueError(
+                f"the factor {instr.attr.factor} of {instr.name} is not a power of two; "
+                "hold it as a coefficient of the unit instead"
+            )
+        self.names[instr.name] = self.put(instr.name, Op.SCALE, value, attr=instr.attr)
+
+    def _table(self, instr: Instr, value: str) -> None:
+        assert isinstance(instr.attr, Table)
+        function = FUNCTIONS[instr.attr.function]
+        input_frac = self.types[value].q.scalar_frac
+        bits = min(self.plan.widths.segment_bits, input_frac + function.range_bits + 1)
+        if bits < 1:
+            raise ValueError(
+                f"the input of {instr.attr.function} at {instr.name} has {input_frac} fraction "
+                "bits, too few to tell two segments of its table apart"
+            )
+        if function.bound is not None:
+            q = Q(self.narrow, self.narrow - 2)
+        else:
+            q = self.plan.formats.q(self.plan.key(self.section, instr.name))
+        attr = replace(instr.attr, segment_bits=bits, range_bits=function.range_bits)
+        type_ = Type(instr.type.shape, q)
+        self.names[instr.name] = self._append(Instr(instr.name, Op.TABLE, (value,), type_, attr))

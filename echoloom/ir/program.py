@@ -1,0 +1,122 @@
+"""Graphs (one traced function) and programs (a whole model, forward and echo).
+
+A program is straight-line code in six bodies. A body of a step section runs once per time step.
+State keeps its value between iterations and bodies; a body reads the old value and its
+`updates` take effect together at the end. `accumulate` adds to an accumulator, which starts from
+zero at the first iteration of the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from echoloom.ir.engine import Section
+from echoloom.ir.formats import Type
+from echoloom.ir.ops import Attribute, Op
+
+
+@dataclass(frozen=True)
+class Instr:
+    """`name = op(args) : type`; every name is assigned once in its body."""
+
+    name: str
+    op: Op
+    args: tuple[str, ...]
+    type: Type
+    attr: Attribute | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A named, typed value that exists before any instruction: coefficient, state, input."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """A sum over steps.
+
+    `target` is the coefficient whose gradient the host gets by adding up, over all accumulators
+    with that target, scale * value (/ the coefficient `divisor`, where one is named).
+    """
+
+    name: str
+    type: Type
+    scale: float = 1.0
+    target: str = ""
+    divisor: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One traced function: coefficients and inputs by name, straight-line code, named results."""
+
+    inputs: tuple[Declaration, ...]
+    instrs: tuple[Instr, ...]
+    outputs: tuple[tuple[str, str], ...]  # (result name, value name)
+
+
+@dataclass(frozen=True)
+class Body:
+    """Code of one section. `frame` lists the streamed inputs in stream order."""
+
+    section: Section
+    frame: tuple[Declaration, ...] = ()
+    instrs: tuple[Instr, ...] = ()
+    updates: tuple[tuple[str, str], ...] = ()  # (state, value)
+    accumulates: tuple[tuple[str, str], ...] = ()  # (accumulator, value)
+    emits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A whole model. `runtime` values are written by the host before a pass."""
+
+    name: str
+    coefficients: tuple[Declaration, ...]
+    runtime: tuple[Declaration, ...]
+    states: tuple[Declaration, ...]
+    accumulators: tuple[Accumulator, ...]
+    bodies: tuple[Body, ...]
+
+    def body(self, section: Section) -> Body:
+        for body in self.bodies:
+            if body.section is section:
+                return body
+        return Body(section)
+
+    def globals(self) -> Iterator[Declaration]:
+        yield from self.coefficients
+        yield from self.runtime
+        yield from self.states
+
+    def types(self, body: Body) -> dict[str, Type]:
+        """Type of every name visible in `body`."""
+        types = {d.name: d.type for d in self.globals()}
+        types.update((d.name, d.type) for d in body.frame)
+        types.update((i.name, i.type) for i in body.instrs)
+        return types
+
+    def __str__(self) -> str:
+        from echoloom.ir.text import format_program
+
+        return format_program(self)
+
+
+def uses(body: Body) -> dict[str, int]:
+    """How often each name is read in a body, by instructions or by its results."""
+    counts: dict[str, int] = {}
+    for name in _reads(body):
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _reads(body: Body) -> Iterable[str]:
+    for instr in body.instrs:
+        yield from instr.args
+    for _, value in (*body.updates, *body.accumulates):
+        yield value
+    yield from body.emits

@@ -1,0 +1,54 @@
+"""Real programs under NumPy float64: for calibration and as the float level of comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from echoloom.ir.interpret import Machine, Rule, Value
+from echoloom.ir.ops import Constant, Op, Scale, Shift, Table
+from echoloom.ir.program import Instr
+from echoloom.ir.tables import FUNCTIONS
+
+
+def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Constant)
+    return np.full(i.type.shape, i.attr.value)
+
+
+def _scale(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Scale)
+    return args[0] * i.attr.factor
+
+
+def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Table)
+    return FUNCTIONS[i.attr.function].evaluate(args[0])
+
+
+def _shift(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Shift)
+    return args[0] * 2.0 ** -m.shifts[i.attr.register]
+
+
+def _vector(value: Value, i: Instr) -> Value:
+    """A batch of scalars [..] as [.., 1] where it meets vectors."""
+    return value[..., None] if np.ndim(value) and value.shape[-1:] != i.type.shape[-1:] else value
+
+
+RULES: Mapping[Op, Rule] = {
+    Op.CONSTANT: _constant,
+    Op.READ: lambda m, i, a: a[0],
+    Op.ADD: lambda m, i, a: a[0] + a[1],
+    Op.SUB: lambda m, i, a: a[0] - a[1],
+    Op.MUL: lambda m, i, a: a[0] * a[1],
+    Op.SCALE: _scale,
+    Op.SUM: lambda m, i, a: a[0].sum(-1),
+    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
+    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
+    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
+    Op.TABLE: _table,
+    Op.SHIFT: _shift,
+    Op.REQUANT: lambda m, i, a: a[0],
+}

@@ -1,0 +1,110 @@
+"""The host's side of a run: frames in, runtime words, errors out. The same for every level.
+
+Works on a Machine whose values are real numbers or integer words; `encode` turns a real array into
+the machine's words for a named input, `decode` is not needed because outputs are left as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.engine import DynamicShift, Section
+from echoloom.ir.interpret import Machine
+
+Floats = NDArray[np.float64]
+Encoder = Callable[[str, Any], Any]
+
+GAIN_LIMIT = 14  # the loss is magnified by at most 2**14
+
+
+class Session:
+    """One forward pass and its echo on a machine, for a batch of equally long sequences."""
+
+    def __init__(self, machine: Machine, output_step: int, encode: Encoder = lambda name, v: v):
+        self.machine, self.output_step, self.encode = machine, output_step, encode
+
+    def forward(self, samples: Floats) -> Any:
+        """samples [..., T, inputs] -> logits [..., outputs] or predictions [..., T', outputs]."""
+        machine, program = self.machine, self.machine.program
+        machine.emitted = []
+        shift, inverse = length_words(samples.shape[-2])
+        machine.shifts[DynamicShift.LENGTH] = shift
+        if any(d.name == "inverse_length" for d in program.runtime):
+            machine.values["inverse_length"] = self.encode("inverse_length", np.asarray(inverse))
+        machine.run(Section.FORWARD_PROLOGUE)
+        machine.run(Section.FORWARD_STEP, self._frames(samples))
+        machine.run(Section.FORWARD_EPILOGUE)
+        if any(d.name == "error" for d in program.runtime):
+            return machine.emitted[0]
+        return np.stack(machine.emitted[self.output_step - 1 :: self.output_step], axis=-2)
+
+    def echo_classification(self, samples: Floats, error: Floats) -> None:
+        """The echo pass for a normalised error [..., outputs]."""
+        self.machine.values["error"] = self.encode("error", error)
+        self.machine.run(Section.ECHO_PROLOGUE)
+        self.machine.run(Section.ECHO_STEP, self._frames(samples[..., ::-1, :]))
+
+    def echo_regression(self, samples: Floats, targets: Floats, predictions: Floats) -> Floats:
+        """The echo pass for targets [..., T', outputs]; returns the gain exponent [...]."""
+        exponent = gain_exponent(predictions - targets)
+        self.machine.run(Section.ECHO_PROLOGUE)
+        frames = self._regression_frames(samples, targets, 2.0**exponent)
+        self.machine.run(Section.ECHO_STEP, frames)
+        return exponent
+
+    def _frames(self, samples: Floats) -> Iterator[Mapping[str, Any]]:
+        words = self.encode("x", samples)
+        for k in range(words.shape[-2]):
+            yield {"x": words[..., k, :]}
+
+    def _regression_frames(
+        self, samples: Floats, targets: Floats, gain: Floats
+    ) -> Iterator[Mapping[str, Any]]:
+        x, target = self.encode("x", samples), self.encode("target", targets)
+        on = self.encode("gain", np.asarray(gain))
+        for k in reversed(range(x.shape[-2])):
+            index = (k + 1) // self.output_step - 1
+            hit = (k + 1) % self.output_step == 0
+            yield {
+                "x": x[..., k, :],
+                "target": target[..., index, :] if hit else np.zeros_like(target[..., 0, :]),
+                "gain": on if hit else np.zeros_like(on),
+            }
+
+
+def length_words(length: int) -> tuple[int, float]:
+    """(s, r) with 1/T = r * 2**-s and 1 <= r < 2 or r = 1: how the fabric divides by T."""
+    shift = math.ceil(math.log2(length)) if length > 1 else 0
+    return shift, 2.0**shift / length
+
+
+def softmax_error(logits: Floats, labels: NDArray[np.int64]) -> Floats:
+    """softmax(logits) - one-hot(label), without cancellation where the label is nearly certain."""
+    logits = np.asarray(logits, np.float64)
+    own = np.take_along_axis(logits, labels[..., None], -1)
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(-1, keepdims=True)
+    others = np.exp(np.clip(logits - own, None, 700.0))
+    np.put_along_axis(others, labels[..., None], 0.0, -1)
+    rest = others.sum(-1, keepdims=True)
+    np.put_along_axis(probabilities, labels[..., None], -rest / (1.0 + rest), -1)
+    return probabilities
+
+
+def normalised_error(error: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """error * 2**-e with its largest magnitude in [0.5, 1), and e, one for each sequence."""
+    largest = np.abs(error).max(-1)
+    exponent = np.where(largest > 0, np.frexp(np.maximum(largest, 1e-300))[1], 0)
+    return np.ldexp(error, -exponent[..., None]), exponent.astype(np.int64)
+
+
+def gain_exponent(error: Floats) -> NDArray[np.int64]:
+    """e with the largest of error [..., T', outputs] times 2**e in [0.5, 1), as far as allowed."""
+    largest = np.abs(error).max((-1, -2))
+    exponent = -np.frexp(np.maximum(largest, 2.0**-GAIN_LIMIT))[1]
+    return np.minimum(exponent, GAIN_LIMIT).astype(np.int64)

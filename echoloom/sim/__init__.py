@@ -1,0 +1,1 @@
+"""Verilog simulation, and the first difference between two levels."""

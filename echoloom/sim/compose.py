@@ -1,0 +1,155 @@
+"""From an image and passes to a script, and from a recording back to the passes' results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from echoloom.ir.engine import Image, Register, Section, Space
+from echoloom.sim.bench import Bench, sign_extend
+from echoloom.sim.image_load import load_image, reads, writes
+from echoloom.sim.requests import COMMANDS, Kind, PassRequest, PassResult, SimulationError
+from echoloom.sim.script import TURN, Recording, Script, draw_gaps, pack_fields, total_gap
+
+SECTIONS: dict[Kind, tuple[Section, Section, Section]] = {
+    "forward": (Section.FORWARD_PROLOGUE, Section.FORWARD_STEP, Section.FORWARD_EPILOGUE),
+    "echo": (Section.ECHO_PROLOGUE, Section.ECHO_STEP, Section.ECHO_EPILOGUE),
+}
+
+# What a register holds in a pass that does not name it.
+NEUTRAL = {Register.OUTPUT_STEP: 1, Register.SHIFT_LENGTH: 0, Register.SHIFT_LOSS: 0}
+
+# Read after every pass, before the reads that the caller asks for.
+COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
+
+
+def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
+    """Clock cycles of a pass that never waits: what Register.CYCLES must count."""
+    prologue, step, epilogue = (image.sections[section].length for section in SECTIONS[kind])
+    runs = [(prologue, 1), (step, steps), (epilogue, 1)]
+    return sum(count * (length + image.timing.overhead) for length, count in runs if length)
+
+
+def _before(number: int, request: PassRequest, load: np.ndarray) -> np.ndarray:
+    """All requests up to the one that starts the pass."""
+    registers = {**NEUTRAL, **request.registers, Register.LENGTH: len(request.frames)}
+    own = writes(
+        [
+            *request.writes,
+            *((Space.REGISTER, 0, register, value) for register, value in registers.items()),
+            (Space.REGISTER, 0, Register.COMMAND, COMMANDS[request.kind]),
+        ]
+    )
+    return own if number else np.concatenate([load, own])
+
+
+def _after(request: PassRequest) -> np.ndarray:
+    return reads([*((Space.REGISTER, 0, register) for register in COUNTERS), *request.reads])
+
+
+def _samples(number: int, request: PassRequest, image: Image) -> np.ndarray:
+    """The payload bits of a pass's samples."""
+    frames, word = request.frames, image.config.word
+    if frames.shape[1] != image.frame:
+        raise ValueError(
+            f"pass {number} has frames of {frames.shape[1]} elements, the image {image.frame}"
+        )
+    limit = 1 << word - 1
+    if frames.size and not (-limit <= frames.min() and frames.max() < limit):
+        raise ValueError(f"a sample of pass {number} does not fit in {word} signed bits")
+    return frames.ravel().astype(np.uint64) & np.uint64((1 << word) - 1)
+
+
+def compose(
+    image: Image,
+    passes: Sequence[PassRequest],
+    bench: Bench,
+    *,
+    stall_seed: int | None = None,
+    trace: bool = False,
+) -> Script:
+    """The script that loads `image` and runs `passes`.
+
+    Raises ValueError if a request does not fit the image or the image not the engine.
+    """
+    steps = [section.length for section in image.sections]
+    gaps = draw_gaps(stall_seed, longest=2 * max(steps, default=0) + 16)
+    load = load_image(image)
+    befores = [_before(number, request, load) for number, request in enumerate(passes)]
+    samples = [_samples(number, request, image) for number, request in enumerate(passes)]
+    afters = [_after(request) for request in passes]
+    turns = []
+    for request, before, words, after in zip(passes, befores, samples, afters, strict=True):
+        cycles = predicted_cycles(image, request.kind, len(request.frames))
+        poll = max(16, cycles // 64)
+        words_moved = len(words) + request.outputs + 4 * (len(before) + len(after))
+        waits = (
+            total_gap(gaps["samples"], len(words))
+            + total_gap(gaps["outputs"], request.outputs)
+            + total_gap(gaps["request"], len(before) + len(after))
+            + total_gap(gaps["response"], len(after))
+        )
+        # Far above what any working engine needs: only one that hangs gets there.
+        limit = 10_000 + 4 * (cycles + words_moved + waits)
+        turns.append((len(before), len(words), request.outputs, cycles, poll, len(after), limit))
+    requests = [part for pair in zip(befores, afters, strict=True) for part in pair]
+    return Script(
+        turns=np.array(turns, dtype=TURN),
+        requests=_payloads(bench, np.concatenate(requests)),
+        poll=_payloads(bench, reads([(Space.REGISTER, 0, Register.STATUS)])),
+        samples=np.concatenate(samples),
+        trace_columns=np.array([bench.trace_columns if trace else 0], dtype=np.uint64),
+        **{f"gaps_{stream}": clocks for stream, clocks in gaps.items()},
+    )
+
+
+def _payloads(bench: Any, accesses: np.ndarray) -> np.ndarray:
+    """Host accesses as words of the `request` stream, laid out as the engine's port says."""
+    layout = bench.request.payload.shape()
+    places = {name: (field.offset, field.width) for name, field in layout}
+    return pack_fields({name: accesses[name] for name in places}, places)
+
+
+def results(
+    image: Image, passes: Sequence[PassRequest], bench: Bench, recording: Recording
+) -> list[PassResult]:
+    """The results of `passes`, in order.
+
+    Raises SimulationError if the recording holds not exactly what the passes must give.
+    """
+    marks = recording.marks
+    if len(marks) != len(passes):
+        raise SimulationError(f"the simulation recorded {len(marks)} of {len(passes)} passes")
+    found: list[PassResult] = []
+    first = dict.fromkeys(("outputs", "responses", "trace"), 0)
+    for number, (request, mark) in enumerate(zip(passes, marks, strict=True)):
+        last = {name: int(mark[name]) for name in first}
+        if number == len(passes) - 1:
+            last["outputs"] = len(recording.outputs)
+        outputs = recording.outputs[first["outputs"] : last["outputs"]]
+        if len(outputs) != request.outputs:
+            raise SimulationError(
+                f"pass {number} gave {len(outputs)} output words, expected {request.outputs}"
+            )
+        responses = recording.responses[first["responses"] : last["responses"]].view(np.int64)
+        if len(responses) != len(COUNTERS) + len(request.reads):
+            raise SimulationError(
+                f"pass {number} answered {len(responses)} reads, "
+                f"expected {len(COUNTERS) + len(request.reads)}"
+            )
+        flags, cycles, stalls, busy = (int(value) for value in responses[: len(COUNTERS)])
+        found.append(
+            PassResult(
+                outputs=sign_extend(outputs, image.config.word),
+                reads=responses[len(COUNTERS) :].copy(),
+                flags=flags,
+                cycles=cycles,
+                stalls=stalls,
+                busy=busy,
+                trace=bench.trace_writes(recording.trace[first["trace"] : last["trace"]]),
+            )
+        )
+        first = last
+    return found

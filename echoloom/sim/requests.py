@@ -1,0 +1,102 @@
+"""What a caller asks of a simulated engine and what it gets back.
+
+A pass is one run of the engine from COMMAND to done. These values know nothing of models,
+streams or simulators: vectors are integers, memories are (space, lane, address).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from echoloom.ir.engine import Register, Section, Space
+
+Kind = Literal["forward", "echo"]
+
+COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2}
+
+# Written by run_rtl itself, or not writable at all.
+RESERVED_REGISTERS = frozenset(
+    {
+        Register.COMMAND,
+        Register.STATUS,
+        Register.FLAGS,
+        Register.LENGTH,
+        Register.FRAME,
+        Register.CYCLES,
+        Register.STALLS,
+        Register.BUSY,
+    }
+)
+
+
+class SimulationError(RuntimeError):
+    """A simulation that died, hung or gave no complete result. The message says which."""
+
+
+@dataclass(frozen=True, eq=False)
+class PassRequest:
+    """One pass: memory writes, registers, then the run itself, then memory reads.
+
+    `frames` is int64 [T, F] in the order the engine consumes it (the caller reverses time for
+    the echo) and sets LENGTH = T. Registers that are not named get their neutral value
+    (OUTPUT_STEP 1, shifts 0), so that a request means the same after any other one.
+    `outputs` is the number of words expected from the output stream; more or fewer is an error.
+
+    Raises ValueError for a request that can have no meaning.
+    """
+
+    kind: Kind
+    frames: np.ndarray
+    registers: Mapping[Register, int] = field(default_factory=dict)
+    writes: tuple[tuple[Space, int, int, int], ...] = ()
+    reads: tuple[tuple[Space, int, int], ...] = ()
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in COMMANDS:
+            raise ValueError(f"a pass is 'forward' or 'echo', got {self.kind!r}")
+        if self.frames.ndim != 2 or self.frames.dtype != np.int64:
+            raise ValueError(
+                f"frames must be int64 [T, F], got {self.frames.dtype} {self.frames.shape}"
+            )
+        if not len(self.frames):
+            raise ValueError("a pass needs at least one frame")
+        if self.outputs < 0:
+            raise ValueError(f"outputs must not be negative, got {self.outputs}")
+        if reserved := RESERVED_REGISTERS.intersection(self.registers):
+            names = ", ".join(sorted(Register(register).name for register in reserved))
+            raise ValueError(f"a pass cannot set {names}: the engine or the runner does")
+
+
+@dataclass(frozen=True)
+class TraceWrite:
+    """One write into vector memory, as the engine did it: signed `value` in one lane's bank."""
+
+    section: Section
+    iteration: int
+    lane: int
+    address: int
+    value: int
+
+
+@dataclass(frozen=True, eq=False)
+class PassResult:
+    """What one pass gave.
+
+    `outputs` int64 [outputs]; `reads` int64, one per requested read, two's complement where the
+    space is unsigned and 64 bits wide. `flags` are the sticky `Flag` bits; `cycles`, `stalls`
+    and `busy` the engine's own counters, `cycles` and `stalls` in clock cycles, `busy` in lane
+    cycles. `trace` holds vector memory writes in the order of time, empty unless asked for.
+    """
+
+    outputs: np.ndarray
+    reads: np.ndarray
+    flags: int
+    cycles: int
+    stalls: int
+    busy: int
+    trace: tuple[TraceWrite, ...] = ()

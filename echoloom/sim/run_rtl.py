@@ -1,0 +1,108 @@
+"""Run passes on the engine's RTL in a simulator: integers in, integers out."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, get_args
+
+from amaranth.lib import wiring
+
+from echoloom.hdl.engine import Engine
+from echoloom.ir.engine import EngineConfig, Image, Timing
+from echoloom.sim import amaranth_player
+from echoloom.sim.bench import Bench
+from echoloom.sim.builds import COCOTB_PROCESS, build, environment, last_lines, run_process
+from echoloom.sim.compose import compose, results
+from echoloom.sim.requests import PassRequest, PassResult, SimulationError
+from echoloom.sim.script import FAILURE, Recording, Script, load_recording, save
+
+Simulator = Literal["verilator", "verilator-cpp", "icarus", "amaranth"]
+Wrapper = Callable[[EngineConfig, Timing], wiring.Component]
+
+
+def run_rtl(
+    image: Image,
+    passes: Sequence[PassRequest],
+    simulator: Simulator = "verilator",
+    stall_seed: int | None = None,
+    trace: bool = False,
+    directory: Path | None = None,
+    wrapper: Wrapper | None = None,
+    seconds: float | None = None,
+) -> list[PassResult]:
+    """Load `image` and run `passes` back to back, without reset, in one simulation.
+
+    simulator:   "verilator" and "icarus" run under cocotb; "verilator-cpp" plays the same words
+                 from C++, many times faster; "amaranth" needs no build and suits tiny engines.
+    stall_seed:  hold every stream back at random, words offered and words taken alike; the same
+                 seed gives the same stalls in every simulator.
+    trace:       also record every write to vector memory.
+    directory:   keep script, recording and log there (made if absent; default: nowhere).
+    wrapper:     makes what is simulated in place of Engine(config, timing), with its ports.
+    seconds:     wall-clock limit; clocks are limited in any case, from the image's schedule.
+
+    Raises SimulationError for a simulation that fails, hangs or gives not exactly the words
+    expected, ValueError for requests that do not fit the image, ToolMissing without the tools.
+    """
+    if simulator not in get_args(Simulator):
+        raise ValueError(f"simulator must be one of {get_args(Simulator)}, got {simulator!r}")
+    if not passes:
+        raise ValueError("no passes to run: a simulation of nothing proves nothing")
+
+    def make() -> Bench:
+        return Bench((wrapper or Engine)(image.config, image.timing))
+
+    bench = make()
+    script = compose(image, passes, bench, stall_seed=stall_seed, trace=trace)
+    if simulator == "amaranth":
+        recording = amaranth_player.play(bench, script)
+    else:
+        with _job_directory(directory) as job:
+            recording = _play(script, build(bench, make, simulator), simulator, job, seconds)
+    return results(image, passes, bench, recording)
+
+
+@contextmanager
+def _job_directory(directory: Path | None) -> Iterator[Path]:
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="echoloom-sim-") as temporary:
+            yield Path(temporary)
+        return
+    directory = directory.absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    # What an earlier simulation left here must never pass for this one's result.
+    for name in (FAILURE, *(f"{item.name}.bin" for item in fields(Recording))):
+        (directory / name).unlink(missing_ok=True)
+    yield directory
+
+
+def _play(
+    script: Script, model: Path, simulator: str, job: Path, seconds: float | None
+) -> Recording:
+    """Play the script in a process of its own."""
+    save(script, job)
+    if simulator == "verilator-cpp":
+        command = [model / "player", job]
+    else:
+        command = [sys.executable, "-m", COCOTB_PROCESS, "play", simulator, model, job]
+    what = f"the {simulator} simulation"
+    log = job / "simulation.log"
+    code = run_process(command, environment(), log, seconds, what)
+    failure = job / FAILURE
+    if failure.is_file():
+        raise SimulationError(f"{what} gave up: {failure.read_text()}")
+    if code:
+        cause = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        raise SimulationError(f"{what} {cause}; the end of its log:\n{last_lines(log)}")
+    try:
+        return load_recording(job, script)
+    except (OSError, ValueError) as error:
+        raise SimulationError(
+            f"{what} ended without a complete recording ({error}); "
+            f"the end of its log:\n{last_lines(log)}"
+        ) from error
