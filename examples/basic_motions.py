@@ -45,7 +45,7 @@ def accuracy(model: HSSM, X: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(np.argmax(np.asarray(logits), axis=1) == y))
 
 
-def fit(seed: int = 0, epochs: int = 150, progress: bool = False) -> HSSM:
+def fit(seed: int = 0, epochs: int = 60, progress: bool = False) -> HSSM:
     """The demo's model, trained on the training split."""
     X, y, _, _ = load()
     model = HSSM(inputs=6, outputs=4, hidden=16, state=8, blocks=2, key=jax.random.key(seed))

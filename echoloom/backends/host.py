@@ -15,7 +15,6 @@ from collections.abc import Generator, Iterable, Sequence
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
-from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
 from echoloom.hdl.link import (
     ERROR,
     MOST_SAMPLES,
@@ -27,6 +26,7 @@ from echoloom.hdl.link import (
     Fault,
     identity,
 )
+from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
 from echoloom.ir.engine import EngineConfig, Register, Space, Timing
 
 T = TypeVar("T")

@@ -47,7 +47,7 @@ class Copies(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """What one copy shows during one step: p before it, q at the half step, p after it; [m] each."""
+    """One copy's step, as seen by `contrast`: p before, q at the half step, p after, [m] each."""
 
     before: jax.Array
     half: jax.Array

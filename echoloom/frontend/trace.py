@@ -173,6 +173,7 @@ def _additive(op: Op) -> Any:
         if isinstance(a, Known) and a.value == 0.0:
             assert isinstance(b, Ref)
             return b if op is Op.ADD else _scaled(t, b, -1.0, shape)
+        a, b = (Known(v.value, shape) if isinstance(v, Known) else v for v in (a, b))
         return t.emit(op, (t.settled(a), t.settled(b)), shape)
 
     return rule

@@ -31,7 +31,7 @@ def train(
     seed: int = 0,
     progress: bool = False,
 ) -> HSSM:
-    """`model` after `epochs` passes over samples X [N, T, inputs] and labels y, in shuffled batches.
+    """`model` after `epochs` shuffled passes over samples X [N, T, inputs] and labels y.
 
     The norm statistics stay as they are: set them before with `with_statistics`. `seed` decides the
     order of samples alone; `progress` shows a bar with the mean loss of the last epoch. Raises

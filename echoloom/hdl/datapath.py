@@ -68,9 +68,8 @@ class Datapath(wiring.Component):
         )
 
     @staticmethod
-    def timing(config: EngineConfig) -> Timing:
+    def timing() -> Timing:
         """The latencies that this datapath has, whatever the caller hoped for."""
-        del config  # the adder tree's own share is EngineConfig.tree_latency
         return Timing(
             mac_to_slot=Lane.slot_latency,
             tree_to_slot=Lane.slot_latency + 1,

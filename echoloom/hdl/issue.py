@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -64,6 +64,9 @@ class MacIssue(wiring.Component):
         first = Signal(reset_less=True)
         first_in_row = Signal(reset_less=True)
         row = Signal(lane_bits(self._config), reset_less=True)
+        bank = Signal(lane_bits(self._config), reset_less=True)
+        overwrite = Signal(reset_less=True)
+        keep = Signal(reset_less=True)
         row_weight = Signal(bits["w_base"], reset_less=True)
         last_in_row = inner_left == 0
         last = last_in_row & (outer_left == 0)
@@ -76,11 +79,13 @@ class MacIssue(wiring.Component):
                 outer_left.eq(self.entry.outer - 1),
                 first.eq(1),
                 first_in_row.eq(1),
+                overwrite.eq(self.overwrite),
+                keep.eq(self.keep),
                 row.eq(0),
                 row_weight.eq(self.entry.w_base),
                 self.address.weight.eq(self.entry.w_base),
             ]
-            self._begin_row(m, self.entry)
+            self._begin_row(m, self.entry, bank)
         with m.Elif(active):
             m.d.sync += [first.eq(0), first_in_row.eq(last_in_row), active.eq(~last)]
             with m.If(last_in_row):
@@ -91,25 +96,25 @@ class MacIssue(wiring.Component):
                     row_weight.eq(row_weight + entry.w_outer),
                     self.address.weight.eq(row_weight + entry.w_outer),
                 ]
-                self._begin_row(m, entry)
+                self._begin_row(m, entry, bank)
             with m.Else():
                 m.d.sync += [
                     inner_left.eq(inner_left - 1),
                     self.address.weight.eq(self.address.weight + entry.w_inner),
                 ]
-                self._step(m, entry)
+                self._step(m, entry, bank)
         with m.Elif(self.access.read):
             here = self.access.address
             m.d.sync += [
                 self.address.weight.eq(here),
                 self.address.x.eq(here),
                 self.address.gradient.eq(here),
-                self.operation.x_bank.eq(self.access.lane),
+                bank.eq(self.access.lane),
                 entry.x_mode.eq(XMode.BROADCAST),
             ]
 
         starts = first & entry.clear
-        m.d.comb += self.lanes.eq(Mux(active, entry.lanes, 0))
+        m.d.comb += [self.lanes.eq(Mux(active, entry.lanes, 0)), self.operation.x_bank.eq(bank)]
         m.d.comb += [
             self.operation[name].eq(entry[name]) for name in ("narrow", "wide", "x_mode", "slot")
         ]
@@ -133,24 +138,23 @@ class MacIssue(wiring.Component):
                 with m.Case(Destination.GRADIENT):
                     m.d.comb += [
                         self.operation.gradient.eq(1),
-                        self.operation.from_gradient.eq(~self.overwrite),
+                        self.operation.from_gradient.eq(~overwrite),
                     ]
                 with m.Case(Destination.EMIT):
-                    m.d.comb += self.operation.emit.eq(self.keep)
+                    m.d.comb += self.operation.emit.eq(keep)
         return m
 
-    def _begin_row(self, m: Module, entry: Any) -> None:
+    def _begin_row(self, m: Module, entry: Any, bank: Signal) -> None:
         m.d.sync += [
             self.address.x.eq(entry.x_base),
             self.address.frame.eq(entry.x_base),
             self.address.y.eq(entry.y_base),
             self.address.gradient.eq(entry.g_base),
-            self.operation.x_bank.eq(entry.x_bank),
+            bank.eq(entry.x_bank),
         ]
 
-    def _step(self, m: Module, entry: Any) -> None:
+    def _step(self, m: Module, entry: Any, bank: Signal) -> None:
         """The next element of a row; a broadcast goes through all banks of a word first."""
-        bank = self.operation.x_bank
         through = bank == self._config.lanes - 1
         m.d.sync += [
             self.address.frame.eq(self.address.frame + entry.x_step),
@@ -194,24 +198,32 @@ class DrainIssue(wiring.Component):
         m = Module()
         drains = self._config.drains
         left = Signal(DRAIN_ENTRY["count"].shape)
+        number = Signal.like(self.chunk.chunk, reset_less=True)
+        exponent = Signal.like(self.chunk.exponent, reset_less=True)
+        entry = Signal(DRAIN_ENTRY, reset_less=True)
         with m.If(self.begin):
             m.d.sync += [
+                entry.eq(self.entry),
                 left.eq(self.entry.count),
-                self.chunk.chunk.eq(0),
-                self.chunk.exponent.eq(self.entry.exponents),
-                *(
-                    self.chunk[name].eq(self.entry[name])
-                    for name, _ in self.chunk.shape()
-                    if name in dict(iter(DRAIN_ENTRY))
-                ),
+                number.eq(0),
+                exponent.eq(self.entry.exponents),
             ]
         with m.Elif(left != 0):
             m.d.sync += [
                 left.eq(Mux(left > drains, left - drains, 0)),
-                self.chunk.chunk.eq(self.chunk.chunk + 1),
-                self.chunk.exponent.eq(self.chunk.exponent + 1),
+                number.eq(number + 1),
+                exponent.eq(exponent + 1),
             ]
         with m.Elif(self.access.read):
-            m.d.sync += self.chunk.exponent.eq(self.access.address)
-        m.d.comb += [self.chunk.valid[r].eq(left > r) for r in range(drains)]
+            m.d.sync += exponent.eq(self.access.address)
+        m.d.comb += [
+            self.chunk.valid.eq(Cat(left > drain for drain in range(drains))),
+            self.chunk.chunk.eq(number),
+            self.chunk.exponent.eq(exponent),
+            *(
+                self.chunk[name].eq(entry[name])
+                for name, _ in chunk(self._config)
+                if name not in ("valid", "chunk", "exponent")
+            ),
+        ]
         return m

@@ -16,8 +16,8 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.hdl.packets import PacketReader, PacketWriter
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
+from echoloom.hdl.packets import PacketReader, PacketWriter
 from echoloom.ir.engine import EngineConfig, Timing
 
 WORD_BYTES = HOST_BITS // 8  # a bus word

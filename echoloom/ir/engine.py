@@ -283,9 +283,9 @@ class Timing:
 
     mac_to_slot: int = 5
     tree_to_slot: int = 6
-    gradient: int = 7
+    gradient: int = 4
     drain_direct: int = 7
-    drain_table: int = 13
+    drain_table: int = 14
     overhead: int = 2
 
 

@@ -1,7 +1,7 @@
 """Runs a program, whatever its values are: the order of things, without the arithmetic.
 
 An interpreter is a table with one rule per Op. Values carry leading batch axes, so a rule works on
-the last axis (vectors) or the last two (matrices).
+the last axis (vectors) or the last two (matrices); a scalar is a vector of length one.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ class Machine:
     accumulators: dict[str, Value] = field(default_factory=dict)
     shifts: dict[DynamicShift, int] = field(default_factory=dict)
     emitted: list[Value] = field(default_factory=list)
-    flags: Value = 0
+    section: Section | None = None  # of the body that runs
     observer: Observer | None = None
     add: Callable[[Machine, str, Value, Value], Value] = lambda m, name, old, new: old + new
 
     def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
         """Run a body once per frame; outputs are appended to `emitted`."""
         body = self.program.body(section)
+        self.section = section
         for iteration, frame in enumerate(frames):
             self._iterate(body, iteration, frame)
 

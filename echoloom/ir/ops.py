@@ -24,7 +24,7 @@ class Op(enum.Enum):
     TMATVEC = "tmatvec"  # W.T @ g
     OUTER = "outer"  # g[:, None] * x[None, :]
     TABLE = "table"  # attr Table: a function of one variable, by elements
-    SHIFT = "shift"  # attr Shift: a * 2**-s, s a run-time register
+    SHIFT = "shift"  # attr Shift: a * 2**-s, s a run-time register; real programs only
     REQUANT = "requant"  # attr Requant: round and narrow to the result's type
 
 
@@ -65,6 +65,7 @@ class Shift:
 class Requant:
     rounding: Rounding = Rounding.HALF_EVEN
     overflow: Overflow = Overflow.SATURATE
+    register: DynamicShift = DynamicShift.NONE  # a run-time shift on top of the types' own
 
 
 Attribute = Constant | Read | Scale | Table | Shift | Requant

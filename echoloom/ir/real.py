@@ -14,7 +14,7 @@ from echoloom.ir.tables import FUNCTIONS
 
 def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Constant)
-    return np.full(i.type.shape, i.attr.value)
+    return np.full(i.type.shape or (1,), i.attr.value)
 
 
 def _scale(m: Machine, i: Instr, args: list[Value]) -> Value:
@@ -32,11 +32,6 @@ def _shift(m: Machine, i: Instr, args: list[Value]) -> Value:
     return args[0] * 2.0 ** -m.shifts[i.attr.register]
 
 
-def _vector(value: Value, i: Instr) -> Value:
-    """A batch of scalars [..] as [.., 1] where it meets vectors."""
-    return value[..., None] if np.ndim(value) and value.shape[-1:] != i.type.shape[-1:] else value
-
-
 RULES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda m, i, a: a[0],
@@ -44,7 +39,7 @@ RULES: Mapping[Op, Rule] = {
     Op.SUB: lambda m, i, a: a[0] - a[1],
     Op.MUL: lambda m, i, a: a[0] * a[1],
     Op.SCALE: _scale,
-    Op.SUM: lambda m, i, a: a[0].sum(-1),
+    Op.SUM: lambda m, i, a: a[0].sum(-1, keepdims=True),
     Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
     Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
     Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],

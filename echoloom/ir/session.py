@@ -35,7 +35,7 @@ class Session:
         shift, inverse = length_words(samples.shape[-2])
         machine.shifts[DynamicShift.LENGTH] = shift
         if any(d.name == "inverse_length" for d in program.runtime):
-            machine.values["inverse_length"] = self.encode("inverse_length", np.asarray(inverse))
+            machine.values["inverse_length"] = self.encode("inverse_length", np.asarray([inverse]))
         machine.run(Section.FORWARD_PROLOGUE)
         machine.run(Section.FORWARD_STEP, self._frames(samples))
         machine.run(Section.FORWARD_EPILOGUE)
@@ -66,7 +66,7 @@ class Session:
         self, samples: Floats, targets: Floats, gain: Floats
     ) -> Iterator[Mapping[str, Any]]:
         x, target = self.encode("x", samples), self.encode("target", targets)
-        on = self.encode("gain", np.asarray(gain))
+        on = self.encode("gain", np.asarray(gain)[..., None])
         for k in reversed(range(x.shape[-2])):
             index = (k + 1) // self.output_step - 1
             hit = (k + 1) % self.output_step == 0

@@ -15,6 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.ir.formats import Q
+from echoloom.ir.ops import Op, Table
+from echoloom.ir.program import Instr, Program
+
 Floats = NDArray[np.float64]
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -121,3 +125,34 @@ def tabulate(
         slope_shift,
         error,
     )
+
+
+def table_key(instr: Instr, source: Q) -> str:
+    """Name of the table that a TABLE instruction needs: function, segments and both formats."""
+    assert isinstance(instr.attr, Table)
+    return (
+        f"{instr.attr.function}/{instr.attr.segment_bits}/{source.scalar_frac}"
+        f"/{instr.type.q.scalar_frac}"
+    )
+
+
+def program_tables(program: Program, slope_width: int) -> dict[str, TableContents]:
+    """Contents of every table that an integer program looks into."""
+    tables: dict[str, TableContents] = {}
+    for body in program.bodies:
+        types = program.types(body)
+        for instr in body.instrs:
+            if instr.op is not Op.TABLE:
+                continue
+            assert isinstance(instr.attr, Table)
+            source = types[instr.args[0]].q
+            key = table_key(instr, source)
+            if key not in tables:
+                tables[key] = tabulate(
+                    instr.attr.function,
+                    instr.attr.segment_bits,
+                    source.scalar_frac,
+                    instr.type.q.scalar_frac,
+                    slope_width,
+                )
+    return tables

@@ -38,8 +38,6 @@ def exact_type(op: Op, args: list[Type], attr: Attribute | None = None) -> Type:
     if op is Op.SUM:
         terms = args[0].shape[0]
         return Type(shape, Q(formats[0].width + (terms - 1).bit_length(), formats[0].frac))
-    if op is Op.SHIFT:
-        return Type(shape, formats[0])
     raise InvalidProgram(f"{op.value} has no exact type; its result's type is declared")
 
 

@@ -24,7 +24,10 @@ from echoloom.sim.requests import SimulationError
 CACHE = "ECHOLOOM_CACHE"  # environment variable that moves the cache
 PLAYER = Path(__file__).with_name("player.cpp")
 COCOTB_PROCESS = "echoloom.sim.cocotb_process"
-VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-O2 -std=c++17")
+VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
+# The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
+# for size. Make reads these from its environment, whoever calls it.
+MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
 BUILD_SECONDS = 1800.0
 
 
@@ -47,6 +50,7 @@ def environment() -> dict[str, str]:
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    variables["MAKEFLAGS"] = MAKE_VARIABLES
     return variables
 
 
@@ -100,7 +104,7 @@ def _tool_versions(simulator: str) -> dict[str, str]:
 
 
 def _key(netlist: str, simulator: str) -> str:
-    recipe: list[object] = [sorted(_tool_versions(simulator).items())]
+    recipe: list[object] = [sorted(_tool_versions(simulator).items()), MAKE_VARIABLES]
     if simulator == "verilator-cpp":
         recipe += [VERILATOR_CPP_ARGUMENTS, PLAYER.read_text()]
     else:

@@ -47,7 +47,7 @@ async def into_high(clock: Any) -> None:
 
 
 async def clocks(clock: Any, count: int) -> None:
-    """Wait from anywhere in the first half of a clock into the high half of the `count`-th after.
+    """Wait from the high half of a clock into the high half of the `count`-th after it.
 
     Not cocotb's ClockCycles, which wakes Python in every clock.
     """
@@ -67,6 +67,9 @@ class Source:
         self.valid.value = 0
         self.gaps = gaps.tolist()
         self.sent = 0
+        # From the falling edge over the rising one. Icarus may run a write that is made at the
+        # edge before the circuit has seen the old value.
+        self.next_high = Timer(PERIOD * 3 // 4, "ns")
 
     async def send(self, words: list[int]) -> None:
         """Send `words`; begins and ends in the high half of a clock."""
@@ -81,9 +84,8 @@ class Source:
                 await RisingEdge(self.ready)
                 await FallingEdge(self.clock)
             self.sent += 1
-            await RisingEdge(self.clock)
+            await self.next_high
         self.valid.value = 0
-        await Timer(PERIOD // 4, "ns")
 
 
 class Sink:

@@ -19,7 +19,7 @@ TIMESCALE = ("1ns", "1ps")
 BUILD_ARGUMENTS = {
     # Amaranth's Verilog leaves widths to the language; only the ports need to be seen from
     # outside, and a model with every signal public is several times slower.
-    "verilator": ["-Wno-fatal", "-O3", "--no-public-flat-rw", "-CFLAGS", "-O2"],
+    "verilator": ["-Wno-fatal", "-O3", "--no-public-flat-rw"],
     # With the runner's -g2012 Icarus 11 never evaluates constant `always @*` blocks.
     "icarus": ["-g2005"],
 }

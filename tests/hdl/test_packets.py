@@ -44,8 +44,8 @@ def read_packets(received):
     return found
 
 
-def test_encoded_frame():
-    assert encode(1).hex() == "a50100" + "d04b"
+def test_encoded_packet():
+    assert encode(1).hex() == "a501002e3e"
     assert encode(2, b"\x01\x02") == bytes([SYNC, 2, 2, 1, 2, *encode(2, b"\x01\x02")[-2:]])
     with pytest.raises(ValueError, match="255 bytes at most, got 256"):
         encode(1, bytes(256))

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.engine import DynamicShift, Overflow, Section
 from echoloom.ir.formats import Q, Type
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Table
+from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.roles import error_values
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, uses
@@ -326,21 +326,32 @@ class _BodyEmitter:
         self.types[instr.name] = instr.type
         return instr.name
 
-    def _requant(self, name: str, value: str, q: Q, key: str | None) -> str:
+    def _requant(
+        self,
+        name: str,
+        value: str,
+        q: Q,
+        key: str | None,
+        register: DynamicShift = DynamicShift.NONE,
+    ) -> str:
         """Cut `value` to q; reports a cap when q asks for more bits than there are."""
         if key is not None:
             self.plan.cap(key, min(self.types[value].q.fracs))
         state = key is not None and self.plan.formats.of(key).state
         attr = Requant(
-            self.plan.widths.rounding, Overflow.WRAP if state else Overflow.SATURATE
+            self.plan.widths.rounding,
+            Overflow.WRAP if state else Overflow.SATURATE,
+            register,
         )
         type_ = Type(self.types[value].shape, q)
         return self._append(Instr(name, Op.REQUANT, (value,), type_, attr))
 
-    def _store(self, name: str, value: str) -> None:
+    def _store(
+        self, name: str, value: str, register: DynamicShift = DynamicShift.NONE
+    ) -> None:
         """Store an exact value as the word `name`."""
         key = self.plan.key(self.section, name)
-        self.names[name] = self._requant(name, value, self.plan.formats.q(key), key)
+        self.names[name] = self._requant(name, value, self.plan.formats.q(key), key, register)
 
     def _instr(self, instr: Instr) -> None:
         args = [self.names.get(a, a) for a in instr.args]
@@ -361,7 +372,8 @@ class _BodyEmitter:
             accumulator = self.accumulator_types[instr.attr.accumulator]  # type: ignore[union-attr]
             self.names[name] = self._append(replace(instr, type=accumulator))
         elif op is Op.SHIFT:
-            self._store(name, self.put(f"{name}.exact", op, args[0], attr=instr.attr))
+            assert isinstance(instr.attr, Shift)
+            self._store(name, args[0], instr.attr.register)
         else:
             raise ValueError(f"{op.value} of {name} has no fixed-point form yet")
 

@@ -1,0 +1,164 @@
+"""The engine: host, sequencer, instruction streams, input frames, datapath, output buffer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from amaranth.hdl import EnableInserter, Module
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from echoloom.hdl.datapath import Datapath
+from echoloom.hdl.fetch import Fetch
+from echoloom.hdl.frames import Frames
+from echoloom.hdl.host import Host
+from echoloom.hdl.issue import DrainIssue, MacIssue
+from echoloom.hdl.layouts import (
+    DRAIN_ENTRY,
+    HOST_BITS,
+    MAC_ENTRY,
+    REQUEST,
+    trace,
+    word_stream,
+)
+from echoloom.hdl.sequencer import Sequencer
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import EngineConfig, Space, Timing
+
+# A host read enters at the issue registers, a cycle before the datapath, and leaves through
+# one register more.
+READ_LATENCY = Datapath.READ_LATENCY + 2
+PROMISED = Timing()
+IN_FLIGHT_EMITS = 4  # values that may still be on their way when the output buffer is looked at
+
+
+class Engine(wiring.Component):
+    """A statically scheduled vector engine; `docs/engine.md` is its manual.
+
+    Raises ValueError where `timing` promises latencies that this hardware does not have.
+    `rounding` is for tests that show what wrong rounding does.
+    """
+
+    request: Any
+    response: Any
+    samples: Any
+    outputs: Any
+    trace: Any
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        timing: Timing = PROMISED,
+        rounding: Rounding = Rounding.HALF_EVEN,
+    ) -> None:
+        self.config = config
+        self.timing = replace(Datapath.timing(), overhead=Sequencer.overhead)
+        if timing != self.timing:
+            raise ValueError(f"this engine has {self.timing}, asked for {timing}")
+        self._rounding = rounding
+        super().__init__(
+            {
+                "request": In(stream.Signature(REQUEST)),
+                "response": Out(stream.Signature(HOST_BITS)),
+                "samples": In(word_stream(config)),
+                "outputs": Out(word_stream(config)),
+                "trace": Out(trace(config)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self.config
+        flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
+        m.submodules.host = host = Host(config, read_latency=READ_LATENCY)
+        m.submodules.sequencer = sequencer = Sequencer(flush=flush)
+        m.submodules.mac_fetch = mac_fetch = Fetch(Space.MAC, MAC_ENTRY, config.mac_depth)
+        m.submodules.drain_fetch = drain_fetch = Fetch(
+            Space.DRAIN, DRAIN_ENTRY, config.drain_depth
+        )
+        m.submodules.frames = frames = Frames(config)
+        m.submodules.output_buffer = buffer = fifo.SyncFIFOBuffered(
+            width=config.word, depth=config.output_depth + IN_FLIGHT_EMITS
+        )
+        mac_issue, drain_issue = MacIssue(config), DrainIssue(config)
+        datapath = Datapath(config, self._rounding)
+        while_advancing = EnableInserter(sequencer.advance)
+        m.submodules.mac_issue = while_advancing(mac_issue)
+        m.submodules.drain_issue = while_advancing(drain_issue)
+        m.submodules.datapath = while_advancing(datapath)
+
+        connect(m, flipped(self.request), host.request)
+        connect(m, flipped(self.response), host.response)
+        connect(m, flipped(self.samples), frames.samples)
+        for part in (sequencer, mac_fetch, drain_fetch, mac_issue, drain_issue, datapath):
+            m.d.comb += part.access.eq(host.access)
+        m.d.comb += [
+            host.busy.eq(sequencer.busy),
+            host.done.eq(sequencer.done),
+            host.counts.eq(sequencer.counts),
+            host.stalls.eq(sequencer.stalls),
+            host.lanes.eq(mac_issue.lanes),
+            host.flags.eq(datapath.flags),
+            host.datapath_data.eq(datapath.read_data),
+            host.mac_data.eq(mac_fetch.column),
+            host.drain_data.eq(drain_fetch.column),
+            host.section_data.eq(sequencer.read_data),
+            sequencer.start.eq(host.start),
+            sequencer.echo.eq(host.echo),
+            sequencer.length.eq(host.length),
+            sequencer.output_step.eq(host.output_step),
+            sequencer.frame_available.eq(frames.available),
+            sequencer.output_empty.eq(buffer.level == 0),
+            frames.length.eq(host.frame),
+            frames.release.eq(sequencer.release),
+            frames.enable.eq(sequencer.advance),
+            frames.address.eq(mac_issue.address.frame),
+            mac_issue.overwrite.eq(sequencer.first),
+            mac_issue.keep.eq(sequencer.keep),
+            datapath.address.eq(mac_issue.address),
+            datapath.operation.eq(mac_issue.operation),
+            datapath.chunk.eq(drain_issue.chunk),
+            datapath.frame_word.eq(frames.word),
+            datapath.shift_length.eq(host.shift_length),
+            datapath.shift_loss.eq(host.shift_loss),
+            buffer.w_data.eq(datapath.emit.value),
+            buffer.w_en.eq(datapath.emit.valid & sequencer.advance),
+            self.outputs.payload.eq(buffer.r_data),
+            self.outputs.valid.eq(buffer.r_rdy),
+            buffer.r_en.eq(self.outputs.ready),
+        ]
+        for fetch, issue, first in (
+            (mac_fetch, mac_issue, sequencer.next_section.mac),
+            (drain_fetch, drain_issue, sequencer.next_section.drain),
+        ):
+            m.d.comb += [
+                fetch.first.eq(first),
+                fetch.rewind.eq(sequencer.rewind),
+                fetch.preload.eq(sequencer.preload),
+                fetch.run.eq(sequencer.run),
+                fetch.time.eq(sequencer.time),
+                issue.entry.eq(fetch.entry),
+                issue.begin.eq(fetch.begin),
+            ]
+            with m.If(~sequencer.busy):
+                m.d.comb += fetch.first.eq(host.access.address)
+        self._trace(m, sequencer, datapath)
+        return m
+
+    def _trace(self, m: Module, sequencer: Sequencer, datapath: Datapath) -> None:
+        m.d.comb += [
+            self.trace.section.eq(sequencer.section),
+            self.trace.iteration.eq(sequencer.iteration),
+        ]
+        # A host's own writes are not the program's.
+        running = sequencer.busy & sequencer.advance
+        for index, (port, write) in enumerate(
+            zip(self.trace.drains, datapath.writes, strict=True)
+        ):
+            m.d.comb += [
+                port.valid.eq(write.valid & running),
+                port.lane.eq(write.chunk * self.config.drains + index),
+                port.address.eq(write.address),
+                port.value.eq(write.value),
+            ]

@@ -1,0 +1,275 @@
+"""The engine's golden twin: the same programs, the same integers, the same cycles.
+
+It runs entries at the times they name and lets results land when `Timing` says, so it agrees
+with the RTL also on programs that read a word while its update is in flight. Waiting stops
+the engine's time and so does not exist here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from echoloom.ir.arithmetic import Rounding, narrow, piecewise_linear, round_shift
+from echoloom.ir.engine import (
+    NEVER,
+    Add,
+    Destination,
+    DrainEntry,
+    DynamicShift,
+    Flag,
+    Image,
+    MacEntry,
+    Narrow,
+    Overflow,
+    Section,
+    Timing,
+    Wide,
+    XMode,
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A word written into vector memory by drain `lane % drains`, as in the engine's trace.
+
+    The section and iteration are those in which the word lands, not those of its entry.
+    """
+
+    section: Section
+    iteration: int
+    lane: int
+    address: int
+    value: int
+
+
+@dataclass
+class PassResult:
+    """What a host sees of a pass; `writes` is in the order of the cycles they happen in."""
+
+    outputs: list[int] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    flags: Flag = Flag(0)
+    cycles: int = 0
+    busy: int = 0
+
+
+@dataclass(frozen=True)
+class PassSettings:
+    """Registers that a pass reads; T is the number of frames given."""
+
+    output_step: int = 1
+    shift_length: int = 0
+    shift_loss: int = 0
+
+
+class _Landing(NamedTuple):
+    """A word on its way to a memory."""
+
+    memory: list[int]
+    address: int
+    value: int
+    lane: int | None
+
+
+class GoldenEngine:
+    """An engine with its memories; `vector[lane][address]` and so on are plain integers."""
+
+    def __init__(self, image: Image, rounding: Rounding = Rounding.HALF_EVEN) -> None:
+        config = image.config
+        self._image = image
+        self._rounding = rounding
+        self.weight = _filled(image.weight, config.lanes, config.weight_depth)
+        self.vector = _filled(image.vector, config.lanes, config.vector_depth)
+        self.gradient = _filled((), config.lanes, config.gradient_depth)
+        self._exponent = _filled(image.exponent, config.drains, config.exponent_depth)
+        self._accumulator = [0] * config.lanes
+        self._tree = 0
+        self._slots = _filled((), config.slots, config.lanes)
+
+    def run(
+        self, *, echo: bool, frames: Sequence[Sequence[int]], settings: PassSettings
+    ) -> PassResult:
+        """One pass; changes the memories."""
+        self._result = PassResult()
+        self._settings = settings
+        self._landing: dict[int, list[_Landing]] = {}
+        now = 0
+        for section in list(Section)[3 * echo : 3 * echo + 3]:
+            entry = self._image.sections[section]
+            stepping = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+            for iteration in range((len(frames) if stepping else 1) if entry.length else 0):
+                self._where = (section, iteration)
+                self._frame = frames[iteration] if stepping else ()
+                macs = deque(self._elements(entry.mac))
+                chunks = deque(self._chunks(entry.drain))
+                for time in range(entry.length + self._timing.overhead):
+                    self._land(now)
+                    if macs and macs[0][0] == time:
+                        self._multiply(now, *macs.popleft()[1:])
+                    if chunks and chunks[0][0] == time:
+                        self._requantise(now, *chunks.popleft()[1:])
+                    now += 1
+        self._result.cycles = now
+        for late in sorted(self._landing):
+            self._land(late)
+        return self._result
+
+    @property
+    def _timing(self) -> Timing:
+        return self._image.timing
+
+    def _elements(self, address: int) -> Iterator[tuple[int, MacEntry, int, int]]:
+        """(cycle, entry, o, i) of every MAC element of a section."""
+        while (entry := self._image.mac[address]).start != NEVER:
+            for o in range(entry.outer):
+                for i in range(entry.inner):
+                    yield entry.start + o * entry.inner + i, entry, o, i
+            address += 1
+
+    def _chunks(self, address: int) -> Iterator[tuple[int, DrainEntry, int]]:
+        """(cycle, entry, c) of every drain chunk of a section."""
+        while (entry := self._image.drain[address]).start != NEVER:
+            for c in range(-(-entry.count // self._image.config.drains)):
+                yield entry.start + c, entry, c
+            address += 1
+
+    def _store(
+        self, when: int, memory: list[int], address: int, value: int, lane: int | None = None
+    ) -> None:
+        """`memory[address]` changes for readers from cycle `when` on; a bank names its lane."""
+        self._landing.setdefault(when, []).append(_Landing(memory, address, value, lane))
+
+    def _land(self, now: int) -> None:
+        for word in self._landing.pop(now, ()):
+            word.memory[word.address] = word.value
+            if word.lane is not None:
+                self._result.writes.append(
+                    Write(*self._where, word.lane, word.address, word.value)
+                )
+
+    def _wrap(self, value: int) -> int:
+        """A sum in accumulator bits; raises the flag where it does not fit."""
+        bits = self._image.config.accumulator
+        wrapped = (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+        if wrapped != value:
+            self._result.flags |= Flag.ACCUMULATOR
+        return wrapped
+
+    def _x(self, entry: MacEntry, i: int) -> list[int]:
+        """The X operand of every lane."""
+        lanes = self._image.config.lanes
+        match entry.x_mode:
+            case XMode.LOCAL:
+                return [bank[entry.x_base + i * entry.x_step] for bank in self.vector]
+            case XMode.BROADCAST:
+                word, bank = divmod(entry.x_bank + i * entry.x_step, lanes)
+                return [self.vector[bank][entry.x_base + word]] * lanes
+            case XMode.INPUT:
+                return [self._frame[entry.x_base + i * entry.x_step]] * lanes
+
+    def _multiply(self, now: int, entry: MacEntry, o: int, i: int) -> None:
+        timing, config = self._timing, self._image.config
+        lanes = range(config.lanes)
+        self._result.busy += entry.lanes
+        x = self._x(entry, i)
+        y = [bank[entry.y_base + i * entry.y_step] for bank in self.vector]
+        w_address = (entry.w_base + o * entry.w_outer + i * entry.w_inner) % config.weight_depth
+        weight = [bank[w_address] for bank in self.weight]
+        narrow_operand = {Narrow.WEIGHT: weight, Narrow.X: x, Narrow.Y: y}[entry.narrow]
+        wide_operand = {Wide.X: x, Wide.Y: y}[entry.wide]
+        products = [
+            _low_bits(a, config.narrow) * b
+            for a, b in zip(narrow_operand, wide_operand, strict=True)
+        ]
+        first, last = o == i == 0, (o, i) == (entry.outer - 1, entry.inner - 1)
+        section, iteration = self._where
+        match entry.destination:
+            case Destination.ACCUMULATOR:
+                for lane in lanes:
+                    if first and entry.clear and entry.load_gradient:
+                        total = self.gradient[lane][entry.g_base]
+                    elif first and entry.clear:
+                        total = products[lane]
+                    else:
+                        total = self._accumulator[lane] + products[lane]
+                    self._accumulator[lane] = self._wrap(total)
+                    if last and entry.push:
+                        self._store(now + timing.mac_to_slot, self._slots[entry.slot], lane,
+                                    self._accumulator[lane])  # fmt: skip
+            case Destination.TREE:
+                self._tree = self._wrap(sum(products) + (self._tree if i else 0))
+                if i == entry.inner - 1 and entry.push:
+                    when = now + timing.tree_to_slot + config.tree_latency
+                    self._store(when, self._slots[entry.slot], o, self._tree)
+            case Destination.GRADIENT:
+                for lane in lanes:
+                    old = 0 if iteration == 0 else self.gradient[lane][entry.g_base + i]
+                    self._store(now + timing.gradient, self.gradient[lane], entry.g_base + i,
+                                self._wrap(old + products[lane]))  # fmt: skip
+            case Destination.EMIT:
+                step = self._settings.output_step
+                if section is not Section.FORWARD_STEP or (iteration + 1) % step == 0:
+                    self._result.outputs.append(x[entry.x_bank if entry.x_mode == 0 else 0])
+
+    def _requantise(self, now: int, entry: DrainEntry, c: int) -> None:
+        config, timing = self._image.config, self._timing
+        settings = self._settings
+        dynamic = {
+            DynamicShift.NONE: 0,
+            DynamicShift.LENGTH: settings.shift_length,
+            DynamicShift.LOSS: settings.shift_loss,
+        }[entry.dynamic]
+        for drain in range(config.drains):
+            lane = c * config.drains + drain
+            if lane >= entry.count:
+                continue
+            exponent = self._exponent[drain][entry.exponents + c] if entry.use_exponents else 0
+            shift = min(entry.shift + dynamic + exponent, 63)
+            total = int(round_shift(self._slots[entry.slot][lane], shift, self._rounding))
+            base = self.vector[lane][entry.base]
+            z, over = narrow(
+                {Add.NONE: total, Add.PLUS: base + total, Add.MINUS: base - total}[entry.add],
+                entry.width,
+                entry.overflow,
+            )
+            if over:
+                wraps = entry.overflow is Overflow.WRAP
+                self._result.flags |= Flag.STATE if wraps else Flag.SATURATED
+            value, when = int(z), now + timing.drain_direct
+            if entry.use_table:
+                value, when = self._look_up(entry, value), now + timing.drain_table
+            self._store(when, self.vector[lane], entry.destination, value, lane)
+
+    def _look_up(self, entry: DrainEntry, z: int) -> int:
+        table = np.asarray(
+            self._image.table[entry.table : entry.table + (1 << entry.segment_bits)], np.int64
+        )
+        y, over = piecewise_linear(
+            z,
+            table[:, 0],
+            table[:, 1],
+            segment_bits=entry.segment_bits,
+            fraction_bits=entry.fraction_bits,
+            slope_shift=entry.slope_shift,
+            word=self._image.config.word,
+            rounding=self._rounding,
+        )
+        if over:
+            self._result.flags |= Flag.SATURATED
+        return int(y)
+
+
+def _filled(rows: Sequence[Sequence[int]], count: int, depth: int) -> list[list[int]]:
+    """`count` rows of `depth` words, zero where nothing is given."""
+    given = [list(row) for row in rows] + [[] for _ in range(count - len(rows))]
+    return [row + [0] * (depth - len(row)) for row in given]
+
+
+def _low_bits(value: int, bits: int) -> int:
+    """The signed number in the low bits: what a narrow operand keeps of a word."""
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)

@@ -1,0 +1,165 @@
+"""The host's side: requests, registers and counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, SHIFT
+from echoloom.ir.engine import EngineConfig, Flag, Register, Space
+
+COUNTER_BITS = 48
+FORWARD, ECHO = 1, 2  # values of Register.COMMAND
+
+
+class Host(wiring.Component):
+    """Answers requests in order, one at a time.
+
+    A request for a memory becomes one strobe of `access`; while the engine is `busy` it does
+    nothing (a read gives whatever stands there). Read data of the memories is taken
+    `read_latency` cycles after the strobe.
+    """
+
+    latency = 2  # cycles from taking a request for a register to its response
+
+    request: Any
+    response: Any
+    access: data.View
+    datapath_data: Signal
+    mac_data: Signal
+    drain_data: Signal
+    section_data: Signal
+    busy: Signal
+    done: Signal
+    counts: Signal
+    stalls: Signal
+    lanes: Signal
+    flags: Signal
+    start: Signal
+    echo: Signal
+    length: Signal
+    output_step: Signal
+    frame: Signal
+    shift_length: Signal
+    shift_loss: Signal
+
+    def __init__(self, config: EngineConfig, *, read_latency: int) -> None:
+        self._read_latency = read_latency
+        super().__init__(
+            {
+                "request": In(stream.Signature(REQUEST)),
+                "response": Out(stream.Signature(HOST_BITS)),
+                "access": Out(ACCESS),
+                "datapath_data": In(HOST_BITS),
+                "mac_data": In(HOST_BITS),
+                "drain_data": In(HOST_BITS),
+                "section_data": In(HOST_BITS),
+                "busy": In(1),
+                "done": In(1),
+                "counts": In(1),
+                "stalls": In(1),
+                "lanes": In(7),
+                "flags": In(len(Flag)),
+                "start": Out(1),
+                "echo": Out(1),
+                "length": Out(32),
+                "output_step": Out(16),
+                "frame": Out(range(config.frame_depth + 1)),
+                "shift_length": Out(SHIFT),
+                "shift_loss": Out(SHIFT),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        held = Signal(REQUEST, reset_less=True)
+        fresh = Signal()  # `held` is to be done in this cycle
+        reading = Signal(range(self._read_latency + 1))  # cycles until read data are there
+        is_register = held.space == Space.REGISTER
+        m.d.sync += fresh.eq(0)
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += [held.eq(self.request.payload), fresh.eq(1)]
+        m.d.comb += [
+            # A write is done while the next request arrives; a read must be answered first.
+            self.request.ready.eq(
+                ~(fresh & ~held.write) & (reading == 0) & ~self.response.valid
+            ),
+            self.access.write.eq(fresh & held.write & ~is_register & ~self.busy),
+            self.access.read.eq(fresh & ~held.write & ~is_register & ~self.busy),
+            *(self.access[name].eq(held[name]) for name in ("space", "lane", "address", "data")),
+        ]
+        registers = self._registers(m, held, fresh & held.write & is_register)
+
+        answer = Signal(HOST_BITS)
+        with m.Switch(held.space):
+            with m.Case(Space.REGISTER):
+                with m.Switch(held.address):
+                    for register, value in registers.items():
+                        with m.Case(register):
+                            m.d.comb += answer.eq(value)
+            with m.Case(Space.MAC):
+                m.d.comb += answer.eq(self.mac_data)
+            with m.Case(Space.DRAIN):
+                m.d.comb += answer.eq(self.drain_data)
+            with m.Case(Space.SECTION):
+                m.d.comb += answer.eq(self.section_data)
+            with m.Default():
+                m.d.comb += answer.eq(self.datapath_data)
+
+        answered = Signal()
+        with m.If(fresh & ~held.write & ~is_register):
+            m.d.sync += reading.eq(self._read_latency)
+        with m.Elif(reading != 0):
+            m.d.sync += reading.eq(reading - 1)
+        m.d.comb += answered.eq((fresh & ~held.write & is_register) | (reading == 1))
+        with m.If(answered):
+            m.d.sync += [self.response.valid.eq(1), self.response.payload.eq(answer)]
+        with m.Elif(self.response.ready):
+            m.d.sync += self.response.valid.eq(0)
+        return m
+
+    def _registers(self, m: Module, held: Any, write: Any) -> dict[Register, Any]:
+        """Registers as the host reads them."""
+        counter = unsigned(COUNTER_BITS)
+        cycles, stalls, useful = (
+            Signal(counter, name=name) for name in ("cycles", "stalls", "useful")
+        )
+        sticky = Signal(len(Flag))
+        written = {
+            Register.LENGTH: self.length,
+            Register.OUTPUT_STEP: self.output_step,
+            Register.FRAME: self.frame,
+            Register.SHIFT_LENGTH: self.shift_length,
+            Register.SHIFT_LOSS: self.shift_loss,
+        }
+        command = write & (held.address == Register.COMMAND) & ~self.busy
+        m.d.comb += [
+            self.start.eq(command & ((held.data == FORWARD) | (held.data == ECHO))),
+            self.echo.eq(held.data == ECHO),
+        ]
+        with m.If(write):
+            with m.Switch(held.address):
+                for register, value in written.items():
+                    with m.Case(register):
+                        m.d.sync += value.eq(held.data)
+        with m.If(self.start):
+            m.d.sync += [cycles.eq(0), stalls.eq(0), useful.eq(0), sticky.eq(0)]
+        with m.Else():
+            m.d.sync += [
+                cycles.eq(cycles + self.counts),
+                stalls.eq(stalls + self.stalls),
+                useful.eq(useful + Mux(self.stalls, 0, self.lanes)),
+                sticky.eq(sticky | self.flags),
+            ]
+        return {
+            Register.COMMAND: 0,
+            Register.STATUS: self.busy | (self.done << 1),
+            Register.FLAGS: sticky,
+            Register.CYCLES: cycles,
+            Register.STALLS: stalls,
+            Register.BUSY: useful,
+            **written,
+        }

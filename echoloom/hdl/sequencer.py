@@ -1,0 +1,210 @@
+"""Passes, sections and iterations: when time runs, and when it stands still."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from echoloom.hdl.layouts import ACCESS, HOST_BITS, SECTION_ENTRY
+from echoloom.ir.engine import Section, Space
+
+SECTIONS_IN_PASS = 3
+STEP = 1  # position of a pass's step section
+
+
+class State(enum.Enum):
+    """One iteration is REWIND of the one before, WAIT (a cycle if nothing is missing), RUN."""
+
+    IDLE = 0
+    FIND = 1  # the pass's first section
+    REWIND = 2  # last cycle of an iteration; the next one's entries are fetched
+    WAIT = 3
+    RUN = 4
+    FLUSH = 5  # results in flight land
+
+
+class Sequencer(wiring.Component):
+    """Runs a pass when `start` says so: its three sections, the step section `length` times.
+
+    `time` counts a section's cycles from 0 while `run`. `advance` is low while the engine
+    waits for a frame or for the output buffer: then nothing in the datapath may move.
+    `next_section` is fetched while `rewind`; entries are taken with `preload`.
+    `counts` is high in the cycles that Register.CYCLES counts. `release` gives the input frame
+    back. `first`: first iteration of its section; `keep`: its emitted values are kept.
+    Latency: `overhead` cycles between two iterations, `flush` cycles after the last one.
+    """
+
+    overhead = 2
+
+    access: data.View
+    start: Signal
+    echo: Signal
+    length: Signal
+    output_step: Signal
+    frame_available: Signal
+    output_empty: Signal
+    busy: Signal
+    done: Signal
+    advance: Signal
+    counts: Signal
+    stalls: Signal
+    rewind: Signal
+    preload: Signal
+    run: Signal
+    time: Signal
+    next_section: data.View
+    release: Signal
+    section: Signal
+    iteration: Signal
+    first: Signal
+    keep: Signal
+    read_data: Signal
+
+    def __init__(self, *, flush: int) -> None:
+        self._flush = flush
+        super().__init__(
+            {
+                "access": In(ACCESS),
+                "start": In(1),
+                "echo": In(1),
+                "length": In(32),
+                "output_step": In(16),
+                "frame_available": In(1),
+                "output_empty": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "advance": Out(1),
+                "counts": Out(1),
+                "stalls": Out(1),
+                "rewind": Out(1),
+                "preload": Out(1),
+                "run": Out(1),
+                "time": Out(SECTION_ENTRY["length"].shape),
+                "next_section": Out(SECTION_ENTRY),
+                "release": Out(1),
+                "section": Out(3),
+                "iteration": Out(32),
+                "first": Out(1),
+                "keep": Out(1),
+                "read_data": Out(HOST_BITS),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        state = Signal(State)
+        position = Signal(2)  # of the running section in its pass
+        upcoming = Signal(2)
+        upcoming_iteration = Signal(32)
+        more = Signal()
+        echo = Signal()
+        flushing = Signal(range(self._flush))
+        final = Signal(len(self.time))
+        holding = Signal()
+
+        table = self._sections(m)
+        index = Signal(3)
+        m.d.comb += [
+            index.eq(Mux(echo, SECTIONS_IN_PASS, 0) + upcoming),
+            self.next_section.eq(Array(table)[index]),
+        ]
+        skipped = [
+            Array(table)[Mux(echo, SECTIONS_IN_PASS, 0) + place].length == 0
+            for place in range(SECTIONS_IN_PASS)
+        ]
+        skipped[STEP] = skipped[STEP] | (self.length == 0)
+        ready = ((upcoming != STEP) | self.frame_available) & self.output_empty
+
+        m.d.comb += [
+            self.busy.eq(state != State.IDLE),
+            self.run.eq(state == State.RUN),
+            # An idle engine rewinds all the time: that is how a host reads program memory.
+            self.rewind.eq((state == State.REWIND) | (state == State.IDLE)),
+            self.preload.eq((state == State.WAIT) & ready),
+            self.stalls.eq((state == State.WAIT) & ~ready),
+            self.advance.eq(~self.stalls),
+            self.release.eq((state == State.REWIND) & holding),
+        ]
+        begun = Signal()  # the pass's first REWIND ends no iteration
+        m.d.comb += self.counts.eq(
+            self.run | self.preload | ((state == State.REWIND) & begun)
+        )
+        phase = Signal(len(self.output_step))
+        last_phase = phase + 1 >= self.output_step
+
+        with m.Switch(state):
+            with m.Case(State.IDLE):
+                with m.If(self.start):
+                    m.d.sync += [
+                        state.eq(State.FIND),
+                        echo.eq(self.echo),
+                        self.done.eq(0),
+                        begun.eq(0),
+                    ]
+            with m.Case(State.FIND):
+                m.d.sync += [state.eq(State.REWIND), upcoming_iteration.eq(0)]
+                self._first_of(m, skipped, range(SECTIONS_IN_PASS), upcoming, more)
+            with m.Case(State.REWIND):
+                m.d.sync += [state.eq(Mux(more, State.WAIT, State.FLUSH)), holding.eq(0)]
+                m.d.sync += flushing.eq(self._flush - 1)
+            with m.Case(State.WAIT):
+                with m.If(ready):
+                    restarts = upcoming_iteration == 0
+                    m.d.sync += [
+                        state.eq(State.RUN),
+                        begun.eq(1),
+                        position.eq(upcoming),
+                        self.section.eq(index),
+                        self.iteration.eq(upcoming_iteration),
+                        self.first.eq(restarts),
+                        self.time.eq(0),
+                        final.eq(self.next_section.length - 1),
+                        holding.eq(upcoming == STEP),
+                        phase.eq(Mux(restarts | last_phase, 0, phase + 1)),
+                    ]
+            with m.Case(State.RUN):
+                m.d.sync += self.time.eq(self.time + 1)
+                with m.If(self.time == final):
+                    m.d.sync += state.eq(State.REWIND)
+                with m.If((position == STEP) & (self.iteration + 1 != self.length)):
+                    m.d.sync += [
+                        more.eq(1),
+                        upcoming.eq(STEP),
+                        upcoming_iteration.eq(self.iteration + 1),
+                    ]
+                with m.Else():
+                    m.d.sync += upcoming_iteration.eq(0)
+                    with m.Switch(position):
+                        for place in range(SECTIONS_IN_PASS):
+                            with m.Case(place):
+                                later = range(place + 1, SECTIONS_IN_PASS)
+                                self._first_of(m, skipped, later, upcoming, more)
+            with m.Case(State.FLUSH):
+                m.d.sync += flushing.eq(flushing - 1)
+                with m.If(flushing == 0):
+                    m.d.sync += [state.eq(State.IDLE), self.done.eq(1)]
+        m.d.comb += self.keep.eq((self.section != Section.FORWARD_STEP) | last_phase)
+        return m
+
+    def _first_of(
+        self, m: Module, skipped: list[Any], places: range, upcoming: Signal, more: Signal
+    ) -> None:
+        """The first place whose section is not skipped comes next."""
+        m.d.sync += more.eq(~Cat(skipped[place] for place in places).all())
+        for place in reversed(places):
+            with m.If(~skipped[place]):
+                m.d.sync += upcoming.eq(place)
+
+    def _sections(self, m: Module) -> list[Any]:
+        """The section table, in registers: choosing the next section must not take time."""
+        table = [Signal(SECTION_ENTRY, name=f"section_{section.name}") for section in Section]
+        for section, entry in zip(Section, table, strict=True):
+            chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
+            with m.If(self.access.write & chosen):
+                m.d.sync += entry.as_value().eq(self.access.data)
+        m.d.comb += self.read_data.eq(Array(table)[self.access.address[:3]].as_value())
+        return table

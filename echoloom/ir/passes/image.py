@@ -1,0 +1,165 @@
+"""An integer program on an engine: schedules of all sections and the contents of all memories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.engine import (
+    NEVER,
+    DrainEntry,
+    EngineConfig,
+    Image,
+    MacEntry,
+    Section,
+    SectionEntry,
+    Timing,
+)
+from echoloom.ir.ops import Constant
+from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
+from echoloom.ir.passes.layout import Memory
+from echoloom.ir.passes.lower import lower, stored_values
+from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
+from echoloom.ir.program import Program
+from echoloom.ir.tables import TableContents
+
+Words = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A program placed on an engine, everything but the coefficients' values."""
+
+    program: Program
+    config: EngineConfig
+    timing: Timing
+    allocation: Allocation
+    schedules: Mapping[Section, Schedule]
+
+    def cycles(self, forward: bool, length: int) -> int:
+        """Clock cycles of one pass over `length` steps, waits excluded: exactly the RTL's count."""
+        sections = list(Section)[:3] if forward else list(Section)[3:]
+        total = 0
+        for section in sections:
+            step = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+            own = self.schedules[section].length
+            if own:
+                total += (own + self.timing.overhead) * (length if step else 1)
+        return total
+
+
+def place(
+    program: Program,
+    tables: Mapping[str, TableContents],
+    lanes: int,
+    drains: int,
+    slots: int,
+    word: int,
+    narrow: int,
+    accumulator: int,
+    timing: Timing,
+) -> Mapped:
+    """Allocate, lower and schedule; the engine's depths are the smallest powers of two that do."""
+    config = EngineConfig(lanes, drains, slots, word, narrow, accumulator)
+    stored = {body.section: stored_values(body) for body in program.bodies}
+    copied: frozenset[tuple[Section, str]] = frozenset()
+    while True:
+        at = allocate(program, tables, stored, lanes, drains, word, narrow, copied)
+        schedules: dict[Section, Schedule] = {}
+        failed: frozenset[tuple[Section, str]] = frozenset()
+        for section in Section:
+            tasks = lower(program, program.body(section), at)
+            try:
+                schedules[section] = schedule(tasks, config, timing)
+            except CyclicTasks as cycle:
+                failed = frozenset((section, state) for state in cycle.states)
+                break
+        if not failed:
+            break
+        copied |= failed
+    return Mapped(program, _sized(config, program, at, schedules), timing, at, schedules)
+
+
+def _power(count: int, least: int = 2) -> int:
+    return max(least, 1 << (max(1, count) - 1).bit_length())
+
+
+def _sized(
+    config: EngineConfig,
+    program: Program,
+    at: Allocation,
+    schedules: Mapping[Section, Schedule],
+) -> EngineConfig:
+    frames = [sum(d.type.size for d in b.frame) for b in program.bodies]
+    vectors = max([at.vectors.used, *(m.used for m in at.temporaries.values())])
+    return replace(
+        config,
+        weight_depth=_power(at.weight.used),
+        vector_depth=_power(vectors),
+        gradient_depth=_power(at.gradient.used),
+        table_depth=_power(at.table_words),
+        exponent_depth=_power(len(at.exponent_words[0]) if at.exponent_words else 1),
+        mac_depth=_power(sum(len(s.mac) + 1 for s in schedules.values())),
+        drain_depth=_power(sum(len(s.drain) + 1 for s in schedules.values())),
+        frame_depth=_power(max([1, *frames])),
+        output_depth=_power(max([1, *(_emitted(program))])),
+    )
+
+
+def _emitted(program: Program) -> list[int]:
+    return [
+        sum(program.types(b)[v].size for v in b.emits) for b in program.bodies
+    ]
+
+
+def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
+    """Memory contents for given coefficient words."""
+    program, at = mapped.program, mapped.allocation
+    lanes = mapped.config.lanes
+    weight = _fill(at.weight, coefficients, lanes)
+    for value, address in at.constant_weights.items():
+        for lane in range(lanes):
+            weight[lane][address] = value
+    constants = {d.name: coefficients[d.name] for d in program.coefficients}
+    for name, (_, instr) in constants_of(program).items():
+        assert isinstance(instr.attr, Constant)
+        value = round(instr.attr.value * 2.0**instr.type.q.scalar_frac)
+        constants[name] = np.full(instr.type.shape, value, np.int64)
+    vector = _fill(at.vectors, constants, lanes)
+    mac: list[MacEntry] = []
+    drain: list[DrainEntry] = []
+    sections: list[SectionEntry] = []
+    for section in Section:
+        plan = mapped.schedules[section]
+        sections.append(SectionEntry(len(mac), len(drain), plan.length))
+        mac += [*plan.mac, MacEntry(NEVER)]
+        drain += [*plan.drain, DrainEntry(NEVER, 0, 0, 0)]
+    tables: list[tuple[int, int]] = []
+    for base, slope in at.table_addresses:
+        tables += zip(base, slope, strict=True)
+    exponents = at.exponent_words or [[] for _ in range(mapped.config.drains)]
+    return Image(
+        mapped.config,
+        tuple(map(tuple, weight)),
+        tuple(map(tuple, vector)),
+        tuple(tables),
+        tuple(map(tuple, exponents)),
+        tuple(mac),
+        tuple(drain),
+        tuple(sections),
+        max(1, *(sum(d.type.size for d in b.frame) for b in program.bodies)),
+        mapped.timing,
+    )
+
+
+def _fill(memory: Memory, values: Mapping[str, Words], lanes: int) -> list[list[int]]:
+    banks = [[0] * memory.used for _ in range(lanes)]
+    for name, place_ in memory.places.items():
+        if name in values:
+            flat = np.asarray(values[name]).reshape(-1)
+            for index, lane, address in place_.elements(lanes):
+                banks[lane][address] = int(flat[index])
+    return banks

@@ -1,0 +1,82 @@
+"""Where everything lives: banked vectors, weight matrices, gradient words.
+
+Element i of a vector is in bank i mod P. A matrix is banked by rows ("rows": W x broadcasts x and
+sums in each lane) or by columns (the transposed matrix banked by rows: W x goes through the adder
+tree); whichever takes fewer cycles.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+class Orientation(enum.Enum):
+    ROWS = "rows"
+    COLUMNS = "columns"
+
+
+def groups(size: int, lanes: int) -> int:
+    """Row groups that a vector of `size` elements takes on `lanes` banks."""
+    return -(-size // lanes)
+
+
+def in_group(size: int, group: int, lanes: int) -> int:
+    """Elements of a vector in its row group `group`."""
+    return min(lanes, size - group * lanes)
+
+
+def orientation(rows: int, columns: int, lanes: int) -> Orientation:
+    """The cheaper orientation; rows on a tie."""
+    by_rows, by_columns = groups(rows, lanes) * columns, groups(columns, lanes) * rows
+    return Orientation.COLUMNS if by_columns < by_rows else Orientation.ROWS
+
+
+@dataclass(frozen=True)
+class Place:
+    """A vector or matrix in a banked memory, first word at `address`.
+
+    A matrix is stored as `rows` x `columns` in its orientation's sense: word address
+    address + (row // P) * columns + column, bank row mod P.
+    """
+
+    address: int
+    rows: int
+    columns: int = 1
+    orientation: Orientation = Orientation.ROWS
+
+    def words(self, lanes: int) -> int:
+        return groups(self.rows, lanes) * self.columns
+
+    def elements(self, lanes: int) -> Iterator[tuple[int, int, int]]:
+        """(flat index in the tensor's own row-major order, lane, address) of every element."""
+        for row in range(self.rows):
+            for column in range(self.columns):
+                address = self.address + (row // lanes) * self.columns + column
+                if self.orientation is Orientation.ROWS:
+                    index = row * self.columns + column
+                else:
+                    index = column * self.rows + row
+                yield index, row % lanes, address
+
+
+@dataclass
+class Memory:
+    """Hands out consecutive words of one banked memory."""
+
+    lanes: int
+    used: int = 0
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def vector(self, name: str, size: int) -> Place:
+        return self._put(name, Place(self.used, size))
+
+    def matrix(self, name: str, shape: tuple[int, ...], way: Orientation) -> Place:
+        rows, columns = shape if way is Orientation.ROWS else shape[::-1]
+        return self._put(name, Place(self.used, rows, columns, way))
+
+    def _put(self, name: str, place: Place) -> Place:
+        self.places[name] = place
+        self.used += place.words(self.lanes)
+        return place

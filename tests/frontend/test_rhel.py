@@ -1,0 +1,163 @@
+"""The echo's gradient against backpropagation through time, tensor by tensor."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from echoloom.frontend import parts
+from echoloom.frontend.bptt import bptt_gradient
+from echoloom.frontend.hssm import rest, trainable
+from echoloom.frontend.rhel import Copies, flip, nudge, rhel_gradient
+
+TOLERANCE = 1e-9
+
+
+def errors(found, wanted) -> dict[str, float]:
+    """Relative error of every tensor; one that must vanish is measured against the whole."""
+    whole = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(wanted)))
+    pairs = zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True)
+    result = {}
+    for (path, ours), reference in pairs:
+        size = float(jnp.linalg.norm(reference)) or whole
+        result[jax.tree_util.keystr(path)] = float(jnp.linalg.norm(ours - reference)) / size
+    return result
+
+
+def worst(found, wanted) -> float:
+    return max(errors(found, wanted).values())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 300])
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize("complex", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize(
+    ("task", "output_step"), [("classification", 1), ("regression", 1), ("regression", 2)]
+)
+def test_equals_bptt(make_model, make_sample, steps, blocks, complex, task, output_step):
+    if steps < output_step:
+        steps = output_step + 1
+    model = make_model(blocks=blocks, complex=complex, task=task, output_step=output_step)
+    x, label = make_sample(model, steps)
+    wanted = bptt_gradient(model, x, label)
+    found = rhel_gradient(model, x, label)
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    assert errors(found, wanted) == pytest.approx(
+        dict.fromkeys(errors(found, wanted), 0.0), abs=TOLERANCE
+    )
+    spec = jax.tree.leaves(trainable(model))
+    assert len(jax.tree.leaves(found)) == sum(spec) == len(spec) - 2 * blocks
+
+
+def test_sparse_outputs_that_do_not_divide_the_sequence(make_model, make_sample):
+    model = make_model(task="regression", output_step=7)
+    x, label = make_sample(model, 300)  # 42 outputs, 6 steps after the last
+    assert worst(rhel_gradient(model, x, label), bptt_gradient(model, x, label)) < TOLERANCE
+
+
+def test_long_sequence(make_model, make_sample):
+    model = make_model()
+    x, label = make_sample(model, 5000)
+    assert worst(rhel_gradient(model, x, label), bptt_gradient(model, x, label)) < TOLERANCE
+
+
+@pytest.mark.parametrize("gain", [1.0, 300.0])
+def test_confident_label_keeps_its_gradient(make_model, make_sample, gain):
+    """The nudge follows the loss: a fixed one drowns in the state's rounding at gain 300."""
+    model = make_model()
+    x, _ = make_sample(model, 300)
+    label = jnp.argmax(model(x))
+    model = eqx.tree_at(lambda m: m.head.weight, model, replace_fn=lambda w: gain * w)
+    wanted = bptt_gradient(model, x, label)
+    assert worst(rhel_gradient(model, x, label), wanted) < TOLERANCE
+    if gain > 1.0:
+        assert worst(rhel_gradient(model, x, label, 0.1), wanted) > 1e-3
+
+
+def test_linear_contrast_is_exact_in_epsilon(make_model, make_sample):
+    model = make_model()
+    x, label = make_sample(model, 100)
+    wanted = bptt_gradient(model, x, label)
+    for epsilon in (1.0, 2.0**6, 2.0**12):
+        assert worst(rhel_gradient(model, x, label, epsilon), wanted) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["saturating", "relativistic"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_any_separable_hamiltonian(make_model, make_sample, custom_units, name, task):
+    """Force, kinetic coefficients, couplings and one step a coordinate: error ~ epsilon^2."""
+    model = make_model(unit=custom_units[name], task=task)
+    x, label = make_sample(model, 60)
+    wanted = bptt_gradient(model, x, label)
+    gradient = partial(rhel_gradient, model, x, label)
+    assert worst(gradient(), wanted) < 1e-7
+    coarse, fine = (errors(gradient(epsilon), wanted) for epsilon in (0.08, 0.01))
+    for tensor, error in coarse.items():
+        if error > 1e-9:  # else exact: nothing of the unit is between this tensor and the loss
+            assert error / fine[tensor] == pytest.approx(64.0, rel=0.1), tensor
+
+
+def test_a_mixed_stack(make_model, make_sample, custom_units):
+    model = make_model(unit=list(custom_units.values()), step=0.1)
+    x, label = make_sample(model, 60)
+    assert worst(rhel_gradient(model, x, label), bptt_gradient(model, x, label)) < 1e-7
+
+
+def test_free_copy_returns_to_rest(make_model, make_sample):
+    model = make_model()
+    x, _ = make_sample(model, 1000)
+    coefficients = model.resolve()
+    advance = partial(parts.advance, coefficients)
+    states, features = jax.lax.scan(lambda s, at: advance(s, at), rest(coefficients), x)
+
+    def back(states, at):
+        # The features come out again before the states step back past them.
+        h, stepped = parts.encode(coefficients.encoder, at), []
+        for block, state in zip(coefficients.blocks, states, strict=True):
+            u = parts.drive(block, h)
+            h = parts.mix(block, state.q, u, h)
+            stepped.append(parts.leapfrog(block, state, u))
+        return tuple(stepped), h
+
+    flipped = tuple(flip(state) for state in states)
+    end, again = jax.lax.scan(back, flipped, x, reverse=True)
+    np.testing.assert_allclose(again, features, atol=1e-10)
+    for state in end:
+        np.testing.assert_allclose(state.q, 0.0, atol=1e-10)
+        np.testing.assert_allclose(state.p, 0.0, atol=1e-10)
+
+
+def test_nudge_pushes_the_echoes_apart_evenly(make_model):
+    block = make_model().resolve().blocks[0]
+    state = parts.State(jnp.ones_like(block.step), 2.0 * jnp.ones_like(block.step))
+    error = jnp.arange(1.0, 1.0 + block.step.size)
+    free, plus, minus = nudge(block, Copies(state, state, state), error, 0.5)
+    np.testing.assert_array_equal(free.p, state.p)
+    np.testing.assert_allclose(plus.p - state.p, 0.5 * block.step * error)
+    np.testing.assert_allclose(plus.p + minus.p, 2 * state.p)
+    np.testing.assert_array_equal(plus.q, minus.q)
+
+
+def test_memory_does_not_grow_with_the_sequence(make_model, make_sample):
+    model = make_model()
+
+    def temporaries(gradient, steps):
+        x, label = make_sample(model, steps)
+        compiled = jax.jit(lambda at: gradient(model, at, label)).lower(x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporaries(rhel_gradient, 4000) == temporaries(rhel_gradient, 1000)
+    assert temporaries(bptt_gradient, 4000) > 3 * temporaries(bptt_gradient, 1000)
+
+
+def test_a_label_that_would_broadcast_is_refused(make_model, make_sample):
+    model = make_model(task="regression")
+    x, label = make_sample(model, 6)
+    for gradient in (rhel_gradient, bptt_gradient):
+        with pytest.raises(ValueError, match=r"targets of 6 steps have shape \[6, 3\]"):
+            gradient(model, x, label[0])

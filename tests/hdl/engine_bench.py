@@ -1,0 +1,259 @@
+"""Runs passes on the RTL engine in Amaranth's simulator and on its golden twin."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth.sim import Simulator
+
+from echoloom.hdl.engine import Engine
+from echoloom.hdl.golden import GoldenEngine, PassResult, PassSettings, Write
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import (
+    DRAIN_LAYOUT,
+    MAC_LAYOUT,
+    NEVER,
+    SECTION_LAYOUT,
+    DrainEntry,
+    EngineConfig,
+    Flag,
+    Image,
+    MacEntry,
+    Register,
+    Section,
+    SectionEntry,
+    Space,
+    pack,
+)
+
+Request = tuple[int, Space, int, int, int]  # write, space, lane, address, data
+FRAME = 4
+
+
+@dataclass(frozen=True)
+class Pass:
+    frames: tuple[tuple[int, ...], ...] = ()
+    echo: bool = False
+    settings: PassSettings = field(default_factory=PassSettings)
+
+
+@dataclass
+class Observed(PassResult):
+    """A pass of the RTL, and the memories after it."""
+
+    stalls: int = 0
+    vector: list[list[int]] = field(default_factory=list)
+    gradient: list[list[int]] = field(default_factory=list)
+
+
+def image_of(
+    config: EngineConfig,
+    sections: dict[Section, tuple[Sequence[MacEntry], Sequence[DrainEntry], int]],
+    *,
+    weight: Sequence[Sequence[int]] = (),
+    vector: Sequence[Sequence[int]] = (),
+    table: Sequence[tuple[int, int]] = (),
+    exponent: Sequence[Sequence[int]] = (),
+    frame: int = FRAME,
+) -> Image:
+    """An image of hand-written sections: (MAC entries, drain entries, length)."""
+    mac: list[MacEntry] = []
+    drain: list[DrainEntry] = []
+    entries = []
+    for section in Section:
+        macs, drains, length = sections.get(section, ((), (), 0))
+        entries.append(SectionEntry(mac=len(mac), drain=len(drain), length=length))
+        mac += [*macs, MacEntry(start=NEVER)]
+        drain += [*drains, DrainEntry(start=NEVER, slot=0, count=0, destination=0)]
+    return Image(
+        config=config,
+        weight=tuple(map(tuple, weight)),
+        vector=tuple(map(tuple, vector)),
+        table=tuple(table),
+        exponent=tuple(map(tuple, exponent)),
+        mac=tuple(mac),
+        drain=tuple(drain),
+        sections=tuple(entries),
+        frame=frame,
+    )
+
+
+def load(image: Image) -> Iterator[Request]:
+    """The requests that fill a fresh engine's memories."""
+    for space, banks in (
+        (Space.WEIGHT, image.weight),
+        (Space.VECTOR, image.vector),
+        (Space.EXPONENT, image.exponent),
+    ):
+        for lane, bank in enumerate(banks):
+            yield from ((1, space, lane, address, word) for address, word in enumerate(bank))
+    for address, (base, slope) in enumerate(image.table):
+        word = image.config.word
+        yield 1, Space.TABLE, 0, address, slope << word | base & (1 << word) - 1
+    for space, layout, entries in (
+        (Space.MAC, MAC_LAYOUT, image.mac),
+        (Space.DRAIN, DRAIN_LAYOUT, image.drain),
+        (Space.SECTION, SECTION_LAYOUT, image.sections),
+    ):
+        for address, entry in enumerate(entries):
+            packed = pack(layout, entry)
+            for column in range(-(-sum(layout.values()) // 64)):
+                yield 1, space, column, address, packed >> 64 * column
+    yield 1, Space.REGISTER, 0, Register.FRAME, image.frame
+
+
+class Bench:
+    """One engine under simulation; `run` may be called once."""
+
+    def __init__(
+        self, image: Image, *, rounding: Rounding = Rounding.HALF_EVEN, seed: int | None = None
+    ) -> None:
+        self.image = image
+        self.engine = Engine(image.config, image.timing, rounding)
+        self._random = random.Random(seed)
+        self._stalling = seed is not None
+        self._outputs: list[int] = []
+        self._writes: list[Write] = []
+        self.observed: list[Observed] = []
+
+    def _pause(self) -> bool:
+        return self._stalling and self._random.random() < 0.6
+
+    async def request(self, ctx: Any, request: Request) -> int | None:
+        write, space, lane, address, data = request
+        port = self.engine.request
+        ctx.set(port.payload, {"write": write, "space": space, "lane": lane,
+                               "address": address, "data": data & (1 << 64) - 1})  # fmt: skip
+        ctx.set(port.valid, 1)
+        await ctx.tick().until(port.ready)
+        ctx.set(port.valid, 0)
+        if write:
+            return None
+        ctx.set(self.engine.response.ready, 1)
+        (word,) = (
+            await ctx.tick().sample(self.engine.response.payload).until(self.engine.response.valid)
+        )
+        ctx.set(self.engine.response.ready, 0)
+        return word
+
+    async def read(self, ctx: Any, space: Space, lane: int, address: int) -> int:
+        word = await self.request(ctx, (0, space, lane, address, 0))
+        assert word is not None
+        return word - (1 << 64) if word >> 63 else word
+
+    async def register(self, ctx: Any, register: Register) -> int:
+        return await self.read(ctx, Space.REGISTER, 0, register)
+
+    async def _pass(self, ctx: Any, one: Pass, words: tuple[int, int]) -> None:
+        settings = one.settings
+        for register, value in (
+            (Register.LENGTH, len(one.frames)),
+            (Register.OUTPUT_STEP, settings.output_step),
+            (Register.SHIFT_LENGTH, settings.shift_length),
+            (Register.SHIFT_LOSS, settings.shift_loss),
+            (Register.COMMAND, 1 + one.echo),
+        ):
+            await self.request(ctx, (1, Space.REGISTER, 0, register, value))
+        while await self.register(ctx, Register.STATUS) != 2:
+            pass
+        # Outputs still in the buffer belong to this pass.
+        await ctx.tick().repeat(400 if self._stalling else 100)
+        lanes = range(self.image.config.lanes)
+        result = Observed(
+            outputs=self._outputs,
+            writes=self._writes,
+            flags=Flag(await self.register(ctx, Register.FLAGS)),
+            cycles=await self.register(ctx, Register.CYCLES),
+            busy=await self.register(ctx, Register.BUSY),
+            stalls=await self.register(ctx, Register.STALLS),
+            vector=[[await self.read(ctx, Space.VECTOR, lane, address)
+                     for address in range(words[0])] for lane in lanes],
+            gradient=[[await self.read(ctx, Space.GRADIENT, lane, address)
+                       for address in range(words[1])] for lane in lanes],
+        )  # fmt: skip
+        self._outputs, self._writes = [], []
+        self.observed.append(result)
+
+    def run(
+        self,
+        passes: Sequence[Pass],
+        *,
+        vector_words: int = 8,
+        gradient_words: int = 4,
+    ) -> list[Observed]:
+        simulator = Simulator(self.engine)
+        simulator.add_clock(1e-6)
+
+        async def host(ctx: Any) -> None:
+            for request in load(self.image):
+                await self.request(ctx, request)
+            for one in passes:
+                await self._pass(ctx, one, (vector_words, gradient_words))
+
+        async def samples(ctx: Any) -> None:
+            port = self.engine.samples
+            # All passes' frames in a row: what a pass does not need must wait for the next.
+            for value in [value for one in passes for frame in one.frames for value in frame]:
+                while self._pause():
+                    await ctx.tick()
+                ctx.set(port.payload, value)
+                ctx.set(port.valid, 1)
+                await ctx.tick().until(port.ready)
+                ctx.set(port.valid, 0)
+
+        async def outputs(ctx: Any) -> None:
+            port = self.engine.outputs
+            while True:
+                ready = not self._pause()
+                ctx.set(port.ready, ready)
+                _, _, valid, value = await ctx.tick().sample(port.valid, port.payload)
+                if ready and valid:
+                    self._outputs.append(value)
+
+        async def watch(ctx: Any) -> None:
+            trace = self.engine.trace
+            ports = [p for d in trace.drains for p in (d.valid, d.lane, d.address, d.value)]
+            async for _, _, section, iteration, *values in ctx.tick().sample(
+                trace.section, trace.iteration, *ports
+            ):
+                for valid, lane, address, value in zip(*[iter(values)] * 4, strict=True):
+                    if valid:
+                        self._writes.append(
+                            Write(Section(section), iteration, lane, address, value)
+                        )
+
+        simulator.add_testbench(host)
+        simulator.add_testbench(samples, background=True)
+        simulator.add_testbench(outputs, background=True)
+        simulator.add_testbench(watch, background=True)
+        simulator.run()
+        return self.observed
+
+
+def check(
+    image: Image,
+    passes: Sequence[Pass],
+    *,
+    seed: int | None = None,
+    rounding: Rounding = Rounding.HALF_EVEN,
+    golden_rounding: Rounding = Rounding.HALF_EVEN,
+) -> list[Observed]:
+    """Run on RTL and golden twin; everything a host can see must be equal."""
+    golden = GoldenEngine(image, golden_rounding)
+    bench = Bench(image, rounding=rounding, seed=seed)
+    observed = bench.run(passes)
+    for number, (one, result) in enumerate(zip(passes, observed, strict=True)):
+        expected = golden.run(echo=one.echo, frames=one.frames, settings=one.settings)
+        where = f"pass {number}"
+        assert result.outputs == expected.outputs, where
+        assert result.writes == expected.writes, where
+        assert result.flags == expected.flags, where
+        assert result.cycles == expected.cycles, where
+        assert result.busy == expected.busy, where
+        if number == len(passes) - 1:
+            assert result.vector == [bank[: len(result.vector[0])] for bank in golden.vector]
+            assert result.gradient == [bank[: len(result.gradient[0])] for bank in golden.gradient]
+    return observed

@@ -1,0 +1,94 @@
+"""Table unit against its golden twin, exhaustively at small widths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from streaming import stream_through
+
+from echoloom.hdl.lookup import Lookup
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import Space
+
+INPUTS = ("z", "table", "segment_bits", "fraction_bits", "slope_shift")
+
+
+def run(component: Lookup, word: int, entries: list[tuple[int, int]], first: int,
+        rows: list[tuple[int, ...]]) -> np.ndarray:  # fmt: skip
+    setup: list[dict[str, Any]] = [
+        {
+            "space": Space.TABLE,
+            "address": first + index,
+            "data": (slope << word | base & (1 << word) - 1) & (1 << 64) - 1,
+        }
+        for index, (base, slope) in enumerate(entries)
+    ]
+    return np.array(
+        stream_through(
+            component, INPUTS, rows, ("y", "saturated"), latency=Lookup.latency, setup=setup
+        )
+    )
+
+
+def compare(*, word: int, narrow: int, segment_bits: int, fraction_bits: int, seed: int,
+            rounding: Rounding = Rounding.HALF_EVEN,
+            golden_rounding: Rounding = Rounding.HALF_EVEN) -> None:  # fmt: skip
+    random = np.random.default_rng(seed)
+    size = 1 << segment_bits
+    base = random.integers(-(1 << word - 1), 1 << word - 1, size)
+    slope = random.integers(-(1 << narrow - 1), 1 << narrow - 1, size)
+    first = 3
+    values = range(-(1 << word - 1), 1 << word - 1)
+    component = Lookup(word=word, narrow=narrow, depth=64, rounding=rounding)
+    shifts = (0, 1, 2, narrow, 40)
+    rows = [(z, first, segment_bits, fraction_bits, s) for s in shifts for z in values]
+    entries = [(int(b), int(s)) for b, s in zip(base, slope, strict=True)]
+    found = run(component, word, entries, first, rows)
+    expected = np.concatenate(
+        [
+            np.stack(
+                Lookup.golden(
+                    np.array(values), base, slope, segment_bits=segment_bits,
+                    fraction_bits=fraction_bits, slope_shift=s, word=word,
+                    rounding=golden_rounding,
+                ),
+                axis=1,
+            )
+            for s in shifts
+        ]
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("segment_bits", [1, 2, 4, 5])
+@pytest.mark.parametrize("fraction_bits", [0, 1, 3, 7])
+def test_every_value(segment_bits: int, fraction_bits: int) -> None:
+    compare(word=8, narrow=5, segment_bits=segment_bits, fraction_bits=fraction_bits, seed=1)
+
+
+def test_segments_beyond_the_word() -> None:
+    compare(word=4, narrow=4, segment_bits=5, fraction_bits=0, seed=2)
+
+
+def test_wrong_rounding_is_noticed() -> None:
+    with pytest.raises(AssertionError):
+        compare(word=8, narrow=5, segment_bits=3, fraction_bits=3, seed=3,
+                rounding=Rounding.HALF_UP)  # fmt: skip
+
+
+def test_full_size() -> None:
+    random = np.random.default_rng(4)
+    base = random.integers(-(1 << 27), 1 << 27, 512)
+    slope = random.integers(-(1 << 17), 1 << 17, 512)
+    edges = [s * ((1 << k) + d) for k in range(27) for d in (-1, 0, 1) for s in (-1, 1)]
+    z = np.array([*random.integers(-(1 << 27), 1 << 27, 500), *edges])
+    component = Lookup(word=28, narrow=18, depth=1024)
+    rows = [(int(value), 512, 9, 16, 17) for value in z]
+    entries = [(int(b), int(s)) for b, s in zip(base, slope, strict=True)]
+    expected = np.stack(
+        Lookup.golden(z, base, slope, segment_bits=9, fraction_bits=16, slope_shift=17, word=28),
+        axis=1,
+    )
+    np.testing.assert_array_equal(run(component, 28, entries, 512, rows), expected)
