@@ -46,6 +46,10 @@ class Session:
     def echo_classification(self, samples: Floats, error: Floats) -> None:
         """The echo pass for a normalised error [..., outputs]."""
         self.machine.values["error"] = self.encode("error", error)
+        self.echo_from(samples)
+
+    def echo_from(self, samples: Floats) -> None:
+        """The echo pass for the error that the machine already holds."""
         self.machine.run(Section.ECHO_PROLOGUE)
         self.machine.run(Section.ECHO_STEP, self._frames(samples[..., ::-1, :]))
 

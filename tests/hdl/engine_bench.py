@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from amaranth.sim import Simulator
 
 from echoloom.hdl.engine import Engine
@@ -53,10 +54,10 @@ def image_of(
     config: EngineConfig,
     sections: dict[Section, tuple[Sequence[MacEntry], Sequence[DrainEntry], int]],
     *,
-    weight: Sequence[Sequence[int]] = (),
-    vector: Sequence[Sequence[int]] = (),
+    weight: Sequence[Sequence[int]] | np.ndarray = (),
+    vector: Sequence[Sequence[int]] | np.ndarray = (),
     table: Sequence[tuple[int, int]] = (),
-    exponent: Sequence[Sequence[int]] = (),
+    exponent: Sequence[Sequence[int]] | np.ndarray = (),
     frame: int = FRAME,
 ) -> Image:
     """An image of hand-written sections: (MAC entries, drain entries, length)."""
@@ -70,15 +71,19 @@ def image_of(
         drain += [*drains, DrainEntry(start=NEVER, slot=0, count=0, destination=0)]
     return Image(
         config=config,
-        weight=tuple(map(tuple, weight)),
-        vector=tuple(map(tuple, vector)),
+        weight=_integers(weight),
+        vector=_integers(vector),
         table=tuple(table),
-        exponent=tuple(map(tuple, exponent)),
+        exponent=_integers(exponent),
         mac=tuple(mac),
         drain=tuple(drain),
         sections=tuple(entries),
         frame=frame,
     )
+
+
+def _integers(banks: Sequence[Sequence[int]] | np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(word) for word in bank) for bank in banks)
 
 
 def load(image: Image) -> Iterator[Request]:

@@ -1,0 +1,256 @@
+"""`el.compile` and what it returns: a model on an engine, with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.backends.integers import (
+    Floats,
+    RunResult,
+    Words,
+    is_classification,
+    output_type,
+    to_real,
+)
+from echoloom.backends.levels import Artifact, numpy_run
+from echoloom.backends.targets import TARGETS, Target
+from echoloom.frontend.check import check
+from echoloom.frontend.data import check_input, check_samples, check_sequence
+from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.stack import coefficient_values, stack_graphs
+from echoloom.frontend.trace import path_name
+from echoloom.ir.engine import Image, Section, Timing
+from echoloom.ir.formats import largest
+from echoloom.ir.passes.assemble import assemble
+from echoloom.ir.passes.calibrate import PROBE, choose_epsilons, measure
+from echoloom.ir.passes.image import image, place
+from echoloom.ir.passes.quantise import Widths, quantise
+from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.program import Accumulator, Program
+from echoloom.ir.tables import program_tables
+from echoloom.ir.verify import verify
+
+
+class Overflowed(ArithmeticError):
+    """The fabric would have raised its overflow flag: the numbers mean nothing."""
+
+
+class CoefficientRange(ValueError):
+    """New parameters do not fit the formats a program was compiled with."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledProgram:
+    """A model compiled for an engine. All numbers it gives are those of the fabric."""
+
+    model: HSSM
+    artifact: Artifact
+    target: Target
+    epsilons: tuple[float, ...]
+
+    @property
+    def ir(self) -> Program:
+        """The integer program; str() of it is its text."""
+        return self.artifact.program
+
+    def __str__(self) -> str:
+        return str(self.ir)
+
+    @cached_property
+    def image(self) -> Image:
+        """Memory contents to load into the engine."""
+        return image(self.artifact.mapped, self.artifact.coefficients)
+
+    def run(self, x: Any, label: Any = None) -> RunResult:
+        """All integers of x [T, inputs]; with a label or targets, of the echo too.
+
+        ValueError for malformed input, InputRange (a ValueError) outside the calibrated range.
+        """
+        x = np.asarray(x, np.float64)
+        if label is None:
+            check_input(self.model, x)  # type: ignore[arg-type]
+        else:
+            label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
+        return numpy_run(self.artifact, x, label)
+
+    def predict(self, x: Any) -> Floats:
+        """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
+        result = self.run(x)
+        self._insist(result)
+        return to_real(result.outputs, output_type(self.ir).q)
+
+    def gradient(self, x: Any, label: Any) -> HSSM:
+        """float64 gradient of the loss of one sequence, on the raw parameters.
+
+        A pytree like the model's trainable parameters, None elsewhere. Overflowed when an overflow
+        flag was raised.
+        """
+        result = self.run(x, label)
+        self._insist(result)
+        return self.raw_gradient(result, len(x))
+
+    def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
+        """float64 gradients of the folded coefficients, by name, from a run's integers."""
+        echo = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
+        common = 2.0 ** float(result.exponent)
+        if is_classification(self.ir):
+            per_step = common / length
+        else:
+            common *= 2.0 / result.outputs.size
+            per_step = common
+        gradients: dict[str, Floats] = {}
+        for accumulator in self.ir.accumulators:
+            if accumulator.target:
+                value = self._real_sum(accumulator, result.gradients[accumulator.name])
+                value = value * (per_step if accumulator.name in echo else common)
+                gradients[accumulator.target] = gradients.get(accumulator.target, 0.0) + value
+        return gradients
+
+    def _real_sum(self, accumulator: Accumulator, words: Words) -> Floats:
+        value = to_real(words, accumulator.type.q) * accumulator.scale
+        if accumulator.divisor:
+            value = value / self.coefficient(accumulator.divisor)
+        return value
+
+    def coefficient(self, name: str) -> Floats:
+        """float64 view of a coefficient as the fabric holds it."""
+        declared = next(d for d in self.ir.coefficients if d.name == name)
+        return to_real(self.artifact.coefficients[name], declared.type.q)
+
+    def raw_gradient(self, result: RunResult, length: int) -> HSSM:
+        """Gradients of a run chained from the folded coefficients back to the raw parameters."""
+        gradients = self.coefficient_gradients(result, length)
+        with jax.enable_x64(True):
+            model = jax.tree.map(
+                lambda a: jnp.asarray(np.asarray(a), jnp.float64), self.model
+            )
+            spec = trainable(model)
+            import equinox as eqx
+
+            own, rest = eqx.partition(model, spec)
+            resolved, pull = jax.vjp(lambda m: eqx.combine(m, rest).resolve(), own)
+            cotangent = _like(resolved, gradients)
+            return pull(cotangent)[0]
+
+    def _insist(self, result: RunResult) -> None:
+        if result.overflow:
+            raise Overflowed(
+                "the state path or an accumulator overflowed on this sequence, so its numbers mean "
+                "nothing; compile with samples that cover its range, or with more margin"
+            )
+
+    def with_parameters(self, model: HSSM) -> CompiledProgram:
+        """The same formats and schedule with another model's parameters.
+
+        CoefficientRange names the first coefficient that its format cannot hold.
+        """
+        check(model)
+        values = coefficient_values(model)
+        coefficients = coefficient_words(self.ir, values)
+        return replace(
+            self, model=model, artifact=replace(self.artifact, coefficients=coefficients)
+        )
+
+
+def _like(resolved: Any, gradients: Mapping[str, Floats]) -> Any:
+    """Gradients by program name as a pytree like the resolved coefficients."""
+
+    def pick(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = path_name(path)
+        name = name.replace("blocks.", "b", 1) if name.startswith("blocks.") else name
+        value = gradients.get(name)
+        return jnp.zeros_like(leaf) if value is None else jnp.asarray(value, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(pick, resolved)
+
+
+def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
+    """Coefficients rounded to their formats. CoefficientRange when one does not fit."""
+    words: dict[str, Words] = {}
+    for d in program.coefficients:
+        scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
+        if np.any(np.abs(scaled) > largest(d.type.q.width)):
+            raise CoefficientRange(
+                f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its format "
+                f"{d.type.q} cannot hold; compile the new model instead of reusing formats"
+            )
+        words[d.name] = scaled.astype(np.int64)
+    return words
+
+
+def compile(
+    model: HSSM,
+    samples: Any,
+    labels: Any = None,
+    target: str = "ecp5-85k",
+    lanes: int = 16,
+    drains: int | None = None,
+    slots: int = 4,
+    widths: Widths | None = None,
+) -> CompiledProgram:
+    """Compile `model` for an engine of `lanes` multipliers.
+
+    samples [n, T, inputs] is real data: every format comes from what the model does on it, with
+    `widths.margin` bits to spare. labels [n] or targets [n, T', outputs] calibrate the back
+    signals; without targets the largest error |tanh - target| <= 2 is assumed. `drains` results
+    are requantised per cycle (default lanes / 4), `slots` row groups wait for them.
+
+    ValueError in one sentence for bad samples, labels, parameters or target.
+    """
+    device = _target(target)
+    drains = max(1, lanes // 4) if drains is None else drains
+    _check_engine(lanes, drains, slots)
+    check(model)
+    samples = np.asarray(samples, np.float64)
+    check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
+    widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
+    graphs, values = stack_graphs(model), coefficient_values(model)
+    targets = None
+    if model.task == "regression" and labels is not None:
+        targets = np.asarray(labels, np.float64)
+    epsilons = (PROBE,) * len(model.blocks)
+    program = verify(simplify(assemble(graphs, epsilons)))
+    ranges = measure(program, values, samples, targets, model.output_step)
+    epsilons = choose_epsilons(ranges, epsilons)
+    program = verify(simplify(assemble(graphs, epsilons)))
+    ranges = measure(program, values, samples, targets, model.output_step)
+    quantised = verify(quantise(program, values, ranges, widths))
+    tables = program_tables(quantised, widths.narrow)
+    mapped = place(
+        quantised, tables, lanes, drains, slots, widths.word, widths.narrow, widths.accumulator,
+        Timing(),
+    )  # fmt: skip
+    words = coefficient_words(quantised, values)
+    artifact = Artifact(quantised, words, tables, model.output_step, mapped)
+    return CompiledProgram(model, artifact, device, epsilons)
+
+
+def _target(name: str) -> Target:
+    if name not in TARGETS:
+        raise ValueError(f"unknown target {name!r}; known targets are {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def _check_engine(lanes: int, drains: int, slots: int) -> None:
+    if lanes < 1 or not 1 <= drains <= lanes or not 1 <= slots <= 8:
+        raise ValueError(
+            f"an engine has lanes >= 1, 1 <= drains <= lanes and 1 <= slots <= 8, "
+            f"got lanes={lanes}, drains={drains}, slots={slots}"
+        )
+
+
+def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:
+    """Labels that pass the sample check where the caller gave none."""
+    count = len(samples) if samples.ndim else 0
+    if model.task == "classification":
+        return np.zeros(count, np.int64)
+    steps = samples.shape[1] // model.output_step if samples.ndim == 3 else 0
+    return np.zeros((count, steps, model.outputs))

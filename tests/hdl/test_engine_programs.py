@@ -1,0 +1,455 @@
+"""Hand-written programs: values, flags and cycles against the engine's golden twin.
+
+The golden twin shares the contract with the RTL, so every test also checks by plain NumPy
+that the program does what its name says.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from engine_bench import Pass, check, image_of
+
+from echoloom.hdl.engine import Engine
+from echoloom.hdl.golden import PassSettings
+from echoloom.ir.arithmetic import piecewise_linear, round_shift
+from echoloom.ir.engine import (
+    Add,
+    Destination,
+    DrainEntry,
+    DynamicShift,
+    EngineConfig,
+    Flag,
+    MacEntry,
+    Narrow,
+    Overflow,
+    Section,
+    Timing,
+    Wide,
+    XMode,
+)
+
+SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
+TIMING = Timing()
+
+
+def small(lanes: int, drains: int, **changes: int) -> EngineConfig:
+    sizes = {
+        "weight_depth": 64, "vector_depth": 16, "gradient_depth": 16, "table_depth": 64,
+        "exponent_depth": 8, "mac_depth": 32, "drain_depth": 32, "frame_depth": 8,
+        "output_depth": 8,
+    }  # fmt: skip
+    return EngineConfig(lanes=lanes, drains=drains, **{**sizes, **changes})
+
+
+def numbers(shape: tuple[int, ...], limit: int = 1000, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-limit, limit, shape)
+
+
+def frames_of(array: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in array.tolist())
+
+
+def after_tree(config: EngineConfig) -> int:
+    return TIMING.tree_to_slot + config.tree_latency
+
+
+@pytest.mark.parametrize(("lanes", "drains"), SIZES)
+def test_matvec_with_two_row_groups(lanes: int, drains: int) -> None:
+    """y = W u for 2 P rows, u broadcast from the vector memory across words."""
+    columns = lanes + 2
+    weight = numbers((2 * lanes, columns))
+    u = numbers((columns,), seed=1)
+    banks = np.zeros((lanes, 8), dtype=np.int64)
+    for element in range(columns):
+        banks[element % lanes, 1 + element // lanes] = u[element]
+    config = small(lanes, drains)
+    chunks = -(-lanes // drains)
+    image = image_of(
+        config,
+        {
+            Section.FORWARD_PROLOGUE: (
+                [
+                    MacEntry(start=group * columns, inner=columns, slot=group, w_inner=1,
+                             w_base=group * columns, x_mode=XMode.BROADCAST, x_base=1, x_step=1,
+                             lanes=lanes)
+                    for group in range(2)
+                ],
+                [
+                    DrainEntry(start=columns - 1 + TIMING.mac_to_slot
+                               + group * max(columns, chunks), slot=group, count=lanes,
+                               destination=6 + group, shift=2)
+                    for group in range(2)
+                ],
+                3 * columns + 2 * lanes + 5,
+            )
+        },
+        weight=[[*weight[lane], *weight[lanes + lane]] for lane in range(lanes)],
+        vector=banks,
+    )  # fmt: skip
+    (result,) = check(image, [Pass()])
+    expected = round_shift(weight @ u, 2)
+    assert [bank[6] for bank in result.vector] == expected[:lanes].tolist()
+    assert [bank[7] for bank in result.vector] == expected[lanes:].tolist()
+    assert result.cycles == 3 * columns + 2 * lanes + 5 + TIMING.overhead
+    assert result.busy == 2 * columns * lanes
+
+
+@pytest.mark.parametrize(("lanes", "drains"), SIZES)
+def test_transposed_matvec_through_the_tree(lanes: int, drains: int) -> None:
+    """x = W^T g for 2 P rows: inner over row groups, outer over P columns."""
+    weight, g = numbers((2, lanes, lanes)), numbers((2, lanes), seed=1)
+    config = small(lanes, drains)
+    image = image_of(
+        config,
+        {
+            Section.ECHO_PROLOGUE: (
+                [
+                    MacEntry(start=0, inner=2, outer=lanes, w_inner=lanes, w_outer=1,
+                             destination=Destination.TREE, slot=3, wide=Wide.Y, y_base=2, y_step=1)
+                ],
+                [DrainEntry(start=2 * lanes - 1 + after_tree(config), slot=3, count=lanes,
+                            destination=0, shift=3)],
+                40,
+            )
+        },
+        weight=[[*weight[0, lane], *weight[1, lane]] for lane in range(lanes)],
+        vector=[[0, 0, *g[:, lane]] for lane in range(lanes)],
+    )  # fmt: skip
+    (result,) = check(image, [Pass(echo=True)])
+    expected = round_shift(np.einsum("glc,gl->c", weight, g), 3)
+    assert [bank[0] for bank in result.vector] == expected.tolist()
+
+
+@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (3, 2)])
+def test_outer_product_accumulates_and_overwrites_first(lanes: int, drains: int) -> None:
+    """dW += g x^T over three steps, twice; then the sums return through load_gradient."""
+    config = small(lanes, drains)
+    g = numbers((lanes,), seed=1)
+    inner = TIMING.gradient
+    image = image_of(
+        config,
+        {
+            Section.ECHO_STEP: (
+                [
+                    MacEntry(start=0, inner=4, destination=Destination.GRADIENT, g_base=1,
+                             narrow=Narrow.Y, y_base=2, x_mode=XMode.INPUT, x_step=1)
+                ],
+                [],
+                inner,
+            ),
+            Section.ECHO_EPILOGUE: (
+                [
+                    MacEntry(start=0, load_gradient=True, g_base=2, slot=1),
+                    # Adds to what was loaded: 1 * g.
+                    MacEntry(start=1, clear=False, w_base=0, wide=Wide.Y, y_base=2, slot=2),
+                ],
+                [
+                    DrainEntry(start=5, slot=1, count=lanes, destination=4),
+                    DrainEntry(start=10, slot=2, count=lanes, destination=5),
+                ],
+                20,
+            ),
+        },
+        weight=[[1]] * lanes,
+        vector=[[0, 0, int(g[lane])] for lane in range(lanes)],
+    )  # fmt: skip
+    x = numbers((3, 4))
+    results = check(image, [Pass(frames_of(x), echo=True), Pass(frames_of(2 * x), echo=True)])
+    for scale, result in zip((1, 2), results, strict=True):
+        total = scale * np.einsum("l,tk->lk", g, x)
+        assert [bank[1:] for bank in result.gradient] == total[:, :3].tolist()
+        assert [bank[4] for bank in result.vector] == total[:, 1].tolist()
+        assert [bank[5] for bank in result.vector] == (total[:, 1] + g).tolist()
+        assert result.cycles == 3 * (inner + TIMING.overhead) + 20 + TIMING.overhead
+
+
+@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (5, 2), (5, 5)])
+def test_shifts_add_up_and_the_base_is_added_or_taken_from(lanes: int, drains: int) -> None:
+    """shift + exponent of each result + dynamic register; base + r and base - r."""
+    config = small(lanes, drains)
+    chunks = -(-lanes // drains)
+    exponents = numbers((drains, chunks + 1), 3, seed=2) % 4
+    x, base = numbers((lanes,), 100_000), numbers((lanes,), seed=3)
+    image = image_of(
+        config,
+        {
+            Section.FORWARD_PROLOGUE: (
+                [MacEntry(start=0, x_base=0)],
+                [
+                    DrainEntry(start=5, slot=0, count=lanes, destination=2, base=1, add=Add.PLUS,
+                               shift=1, use_exponents=True, exponents=1,
+                               dynamic=DynamicShift.LENGTH),
+                    DrainEntry(start=10, slot=0, count=lanes, destination=3, base=1,
+                               add=Add.MINUS, shift=2, dynamic=DynamicShift.LOSS),
+                    DrainEntry(start=15, slot=0, count=lanes, destination=4, shift=60,
+                               dynamic=DynamicShift.LOSS),
+                ],
+                30,
+            )
+        },
+        weight=[[3]] * lanes,
+        vector=[[int(x[lane]), int(base[lane])] for lane in range(lanes)],
+        exponent=exponents,
+    )  # fmt: skip
+    settings = PassSettings(shift_length=2, shift_loss=5)
+    (result,) = check(image, [Pass(settings=settings)])
+    extra = np.array([exponents[lane % drains, 1 + lane // drains] for lane in range(lanes)])
+    assert [b[2] for b in result.vector] == (base + round_shift(3 * x, 3 + extra)).tolist()
+    assert [b[3] for b in result.vector] == (base - round_shift(3 * x, 7)).tolist()
+    assert [b[4] for b in result.vector] == [0] * lanes
+
+
+@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (5, 2)])
+def test_table(lanes: int, drains: int) -> None:
+    config = small(lanes, drains)
+    base, slope = numbers((16,), 5000, seed=4), numbers((16,), 100, seed=5)
+    x = numbers((lanes,), 300)
+    image = image_of(
+        config,
+        {
+            Section.FORWARD_PROLOGUE: (
+                [MacEntry(start=0)],
+                [
+                    DrainEntry(start=5, slot=0, count=lanes, destination=1, use_table=True,
+                               table=7, segment_bits=4, fraction_bits=4, slope_shift=3),
+                    # Follows at once, lands earlier, in another word.
+                    DrainEntry(start=5 + lanes, slot=0, count=1, destination=2),
+                ],
+                5 + lanes + TIMING.drain_table,
+            )
+        },
+        weight=[[1]] * lanes,
+        vector=x[:, None],
+        table=[(0, 0)] * 7 + list(zip(base.tolist(), slope.tolist(), strict=True)),
+    )  # fmt: skip
+    (result,) = check(image, [Pass()])
+    expected, _ = piecewise_linear(x, base, slope, segment_bits=4, fraction_bits=4,
+                                   slope_shift=3, word=config.word)  # fmt: skip
+    assert [bank[1] for bank in result.vector] == expected.tolist()
+    assert result.flags == Flag(0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "overflow", "flag"),
+    [
+        (126, Overflow.WRAP, Flag(0)),
+        (127, Overflow.WRAP, Flag(0)),
+        (128, Overflow.WRAP, Flag.STATE),
+        (-127, Overflow.WRAP, Flag(0)),
+        (-128, Overflow.WRAP, Flag.STATE),
+        (127, Overflow.SATURATE, Flag(0)),
+        (128, Overflow.SATURATE, Flag.SATURATED),
+        (-127, Overflow.SATURATE, Flag(0)),
+        (-128, Overflow.SATURATE, Flag.SATURATED),
+    ],
+)
+def test_narrowing_flags_only_drained_lanes(factor: int, overflow: Overflow, flag: Flag) -> None:
+    """Lane 1 holds the value; lane 2 overflows but is not drained."""
+    image = image_of(
+        small(3, 2),
+        {
+            Section.FORWARD_PROLOGUE: (
+                [MacEntry(start=0)],
+                [DrainEntry(start=5, slot=0, count=2, destination=1, width=8, overflow=overflow)],
+                20,
+            )
+        },
+        weight=[[1], [factor], [1000]],
+        vector=[[1, 99]] * 3,
+    )
+    (result,) = check(image, [Pass()])
+    assert result.flags == flag
+    clamped = max(-127, min(127, factor))
+    wrapped = (factor + 128) % 256 - 128
+    assert result.vector[1][1] == (wrapped if overflow is Overflow.WRAP else clamped)
+    assert result.vector[2][1] == 99
+
+
+@pytest.mark.parametrize("destination", [Destination.ACCUMULATOR, Destination.TREE])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_accumulator_overflow_wraps_and_flags(destination: Destination, sign: int) -> None:
+    config = small(2, 1, accumulator=20)
+    value = 1 << 18
+    program = {
+        Section.FORWARD_PROLOGUE: (
+            [MacEntry(start=0, inner=2, destination=destination, w_inner=1)],
+            [DrainEntry(start=15, slot=0, count=1, destination=1)],
+            25,
+        )
+    }
+    for last, flag in ((value - (sign == 1), Flag(0)), (value + (sign == -1), Flag.ACCUMULATOR)):
+        weight = [[1, 1], [0, 0]]
+        vector = [[sign * value], [0]]
+        if destination is Destination.TREE:
+            weight, vector = [[1, 0], [0, 1]], [[sign * value], [sign * last]]
+            image = image_of(config, program, weight=weight, vector=vector)
+        else:
+            program_two = {
+                Section.FORWARD_PROLOGUE: (
+                    [MacEntry(start=0, inner=2, x_step=1)],
+                    *program[Section.FORWARD_PROLOGUE][1:],
+                )
+            }
+            image = image_of(config, program_two, weight=weight,
+                             vector=[[sign * value, sign * last], [0, 0]])  # fmt: skip
+        (result,) = check(image, [Pass()])
+        fits = -(1 << 19) <= sign * (value + last) < 1 << 19
+        assert (result.flags == Flag(0)) == fits, (sign, last, flag)
+
+
+def test_gradient_overflow_flags() -> None:
+    image = image_of(
+        small(1, 1, accumulator=20),
+        {
+            Section.FORWARD_STEP: (
+                [MacEntry(start=0, destination=Destination.GRADIENT, x_mode=XMode.INPUT)],
+                [],
+                8,
+            )
+        },
+        weight=[[1]],
+        frame=1,
+    )
+    big = 1 << 18
+    fits, wraps = check(image, [Pass(((big,), (big - 1,))), Pass(((big,), (big,)))])
+    assert fits.flags == Flag(0)
+    assert wraps.flags == Flag.ACCUMULATOR
+    assert wraps.gradient[0][0] == -(1 << 19)
+
+
+def test_operand_choices() -> None:
+    """Every pair of narrow and wide operand, back to back, a slot each."""
+    lanes = 3
+    pairs = [(narrow, wide) for narrow in Narrow for wide in Wide]
+    weight, x, y = 5, numbers((lanes,)), numbers((lanes,), seed=1)
+    first = 5
+    image = image_of(
+        small(lanes, 3, slots=6),
+        {
+            Section.FORWARD_PROLOGUE: (
+                [
+                    MacEntry(start=cycle, slot=cycle, narrow=narrow, wide=wide, y_base=1)
+                    for cycle, (narrow, wide) in enumerate(pairs)
+                ],
+                [
+                    DrainEntry(start=first + slot, slot=slot, count=lanes, destination=2 + slot)
+                    for slot in range(6)
+                ],
+                20,
+            )
+        },
+        weight=[[weight]] * lanes,
+        vector=np.stack([x, y], axis=1),
+    )
+    (result,) = check(image, [Pass()])
+    values = {Narrow.WEIGHT: weight, Narrow.X: x, Narrow.Y: y, "wide": (x, y)}
+    for slot, (narrow, wide) in enumerate(pairs):
+        expected = values[narrow] * values["wide"][wide]
+        assert [bank[2 + slot] for bank in result.vector] == expected.tolist()
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_output_step_keeps_every_nth_iteration(step: int) -> None:
+    image = image_of(
+        small(2, 1),
+        {
+            Section.FORWARD_STEP: (
+                [MacEntry(start=0, inner=2, destination=Destination.EMIT, x_mode=XMode.INPUT,
+                          x_base=1, x_step=1)],
+                [],
+                6,
+            ),
+            Section.FORWARD_EPILOGUE: (
+                [MacEntry(start=0, inner=3, destination=Destination.EMIT,
+                          x_mode=XMode.BROADCAST, x_base=2, x_bank=1, x_step=1)],
+                [],
+                6,
+            ),
+        },
+        vector=[[0, 0, 11, 13, 15], [0, 0, 12, 14, 16]],
+    )  # fmt: skip
+    x = numbers((5, 4))
+    settings = PassSettings(output_step=max(step, 1))
+    (result,) = check(image, [Pass(frames_of(x), settings=settings)])
+    kept = [*x[max(step, 1) - 1 :: max(step, 1), 1:3].reshape(-1).tolist(), 12, 13, 14]
+    assert result.outputs == kept
+
+
+def test_entries_follow_each_other_without_a_gap() -> None:
+    """Single-element entries in consecutive cycles, from cycle 0 to the section's last."""
+    count = 12
+    macs = [MacEntry(start=cycle, w_base=cycle, clear=cycle == 0, push=cycle == count - 1)
+            for cycle in range(count)]  # fmt: skip
+    drains = [DrainEntry(start=cycle, slot=0, count=1, destination=1) for cycle in range(count)]
+    image = image_of(
+        small(1, 1),
+        {Section.FORWARD_PROLOGUE: (macs, drains, count), Section.FORWARD_EPILOGUE:
+         ([], [DrainEntry(start=6, slot=0, count=1, destination=2)], 8)},
+        weight=[list(range(1, count + 1))],
+        vector=[[1]],
+    )  # fmt: skip
+    (result,) = check(image, [Pass()])
+    assert result.vector[0][2] == count * (count + 1) // 2
+    assert len(result.writes) == count + 1
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_latencies_are_exact(late: int) -> None:
+    """Reading a slot, a word or a gradient a cycle too early gives the old value."""
+    lanes = 4
+    config = small(lanes, 4)
+    offset = late - 1
+    tree = 20
+    drain_from_mac = 5 + offset
+    drain_from_tree = tree + after_tree(config) + offset
+    read_direct = 40 + TIMING.drain_direct + offset
+    read_table = 60 + TIMING.drain_table + offset
+    gradient = 90 + TIMING.gradient + offset
+    image = image_of(
+        config,
+        {
+            Section.FORWARD_PROLOGUE: (
+                [
+                    MacEntry(start=0, slot=0),
+                    MacEntry(start=tree, slot=1, destination=Destination.TREE),
+                    MacEntry(start=read_direct, slot=2, x_base=4),
+                    MacEntry(start=read_table, slot=3, narrow=Narrow.WEIGHT, wide=Wide.Y, y_base=5),
+                    MacEntry(start=90, destination=Destination.GRADIENT, g_base=3),
+                    MacEntry(start=gradient, load_gradient=True, g_base=3, slot=2),
+                ],
+                [
+                    DrainEntry(start=drain_from_mac, slot=0, count=1, destination=1),
+                    DrainEntry(start=drain_from_tree, slot=1, count=1, destination=2),
+                    DrainEntry(start=40, slot=0, count=1, destination=4),
+                    DrainEntry(start=read_direct + 5, slot=2, count=1, destination=3),
+                    DrainEntry(start=60, slot=0, count=1, destination=5, use_table=True,
+                               segment_bits=1),
+                    DrainEntry(start=read_table + 5, slot=3, count=1, destination=6),
+                    DrainEntry(start=105, slot=2, count=1, destination=7),
+                ],
+                125,
+            )
+        },
+        weight=[[1]] * lanes,
+        vector=[[10]] * lanes,
+        table=[(77, 0), (77, 0)],
+    )  # fmt: skip
+    (result,) = check(image, [Pass()])
+    found = {word: result.vector[0][word] for word in (1, 2, 3, 6, 7)}
+    new = {1: 10, 2: 40, 3: 10, 6: 77, 7: 10}
+    old = {1: 0, 2: 0, 3: 0, 6: 0, 7: 0}
+    assert found == (new if late else old)
+
+
+def test_timing_that_the_hardware_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="this engine has"):
+        Engine(small(2, 1), Timing(mac_to_slot=4))
+
+
+def test_latencies_grow_only_forward() -> None:
+    latencies = [EngineConfig(lanes=p, drains=1).tree_latency for p in (1, 2, 4, 5, 16, 17, 64)]
+    assert latencies == [0, 1, 1, 2, 2, 3, 3]
+    assert all(a <= b for a, b in pairwise(latencies))
