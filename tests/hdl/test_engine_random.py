@@ -1,0 +1,166 @@
+"""Random programs, with random waits, against the golden twin: everything a host can see.
+
+The programs keep the scheduler's promises about ports, but read words while their update is
+in flight: that pins every latency, and that waiting moves nothing.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from engine_bench import FRAME, Pass, check, image_of
+
+from echoloom.hdl.golden import PassSettings
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import (
+    Add,
+    Destination,
+    DrainEntry,
+    DynamicShift,
+    EngineConfig,
+    Image,
+    MacEntry,
+    Narrow,
+    Overflow,
+    Section,
+    Wide,
+    XMode,
+)
+
+WORDS = 8  # of every memory that programs use
+TREE_SLOT = 3
+SIZES = [(1, 1), (2, 1), (3, 2), (5, 1), (5, 2), (5, 4), (5, 5)]
+
+
+def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) -> MacEntry:
+    destination = rng.choice(list(Destination))
+    modes = [XMode.LOCAL, XMode.BROADCAST] + [XMode.INPUT] * stepping
+    if destination is Destination.EMIT:
+        modes = modes[1:]
+    x_mode = rng.choice(modes)
+    inner, outer = rng.randint(1, 3), rng.randint(1, 2)
+    if destination is Destination.TREE:
+        outer = min(outer, lanes)
+    if destination is Destination.EMIT:
+        inner = outer = 1
+    return MacEntry(
+        start=start,
+        inner=inner,
+        outer=outer,
+        destination=destination,
+        clear=rng.random() < 0.7,
+        push=rng.random() < 0.8,
+        slot=TREE_SLOT if destination is Destination.TREE else rng.randrange(TREE_SLOT),
+        narrow=rng.choice(list(Narrow)),
+        wide=rng.choice(list(Wide)),
+        load_gradient=rng.random() < 0.3,
+        w_base=rng.randrange(WORDS),
+        w_inner=rng.randrange(3),
+        w_outer=rng.randrange(4),
+        x_mode=x_mode,
+        x_base=rng.randrange(2 if x_mode is XMode.INPUT else WORDS - 3),
+        x_bank=rng.randrange(lanes),
+        x_step=rng.randrange(2),
+        y_base=rng.randrange(WORDS - 3),
+        y_step=rng.randrange(2),
+        g_base=rng.randrange(WORDS - 3),
+        lanes=rng.randint(0, lanes),
+    )
+
+
+def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) -> DrainEntry:
+    return DrainEntry(
+        start=start,
+        slot=rng.randrange(TREE_SLOT + 1),
+        count=rng.randint(1, lanes),
+        destination=rng.randrange(WORDS),
+        base=rng.randrange(WORDS),
+        add=rng.choice(list(Add)),
+        shift=rng.choice([0, 1, 2, 6, 9, 50]),
+        dynamic=rng.choice(list(DynamicShift)),
+        use_exponents=rng.random() < 0.5,
+        exponents=rng.randrange(2),
+        width=rng.choice([9, 12, 14]),
+        overflow=rng.choice(list(Overflow)),
+        use_table=tables,
+        table=rng.randrange(3),
+        segment_bits=rng.choice([1, 3, 4]),
+        fraction_bits=rng.choice([0, 4, 8]),
+        slope_shift=rng.choice([0, 3, 5]),
+    )
+
+
+def random_section(
+    rng: random.Random, lanes: int, drains: int, *, stepping: bool
+) -> tuple[list[MacEntry], list[DrainEntry], int]:
+    macs: list[MacEntry] = []
+    chunks: list[DrainEntry] = []
+    time = rng.randrange(3)
+    for _ in range(rng.randint(3, 6)):
+        macs.append(random_mac(rng, lanes, time, stepping=stepping))
+        time += macs[-1].inner * macs[-1].outer + rng.choice([0, 0, 0, 1, 4])
+    end = time
+    time = rng.randrange(6)
+    # Tables and direct results use one write port: a section has the one or the other.
+    tables = rng.random() < 0.3
+    for _ in range(rng.randint(2, 5)):
+        entry = random_drain(rng, lanes, time, tables=tables)
+        chunks.append(entry)
+        time += -(-entry.count // drains) + rng.choice([0, 0, 1, 3])
+    # Tight sections end with results in flight, which land in the next iteration.
+    return macs, chunks, max(end, time) + 20 * (tables or rng.random() < 0.3)
+
+
+def random_image(rng: random.Random, lanes: int, drains: int) -> Image:
+    config = EngineConfig(
+        lanes=lanes, drains=drains, word=16, narrow=9, accumulator=26, weight_depth=32,
+        vector_depth=WORDS, gradient_depth=WORDS, table_depth=32, exponent_depth=8,
+        mac_depth=64, drain_depth=64, frame_depth=5, frames=rng.choice([1, 2, 3]),
+        output_depth=16,
+    )  # fmt: skip
+    chunks = -(-lanes // drains)
+    sections = {}
+    for section in Section:
+        if rng.random() < 0.2:
+            continue
+        stepping = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+        sections[section] = random_section(rng, lanes, drains, stepping=stepping)
+    big = 1 << 15
+    return image_of(
+        config,
+        sections,
+        weight=[[rng.randrange(-256, 256) for _ in range(32)] for _ in range(lanes)],
+        vector=[[rng.randrange(-big + 1, big) for _ in range(WORDS)] for _ in range(lanes)],
+        table=[(rng.randrange(-big, big), rng.randrange(-256, 256)) for _ in range(20)],
+        exponent=[[rng.randrange(4) for _ in range(chunks + 2)] for _ in range(drains)],
+        frame=FRAME,
+    )
+
+
+def random_pass(rng: random.Random, image: Image, *, echo: bool) -> Pass:
+    step = image.sections[Section.ECHO_STEP if echo else Section.FORWARD_STEP]
+    # A pass without a step section would leave its frames to the next one.
+    steps = rng.randrange(1, 4) if step.length else 0
+    frames = tuple(tuple(rng.randrange(-999, 999) for _ in range(FRAME)) for _ in range(steps))
+    settings = PassSettings(
+        output_step=rng.randint(1, 3), shift_length=rng.randrange(4), shift_loss=rng.randrange(4)
+    )
+    return Pass(frames, echo=echo, settings=settings)
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("lanes", "drains"), SIZES)
+def test_random_program(lanes: int, drains: int, seed: int, stalls: bool) -> None:
+    rng = random.Random(f"{lanes} {drains} {seed}")
+    image = random_image(rng, lanes, drains)
+    passes = [random_pass(rng, image, echo=echo) for echo in (False, True, False)]
+    check(image, passes, seed=seed if stalls else None)
+
+
+def test_wrong_rounding_is_noticed() -> None:
+    rng = random.Random("5 2 0")
+    image = random_image(rng, 5, 2)
+    with pytest.raises(AssertionError, match="pass"):
+        check(image, [random_pass(rng, image, echo=False)], rounding=Rounding.HALF_UP)
