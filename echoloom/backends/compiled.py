@@ -35,6 +35,7 @@ from echoloom.ir.passes.image import image, place
 from echoloom.ir.passes.quantise import Widths, quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Accumulator, Program
+from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
 from echoloom.ir.verify import verify
 
@@ -222,7 +223,7 @@ def compile(
     epsilons = choose_epsilons(ranges, epsilons)
     program = verify(simplify(assemble(graphs, epsilons)))
     ranges = measure(program, values, samples, targets, model.output_step)
-    quantised = verify(quantise(program, values, ranges, widths))
+    quantised = check_retrace(verify(quantise(program, values, ranges, widths)))
     tables = program_tables(quantised, widths.narrow)
     mapped = place(
         quantised, tables, lanes, drains, slots, widths.word, widths.narrow, widths.accumulator,

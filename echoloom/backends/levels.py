@@ -51,9 +51,16 @@ class Artifact:
 
 
 def numpy_run(
-    artifact: Artifact, x: Floats, label: Any = None, observer: Observer | None = None
+    artifact: Artifact,
+    x: Floats,
+    label: Any = None,
+    observer: Observer | None = None,
+    echo_steps: int | None = None,
 ) -> RunResult:
-    """x [..., T, inputs] through the NumPy level; with a label (or targets) also the echo."""
+    """x [..., T, inputs] through the NumPy level; with a label (or targets) also the echo.
+
+    `echo_steps` stops the echo after so many steps.
+    """
     program = artifact.program
     types = input_types(program)
     machine = NumpyMachine(program, artifact.coefficients, artifact.tables, observer)
@@ -72,10 +79,12 @@ def numpy_run(
     if is_classification(program):
         error, exponent = error_words(program, outputs, label)
         machine.values["error"] = error
-        session.echo_from(x)
+        session.echo_from(x, echo_steps)
     else:
         predictions = to_real(outputs, output_type(program).q)
-        exponent = -session.echo_regression(x, np.asarray(label, np.float64), predictions)
+        exponent = -session.echo_regression(
+            x, np.asarray(label, np.float64), predictions, echo_steps
+        )
     return RunResult(
         outputs,
         states,

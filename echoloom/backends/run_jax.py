@@ -152,8 +152,10 @@ def run_body(
     frame: Values,
     first: jax.Array,
     flags: jax.Array,
+    record: Values | None = None,
 ) -> tuple[Memory, jax.Array, tuple[jax.Array, ...]]:
-    """One iteration: (memory, flags, emitted). `fixed` holds coefficients and runtime words."""
+    """One iteration: (memory, flags, emitted). `fixed` holds coefficients and runtime words;
+    `record` receives every value by name."""
     types = {name: t.q for name, t in program.types(body).items()}
     step = _Step(tables, types, shifts, flags)
     env: Values = {**fixed, **memory.states, **frame}
@@ -162,6 +164,8 @@ def run_body(
             env[instr.name] = memory.accumulators[instr.attr.accumulator]
         else:
             env[instr.name] = RULES[instr.op](step, instr, [env[a] for a in instr.args])
+    if record is not None:
+        record.update({i.name: env[i.name] for i in body.instrs})
     accumulators = dict(memory.accumulators)
     widths = {a.name: a.type.q.width for a in program.accumulators}
     for name, value in body.accumulates:

@@ -7,18 +7,17 @@ NumPy's own format without pickling: loading a checkpoint runs no code from it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from echoloom.frontend.files import digest, write_whole
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.units import CustomUnit
@@ -31,6 +30,11 @@ HEADER_LIMIT = 1 << 16
 
 def save_model(path: str | os.PathLike[str], model: HSSM) -> None:
     """Writes `model`, whole or not at all. All arrays are stored in their common float type."""
+    write_whole(path, model_bytes(model))
+
+
+def model_bytes(model: HSSM) -> bytes:
+    """What `save_model` writes. Raises ValueError for blocks of several kinds."""
     dtype = np.result_type(*(np.asarray(leaf).dtype for leaf in jax.tree.leaves(model)))
     buffer = io.BytesIO()
     eqx.tree_serialise_leaves(buffer, jax.tree.map(lambda a: np.asarray(a, dtype), model))
@@ -52,14 +56,8 @@ def save_model(path: str | os.PathLike[str], model: HSSM) -> None:
         "dtype": str(dtype),
         "model": arguments,
     }
-    header["sha256"] = _digest(header, payload)
-    target = Path(path)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(json.dumps(header).encode() + b"\n" + payload)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    header["sha256"] = digest(header, payload)
+    return json.dumps(header).encode() + b"\n" + payload
 
 
 def load_model(path: str | os.PathLike[str], unit: Hamiltonian | None = None) -> HSSM:
@@ -70,10 +68,17 @@ def load_model(path: str | os.PathLike[str], unit: Hamiltonian | None = None) ->
     sentence, for a file that is not a whole checkpoint, and OSError for one that cannot be read.
     """
     with open(path, "rb") as file:
-        line = file.readline(HEADER_LIMIT)
-        payload = file.read()
+        return read_model(file, path, unit)
+
+
+def read_model(
+    file: BinaryIO, path: str | os.PathLike[str], unit: Hamiltonian | None = None
+) -> HSSM:
+    """`load_model` from an open file; `path` names it in error messages."""
+    line = file.readline(HEADER_LIMIT)
+    payload = file.read()
     header = _header(path, line)
-    if header.get("sha256") != _digest(header, payload):
+    if header.get("sha256") != digest(header, payload):
         raise ValueError(
             f"{path}: the checkpoint is damaged, its checksum does not match; save it again."
         )
@@ -109,12 +114,6 @@ def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"{path}: this is not an Echoloom checkpoint; write one with save_model.")
     return header
-
-
-def _digest(header: dict[str, Any], payload: bytes) -> str:
-    """SHA-256 in hexadecimal over the header without its checksum, and the arrays."""
-    rest = {name: value for name, value in header.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode() + payload).hexdigest()
 
 
 def _unit_name(model: HSSM) -> str:

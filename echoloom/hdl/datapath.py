@@ -30,8 +30,8 @@ class Datapath(wiring.Component):
     """Everything that computes. `address`, `operation` and `chunk` are issued in cycle t.
 
     `frame_word`: the input frame's word, cycle t + 1. `emit`: a value for the output stream.
-    `flags`: events of this cycle. `read_data`: what a host asked for, READ_LATENCY cycles
-    after `access.read`, for the spaces that live here.
+    `flags`: events of this cycle. `read_data`: what a host asked for, of the memories that
+    live here, READ_LATENCY cycles after the issue registers took its address.
     """
 
     READ_LATENCY = 7
@@ -122,9 +122,7 @@ class Datapath(wiring.Component):
         """Adder tree and its accumulator, a row's sum then goes to a lane's slot."""
         config = self._config
         m.submodules.tree = tree = AdderTree(config)
-        m.d.comb += [
-            port.eq(lane.product) for port, lane in zip(tree.products, lanes, strict=True)
-        ]
+        m.d.comb += [port.eq(lane.product) for port, lane in zip(tree.products, lanes, strict=True)]
         operation = delay(m, add, tree.latency, name="tree_operation", control=True)[-1]
         output = Signal(tree_result(config))
         overflow = Signal()
@@ -172,9 +170,7 @@ class Datapath(wiring.Component):
             flags = flags | drain.flags
         m.d.sync += self.flags.eq(flags)
 
-    def _read(
-        self, m: Module, lanes: list[Lane], drains: list[Drain], broadcast: Signal
-    ) -> None:
+    def _read(self, m: Module, lanes: list[Lane], drains: list[Drain], broadcast: Signal) -> None:
         """Host reads ride on the datapath: nothing else moves, so all words stand still."""
         config = self._config
         lane = self.access.lane

@@ -74,9 +74,7 @@ class Engine(wiring.Component):
         m.submodules.host = host = Host(config, read_latency=READ_LATENCY)
         m.submodules.sequencer = sequencer = Sequencer(flush=flush)
         m.submodules.mac_fetch = mac_fetch = Fetch(Space.MAC, MAC_ENTRY, config.mac_depth)
-        m.submodules.drain_fetch = drain_fetch = Fetch(
-            Space.DRAIN, DRAIN_ENTRY, config.drain_depth
-        )
+        m.submodules.drain_fetch = drain_fetch = Fetch(Space.DRAIN, DRAIN_ENTRY, config.drain_depth)
         m.submodules.frames = frames = Frames(config)
         m.submodules.output_buffer = buffer = fifo.SyncFIFOBuffered(
             width=config.word, depth=config.output_depth + IN_FLIGHT_EMITS
@@ -153,9 +151,7 @@ class Engine(wiring.Component):
         ]
         # A host's own writes are not the program's.
         running = sequencer.busy & sequencer.advance
-        for index, (port, write) in enumerate(
-            zip(self.trace.drains, datapath.writes, strict=True)
-        ):
+        for index, (port, write) in enumerate(zip(self.trace.drains, datapath.writes, strict=True)):
             m.d.comb += [
                 port.valid.eq(write.valid & running),
                 port.lane.eq(write.chunk * self.config.drains + index),

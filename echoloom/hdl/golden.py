@@ -53,7 +53,7 @@ class PassResult:
 
     outputs: list[int] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
-    flags: Flag = Flag(0)
+    flags: Flag = field(default_factory=lambda: Flag(0))
     cycles: int = 0
     busy: int = 0
 
@@ -148,9 +148,7 @@ class GoldenEngine:
         for word in self._landing.pop(now, ()):
             word.memory[word.address] = word.value
             if word.lane is not None:
-                self._result.writes.append(
-                    Write(*self._where, word.lane, word.address, word.value)
-                )
+                self._result.writes.append(Write(*self._where, word.lane, word.address, word.value))
 
     def _wrap(self, value: int) -> int:
         """A sum in accumulator bits; raises the flag where it does not fit."""

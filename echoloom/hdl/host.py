@@ -18,9 +18,9 @@ FORWARD, ECHO = 1, 2  # values of Register.COMMAND
 class Host(wiring.Component):
     """Answers requests in order, one at a time.
 
-    A request for a memory becomes one strobe of `access`; while the engine is `busy` it does
-    nothing (a read gives whatever stands there). Read data of the memories is taken
-    `read_latency` cycles after the strobe.
+    A write to a memory is a strobe of `access.write`; `access.read` is high for `read_latency`
+    cycles and read data is taken in the last. While the engine is `busy` a request for a
+    memory does nothing (a read gives whatever stands there).
     """
 
     latency = 2  # cycles from taking a request for a register to its response
@@ -84,11 +84,9 @@ class Host(wiring.Component):
             m.d.sync += [held.eq(self.request.payload), fresh.eq(1)]
         m.d.comb += [
             # A write is done while the next request arrives; a read must be answered first.
-            self.request.ready.eq(
-                ~(fresh & ~held.write) & (reading == 0) & ~self.response.valid
-            ),
+            self.request.ready.eq(~(fresh & ~held.write) & (reading == 0) & ~self.response.valid),
             self.access.write.eq(fresh & held.write & ~is_register & ~self.busy),
-            self.access.read.eq(fresh & ~held.write & ~is_register & ~self.busy),
+            self.access.read.eq((reading != 0) & ~self.busy),
             *(self.access[name].eq(held[name]) for name in ("space", "lane", "address", "data")),
         ]
         registers = self._registers(m, held, fresh & held.write & is_register)

@@ -163,9 +163,7 @@ class Lane(wiring.Component):
         accumulator = Signal(signed(width), reset_less=True)
         updated = Signal(signed(width), reset_less=True)
         total = Signal(signed(max(width, len(self.product)) + 1))
-        start = Mux(
-            add.from_gradient, self.gradient, Mux(add.from_accumulator, accumulator, 0)
-        )
+        start = Mux(add.from_gradient, self.gradient, Mux(add.from_accumulator, accumulator, 0))
         m.d.comb += [
             read.addr.eq(self.gradient_read),
             total.eq(start + self.product),

@@ -25,8 +25,8 @@ SECTION_ENTRY = struct(SECTION_LAYOUT)
 
 REQUEST = struct({"write": 1, "space": 4, "lane": 8, "address": 16, "data": HOST_BITS})
 
-# A decoded request, seen by every memory: `read` and `write` are one-cycle strobes, the other
-# fields hold until the request is answered.
+# A decoded request, seen by every memory: `write` is a strobe, `read` is high until the answer is
+# taken, the other fields hold.
 ACCESS = struct(
     {"read": 1, "write": 1, "space": 4, "lane": 8, "address": 16, "data": HOST_BITS}
 )  # fmt: skip

@@ -27,7 +27,7 @@ class Lookup(wiring.Component):
     z, y: `word` bits signed; the entry of segment s is at address table + s +
     2**(segment_bits - 1). Needs 1 <= segment_bits <= 15 and fraction_bits < word.
     Latency: 7 cycles, one result a cycle. `access` writes entries, and reads them when idle:
-    `entry` holds the word 5 cycles after the strobe.
+    `entry` is the word from 3 cycles after `access.read` rose.
     """
 
     latency = 7
@@ -119,7 +119,7 @@ class Lookup(wiring.Component):
         origin = Signal.like(self.table, reset_less=True)
         m.d.sync += [
             segment.eq(Mux(fits, low, end)),
-            origin.eq(origins[1] + inside[: segment_width] + 1),
+            origin.eq(origins[1] + inside[:segment_width] + 1),
         ]
         with m.If(self.access.read):
             m.d.sync += [segment.eq(0), origin.eq(self.access.address)]

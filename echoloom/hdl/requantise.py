@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -71,9 +72,9 @@ class Requantise(wiring.Component):
             case Add.NONE:
                 total = rounded
             case Add.PLUS:
-                total = base + rounded
+                total = np.add(base, rounded)
             case Add.MINUS:
-                total = base - rounded
+                total = np.subtract(base, rounded)
         return narrow(total, width, overflow)
 
     def elaborate(self, platform: Any) -> Module:
@@ -111,8 +112,6 @@ class Requantise(wiring.Component):
         m.d.comb += overflowed.eq(~fits | most_negative)
         m.d.sync += [
             self.overflowed.eq(overflowed),
-            self.result.eq(
-                Mux((overflows[2] == Overflow.SATURATE) & overflowed, clamped, wrapped)
-            ),
+            self.result.eq(Mux((overflows[2] == Overflow.SATURATE) & overflowed, clamped, wrapped)),
         ]
         return m

@@ -130,9 +130,7 @@ class Sequencer(wiring.Component):
             self.release.eq((state == State.REWIND) & holding),
         ]
         begun = Signal()  # the pass's first REWIND ends no iteration
-        m.d.comb += self.counts.eq(
-            self.run | self.preload | ((state == State.REWIND) & begun)
-        )
+        m.d.comb += self.counts.eq(self.run | self.preload | ((state == State.REWIND) & begun))
         phase = Signal(len(self.output_step))
         last_phase = phase + 1 >= self.output_step
 

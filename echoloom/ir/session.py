@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -48,17 +49,20 @@ class Session:
         self.machine.values["error"] = self.encode("error", error)
         self.echo_from(samples)
 
-    def echo_from(self, samples: Floats) -> None:
-        """The echo pass for the error that the machine already holds."""
+    def echo_from(self, samples: Floats, steps: int | None = None) -> None:
+        """The echo pass, or its first `steps` steps, for the error that the machine holds."""
         self.machine.run(Section.ECHO_PROLOGUE)
-        self.machine.run(Section.ECHO_STEP, self._frames(samples[..., ::-1, :]))
+        self.machine.run(Section.ECHO_STEP, islice(self._frames(samples[..., ::-1, :]), steps))
 
-    def echo_regression(self, samples: Floats, targets: Floats, predictions: Floats) -> Floats:
-        """The echo pass for targets [..., T', outputs]; returns the gain exponent [...]."""
+    def echo_regression(
+        self, samples: Floats, targets: Floats, predictions: Floats, steps: int | None = None
+    ) -> NDArray[np.int64]:
+        """The echo pass (or its first `steps` steps) for targets [..., T', outputs]; returns the
+        gain exponent [...]."""
         exponent = gain_exponent(predictions - targets)
         self.machine.run(Section.ECHO_PROLOGUE)
         frames = self._regression_frames(samples, targets, 2.0**exponent)
-        self.machine.run(Section.ECHO_STEP, frames)
+        self.machine.run(Section.ECHO_STEP, islice(frames, steps))
         return exponent
 
     def _frames(self, samples: Floats) -> Iterator[Mapping[str, Any]]:

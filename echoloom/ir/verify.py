@@ -1,198 +1,297 @@
-"""Type rules and the verifier that runs after every pass."""
+"""The verifier that runs after every pass: what makes a text of instructions a program.
+
+Every refusal is one sentence that begins with the place. `verify_target` adds what one target's
+multipliers and memories ask for; `ir.reversible` holds the rules of the state path.
+"""
 
 from __future__ import annotations
 
-from echoloom.ir.engine import Overflow, Section
-from echoloom.ir.formats import Q, Real, Type
-from echoloom.ir.ops import ARITY, ATTRIBUTE_OF, ODD_ROUNDINGS, Attribute, Op, Requant, Scale, Table
-from echoloom.ir.program import Body, Instr, Program
+import math
+from collections.abc import Iterable
 
+from echoloom.ir.engine import DynamicShift, Section
+from echoloom.ir.exact import InvalidProgram as InvalidProgram
+from echoloom.ir.exact import exact_type as exact_type
+from echoloom.ir.formats import Q, Real, Type, largest
+from echoloom.ir.ops import (
+    ARITY,
+    ATTRIBUTE_OF,
+    Constant,
+    Op,
+    Read,
+    Requant,
+    Scale,
+    Shift,
+    Table,
+)
+from echoloom.ir.program import Accumulator, Body, Instr, Program
+from echoloom.ir.reversible import verify_reversible
+from echoloom.ir.tables import FUNCTIONS
+from echoloom.ir.text import NAME
 
-class InvalidProgram(ValueError):
-    """The program breaks a rule of the IR; the message says which, where."""
-
-
-def exact_type(op: Op, args: list[Type], attr: Attribute | None = None) -> Type:
-    """The type of an exact operation's result; InvalidProgram when shapes or formats do not fit.
-
-    Integer formats widen so that no bit is lost: sums align on the finer exponent and take one
-    more bit, products add widths and exponents, dot products take log2(n) more bits.
-    """
-    shape = _shape(op, args)
-    if any(isinstance(a.format, Real) for a in args):
-        return Type(shape, Real())
-    formats = [a.q for a in args]
-    if op in (Op.ADD, Op.SUB):
-        a, b = formats
-        frac = max(a.scalar_frac, b.scalar_frac)
-        width = max(a.width + frac - a.scalar_frac, b.width + frac - b.scalar_frac) + 1
-        return Type(shape, Q(width, frac))
-    if op is Op.SCALE:
-        assert isinstance(attr, Scale)
-        return Type(shape, formats[0].shifted(-_power(attr.factor)))
-    if op in (Op.MUL, Op.OUTER):
-        return Type(shape, _product(formats[0], formats[1], 0))
-    if op in (Op.MATVEC, Op.TMATVEC):
-        terms = args[0].shape[1 if op is Op.MATVEC else 0]
-        return Type(shape, _product(formats[0], formats[1], (terms - 1).bit_length()))
-    if op is Op.SUM:
-        terms = args[0].shape[0]
-        return Type(shape, Q(formats[0].width + (terms - 1).bit_length(), formats[0].frac))
-    raise InvalidProgram(f"{op.value} has no exact type; its result's type is declared")
-
-
-def _power(factor: float) -> int:
-    import math
-
-    mantissa, exponent = math.frexp(abs(factor))
-    if mantissa != 0.5:
-        raise InvalidProgram(f"scale by {factor}: an exact factor is a power of two")
-    return exponent - 1
-
-
-def _product(a: Q, b: Q, growth: int) -> Q:
-    if a.per_element and b.per_element:
-        raise InvalidProgram("a product of two values with per-element exponents is not supported")
-    wide, other = (a, b) if a.per_element else (b, a)
-    return Q(a.width + b.width + growth, wide.shifted(other.scalar_frac).frac)
-
-
-def _shape(op: Op, args: list[Type]) -> tuple[int, ...]:
-    shapes = [a.shape for a in args]
-    if op in (Op.ADD, Op.SUB, Op.MUL):
-        a, b = shapes
-        if a == b or b == ():
-            return a
-        if a == ():
-            return b
-    elif op in (Op.MATVEC, Op.TMATVEC):
-        matrix, vector = shapes
-        inner, outer = (1, 0) if op is Op.MATVEC else (0, 1)
-        if len(matrix) == 2 and vector == (matrix[inner],):
-            return (matrix[outer],)
-    elif op is Op.OUTER:
-        if len(shapes[0]) == len(shapes[1]) == 1:
-            return shapes[0] + shapes[1]
-    elif op is Op.SUM:
-        if len(shapes[0]) == 1:
-            return ()
-    else:
-        return shapes[0]
-    raise InvalidProgram(f"{op.value} does not take shapes {', '.join(map(str, shapes))}")
+STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
+WIDEST = 63  # bits of an exact value: interpreters compute in 64-bit integers
 
 
 def verify(program: Program) -> Program:
     """Check every rule; returns the program so that passes can be chained."""
-    _unique([d.name for d in program.globals()], "declared value")
-    _unique([a.name for a in program.accumulators], "accumulator")
-    _unique([b.section.name for b in program.bodies], "body")
+    _verify_names(program)
+    for d in program.globals():
+        _verify_type(d.name, d.type)
+    for a in program.accumulators:
+        _verify_accumulator(program, a)
+    sections = [b.section for b in program.bodies]
+    _unique([s.name.lower() for s in sections], "body")
+    if sections != sorted(sections):
+        raise InvalidProgram("the bodies are not in the order in which they run")
+    _verify_uniform(program)
+    summed: set[str] = set()
+    written: set[str] = set()
     for body in program.bodies:
-        _verify_body(program, body)
+        _verify_body(program, body, summed, written)
+        summed |= {name for name, _ in body.accumulates}
+        written |= {state for state, _ in body.updates}
+    for a in program.accumulators:
+        if a.name not in summed:
+            raise InvalidProgram(f"accumulator {a.name}: no body adds to it")
     return program
 
 
+# Declarations
+
+
+def _verify_names(program: Program) -> None:
+    _unique([d.name for d in program.globals()], "declared value")
+    _unique([a.name for a in program.accumulators], "accumulator")
+    named = [program.name, *(d.name for d in program.globals())]
+    named += [a.name for a in program.accumulators]
+    for body in program.bodies:
+        named += [d.name for d in body.frame]
+        named += [i.name for i in body.instrs]
+    for name in named:
+        if NAME.fullmatch(name) is None:
+            raise InvalidProgram(f"the name {name!r} has characters that the text form has not")
+
+
 def _unique(names: list[str], what: str) -> None:
+    seen: set[str] = set()
     for name in names:
-        if names.count(name) > 1:
+        if name in seen:
             raise InvalidProgram(f"{what} {name} is declared more than once")
+        seen.add(name)
 
 
-def _verify_body(program: Program, body: Body) -> None:
+def _verify_type(at: str, type_: Type) -> None:
+    if len(type_.shape) > 2 or any(extent < 1 for extent in type_.shape):
+        raise InvalidProgram(f"{at}: {type_} is no scalar, vector or matrix")
+    if isinstance(type_.format, Real):
+        return
+    q = type_.q
+    if not 2 <= q.width <= WIDEST:
+        raise InvalidProgram(f"{at}: {q} has {q.width} bits, and words have 2 to {WIDEST}")
+    if q.per_element and (not type_.shape or len(q.fracs) != type_.shape[0]):
+        raise InvalidProgram(f"{at}: {type_} needs one exponent for each element of axis 0")
+
+
+def _verify_uniform(program: Program) -> None:
+    """All real or all quantised: a real number among words has no bits to check."""
+    first: tuple[str, Type] | None = None
+    for name, type_ in _all_types(program):
+        first = first or (name, type_)
+        if isinstance(type_.format, Real) != isinstance(first[1].format, Real):
+            raise InvalidProgram(
+                f"{name} is {type_} but {first[0]} is {first[1]}: "
+                "a program is real or quantised as a whole"
+            )
+
+
+def _all_types(program: Program) -> Iterable[tuple[str, Type]]:
+    for d in program.globals():
+        yield d.name, d.type
+    for a in program.accumulators:
+        yield a.name, a.type
+    for body in program.bodies:
+        for item in (*body.frame, *body.instrs):
+            yield f"{body.section.name.lower()}: {item.name}", item.type
+
+
+def _verify_accumulator(program: Program, accumulator: Accumulator) -> None:
+    at = f"accumulator {accumulator.name}"
+    _verify_type(at, accumulator.type)
+    if not math.isfinite(accumulator.scale) or accumulator.scale == 0.0:
+        raise InvalidProgram(f"{at}: its scale {accumulator.scale} is not a finite factor")
+    shapes = {d.name: d.type.shape for d in program.coefficients}
+    for role, name in (("target", accumulator.target), ("divisor", accumulator.divisor)):
+        if name and shapes.get(name) != accumulator.type.shape:
+            raise InvalidProgram(f"{at}: its {role} {name} is no coefficient of its shape")
+
+
+# Bodies
+
+
+def _verify_body(program: Program, body: Body, summed: set[str], written: set[str]) -> None:
     where = body.section.name.lower()
-    types = {d.name: d.type for d in (*program.globals(), *body.frame)}
+    if body.frame and body.section not in STEPS:
+        raise InvalidProgram(f"{where}: only step bodies have input frames")
+    types = {d.name: d.type for d in program.globals()}
+    _unique([d.name for d in body.frame], f"{where}: frame input")
+    for d in body.frame:
+        _verify_type(f"{where}: {d.name}", d.type)
+        if d.name in types:
+            raise InvalidProgram(f"{where}: the frame input {d.name} hides a declared value")
+        types[d.name] = d.type
+    unwritten = {d.name for d in program.states} - written
     for instr in body.instrs:
         at = f"{where}: {instr.name}"
         if instr.name in types:
             raise InvalidProgram(f"{at} is assigned more than once")
         for a in instr.args:
-            if a not in types:
-                raise InvalidProgram(f"{at} uses {a} before it is defined")
+            _verify_use(at, a, types, unwritten)
         try:
-            _verify_instr(program, instr, [types[a] for a in instr.args])
+            _verify_type(instr.name, instr.type)
+            _verify_instr(instr, [types[a] for a in instr.args])
         except InvalidProgram as error:
             raise InvalidProgram(f"{at}: {error}") from None
+        if isinstance(instr.attr, Read):
+            _verify_read(program, at, instr.attr.accumulator, instr.type, summed)
         types[instr.name] = instr.type
+    for value in (*(v for _, v in (*body.updates, *body.accumulates)), *body.emits):
+        _verify_use(where, value, types, unwritten)
+    _verify_results(program, body, types, summed)
+    verify_reversible(program, body)
+
+
+def _verify_use(at: str, name: str, types: dict[str, Type], unwritten: set[str]) -> None:
+    if name not in types:
+        raise InvalidProgram(f"{at} uses {name} before it is defined")
+    if name in unwritten:
+        raise InvalidProgram(f"{at} uses the state {name}, which no earlier body has written")
+
+
+def _verify_read(
+    program: Program, at: str, name: str, type_: Type, summed: set[str]
+) -> None:
+    declared = {a.name: a.type for a in program.accumulators}
+    if name not in declared or name not in summed:
+        raise InvalidProgram(f"{at} reads accumulator {name}, which no earlier body adds to")
+    if type_ != declared[name]:
+        raise InvalidProgram(f"{at} is {type_}, but accumulator {name} is {declared[name]}")
+
+
+def _verify_results(
+    program: Program, body: Body, types: dict[str, Type], summed: set[str]
+) -> None:
+    where = body.section.name.lower()
     states = {d.name: d.type for d in program.states}
+    _unique([state for state, _ in body.updates], f"{where}: new value of state")
     for state, value in body.updates:
         if state not in states:
             raise InvalidProgram(f"{where} updates {state}, which is not a state")
-        if types.get(value) != states[state]:
+        if types[value] != states[state]:
             raise InvalidProgram(
-                f"{where}: state {state} is {states[state]} but gets {types.get(value)}"
+                f"{where}: state {state} is {states[state]} but {value} is {types[value]}"
             )
-    accumulators = {a.name: a for a in program.accumulators}
+    accumulators = {a.name: a.type for a in program.accumulators}
     _unique([name for name, _ in body.accumulates], f"{where}: sum into")
     for name, value in body.accumulates:
-        if name not in accumulators or value not in types:
-            raise InvalidProgram(f"{where}: accumulator {name} or its term {value} is unknown")
-        _verify_accumulate(where, accumulators[name].type, types[value], name)
-    for value in body.emits:
-        if value not in types:
-            raise InvalidProgram(f"{where} emits {value}, which is not defined")
-    _verify_state_path(program, body)
+        if name not in accumulators:
+            raise InvalidProgram(f"{where} adds to {name}, which is not an accumulator")
+        if name in summed:
+            raise InvalidProgram(f"{where} adds to {name}, as an earlier body does already")
+        _verify_sum(f"{where}: accumulator {name}", accumulators[name], types[value])
 
 
-def _verify_accumulate(where: str, total: Type, term: Type, name: str) -> None:
+def _verify_sum(at: str, total: Type, term: Type) -> None:
     if total.shape != term.shape:
-        raise InvalidProgram(f"{where}: accumulator {name} is {total}, its term {term}")
-    if isinstance(total.format, Q) and total.q.frac != term.q.frac:
-        raise InvalidProgram(f"{where}: accumulator {name} and its term differ in exponent")
+        raise InvalidProgram(f"{at} is {total}, its term {term}")
+    if isinstance(total.format, Q):
+        if total.q.frac != term.q.frac:
+            raise InvalidProgram(f"{at} is {total}, its term {term}: their exponents differ")
+        if term.q.width > total.q.width:
+            raise InvalidProgram(f"{at} is {total}, its term {term}: the term is wider")
 
 
-def _verify_instr(program: Program, instr: Instr, args: list[Type]) -> None:
-    if len(args) != ARITY[instr.op]:
-        raise InvalidProgram(f"{instr.op.value} takes {ARITY[instr.op]} operands, got {len(args)}")
-    wanted = ATTRIBUTE_OF.get(instr.op)
-    if (wanted is None) != (instr.attr is None) or (wanted and not isinstance(instr.attr, wanted)):
-        raise InvalidProgram(f"{instr.op.value} carries the wrong attribute {instr.attr}")
-    if instr.op in (Op.CONSTANT, Op.READ):
-        return
-    if instr.op is Op.TABLE:
-        assert isinstance(instr.attr, Table)
-        if instr.type.shape != args[0].shape:
-            raise InvalidProgram("a table keeps its operand's shape")
-        return
-    if instr.op is Op.REQUANT:
-        _verify_requant(instr, args[0])
-        return
-    expected = exact_type(instr.op, args, instr.attr)
-    if instr.type != expected:
-        raise InvalidProgram(f"{instr.op.value} gives {expected}, but is declared {instr.type}")
+# Instructions
 
 
-def _verify_requant(instr: Instr, operand: Type) -> None:
-    assert isinstance(instr.attr, Requant)
+def _verify_instr(instr: Instr, args: list[Type]) -> None:
+    op, attr = instr.op, instr.attr
+    if len(args) != ARITY[op]:
+        raise InvalidProgram(f"{op.value} takes {ARITY[op]} operands, got {len(args)}")
+    wanted = ATTRIBUTE_OF.get(op)
+    if type(attr) is not (wanted or type(None)):
+        kind = f"attributes {wanted.__name__}" if wanted else "no attributes"
+        raise InvalidProgram(f"{op.value} carries {kind}, got {attr}")
+    if isinstance(attr, Constant):
+        _verify_constant(instr, attr)
+    elif isinstance(attr, Table):
+        _verify_table(instr, attr, args[0])
+    elif isinstance(attr, Requant):
+        _verify_requant(instr, attr, args[0])
+    elif isinstance(attr, Shift):
+        _verify_shift(instr, attr, args[0])
+    elif op is not Op.READ:
+        if isinstance(attr, Scale) and not math.isfinite(attr.factor):
+            raise InvalidProgram(f"scale by {attr.factor} is not a finite factor")
+        expected = exact_type(op, args, attr)
+        if instr.type != expected:
+            raise InvalidProgram(f"{op.value} gives {expected}, but is declared {instr.type}")
+
+
+def _verify_constant(instr: Instr, attr: Constant) -> None:
+    if not math.isfinite(attr.value):
+        raise InvalidProgram(f"the constant {attr.value} is not a finite number")
+    if isinstance(instr.type.format, Q):
+        q = instr.type.q
+        word = round(math.ldexp(attr.value, _single_exponent("constant", q)))
+        if abs(word) > largest(q.width):
+            raise InvalidProgram(f"the constant {attr.value} does not fit {q}")
+
+
+def _verify_table(instr: Instr, attr: Table, operand: Type) -> None:
+    if attr.function not in FUNCTIONS:
+        raise InvalidProgram(f"there is no table of {attr.function!r}")
     if instr.type.shape != operand.shape:
-        raise InvalidProgram("requant keeps its operand's shape")
-    if instr.type.q.scalar_frac > min(operand.q.fracs):
+        raise InvalidProgram("a table keeps its operand's shape")
+    if isinstance(instr.type.format, Real):
+        return
+    _single_exponent("table", instr.type.q)
+    function, source = FUNCTIONS[attr.function], _single_exponent("table", operand.q)
+    if attr.range_bits != function.range_bits:
         raise InvalidProgram(
-            f"requant to {instr.type.q} would invent fraction bits that {operand.q} has not"
+            f"the table of {attr.function} covers 2**{function.range_bits} either way, "
+            f"not 2**{attr.range_bits}"
+        )
+    if not 1 <= attr.segment_bits <= source + function.range_bits + 1:
+        raise InvalidProgram(
+            f"a table of 2**{attr.segment_bits} segments cannot be told apart in {operand.q}"
         )
 
 
-def _verify_state_path(program: Program, body: Body) -> None:
-    """Units' states: odd rounding of increments, wrapping sums (the step must be reversible)."""
-    if body.section not in (Section.FORWARD_STEP, Section.ECHO_STEP):
-        return
-    definitions = {i.name: i for i in body.instrs}
-    for state, value in body.updates:
-        if not state.startswith("b") or value not in definitions:
-            continue
-        instr = definitions[value]
-        if isinstance(instr.type.format, Real):
-            continue
-        if not isinstance(instr.attr, Requant):
-            raise InvalidProgram(f"state {state} is updated by {instr.op.value}, not by a requant")
-        if instr.attr.overflow is not Overflow.WRAP:
-            raise InvalidProgram(f"state {state} must wrap: saturation is not reversible")
-        total = definitions.get(instr.args[0])
-        if total is None or total.op not in (Op.ADD, Op.SUB):
-            raise InvalidProgram(f"state {state} is not a stored word plus a rounded increment")
-        increment = definitions.get(total.args[1])
-        if increment is None or not isinstance(increment.attr, Requant):
-            raise InvalidProgram(f"the increment of state {state} is not rounded on its own")
-        if increment.attr.rounding not in ODD_ROUNDINGS:
-            raise InvalidProgram(
-                f"the increment of state {state} rounds {increment.attr.rounding.value}, "
-                "which is not odd; reversibility needs half_even, half_away or to_zero"
-            )
+def _verify_requant(instr: Instr, attr: Requant, operand: Type) -> None:
+    if isinstance(instr.type.format, Real):
+        raise InvalidProgram("requant stands in quantised programs only")
+    if instr.type.shape != operand.shape:
+        raise InvalidProgram("requant keeps its operand's shape")
+    target = _single_exponent("requant", instr.type.q)
+    if target > min(operand.q.fracs):
+        raise InvalidProgram(
+            f"requant to {instr.type.q} would invent fraction bits that {operand.q} has not"
+        )
+    if max(operand.q.fracs) - target > WIDEST:
+        raise InvalidProgram(f"requant from {operand.q} to {instr.type.q} shifts everything out")
+
+
+def _verify_shift(instr: Instr, attr: Shift, operand: Type) -> None:
+    if not isinstance(instr.type.format, Real):
+        raise InvalidProgram("shift stands in real programs only: a requant shifts words")
+    if attr.register is DynamicShift.NONE:
+        raise InvalidProgram("shift names no register to shift by")
+    if instr.type != operand:
+        raise InvalidProgram("shift keeps its operand's type")
+
+
+def _single_exponent(what: str, q: Q) -> int:
+    if q.per_element:
+        raise InvalidProgram(f"a {what} needs one exponent for all elements, got {q}")
+    return q.scalar_frac

@@ -115,7 +115,7 @@ class _Player:
             self.outputs.stream.valid,
             self.outputs.bits,
             self.component.trace_valid,
-            self.component.trace_bits,
+            Value.cast(self.component.trace_bits),
         )
         _, _, request, samples, response, response_bits, outputs, outputs_bits, *trace = await edge
         self.request.clock(bool(offered[0] and request))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Shape, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Shape
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.ir.engine import Section
+from echoloom.hdl.layouts import trace
+from echoloom.ir.engine import EngineConfig, Section
 from echoloom.sim.requests import TraceWrite
 
 PORTS = ("request", "response", "samples", "outputs")
@@ -17,78 +18,83 @@ HEAD = ("section", "iteration")
 WRITE = ("valid", "lane", "address", "value")
 
 
+def trace_layout(config: EngineConfig) -> data.StructLayout:
+    """The engine's trace port as one word, so that players need not know how many drains."""
+    members = trace(config).members
+    write = members["drains"].signature.members
+    drain = data.StructLayout({name: write[name].shape for name in WRITE})
+    head = {name: members[name].shape for name in HEAD}
+    return data.StructLayout({**head, "drains": data.ArrayLayout(drain, config.drains)})
+
+
 class Bench(wiring.Component):
     """An engine, or anything with its ports, ready for the players.
 
-    `trace_bits` holds the trace port's signals, HEAD and then WRITE for every drain, least
-    significant first; `trace_valid` is high while any drain writes.
+    `trace_valid` is high while any drain writes to vector memory, `trace_bits` says what.
     """
 
     trace_valid: Any
     trace_bits: Any
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, config: EngineConfig) -> None:
         self.engine = engine
-        self._head = [getattr(engine.trace, name) for name in HEAD]
-        self._drains = [[getattr(drain, name) for name in WRITE] for drain in engine.trace.drains]
         members = {name: engine.signature.members[name] for name in PORTS}
-        width = len(Cat(self._head, self._drains))
-        super().__init__({**members, "trace_valid": Out(1), "trace_bits": Out(width)})
+        super().__init__(
+            {**members, "trace_valid": Out(1), "trace_bits": Out(trace_layout(config))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.engine = self.engine
+        m.submodules.engine = engine = self.engine
         for name in PORTS:
-            inner, outer = getattr(self.engine, name), getattr(self, name)
-            outer = wiring.flipped(outer)
-            if self.signature.members[name].flow == In:
-                inner, outer = outer, inner
-            wiring.connect(m, inner, outer)
-        m.d.comb += [
-            self.trace_valid.eq(Cat(drain[0] for drain in self._drains).any()),
-            self.trace_bits.eq(Cat(self._head, self._drains)),
-        ]
+            inner, outer = getattr(engine, name), wiring.flipped(getattr(self, name))
+            taken = self.signature.members[name].flow == In
+            wiring.connect(m, *((outer, inner) if taken else (inner, outer)))
+        for name in HEAD:
+            m.d.comb += self.trace_bits[name].eq(getattr(engine.trace, name))
+        for index, drain in enumerate(engine.trace.drains):
+            for name in WRITE:
+                m.d.comb += self.trace_bits.drains[index][name].eq(getattr(drain, name))
+        m.d.comb += self.trace_valid.eq(Cat(drain.valid for drain in engine.trace.drains).any())
         return m
 
-    @property
-    def trace_columns(self) -> int:
-        """64-bit columns of one recorded row of `trace_bits`."""
-        return -(-len(self.trace_bits) // 64)
 
-    def trace_writes(self, rows: np.ndarray) -> tuple[TraceWrite, ...]:
-        """The writes in recorded rows (uint64 [n, trace_columns]), drains in order in a row."""
-        if not len(rows):
-            return ()
-        position = 0
-
-        def take(signal: Any) -> np.ndarray:
-            nonlocal position
-            shape = Shape.cast(Value.cast(signal).shape())
-            field = _field(rows, position, shape)
-            position += shape.width
-            return field
-
-        section, iteration = (take(signal) for signal in self._head)
-        drains = [[take(signal) for signal in drain] for drain in self._drains]
-        return tuple(
-            TraceWrite(Section(int(section[n])), int(iteration[n]), *(int(f[n]) for f in write))
-            for n in range(len(rows))
-            for valid, *write in drains
-            if valid[n]
-        )
+def trace_columns(config: EngineConfig) -> int:
+    """64-bit columns of one recorded `trace_bits`."""
+    return -(-trace_layout(config).size // 64)
 
 
-def _field(rows: np.ndarray, position: int, shape: Shape) -> np.ndarray:
-    """The field of up to 64 bits at bit `position` of every row, as int64."""
-    column, shift = divmod(position, 64)
+def trace_writes(config: EngineConfig, rows: np.ndarray) -> tuple[TraceWrite, ...]:
+    """The writes in recorded rows (uint64 [n, trace_columns]); drains in order in a row."""
+    if not len(rows):
+        return ()
+    layout = trace_layout(config)
+    section, iteration = (_take(rows, layout, name) for name in HEAD)
+    drains = layout["drains"]
+    drain: Any = data.ArrayLayout.cast(drains.shape).elem_shape
+    writes = [
+        [_take(rows, drain, name, drains.offset + index * drain.size) for name in WRITE]
+        for index in range(config.drains)
+    ]
+    return tuple(
+        TraceWrite(Section(int(section[n])), int(iteration[n]), *(int(f[n]) for f in fields))
+        for n in range(len(rows))
+        for valid, *fields in writes
+        if valid[n]
+    )
+
+
+def _take(rows: np.ndarray, layout: data.StructLayout, name: str, offset: int = 0) -> np.ndarray:
+    """One field of every row, of up to 64 bits, as int64."""
+    field = layout[name]
+    shape = Shape.cast(field.shape)
+    column, shift = divmod(offset + field.offset, 64)
     bits = rows[:, column] >> np.uint64(shift)
     if shift + shape.width > 64:
         bits = bits | rows[:, column + 1] << np.uint64(64 - shift)
-    return sign_extend(bits, shape.width) if shape.signed else _low(bits, shape.width)
-
-
-def _low(bits: np.ndarray, width: int) -> np.ndarray:
-    return (bits & np.uint64((1 << width) - 1)).astype(np.int64)
+    if shape.signed:
+        return sign_extend(bits, shape.width)
+    return (bits & np.uint64((1 << shape.width) - 1)).astype(np.int64)
 
 
 def sign_extend(bits: np.ndarray, width: int) -> np.ndarray:

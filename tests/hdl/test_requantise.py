@@ -17,14 +17,10 @@ OUTPUTS = ("result", "overflowed")
 
 
 def run(component: Requantise, rows: list[tuple[int, ...]]) -> np.ndarray:
-    return np.array(
-        stream_through(component, INPUTS, rows, OUTPUTS, latency=Requantise.latency)
-    )
+    return np.array(stream_through(component, INPUTS, rows, OUTPUTS, latency=Requantise.latency))
 
 
-def golden(
-    rows: list[tuple[int, ...]], rounding: Rounding = Rounding.HALF_EVEN
-) -> np.ndarray:
+def golden(rows: list[tuple[int, ...]], rounding: Rounding = Rounding.HALF_EVEN) -> np.ndarray:
     values = np.array(rows)
     result = np.zeros((len(rows), 2), dtype=np.int64)
     for add, overflow in product(Add, Overflow):

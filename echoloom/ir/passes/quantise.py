@@ -159,6 +159,18 @@ class _Plan:
             self._add(state, ranges.states.get(state, 0.0), error, state.startswith("b"))
         for body in program.bodies:
             self._plan_body(body)
+        self._share_between_passes()
+
+    def _share_between_passes(self) -> None:
+        # The echo retraces the forward pass only if it recomputes every word in the same format.
+        forward = self.definitions.get(Section.FORWARD_STEP, {})
+        for name in self.definitions.get(Section.ECHO_STEP, {}):
+            if name in forward:
+                key = self.key(Section.FORWARD_STEP, name)
+                self.formats.unite(key, self.key(Section.ECHO_STEP, name))
+        for declaration in self.program.body(Section.FORWARD_STEP).frame:
+            key = self.key(Section.FORWARD_STEP, declaration.name)
+            self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))
 
     def key(self, section: Section, name: str) -> str:
         if name in self.states or name in self.coefficients:

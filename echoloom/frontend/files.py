@@ -1,0 +1,30 @@
+"""Files that are whole or not there, and the checksum of one line of JSON and what follows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes `path` under another name first, so a reader never meets half of it.
+
+    Raises OSError, and then leaves `path` as it was.
+    """
+    target = Path(path)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def digest(header: Mapping[str, Any], payload: bytes) -> str:
+    """SHA-256 in hexadecimal over the header without its checksum, and the payload."""
+    rest = {name: value for name, value in header.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode() + payload).hexdigest()

@@ -1,0 +1,96 @@
+"""What a traced function depends on, and whether it is odd or even in an input.
+
+A reversible step needs T(p) and V(q, u) apart, and a velocity that is odd in p. Both are decided
+on the code, by rule, and conservatively: `depends_on` may say yes where terms cancel, and `is_odd`
+says yes only where every operation on the way proves it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+
+from echoloom.ir.formats import Q
+from echoloom.ir.ops import ODD_ROUNDINGS, Constant, Op, Requant, Table
+from echoloom.ir.program import Graph, Instr
+
+PRODUCTS = frozenset({Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER})
+# The rounding of its words makes an integer table of an odd function odd only to within a unit in
+# the last place, so tables keep a parity in real code only.
+ODD_FUNCTIONS = frozenset({"tanh"})
+
+
+class Parity(enum.Flag):
+    """Under p -> -p: EVEN stays, ODD changes sign; zero does both, an unknown value neither."""
+
+    UNKNOWN = 0
+    EVEN = 1
+    ODD = 2
+    ZERO = 3
+
+
+def depends_on(graph: Graph, output: str, input: str) -> bool:
+    """Whether any path leads from the graph's input to the result called `output`."""
+    reached = descendants(graph.instrs, {input})
+    return _value_of(graph, output) in reached
+
+
+def is_odd(graph: Graph, output: str, input: str) -> bool:
+    """Whether `output` provably changes sign when `input` does, all other inputs held."""
+    parities = analyse(graph.instrs, {input: Parity.ODD})
+    return Parity.ODD in parities.get(_value_of(graph, output), Parity.EVEN)
+
+
+def descendants(
+    instrs: Iterable[Instr], sources: set[str], cut: frozenset[str] = frozenset()
+) -> set[str]:
+    """Names reached from `sources`; a path ends where it meets a name in `cut`."""
+    reached = set(sources)
+    for instr in instrs:
+        if instr.name not in cut and not reached.isdisjoint(instr.args):
+            reached.add(instr.name)
+    return reached
+
+
+def analyse(instrs: Iterable[Instr], given: Mapping[str, Parity]) -> dict[str, Parity]:
+    """Parity of every value; names in `given` keep theirs, other free names are even."""
+    parities = dict(given)
+    for instr in instrs:
+        if instr.name not in given:
+            args = [parities.get(a, Parity.EVEN) for a in instr.args]
+            parities[instr.name] = _parity(instr, args)
+    return parities
+
+
+def _value_of(graph: Graph, output: str) -> str:
+    for name, value in graph.outputs:
+        if name == output:
+            return value
+    known = ", ".join(name for name, _ in graph.outputs)
+    raise KeyError(f"the graph has no result {output}, only {known}")
+
+
+def _parity(instr: Instr, args: list[Parity]) -> Parity:
+    if isinstance(instr.attr, Constant):
+        return Parity.ZERO if instr.attr.value == 0.0 else Parity.EVEN
+    if instr.op is Op.READ:
+        return Parity.EVEN
+    if instr.op in (Op.ADD, Op.SUB):
+        return args[0] & args[1]
+    if instr.op in PRODUCTS:
+        return _product(*args)
+    if isinstance(instr.attr, Table):
+        odd = instr.attr.function in ODD_FUNCTIONS and not isinstance(instr.type.format, Q)
+        return args[0] if odd else args[0] & Parity.EVEN
+    if isinstance(instr.attr, Requant):
+        odd = instr.attr.rounding in ODD_ROUNDINGS
+        return args[0] if odd else args[0] & Parity.EVEN
+    return args[0]  # SCALE, SUM and SHIFT are linear
+
+
+def _product(a: Parity, b: Parity) -> Parity:
+    if Parity.ZERO in (a, b):
+        return Parity.ZERO
+    if Parity.UNKNOWN in (a, b):
+        return Parity.UNKNOWN
+    return Parity.EVEN if a is b else Parity.ODD

@@ -1,0 +1,156 @@
+"""The state path: what makes a step retrace itself bit for bit when its momentum is turned round.
+
+Every step body moves a unit's position q and momentum p by additions of increments, in turns:
+
+- an addition into q or p is exact and wraps, and increments are rounded before it, so it can be
+  taken back whatever the increment was;
+- an increment of q is an odd function of p and coefficients alone (T even, T and V apart), so it
+  changes sign with p;
+- an increment of p does not depend on p itself, so it is the same both ways.
+
+States of a unit are called `<unit>.q` and `<unit>.p`. Real programs obey the same rules, short of
+those on rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.exact import InvalidProgram
+from echoloom.ir.formats import Real
+from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant
+from echoloom.ir.parity import Parity, analyse, descendants
+from echoloom.ir.program import Body, Instr, Program
+
+
+@dataclass(frozen=True)
+class _Path:
+    """How a body moves one state: its old value, every value in between, the increments."""
+
+    state: str
+    values: tuple[str, ...]
+    increments: tuple[str, ...]
+
+
+def verify_reversible(program: Program, body: Body) -> None:
+    """InvalidProgram names the first state of a step body whose step cannot be retraced."""
+    if body.section not in (Section.FORWARD_STEP, Section.ECHO_STEP):
+        return
+    where = body.section.name.lower()
+    definitions = {i.name: i for i in body.instrs}
+    try:
+        paths = {s: _path(definitions, s, v) for s, v in body.updates}
+        for path in paths.values():
+            _verify_words(definitions, path)
+        for path in paths.values():
+            _verify_energies(program, body, path, paths)
+    except InvalidProgram as error:
+        raise InvalidProgram(f"{where}: {error}") from None
+
+
+def _path(definitions: dict[str, Instr], state: str, value: str) -> _Path:
+    """Follow a state's new value back through additions to the old one."""
+    values, increments = [value], []
+    while values[-1] != state:
+        following = _undone(definitions, values[-1], state)
+        if following is None:
+            raise InvalidProgram(
+                f"state {state} gets {value}, which is not its old value plus increments"
+            )
+        values.append(following[0])
+        increments.append(following[1])
+    return _Path(state, tuple(values), tuple(increments))
+
+
+def _undone(definitions: dict[str, Instr], value: str, state: str) -> tuple[str, str] | None:
+    """The value before the last addition, and what was added; None if there is no such thing."""
+    instr = definitions.get(value)
+    if instr is not None and isinstance(instr.attr, Requant):
+        instr = definitions.get(instr.args[0])
+    if instr is None or instr.op not in (Op.ADD, Op.SUB):
+        return None
+    base, increment = instr.args
+    if instr.op is Op.ADD and not _leads_to(definitions, base, state):
+        base, increment = increment, base
+    return base, increment
+
+
+def _leads_to(definitions: dict[str, Instr], value: str, state: str) -> bool:
+    while value != state:
+        following = _undone(definitions, value, state)
+        if following is None:
+            return False
+        value = following[0]
+    return True
+
+
+def _verify_words(definitions: dict[str, Instr], path: _Path) -> None:
+    """Quantised states: wrapping sums that lose nothing, increments rounded oddly before."""
+    for value in path.values[:-1]:
+        stored = definitions[value]
+        if isinstance(stored.type.format, Real):
+            continue
+        state = path.state
+        if not isinstance(stored.attr, Requant):
+            raise InvalidProgram(f"state {state} gets {value}, which is not brought to its format")
+        if stored.attr.overflow is not Overflow.WRAP:
+            raise InvalidProgram(f"state {state} must wrap: saturation is not reversible")
+        total = definitions[stored.args[0]].type
+        if stored.type.q.frac != total.q.frac:
+            raise InvalidProgram(
+                f"state {state}: {value} rounds the sum {total.q} to {stored.type.q}, "
+                "but the increment must be rounded on its own"
+            )
+    for name in path.increments:
+        increment = definitions.get(name)
+        rounding = increment.attr if increment is not None else None
+        if isinstance(rounding, Requant) and rounding.rounding not in ODD_ROUNDINGS:
+            raise InvalidProgram(
+                f"the increment {name} of state {path.state} rounds {rounding.rounding.value}, "
+                "which is not odd; use half_even, half_away or to_zero"
+            )
+
+
+def _verify_energies(program: Program, body: Body, path: _Path, paths: dict[str, _Path]) -> None:
+    unit, dot, letter = path.state.rpartition(".")
+    if not dot or letter not in "qp":
+        raise InvalidProgram(f"state {path.state} moves every step but is no unit's q or p")
+    own = set(path.values)
+    # A path through the code ends at the values a state takes: what they are made of was checked
+    # with that state.
+    cut = frozenset(v for p in paths.values() for v in p.values)
+    reached = descendants(body.instrs, own, cut)
+    for name in path.increments:
+        if name in reached:
+            raise InvalidProgram(
+                f"the increment {name} of state {path.state} depends on {path.state}: "
+                "T may depend on p alone, V on q and u"
+            )
+    if letter == "q":
+        _verify_drift(program, body, path, f"{unit}.p", paths, cut)
+
+
+def _verify_drift(
+    program: Program,
+    body: Body,
+    path: _Path,
+    momentum: str,
+    paths: dict[str, _Path],
+    cut: frozenset[str],
+) -> None:
+    momenta = set(paths[momentum].values) if momentum in paths else {momentum}
+    others = {d.name for d in (*program.runtime, *program.states, *body.frame)} | cut
+    foreign = descendants(body.instrs, others - momenta, cut | momenta)
+    parities = analyse(body.instrs, {name: Parity.ODD for name in momenta})
+    for name in path.increments:
+        if name in foreign:
+            raise InvalidProgram(
+                f"the increment {name} of state {path.state} depends on more than {momentum} and "
+                "coefficients: T may depend on p alone"
+            )
+        if Parity.ODD not in parities.get(name, Parity.EVEN):
+            raise InvalidProgram(
+                f"the increment {name} of state {path.state} is not known to be odd in {momentum}: "
+                "T must be even in p, and an odd function by table is odd in real numbers only"
+            )

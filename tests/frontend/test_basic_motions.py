@@ -1,0 +1,32 @@
+"""The demo's data and checkpoint, as they are committed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from echoloom.frontend.check import check
+from echoloom.frontend.train import load_model
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+import basic_motions  # noqa: E402
+
+
+def test_data_are_normalised_on_the_training_split():
+    X, y, X_test, y_test = basic_motions.load()
+    assert X.shape == X_test.shape == (40, 100, 6)
+    np.testing.assert_allclose(X.mean(axis=(0, 1)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(X.std(axis=(0, 1)), 1.0)
+    assert np.bincount(y).tolist() == np.bincount(y_test).tolist() == [10, 10, 10, 10]
+    assert abs(X_test.mean()) > 1e-6
+
+
+def test_checkpoint_is_accurate():
+    X, y, X_test, y_test = basic_motions.load()
+    model = load_model(basic_motions.CHECKPOINT)
+    check(model)
+    assert basic_motions.CHECKPOINT.stat().st_size < 64 * 1024
+    assert basic_motions.accuracy(model, X, y) == 1.0
+    assert basic_motions.accuracy(model, X_test, y_test) >= 0.95
