@@ -27,6 +27,10 @@ from echoloom.ir.engine import EngineConfig, Timing
 TOP = "top"
 
 
+class TimingMissed(BuildFailed):
+    """The design is routed, but too slow for its clock."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """How much of one kind of resource a design takes of what the device has."""
@@ -82,7 +86,8 @@ def to_bitstream(
     tools give the same bitstream.
 
     Raises ValueError for an unknown board or a clock that it cannot make, OSError if `directory`
-    cannot be written, BuildFailed if a tool is missing or fails or the clock is not met.
+    cannot be written, BuildFailed if a tool is missing or fails, TimingMissed (a BuildFailed) if
+    the clock is not met.
     """
     target = find_board(board)
     top = BoardTop(target, config, timing, clock_mhz)
@@ -123,10 +128,12 @@ def build(
             *("--report", "routing.json", "--seed", str(seed), "--timing-allow-fail"),
         ]
         run_tool(nextpnr, arguments, work, directory / "nextpnr.log")
+        if not (work / "routing.json").is_file():
+            raise BuildFailed("nextpnr gave no report although it did not fail")
         os.replace(work / "routing.json", directory / "routing.json")
         routed = parse_routing(json.loads((directory / "routing.json").read_text()))
         if routed.fmax_mhz < clock_mhz:
-            raise BuildFailed(
+            raise TimingMissed(
                 f"timing missed: the design reaches {routed.fmax_mhz:.1f} MHz of "
                 f"{clock_mhz:g} MHz; see {directory / 'nextpnr.log'} for the longest path"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from echoloom.backends.integers import (
 from echoloom.backends.levels import Artifact, numpy_run
 from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
-from echoloom.frontend.data import check_input, check_samples, check_sequence
+from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM, trainable
 from echoloom.frontend.stack import coefficient_values, stack_graphs
 from echoloom.frontend.trace import path_name
@@ -80,6 +81,7 @@ class CompiledProgram:
             check_input(self.model, x)  # type: ignore[arg-type]
         else:
             label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
+        check_values(self.model, x, label)
         return numpy_run(self.artifact, x, label)
 
     def predict(self, x: Any) -> Floats:
@@ -141,6 +143,12 @@ class CompiledProgram:
             cotangent = _like(resolved, gradients)
             return pull(cotangent)[0]
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
+        from echoloom.backends.archive import save
+
+        save(self, path)
+
     def _insist(self, result: RunResult) -> None:
         if result.overflow:
             raise Overflowed(
@@ -151,9 +159,11 @@ class CompiledProgram:
     def with_parameters(self, model: HSSM) -> CompiledProgram:
         """The same formats and schedule with another model's parameters.
 
-        CoefficientRange names the first coefficient that its format cannot hold.
+        CoefficientRange names the first coefficient that its format cannot hold; ValueError for a
+        model that is not of this program's sizes.
         """
         check(model)
+        _check_alike(model, self.model)
         values = coefficient_values(model)
         coefficients = coefficient_words(self.ir, values)
         return replace(
@@ -173,10 +183,33 @@ def _like(resolved: Any, gradients: Mapping[str, Floats]) -> Any:
     return jax.tree_util.tree_map_with_path(pick, resolved)
 
 
+def _check_alike(model: HSSM, compiled: HSSM) -> None:
+    """ValueError unless `model` differs from the compiled one in its numbers only."""
+    for name in ("inputs", "outputs", "hidden", "state", "complex", "task", "output_step"):
+        new, old = getattr(model, name), getattr(compiled, name)
+        if new != old:
+            raise ValueError(
+                f"the new model has {name} = {new}, but this program was compiled for {old}; "
+                "compile the new model instead of reusing formats"
+            )
+    if jax.tree.structure(model) != jax.tree.structure(compiled):
+        raise ValueError(
+            "the new model has other blocks or units than the one that this program was compiled "
+            "for; compile the new model instead of reusing formats"
+        )
+
+
 def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
-    """Coefficients rounded to their formats. CoefficientRange when one does not fit."""
+    """Coefficients rounded to their formats. CoefficientRange when one does not fit, ValueError
+    when one has another shape."""
     words: dict[str, Words] = {}
     for d in program.coefficients:
+        if values[d.name].shape != d.type.shape:
+            raise ValueError(
+                f"coefficient {d.name} has shape {list(values[d.name].shape)}, but this program "
+                f"holds shape {list(d.type.shape)}; compile the new model instead of reusing "
+                "formats"
+            )
         scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
         if np.any(np.abs(scaled) > largest(d.type.q.width)):
             raise CoefficientRange(

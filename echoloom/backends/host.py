@@ -11,7 +11,7 @@ Anything unexpected raises LinkError. After one the pass is lost: `resynchronise
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
@@ -32,7 +32,7 @@ from echoloom.ir.engine import EngineConfig, Register, Space, Timing
 T = TypeVar("T")
 Conversation = Generator[bytes, bytes, T]
 
-_FAULTS = {
+_FAULTS: Mapping[int, str] = {
     Fault.CHECK: "a packet arrived damaged",
     Fault.UNKNOWN: "it does not know the command",
     Fault.LENGTH: "the command's payload has the wrong length",
@@ -78,8 +78,8 @@ def reply_payload(command: int, code: int, payload: bytes, intact: bool) -> byte
     name = Command(command).name
     if not intact:
         raise LinkError(f"the board's reply to {name} arrived damaged")
-    if code == ERROR and len(payload) == 1 and payload[0] in Fault:
-        raise LinkError(f"the board refused {name}: {_FAULTS[Fault(payload[0])]}")
+    if code == ERROR and len(payload) == 1 and payload[0] in _FAULTS:
+        raise LinkError(f"the board refused {name}: {_FAULTS[payload[0]]}")
     if code != command | REPLY:
         raise LinkError(f"the board's reply to {name} has the code {code:#04x}")
     return payload
@@ -155,15 +155,20 @@ def fetch(most: int = MOST_SAMPLES) -> Conversation[list[int]]:
 
 
 def run_pass(
-    command: int, length: int, samples: Sequence[int], polls: int = 1000
+    command: int,
+    samples: Sequence[int],
+    registers: Mapping[Register, int],
+    polls: int = 1000,
 ) -> Conversation[list[int]]:
-    """Run one pass (COMMAND `command`, LENGTH `length`) on its samples; all of its outputs.
+    """Run one pass (COMMAND `command`) on its samples; all of its outputs.
 
-    Samples and outputs take turns, so neither can block the other. Raises LinkError when
-    `polls` rounds in a row moved nothing and the pass is not done, or if samples are left over.
+    `registers` are written before: LENGTH, and whatever else the pass reads; a register keeps
+    its value from pass to pass. Samples and outputs take turns, so neither can block the other.
+    Raises LinkError when `polls` rounds in a row moved nothing and the pass is not done, or if
+    samples are left over.
     """
-    yield from write(Space.REGISTER, 0, Register.LENGTH, [length])
-    yield from write(Space.REGISTER, 0, Register.COMMAND, [command])
+    for register, value in [*registers.items(), (Register.COMMAND, command)]:
+        yield from write(Space.REGISTER, 0, register, [value])
     outputs: list[int] = []
     sent = idle = 0
     while idle < polls:

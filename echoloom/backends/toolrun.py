@@ -79,4 +79,7 @@ def compiled_tools_cache() -> Path:
     except OSError:
         fallback = Path(tempfile.gettempdir()) / f"echoloom-tools-{os.getuid()}"
         fallback.mkdir(mode=0o700, exist_ok=True)
+        # The tools run what they find in their cache.
+        if fallback.stat().st_uid != os.getuid():
+            raise BuildFailed(f"{fallback} belongs to another user; set YOWASP_CACHE_DIR") from None
         return fallback

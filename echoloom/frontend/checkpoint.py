@@ -94,7 +94,10 @@ def read_model(
             f"{path}: the model's unit is {arguments['unit']!r}, but it is loaded with {own!r}: "
             "pass an instance of the saved class as `unit`, or none for 'linear'."
         )
-    model = HSSM(**{**arguments, "unit": unit or "linear"}, key=jax.random.key(0))
+    # Shapes are enough: drawing parameters would cost seconds of compilation.
+    model = eqx.filter_eval_shape(
+        lambda: HSSM(**{**arguments, "unit": unit or "linear"}, key=jax.random.key(0))
+    )
     dtype = np.dtype(header["dtype"])
     template = jax.tree.map(lambda a: np.zeros(a.shape, dtype), model)
     try:

@@ -46,6 +46,23 @@ def check_sequence(model: HSSM, x: jax.Array, label: ArrayLike) -> jax.Array:
     return found.astype(x.dtype)
 
 
+def check_values(model: HSSM, x: np.ndarray, label: np.ndarray | None) -> None:
+    """Raises ValueError unless the numbers of one sequence are usable; shapes are checked before.
+
+    x and targets must be finite, and a class must be one of the model's.
+    """
+    check_numbers("input", x)
+    if label is None:
+        return
+    if model.task == "regression":
+        check_numbers("label", label)
+    elif not 0 <= label < model.outputs:
+        raise ValueError(
+            f"label: {label} is out of range; the classes of this model are 0 to "
+            f"{model.outputs - 1}."
+        )
+
+
 def check_samples(model: HSSM, samples: ArrayLike, labels: ArrayLike) -> None:
     """Raises ValueError, in one sentence, unless the data set fits the model.
 
@@ -62,7 +79,7 @@ def check_samples(model: HSSM, samples: ArrayLike, labels: ArrayLike) -> None:
             f"samples: there are {x.shape[0]} sequences of {x.shape[1]} steps, but at least one "
             f"of {model.output_step} or more is needed."
         )
-    _check_numbers("samples", x)
+    check_numbers("samples", x)
     if model.task == "classification":
         _check_classes(y, x.shape[0], model.outputs)
         return
@@ -71,10 +88,11 @@ def check_samples(model: HSSM, samples: ArrayLike, labels: ArrayLike) -> None:
         raise ValueError(
             f"labels: the shape is {list(y.shape)}, but targets of shape {list(wanted)} are needed."
         )
-    _check_numbers("labels", y)
+    check_numbers("labels", y)
 
 
-def _check_numbers(name: str, array: np.ndarray) -> None:
+def check_numbers(name: str, array: np.ndarray) -> None:
+    """Raises ValueError, which calls the array `name`, unless it holds finite real numbers."""
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name}: the type is {array.dtype}, but real numbers are needed.")
     bad = np.argwhere(~np.isfinite(array))

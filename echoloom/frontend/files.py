@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ from typing import Any
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes `path` under another name first, so a reader never meets half of it.
 
-    Raises OSError, and then leaves `path` as it was.
+    Raises OSError, whose text is one sentence, and then leaves `path` as it was.
     """
     target = Path(path)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(data)
         partial.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        # It is gone already, or could not even be made.
+        with suppress(OSError):
+            partial.unlink()
 
 
 def digest(header: Mapping[str, Any], payload: bytes) -> str:

@@ -10,7 +10,7 @@ from echoloom.frontend import parts
 from echoloom.frontend.coefficients import BlockCoefficients
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.trace import path_name, trace
-from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
+from echoloom.ir.passes.assemble import IDENTITY, BlockGraphs, StackGraphs
 
 
 def stack_graphs(model: HSSM) -> StackGraphs:
@@ -106,5 +106,5 @@ def coefficient_values(model: HSSM) -> dict[str, np.ndarray]:
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
             values[f"{prefix}.{path_name(path)}"] = np.asarray(leaf, np.float64)
     if model.task == "regression":
-        values["identity"] = np.eye(model.outputs)
+        values[IDENTITY] = np.eye(model.outputs)
     return values

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
+from rich.console import Console
 from rich.progress import Progress
 
 from echoloom.frontend.check import check
@@ -58,7 +59,9 @@ def train(
         return optax.apply_updates(own, changes), state, value
 
     order = np.random.default_rng(seed)
-    bar: AbstractContextManager[Progress | None] = Progress() if progress else nullcontext()
+    bar: AbstractContextManager[Progress | None] = nullcontext()
+    if progress:
+        bar = Progress(console=Console(stderr=True))
     with bar as shown:
         task = None if shown is None else shown.add_task("training", total=epochs)
         for epoch in range(epochs):

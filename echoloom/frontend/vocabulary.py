@@ -5,10 +5,10 @@ function, an exponential and a handful of products. Each function here is instea
 whose name in the jaxpr is the function's own (`jit[name=gelu]`), so a tracer recognises it without
 looking inside. A function that learning differentiates has a derivative that is itself a word:
 
-    gelu(x)          jaxpr: custom_jvp_call[name=gelu] { jit[name=gelu] }
+    gelu(x)          jaxpr: custom_jvp_call { jit[name=gelu] }
     gelu_slope(x)    jaxpr: jit[name=gelu_slope]
 
-so `jax.vjp` of gelu yields `gelu_slope(x) * cotangent`. Both work element by element on any shape.
+so `jax.vjp` of gelu yields `gelu_slope(x) * cotangent` (beside gelu itself, unused there). Both work element by element on any shape.
 `gelu_slope` may be differentiated again, but that leaves the vocabulary.
 """
 

@@ -138,7 +138,8 @@ class Drain(wiring.Component):
         for slot, register in enumerate(of_chunk):
             m.d.sync += register.eq(Array(sums[slot] for sums in self.sums)[self.chunk.chunk])
         total = Signal(signed(config.accumulator), reset_less=True)
-        m.d.sync += total.eq(Array(of_chunk)[stages[1].slot])
+        number = stages[1].slot[: ceil_log2(config.slots)]
+        m.d.sync += total.eq(Array(of_chunk)[number])
 
         dynamic = Signal(SHIFT)
         with m.Switch(stages[1].dynamic):

@@ -109,12 +109,19 @@ class Sequencer(wiring.Component):
         table = self._sections(m)
         index = Signal(3)
         m.d.comb += [
-            index.eq(Mux(echo, SECTIONS_IN_PASS, 0) + upcoming),
+            # An idle engine's host reads the table through the same multiplexer.
+            index.eq(
+                Mux(self.busy, Mux(echo, SECTIONS_IN_PASS, 0) + upcoming, self.access.address)
+            ),
             self.next_section.eq(Array(table)[index]),
+            self.read_data.eq(self.next_section),
         ]
+        empty = [entry.length == 0 for entry in table]
         skipped = [
-            Array(table)[Mux(echo, SECTIONS_IN_PASS, 0) + place].length == 0
-            for place in range(SECTIONS_IN_PASS)
+            Mux(echo, of_echo, of_forward)
+            for of_forward, of_echo in zip(
+                empty[:SECTIONS_IN_PASS], empty[SECTIONS_IN_PASS:], strict=True
+            )
         ]
         skipped[STEP] = skipped[STEP] | (self.length == 0)
         ready = ((upcoming != STEP) | self.frame_available) & self.output_empty
@@ -204,5 +211,4 @@ class Sequencer(wiring.Component):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
             with m.If(self.access.write & chosen):
                 m.d.sync += entry.as_value().eq(self.access.data)
-        m.d.comb += self.read_data.eq(Array(table)[self.access.address[:3]].as_value())
         return table

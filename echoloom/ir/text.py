@@ -148,14 +148,14 @@ class _Reader:
             if keyword != "program":
                 raise self.fail(f"a program starts with 'program <name>', not {line!r}.")
             self.program = Program(self.name(rest), (), (), (), (), ())
-        elif keyword == "program":
-            raise self.fail("a text holds one program, and this is the second.")
         elif line.endswith(":"):
             self.section(line[:-1])
         elif found := _UPDATE.fullmatch(line):
             state, value = found.groups()
             self.begun(line)
             self.extend(updates=(self.name(state), self.use(value)))
+        elif keyword == "program":
+            raise self.fail("a text holds one program, and this is the second.")
         elif keyword in self.declared:
             if self.bodies:
                 raise self.fail(f"{keyword} declarations come before the first body.")
@@ -317,4 +317,5 @@ class _Reader:
         try:
             return kind(text)
         except ValueError:
-            raise self.fail(f"{text!r} is not a {kind.__name__}.") from None
+            wanted = "a whole number" if kind is int else "a number"
+            raise self.fail(f"{text!r} is not {wanted}.") from None

@@ -1,7 +1,7 @@
 """The verifier that runs after every pass: what makes a text of instructions a program.
 
-Every refusal is one sentence that begins with the place. `verify_target` adds what one target's
-multipliers and memories ask for; `ir.reversible` holds the rules of the state path.
+Every refusal is one sentence that begins with the place. The rules of the state path are in
+`ir.reversible`, those of one target's multipliers and memories in `ir.target`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from echoloom.ir.ops import (
 from echoloom.ir.program import Accumulator, Body, Instr, Program
 from echoloom.ir.reversible import verify_reversible
 from echoloom.ir.tables import FUNCTIONS
+from echoloom.ir.target import verify_target as verify_target
 from echoloom.ir.text import NAME
 
 STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
@@ -168,9 +169,7 @@ def _verify_use(at: str, name: str, types: dict[str, Type], unwritten: set[str])
         raise InvalidProgram(f"{at} uses the state {name}, which no earlier body has written")
 
 
-def _verify_read(
-    program: Program, at: str, name: str, type_: Type, summed: set[str]
-) -> None:
+def _verify_read(program: Program, at: str, name: str, type_: Type, summed: set[str]) -> None:
     declared = {a.name: a.type for a in program.accumulators}
     if name not in declared or name not in summed:
         raise InvalidProgram(f"{at} reads accumulator {name}, which no earlier body adds to")
@@ -178,9 +177,7 @@ def _verify_read(
         raise InvalidProgram(f"{at} is {type_}, but accumulator {name} is {declared[name]}")
 
 
-def _verify_results(
-    program: Program, body: Body, types: dict[str, Type], summed: set[str]
-) -> None:
+def _verify_results(program: Program, body: Body, types: dict[str, Type], summed: set[str]) -> None:
     where = body.section.name.lower()
     states = {d.name: d.type for d in program.states}
     _unique([state for state, _ in body.updates], f"{where}: new value of state")

@@ -126,7 +126,7 @@ class _Player:
             self.trace.append(trace[1])
 
     async def _until_done(self, context: Any, first_poll: int, poll: int) -> None:
-        polling = [low | high << 64 for low, high in self.script.poll.reshape(-1, 2).tolist()]
+        polling = [low | high << 64 for low, high in self.script.poll.tolist()]
         pause = first_poll
         while True:
             for _ in range(pause):
@@ -160,7 +160,14 @@ class _Player:
             request += int(turn["after"])
             while not self.request.empty or len(self.response.words) < responses:
                 await self.clock(context)
-            self.marks.append((len(self.outputs.words), responses, len(self.trace), self.clocks))
+            self.marks.append(
+                (
+                    len(self.outputs.words),
+                    len(self.response.words),
+                    len(self.trace),
+                    self.clocks,
+                )
+            )
         # Words that nobody asked for must have time to show.
         self.end = self.clocks + 64
         for _ in range(64):

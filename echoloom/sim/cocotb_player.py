@@ -139,7 +139,7 @@ class Player:
         self.samples = Source(dut, "samples", gaps["samples"])
         self.response = Sink(dut, "response", gaps["response"])
         self.outputs = Sink(dut, "outputs", gaps["outputs"])
-        self.polling = [low | high << 64 for low, high in script.poll.reshape(-1, 2).tolist()]
+        self.polling = [low | high << 64 for low, high in script.poll.tolist()]
         self.trace_columns = int(script.trace_columns[0])
         self.trace: list[int] = []
         self.marks: list[tuple[int, int, int, int]] = []
@@ -199,7 +199,8 @@ class Player:
         await self.request.send(self._requests(int(row["after"])))
         await taking
         clock = int(get_sim_time("ns")) // PERIOD
-        self.marks.append((len(self.outputs.words), responses, len(self.trace), clock))
+        words = self.outputs.words, self.response.words, self.trace
+        self.marks.append((len(words[0]), len(words[1]), len(words[2]), clock))
 
     async def play(self) -> None:
         """Play all turns; SimulationError's sentence is what a RuntimeError here says."""

@@ -123,7 +123,9 @@ def results(image: Image, passes: Sequence[PassRequest], recording: Recording) -
     for number, (request, mark) in enumerate(zip(passes, marks, strict=True)):
         last = {name: int(mark[name]) for name in first}
         if number == len(passes) - 1:
+            # Words that came after the end are words that nobody asked for.
             last["outputs"] = len(recording.outputs)
+            last["responses"] = len(recording.responses)
         outputs = recording.outputs[first["outputs"] : last["outputs"]]
         if len(outputs) != request.outputs:
             raise SimulationError(

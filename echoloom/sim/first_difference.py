@@ -136,15 +136,16 @@ def first_difference(
 ) -> Difference | None:
     """The first difference between two sets of named integer arrays, or None.
 
-    Names are looked at in `order` (of computation; default: the order of `expected`), then any
-    name that only one side has. With `time_axis` the arrays' first axis is time and the earliest
-    step wins over the order of names. A missing name or a wrong shape is a difference, and comes
-    before differing values. `level` names what produced `actual`, e.g. "verilator".
+    Names are looked at in `order` (of computation; default: the order of `expected`), then all
+    others. A name that one side lacks or a wrong shape is a difference too. With `time_axis` the
+    arrays' first axis is time and the earliest step wins over the order of names; a run that is
+    too short differs where it ends, a missing name or a wrong shape of the rest at once. `level`
+    names what produced `actual`, e.g. "verilator".
 
     Raises TypeError for arrays that are not integers, ValueError if nothing is to be compared.
     """
-    names = dict.fromkeys(order if order is not None else expected)
-    names.update(dict.fromkeys([*expected, *actual]))
+    ordered = dict.fromkeys([*(order or ()), *expected, *actual])
+    names = [name for name in ordered if name in expected or name in actual]
     if not names:
         raise ValueError("two empty results were compared: a comparison of nothing proves nothing")
     found: Difference | None = None

@@ -155,7 +155,7 @@ public:
             request_.queue(request, turn.after);
             request += 2 * turn.after;
             while (!request_.empty() || response_.words.size() < responses) clock();
-            marks_.push_back({outputs_.words.size(), responses,
+            marks_.push_back({outputs_.words.size(), response_.words.size(),
                               trace_columns_ ? trace_.size() / trace_columns_ : 0, clocks_});
         }
         end_ = clocks_ + 65;

@@ -61,7 +61,7 @@ class Recording:
 
     `marks` is MARK[passes]; `outputs` and `responses` are payload bits, one word each;
     `trace` holds the trace's bits as 64-bit columns, one row for every clock with a write.
-    Outputs that came after the last pass ended are in `outputs` beyond the last mark.
+    Words that came after the last pass ended are there beyond the last mark.
     """
 
     outputs: np.ndarray
@@ -87,7 +87,8 @@ def _load(directory: Path, name: str) -> np.ndarray:
 def load_script(directory: Path) -> Script:
     """Read a script; OSError if a file is missing."""
     arrays = {item.name: _load(directory, item.name) for item in fields(Script)}
-    arrays["requests"] = arrays["requests"].reshape(-1, 2)
+    for name in ("requests", "poll"):
+        arrays[name] = arrays[name].reshape(-1, 2)
     return Script(**arrays)
 
 

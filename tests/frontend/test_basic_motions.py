@@ -11,7 +11,7 @@ from echoloom.frontend.check import check
 from echoloom.frontend.train import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-import basic_motions  # noqa: E402
+import basic_motions
 
 
 def test_data_are_normalised_on_the_training_split():

@@ -43,5 +43,5 @@ def test_refusals(make_model):
         train(make_model(), samples, labels, **{**SETTINGS, "batch": 0})
     with pytest.raises(ValueError, match="out of range"):
         train(make_model(), samples, labels + 2, **SETTINGS)
-    with pytest.raises(ValueError, match="the loss became .* in epoch .* use a learning rate"):
-        train(make_model(), 1e200 * samples, labels, **SETTINGS)
+    with pytest.raises(ValueError, match=r"the loss became nan in epoch 1; use a learning"):
+        train(make_model(), 1e307 * samples, labels, **SETTINGS)

@@ -43,9 +43,11 @@ def test_tracer_sees_named_calls():
 
     backward = jax.make_jaxpr(lambda x, g: jax.vjp(gelu, x)[1](g))(X, X)
     top = [
-        (equation.primitive.name, equation.params.get("name")) for equation in backward.jaxpr.eqns
+        (equation.primitive.name, equation.params.get("name"))
+        for equation in backward.jaxpr.eqns
+        if equation.primitive.name != "custom_jvp_call"  # gelu itself, whose value is not used
     ]
-    assert [entry for entry in top if entry[1] != "gelu"] == [("jit", "gelu_slope"), ("mul", None)]
+    assert top == [("jit", "gelu_slope"), ("mul", None)]
     erfs = [inside for name, inside in equations(backward.jaxpr) if name == "erf"]
     assert erfs
     assert all({"gelu", "gelu_slope"} & set(inside) for inside in erfs)

@@ -183,7 +183,9 @@ def test_pass_moves_all_samples_and_outputs():
 
     async def scenario(port, engine):
         for _ in range(2):
-            outputs = await port.converse(host.run_pass(1, len(samples), samples))
+            outputs = await port.converse(
+                host.run_pass(1, samples, {Register.LENGTH: len(samples)})
+            )
             assert outputs == [-sample for sample in samples]
 
     with_link(scenario)
@@ -192,7 +194,7 @@ def test_pass_moves_all_samples_and_outputs():
 def test_pass_that_wants_more_samples_is_reported():
     async def scenario(port, engine):
         with pytest.raises(host.LinkError, match="did not end: 10 of 10 samples"):
-            await port.converse(host.run_pass(1, 11, list(range(10)), polls=3))
+            await port.converse(host.run_pass(1, range(10), {Register.LENGTH: 11}, polls=3))
 
     with_link(scenario)
 
@@ -200,7 +202,7 @@ def test_pass_that_wants_more_samples_is_reported():
 def test_pass_that_wants_fewer_samples_is_reported():
     async def scenario(port, engine):
         with pytest.raises(host.LinkError, match="samples left over"):
-            await port.converse(host.run_pass(1, 3, list(range(200)), polls=3))
+            await port.converse(host.run_pass(1, range(200), {Register.LENGTH: 3}, polls=3))
 
     with_link(scenario)
 
@@ -209,7 +211,7 @@ def test_reset_forgets_samples_and_outputs():
     async def scenario(port, engine):
         assert await port.converse(host.push(range(40))) == 40
         await port.converse(host.reset())
-        outputs = await port.converse(host.run_pass(1, 3, [7, 8, 9]))
+        outputs = await port.converse(host.run_pass(1, [7, 8, 9], {Register.LENGTH: 3}))
         assert outputs == [-7, -8, -9]
 
     assert with_link(scenario).resets == 1

@@ -16,6 +16,7 @@ from echoloom.ir.ops import Attribute, Constant, Op, Read, Scale, Shift
 from echoloom.ir.program import Accumulator, Body, Declaration, Graph, Instr, Program
 
 COPIES = ("free", "plus", "minus")
+IDENTITY = "identity"  # the coefficient that brings a streamed target into the lanes
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ class _Assembly:
     def regression_error(self, w: _Writer, h: str) -> str:
         # A frame is only ever broadcast; the identity product gives every lane its own target.
         shape = (self.graphs.outputs,)
-        target = w.put("head.target", Op.MATVEC, "identity", "target", shape=shape)
+        target = w.put("head.target", Op.MATVEC, IDENTITY, "target", shape=shape)
         bindings = {"head": "head", "h": h, "target": target, "gain": "gain"}
         back = w.inline(self.graphs.head_back, "head.back", bindings)
         _accumulate_leaves(w, back, "head", "head", "", 1.0)
@@ -403,7 +404,7 @@ def _coefficients(graphs: StackGraphs) -> Iterable[Declaration]:
                 name = _renamed(declaration.name, prefix, target)
                 seen.setdefault(name, Declaration(name, declaration.type))
     if not graphs.classification:
-        identity = Declaration("identity", real(graphs.outputs, graphs.outputs))
+        identity = Declaration(IDENTITY, real(graphs.outputs, graphs.outputs))
         seen[identity.name] = identity
     return seen.values()
 

@@ -31,6 +31,11 @@ class Ranges:
     states: Mapping[str, float]
     inputs: Mapping[str, float]
     differences: Mapping[int, float]  # by block: |q plus - q minus| at the half steps
+    crests: Mapping[tuple[Section, str], float]
+
+    def crest(self, section: Section, name: str) -> float:
+        """Largest magnitude over root mean square: how much of a word's range is seldom used."""
+        return self.crests.get((section, name), math.inf)
 
     def of(self, section: Section, name: str) -> float:
         return self.values.get((section, name), 0.0)
@@ -40,13 +45,15 @@ class _Recorder:
     def __init__(self) -> None:
         self.values: dict[tuple[Section, str], float] = {}
         self.differences: dict[int, float] = {}
+        self.squares: dict[tuple[Section, str], tuple[float, int]] = {}
         self._plus: Floats = np.zeros(0)
 
     def __call__(self, section: Section, iteration: int, name: str, value: Floats) -> None:
         largest = float(np.max(np.abs(value))) if np.size(value) else 0.0
         key = (section, name)
-        if largest > self.values.get(key, 0.0):
-            self.values[key] = largest
+        self.values[key] = max(largest, self.values.get(key, 0.0))
+        total, count = self.squares.get(key, (0.0, 0))
+        self.squares[key] = (total + float(np.sum(np.square(value))), count + np.size(value))
         if section is Section.ECHO_STEP and name.endswith(".plus.first.q"):
             self._plus = value
         if section is Section.ECHO_STEP and name.endswith(".minus.first.q"):
@@ -87,7 +94,24 @@ def measure(
     inputs = {"x": float(np.max(np.abs(samples)))}
     if targets is not None:
         inputs["target"] = float(np.max(np.abs(targets)))
-    return Ranges(recorder.values, states, inputs, recorder.differences)
+    return Ranges(
+        recorder.values, states, inputs, recorder.differences, _crests(program, recorder, samples)
+    )
+
+
+def _crests(
+    program: Program, recorder: _Recorder, samples: Floats
+) -> dict[tuple[Section, str], float]:
+    """Crest factors of values, and in step bodies of states and the input."""
+    crests = {}
+    for key, (total, count) in recorder.squares.items():
+        if total > 0.0:
+            crests[key] = recorder.values[key] / math.sqrt(total / count)
+    for section in (Section.FORWARD_STEP, Section.ECHO_STEP):
+        crests[section, "x"] = float(np.max(np.abs(samples)) / np.sqrt(np.mean(samples**2) + 1e-300))
+        for state, value in program.body(section).updates:
+            crests[section, state] = crests.get((section, value), math.inf)
+    return crests
 
 
 def choose_epsilons(ranges: Ranges, epsilons: tuple[float, ...]) -> tuple[float, ...]:

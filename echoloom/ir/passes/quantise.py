@@ -20,7 +20,6 @@ from echoloom.ir.engine import DynamicShift, Overflow, Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.roles import error_values
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, uses
 from echoloom.ir.tables import FUNCTIONS
 from echoloom.ir.verify import exact_type
@@ -34,15 +33,13 @@ RUNTIME_FRAC = {"inverse_length": 16, "error": 16, "gain": 2}
 class Widths:
     """Word lengths of the target and spare range in bits.
 
-    `margin` is head-room of forward signals and states above the calibrated range,
-    `error_margin` that of errors.
+    `margin` is head-room above the calibrated range.
     """
 
     word: int = 28
     narrow: int = 18
     accumulator: int = 54
     margin: int = 2
-    error_margin: int = 1
     segment_bits: int = 9
     rounding: Rounding = Rounding.HALF_EVEN
 
@@ -147,7 +144,6 @@ class _Plan:
         self.program, self.coefficients = program, coefficients
         self.ranges, self.widths, self.formats = ranges, widths, _Formats()
         self.changed = False
-        self.errors = {body.section: error_values(program, body) for body in program.bodies}
         self.counts = {body.section: uses(body) for body in program.bodies}
         self.definitions = {
             body.section: {i.name: i for i in body.instrs} for body in program.bodies
@@ -155,8 +151,7 @@ class _Plan:
         self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
         self.states = {d.name for d in program.states}
         for state in self.states:
-            error = state == "pulled"
-            self._add(state, ranges.states.get(state, 0.0), error, state.startswith("b"))
+            self._add(state, ranges.states.get(state, 0.0), state.startswith("b"))
         for body in program.bodies:
             self._plan_body(body)
         self._share_between_passes()
@@ -177,20 +172,25 @@ class _Plan:
             return name
         return f"{section.value}:{name}"
 
-    def _add(self, key: str, largest: float, error: bool, state: bool = False) -> None:
-        w = self.widths
-        if error:
-            self.formats.add(key, largest, w.narrow, w.error_margin, state)
-        else:
-            self.formats.add(key, largest, w.word, w.margin, state)
+    def _add(self, key: str, largest: float, state: bool = False) -> None:
+        self.formats.add(key, largest, self.widths.word, self.widths.margin, state)
 
     def is_increment(self, body: Body, name: str) -> bool:
-        """A product (perhaps scaled) that is used once, here: it is added without being stored."""
-        if self.counts[body.section].get(name, 0) != 1:
-            return False
+        """A product (perhaps scaled) that is added without being stored.
+
+        It is used once, or it is elementwise and every use adds it to something: multiplying
+        again costs less than a drain.
+        """
         definition = self.definitions[body.section].get(name)
         if definition is None:
             return False
+        users = [i for i in body.instrs if name in i.args]
+        if self.counts[body.section].get(name, 0) != 1:
+            added = all(i.op in (Op.ADD, Op.SUB) and i.args[1] == name for i in users)
+            if not added or len(users) != self.counts[body.section][name]:
+                return False
+            if definition.op not in (Op.SCALE, Op.MUL):
+                return False
         if definition.op is Op.SCALE:
             return self.is_increment(body, definition.args[0])
         return definition.op in PRODUCTS
@@ -200,15 +200,15 @@ class _Plan:
         return count == self.counts[body.section].get(name, 0)
 
     def _plan_body(self, body: Body) -> None:
-        section, errors = body.section, self.errors[body.section]
+        section = body.section
         for declaration in body.frame:
             if declaration.name not in RUNTIME_FRAC:
                 largest = self.ranges.inputs.get(declaration.name, 1.0)
-                self._add(self.key(section, declaration.name), largest, False)
+                self._add(self.key(section, declaration.name), largest)
         for instr in body.instrs:
             largest = self.ranges.of(section, instr.name)
             key = self.key(section, instr.name)
-            self._add(key, largest, instr.name in errors)
+            self._add(key, largest)
             if instr.op in (Op.ADD, Op.SUB):
                 self._plan_sum(body, instr, key)
         for state, value in body.updates:
@@ -390,10 +390,8 @@ class _BodyEmitter:
             raise ValueError(f"{op.value} of {name} has no fixed-point form yet")
 
     def _product(self, instr: Instr, args: list[str]) -> None:
-        if instr.op is Op.MUL:
-            args = self._with_a_narrow(args)
-        elif instr.op is Op.OUTER and min(self.types[a].q.width for a in args) > self.narrow:
-            args[0] = self._narrowed(args[0])
+        if instr.op in (Op.MUL, Op.OUTER):
+            args = self._with_a_narrow(instr, args)
         inexact = self.plan.only_accumulated(self.body, instr.name)
         if inexact or self._incremental(instr.name):
             self.names[instr.name] = self.put(instr.name, instr.op, *args)
@@ -414,10 +412,20 @@ class _BodyEmitter:
     def narrow(self) -> int:
         return self.plan.widths.narrow
 
-    def _with_a_narrow(self, args: list[str]) -> list[str]:
+    def _with_a_narrow(self, instr: Instr, args: list[str]) -> list[str]:
+        """Operands one of which fits the multiplier's narrow side.
+
+        Of two wide words the one with the lower crest factor is cut: its bits are the better used,
+        so it loses least.
+        """
         if any(self.types[a].q.width <= self.narrow for a in args):
             return args
-        return [args[0], self._narrowed(args[1])]
+        crests = [self.plan.ranges.crest(self.section, a) for a in instr.args]
+        cut = 0 if crests[0] < crests[1] else 1
+        if args[0] == args[1]:
+            cut = 1
+        args[cut] = self._narrowed(args[cut])
+        return args
 
     def _narrowed(self, name: str) -> str:
         copy = f"{name}.narrow"

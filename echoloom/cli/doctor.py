@@ -1,0 +1,41 @@
+"""`echoloom doctor`: which outside tools are there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from rich.table import Table
+
+from echoloom.backends import tools
+from echoloom.cli.options import Json
+from echoloom.cli.outcome import command
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look for every tool, and say how to get what is missing.
+
+    Ends with code 6 when a required tool is missing.
+    """
+    with command("doctor", as_json) as say:
+        findings = tools.doctor()
+        table = Table("tool", "for", "version", "found at, or how to get it")
+        for finding in findings:
+            version = finding.tool.version if finding.tool else "-"
+            place = str(finding.tool.path) if finding.tool else finding.remedy
+            name = finding.name if finding.required else f"{finding.name} (optional)"
+            table.add_row(name, finding.purpose, version, place)
+        say.show(table)
+        say.result["tools"] = [
+            {**asdict(finding), "tool": _tool(finding.tool)} for finding in findings
+        ]
+        missing = [finding.name for finding in findings if finding.required and not finding.tool]
+        if missing:
+            raise tools.ToolMissing(
+                f"{len(missing)} required tool{'s are' if len(missing) > 1 else ' is'} missing: "
+                f"{', '.join(missing)}; the table says how to get "
+                f"{'them' if len(missing) > 1 else 'it'}"
+            )
+
+
+def _tool(tool: tools.Tool | None) -> dict[str, str] | None:
+    return tool and {"name": tool.name, "path": str(tool.path), "version": tool.version}

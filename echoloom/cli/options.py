@@ -1,0 +1,61 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoloom.frontend.hamiltonian import Hamiltonian
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="An .npz file with X [n, T, channels] and y [n] (or targets [n, T', outputs]), "
+        "optionally X_test and y_test; or the name of a data set in the package aeon, "
+        "such as BasicMotions.",
+    ),
+]
+Normalise = Annotated[
+    bool,
+    typer.Option(
+        help="Give every channel mean 0 and deviation 1 over the training split X. "
+        "Use the same setting and the same DATA in train, compile and verify.",
+    ),
+]
+Saved = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A saved program.")]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="For a model with a Hamiltonian of its own: an instance of its class, or a function "
+        "without arguments that makes one. Runs the module's code.",
+    ),
+]
+
+
+def load_unit(name: str | None) -> Hamiltonian | None:
+    """The Hamiltonian that --unit names. Raises ValueError."""
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    # As with `python -m`: the user's own modules are found where the command is run.
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--unit {name}: {error}; name it as MODULE:NAME") from error
+    if not isinstance(found, Hamiltonian) and callable(found):
+        found = found()
+    if not isinstance(found, Hamiltonian):
+        raise ValueError(f"--unit {name}: this is a {type(found).__name__}, not a Hamiltonian")
+    return found

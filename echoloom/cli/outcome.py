@@ -1,0 +1,117 @@
+"""How every command ends: an exit code that tells the truth, one sentence, one JSON object."""
+
+from __future__ import annotations
+
+import enum
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from echoloom.backends.bitstream import TimingMissed
+from echoloom.backends.toolrun import BuildFailed
+from echoloom.backends.tools import ToolMissing
+from echoloom.sim.first_difference import Mismatch
+from echoloom.sim.requests import SimulationError
+
+
+class Exit(enum.IntEnum):
+    """Exit codes; docs/cli.md lists them. 1 is an uncaught exception, 2 a usage error."""
+
+    DONE = 0
+    INPUT = 3
+    MISMATCH = 4
+    TIMING = 5
+    TOOL = 6
+    FAILED = 7
+    INTERRUPTED = 130
+
+
+# The first class that fits decides.
+_EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
+    (Mismatch, Exit.MISMATCH),
+    (TimingMissed, Exit.TIMING),
+    (ToolMissing, Exit.TOOL),
+    (BuildFailed, Exit.FAILED),
+    (SimulationError, Exit.FAILED),
+    (KeyboardInterrupt, Exit.INTERRUPTED),
+    (ValueError, Exit.INPUT),
+    (OSError, Exit.INPUT),
+)
+
+
+class Reporter:
+    """What a command says. Results go to stdout, but with --json stdout is one JSON object."""
+
+    def __init__(self, name: str, as_json: bool):
+        self.name, self.as_json = name, as_json
+        self.results = Console(stderr=as_json, soft_wrap=True, highlight=False)
+        self.errors = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.result: dict[str, Any] = {}
+
+    def show(self, item: RenderableType) -> None:
+        """A table or a line of the result, for people."""
+        # Markup would eat the brackets of shapes like [T, 6].
+        self.results.print(item, markup=False)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[Progress]:
+        """A spinner with the time so far, on a terminal only."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=self.errors, transient=True) as progress:
+            progress.add_task(what, total=None)
+            yield progress
+
+    def write_json(self, code: Exit, **values: Any) -> None:
+        if self.as_json:
+            summary = {"command": self.name, "ok": code is Exit.DONE, "exit_code": int(code)}
+            typer.echo(json.dumps({**summary, **values}))
+
+
+@contextmanager
+def command(name: str, as_json: bool) -> Iterator[Reporter]:
+    """Run a command's body; any failure that a user can mend becomes one sentence and a code.
+
+    Raises typer.Exit. Other exceptions are faults of this program and keep their traceback.
+    """
+    reporter = Reporter(name, as_json)
+    try:
+        yield reporter
+    except tuple(kind for kind, _ in _EXITS) as error:
+        code = next(code for kind, code in _EXITS if isinstance(error, kind))
+        text = sentence(error)
+        reporter.write_json(code, **reporter.result, error=text)
+        reporter.errors.print(f"echoloom {name}: {text}", markup=False)
+        raise typer.Exit(code) from None
+    reporter.write_json(Exit.DONE, **reporter.result)
+
+
+def sentence(error: BaseException) -> str:
+    """An exception's text, without Python's decorations."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; nothing was written"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def check_destination(path: Path) -> None:
+    """Raises OSError, before any work, unless a file can be written at `path`."""
+    if path.is_dir():
+        raise OSError(f"cannot write {path}: it is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+
+
+def json_bytes(values: Mapping[str, Any]) -> bytes:
+    """A report as it lies on disk."""
+    return (json.dumps(values, indent=2) + "\n").encode()

