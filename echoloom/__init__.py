@@ -1,17 +1,56 @@
 """Echoloom: Hamiltonian state-space models from JAX to FPGA fabric that infers and learns."""
 
-from echoloom.backends.compiled import CompiledProgram, Overflowed, compile
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.rhel import rhel_gradient
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from echoloom.backends.archive import CorruptProgram, load
+    from echoloom.backends.build import build
+    from echoloom.backends.compiled import CompiledProgram, Overflowed, compile
+    from echoloom.frontend.bptt import bptt_gradient
+    from echoloom.frontend.hamiltonian import Hamiltonian
+    from echoloom.frontend.hssm import HSSM
+    from echoloom.frontend.rhel import rhel_gradient
+    from echoloom.sim.first_difference import Mismatch
+    from echoloom.sim.verify import VerifyReport, verify
+
+_HOME = {
+    "CorruptProgram": "backends.archive",
+    "load": "backends.archive",
+    "build": "backends.build",
+    "CompiledProgram": "backends.compiled",
+    "Overflowed": "backends.compiled",
+    "compile": "backends.compiled",
+    "bptt_gradient": "frontend.bptt",
+    "Hamiltonian": "frontend.hamiltonian",
+    "HSSM": "frontend.hssm",
+    "rhel_gradient": "frontend.rhel",
+    "Mismatch": "sim.first_difference",
+    "VerifyReport": "sim.verify",
+    "verify": "sim.verify",
+}
 
 __all__ = [
     "HSSM",
     "CompiledProgram",
+    "CorruptProgram",
     "Hamiltonian",
+    "Mismatch",
     "Overflowed",
+    "VerifyReport",
     "bptt_gradient",
+    "build",
     "compile",
+    "load",
     "rhel_gradient",
+    "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: the IR alone must not cost the seconds that JAX and Amaranth take to import.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -34,7 +34,7 @@ def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _split(name: str) -> tuple[np.ndarray, np.ndarray]:
-    samples, motions = load_basic_motions(split=name)
+    samples, motions = load_basic_motions(split=name)[:2]
     labels = np.array([CLASSES.index(str(motion).lower()) for motion in motions])
     return np.swapaxes(np.asarray(samples), 1, 2), labels
 

@@ -1,6 +1,6 @@
 """Compiled programs on disk: one line of JSON that a human can read, then the parts it lists.
 
-    {"format": "echoloom.program", "version": 1, ..., "parts": [["model", 9321], ...], "sha256": ...}
+    {"format": "echoloom.program", "version": 1, ..., "parts": [["model", 9321], ...], ...}
     model         a checkpoint, as `frontend.checkpoint` writes it
     ir            the integer program's text
     coefficient/* words, little-endian int64, in row-major order

@@ -200,8 +200,10 @@ def _check_alike(model: HSSM, compiled: HSSM) -> None:
 
 
 def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
-    """Coefficients rounded to their formats. CoefficientRange when one does not fit, ValueError
-    when one has another shape."""
+    """Coefficients rounded to their formats.
+
+    CoefficientRange when one does not fit, ValueError when one has another shape.
+    """
     words: dict[str, Words] = {}
     for d in program.coefficients:
         if values[d.name].shape != d.type.shape:
@@ -213,8 +215,8 @@ def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[st
         scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
         if np.any(np.abs(scaled) > largest(d.type.q.width)):
             raise CoefficientRange(
-                f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its format "
-                f"{d.type.q} cannot hold; compile the new model instead of reusing formats"
+                f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its "
+                f"format {d.type.q} cannot hold; compile the new model instead of reusing formats"
             )
         words[d.name] = scaled.astype(np.int64)
     return words

@@ -93,7 +93,10 @@ def check_identity(config: EngineConfig, timing: Timing) -> Conversation[None]:
 
 
 def reset() -> Conversation[None]:
-    """Stop the engine and forget samples and outputs; memories keep their contents."""
+    """Stop the engine and forget samples and outputs.
+
+    Registers and the section table are cleared too; memories keep their contents.
+    """
     yield encode(Command.RESET)
 
 

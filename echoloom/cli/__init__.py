@@ -19,6 +19,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 2 usage, 3 bad input, 4 levels differ, 5 timing missed, "
     "6 a tool is missing, 7 a tool or simulation failed, 1 a fault of echoloom itself.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for _command in (train, compile, verify, build, report, doctor):

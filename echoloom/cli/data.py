@@ -104,11 +104,14 @@ def _from_aeon(name: str) -> Data:
         )
     from aeon.datasets import load_from_ts_file
 
-    (X, y), (X_test, y_test) = (load_from_ts_file(str(path)) for path in splits.values())
+    X, y, *_ = load_from_ts_file(str(splits["TRAIN"]))
+    X_test, y_test, *_ = load_from_ts_file(str(splits["TEST"]))
     if not isinstance(X, np.ndarray) or not isinstance(X_test, np.ndarray):
         raise ValueError(f"{name}: its sequences have unequal lengths, which is not supported.")
     if y.dtype.kind != "U":
-        raise ValueError(f"{name}: it has one number a sequence as its target, but classes are needed.")
+        raise ValueError(
+            f"{name}: it has one number a sequence as its target, but classes are needed."
+        )
     classes = np.unique(y)
     labels = [np.searchsorted(classes, own).astype(np.int64) for own in (y, y_test)]
     return Data(

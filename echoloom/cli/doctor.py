@@ -18,7 +18,8 @@ def doctor(as_json: Json = False) -> None:
     """
     with command("doctor", as_json) as say:
         findings = tools.doctor()
-        table = Table("tool", "for", "version", "found at, or how to get it")
+        table = Table("tool", "for", "version")
+        table.add_column("found at, or how to get it", overflow="fold")
         for finding in findings:
             version = finding.tool.version if finding.tool else "-"
             place = str(finding.tool.path) if finding.tool else finding.remedy

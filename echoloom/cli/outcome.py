@@ -95,7 +95,7 @@ def command(name: str, as_json: bool) -> Iterator[Reporter]:
 def sentence(error: BaseException) -> str:
     """An exception's text, without Python's decorations."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was written"
+        return "interrupted"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

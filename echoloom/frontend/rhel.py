@@ -99,9 +99,7 @@ def nudge(
 def contrast(
     block: BlockCoefficients,
     u: jax.Array,
-    free: Passage,
-    plus: Passage,
-    minus: Passage,
+    passed: tuple[Passage, Passage, Passage],
     epsilon: jax.Array | float,
 ) -> tuple[Hamiltonian, jax.Array, jax.Array]:
     """One step's gradients of the unit's coefficients, of h [m] and of the drive u [H].
@@ -111,7 +109,7 @@ def contrast(
     copies, with the half of it that belongs to the force summed by parts over time, which leaves
     -(1 / 2 epsilon h) [F(free half) dq + (v dp before + v dp after) / 2], d = plus - minus.
     """
-    unit = block.unit
+    unit, (free, plus, minus) = block.unit, passed
 
     def energy_slopes(at: Passage) -> tuple[Hamiltonian, jax.Array]:
         in_potential, in_u = jax.grad(lambda own, v: own.potential(at.half, v), argnums=(0, 1))(
@@ -149,8 +147,11 @@ def echo_block(
     """
     in_mix, q_error, u_error, x_error = pull_back(block, copies.free.q, u, x, error)
     nudged = nudge(block, copies, q_error, epsilon)
-    stepped, passed = zip(*(traverse(block, state, u) for state in nudged), strict=True)
-    in_unit, in_step, u_contrast = contrast(block, u, *passed, epsilon)
+    free, free_passed = traverse(block, nudged.free, u)
+    plus, plus_passed = traverse(block, nudged.plus, u)
+    minus, minus_passed = traverse(block, nudged.minus, u)
+    passed = (free_passed, plus_passed, minus_passed)
+    in_unit, in_step, u_contrast = contrast(block, u, passed, epsilon)
     _, back = jax.vjp(parts.drive, block, x)
     in_drive, x_contrast = back(u_error + u_contrast)
     gradient = eqx.tree_at(
@@ -158,7 +159,7 @@ def echo_block(
         in_mix,
         (in_drive.scale, in_drive.shift, in_unit, in_step),
     )
-    return Copies(*stepped), gradient, x_error + x_contrast
+    return Copies(free, plus, minus), gradient, x_error + x_contrast
 
 
 def echo_step(

@@ -36,7 +36,7 @@ class Command(enum.IntEnum):
     READ = 3  # count, space, lane, address (2) -> words (8 each) from consecutive addresses
     PUSH = 4  # samples (4 each) -> 1 byte: how many of them were accepted
     FETCH = 5  # most outputs wanted -> outputs (4 each), as many as there are
-    RESET = 6  # stop the engine, forget samples and outputs; memories keep their contents
+    RESET = 6  # stop the engine; clears samples, outputs, registers and sections, no memory
 
 
 REPLY = 0x80

@@ -18,7 +18,7 @@ from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 
 NAME = re.compile(r"[A-Za-z0-9_./'-]+")
-UNSAID = DynamicShift.NONE  # an attribute with this value is left out
+UNSAID = DynamicShift.NONE  # an attribute that has this default and value is left out
 
 
 class ParseError(ValueError):
@@ -81,8 +81,8 @@ def _body_lines(body: Body) -> Iterator[str]:
 
 
 def _fields_of(attr: Attribute) -> dict[str, Any]:
-    values = {f.name: getattr(attr, f.name) for f in fields(attr)}
-    return {name: value for name, value in values.items() if value is not UNSAID}
+    values = ((f, getattr(attr, f.name)) for f in fields(attr))
+    return {f.name: value for f, value in values if not (value is f.default is UNSAID)}
 
 
 def _braces(values: Mapping[str, Any]) -> str:

@@ -148,8 +148,8 @@ def _verify_body(program: Program, body: Body, summed: set[str], written: set[st
             raise InvalidProgram(f"{at} is assigned more than once")
         for a in instr.args:
             _verify_use(at, a, types, unwritten)
+        _verify_type(at, instr.type)
         try:
-            _verify_type(instr.name, instr.type)
             _verify_instr(instr, [types[a] for a in instr.args])
         except InvalidProgram as error:
             raise InvalidProgram(f"{at}: {error}") from None

@@ -196,9 +196,7 @@ def _first_gradient_step(
         wanted = numpy_run(artifact, x, label, echo_steps=steps).gradients
         found = rtl_echo_prefix(artifact, image, x, label, outputs, steps, simulator, wrapper)
         for name, words in wanted.items():
-            difference = _difference(
-                "rtl", Section.ECHO_STEP, steps - 1, name, words, found[name]
-            )
+            difference = _difference("rtl", Section.ECHO_STEP, steps - 1, name, words, found[name])
             if difference is not None:
                 return difference
         return None

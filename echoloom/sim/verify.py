@@ -133,9 +133,7 @@ def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:
     if unknown:
         raise ValueError(f"unknown level {unknown[0]!r}; levels are {', '.join(KNOWN)}")
     if not set(levels) - {REFERENCE}:
-        raise ValueError(
-            "verify needs a level to hold against numpy: add 'jax' or 'rtl' to levels"
-        )
+        raise ValueError("verify needs a level to hold against numpy: add 'jax' or 'rtl' to levels")
 
 
 def _compare(

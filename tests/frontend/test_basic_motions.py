@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,12 @@ import numpy as np
 from echoloom.frontend.check import check
 from echoloom.frontend.train import load_model
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-import basic_motions
+EXAMPLE = Path(__file__).parents[2] / "examples" / "basic_motions.py"
+spec = importlib.util.spec_from_file_location("basic_motions", EXAMPLE)
+assert spec is not None
+assert spec.loader is not None
+basic_motions = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(basic_motions)
 
 
 def test_data_are_normalised_on_the_training_split():

@@ -9,9 +9,8 @@ import pytest
 from echoloom.frontend.data import check_samples
 from echoloom.frontend.hssm import HSSM
 
-SIZES = {"inputs": 5, "outputs": 3, "hidden": 2, "state": 1, "blocks": 1}
-CLASSIFIER = HSSM(**SIZES, key=jax.random.key(0))
-REGRESSOR = HSSM(**SIZES, task="regression", output_step=4, key=jax.random.key(0))
+CLASSIFIER = HSSM(inputs=5, outputs=3, hidden=2, state=1, blocks=1, key=jax.random.key(0))
+REGRESSOR = HSSM(5, 3, 2, 1, 1, task="regression", output_step=4, key=jax.random.key(0))
 X, Y, TARGETS = np.zeros((2, 9, 5)), np.array([0, 2]), np.zeros((2, 2, 3))
 NAN, INF = X.copy(), TARGETS.copy()
 NAN[1, 3, 2] = np.nan

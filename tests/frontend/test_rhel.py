@@ -168,7 +168,9 @@ def test_memory_does_not_grow_with_the_sequence(make_model, make_sample):
     def temporaries(gradient, steps):
         x, label = make_sample(model, steps)
         compiled = jax.jit(lambda at: gradient(model, at, label)).lower(x).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
+        analysis = compiled.memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes
 
     assert temporaries(rhel_gradient, 4000) == temporaries(rhel_gradient, 1000)
     assert temporaries(bptt_gradient, 4000) > 3 * temporaries(bptt_gradient, 1000)

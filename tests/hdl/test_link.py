@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
+from link_bench import SimulatedPort
 
 from echoloom.backends import host
 from echoloom.hdl.link import ERROR, MOST_SAMPLES, Command, Fault, Link, identity
-from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
+from echoloom.hdl.packets import FLUSH, encode
 from echoloom.ir.engine import EngineConfig, Register, Space, Timing
 
 CONFIG = EngineConfig(lanes=4, drains=1, word=28)
@@ -77,53 +77,6 @@ class StandIn:
                 self.resets += 1
                 self.left = 0
             await ctx.tick()
-
-
-class SimulatedPort:
-    """Bytes to and from a simulated link; replies are collected as they come."""
-
-    ctx: Any  # the running testbench's context
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.replies: deque[tuple[int, bytes, bool]] = deque()
-
-    async def collect(self, ctx):
-        decoder = PacketDecoder()
-        ctx.set(self.link.tx.ready, 1)
-        while True:
-            if ctx.get(self.link.tx.valid):
-                self.replies += decoder.feed(bytes([ctx.get(self.link.tx.payload)]))
-            await ctx.tick()
-
-    async def send(self, data: bytes) -> None:
-        for byte in data:
-            self.ctx.set(self.link.rx.payload, byte)
-            self.ctx.set(self.link.rx.valid, 1)
-            await self.ctx.tick().until(self.link.rx.ready)
-            self.ctx.set(self.link.rx.valid, 0)
-
-    async def reply(self) -> tuple[int, bytes, bool]:
-        for _ in range(5000):
-            if self.replies:
-                return self.replies.popleft()
-            await self.ctx.tick()
-        raise AssertionError("the link did not answer")
-
-    async def exchange(self, packet: bytes) -> tuple[int, bytes]:
-        await self.send(packet)
-        code, payload, intact = await self.reply()
-        assert intact
-        return code, payload
-
-    async def converse(self, conversation):
-        try:
-            packet = next(conversation)
-            while True:
-                code, payload = await self.exchange(packet)
-                packet = conversation.send(host.reply_payload(packet[1], code, payload, True))
-        except StopIteration as finished:
-            return finished.value
 
 
 def with_link(scenario, **stand_in):

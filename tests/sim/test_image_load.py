@@ -31,9 +31,7 @@ def play(memory: Memory, accesses: np.ndarray) -> None:
 
 
 def test_every_word_is_written():
-    image = replace(
-        leaky_machine(), table=((-3, 5), (2**20, -7)), exponent=((1, 2), (3,))
-    )
+    image = replace(leaky_machine(), table=((-3, 5), (2**20, -7)), exponent=((1, 2), (3,)))
     memory: Memory = {}
     play(memory, load_image(image))
     for lane in range(CONFIG.lanes):

@@ -36,9 +36,7 @@ IMAGE = leaky_machine()
     st.integers(0, 1), st.integers(0, 15), st.integers(0, 255), st.integers(0, 2**16 - 1),
     st.integers(0, 2**64 - 1),
 )  # fmt: skip
-def test_packing_is_the_hardware_layout(
-    write: int, space: int, lane: int, address: int, word: int
-):
+def test_packing_is_the_hardware_layout(write: int, space: int, lane: int, address: int, word: int):
     accesses = writes([(space, lane, address, word)])
     accesses["write"] = write
     places = {name: (field.offset, field.width) for name, field in REQUEST}
@@ -117,9 +115,7 @@ def test_gaps_are_repeatable_and_long_enough_to_stall():
 def test_total_gap_is_a_bound():
     gaps = np.array([0, 5, 1], dtype=np.uint64)
     for words in range(10):
-        exact = max(
-            sum(int(gaps[(start + n) % 3]) for n in range(words)) for start in range(3)
-        )
+        exact = max(sum(int(gaps[(start + n) % 3]) for n in range(words)) for start in range(3))
         assert exact <= total_gap(gaps, words)
 
 

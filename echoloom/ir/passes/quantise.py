@@ -424,6 +424,8 @@ class _BodyEmitter:
         cut = 0 if crests[0] < crests[1] else 1
         if args[0] == args[1]:
             cut = 1
+        if args[cut] in {d.name for d in self.frame}:
+            cut = 1 - cut  # a streamed word is broadcast as it comes: the fabric cannot cut it
         args[cut] = self._narrowed(args[cut])
         return args
 

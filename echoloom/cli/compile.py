@@ -1,0 +1,78 @@
+"""`echoloom compile`: from a checkpoint and samples to a saved program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoloom.backends.archive import save
+from echoloom.backends.compiled import compile as compile_model
+from echoloom.backends.targets import TARGETS
+from echoloom.cli.data import load_data
+from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
+from echoloom.cli.outcome import check_destination, command
+from echoloom.cli.tables import summary, summary_tables
+from echoloom.frontend.checkpoint import load_model
+from echoloom.frontend.files import write_whole
+from echoloom.ir.passes.quantise import Widths
+
+
+def compile(
+    checkpoint: Annotated[Path, typer.Argument(help="What `echoloom train` wrote.")],
+    source: Source,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PROGRAM", help="The file to write.")
+    ],
+    target: Annotated[str, typer.Option(help=f"Device: {', '.join(TARGETS)}.")] = "ecp5-85k",
+    lanes: Annotated[int, typer.Option(help="Multipliers.")] = 16,
+    drains: Annotated[
+        int | None, typer.Option(help="Results requantised a cycle; lanes / 4 if not given.")
+    ] = None,
+    slots: Annotated[int, typer.Option(help="Row groups that wait for the drains.")] = 4,
+    margin: Annotated[
+        int, typer.Option(help="Spare bits of range above what the samples need.")
+    ] = Widths.margin,
+    samples: Annotated[
+        int | None, typer.Option(help="Use the first so many sequences of X; all if not given.")
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(help="Steps T to predict cycles for; DATA's own if not given.")
+    ] = None,
+    ir: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the program's text here.")
+    ] = None,
+    unit: Unit = None,
+    normalise: Normalise = True,
+    as_json: Json = False,
+) -> None:
+    """Compile a model for an engine; every format comes from what it does on the samples.
+
+    Example: echoloom compile motions.eqx BasicMotions -o motions.elp --lanes 4
+    """
+    with command("compile", as_json) as say:
+        for path in (output, ir):
+            if path is not None:
+                check_destination(path)
+        for name, value in (("samples", samples), ("length", length)):
+            if value is not None and value < 1:
+                raise ValueError(f"--{name} is {value}, but it must be >= 1.")
+        model = load_model(checkpoint, load_unit(unit))
+        data = load_data(source, normalise)
+        X, y = data.X[:samples], None if data.y is None else data.y[:samples]
+        widths = None
+        if target in TARGETS:  # if not, compile_model says so
+            widths = Widths(word=TARGETS[target].word, narrow=TARGETS[target].narrow, margin=margin)
+        with say.working("compiling"):
+            program = compile_model(
+                model, X, y, target, lanes=lanes, drains=drains, slots=slots, widths=widths
+            )
+            values = summary(program, X.shape[1] if length is None else length)
+        if ir is not None:
+            write_whole(ir, str(program).encode())
+            say.result["ir"] = str(ir)
+        save(program, output)
+        say.result |= {"program": str(output), **values}
+        say.show(summary_tables(values))
+        say.show(f"wrote {output}")

@@ -1,0 +1,132 @@
+"""`echoloom report`: a saved report or program as a table, or an engine's figures by size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+
+from echoloom.backends.archive import MAGIC, load
+from echoloom.backends.compiled import CompiledProgram
+from echoloom.backends.compiled import compile as compile_model
+from echoloom.cli.build import build_table
+from echoloom.cli.options import Json, Unit, load_unit
+from echoloom.cli.outcome import Reporter, command
+from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
+from echoloom.cli.verify import verify_table
+from echoloom.frontend.hssm import HSSM, with_statistics
+from echoloom.ir.passes.image import Mapped, place
+
+# inputs, hidden, state, blocks, outputs; the paper's is its Heartbeat experiment.
+SIZES = {"demo": (6, 16, 8, 2, 4), "paper": (61, 64, 16, 2, 2)}
+SAMPLES, STEPS = 2, 16  # random ones: cycles do not depend on them
+
+
+def report(
+    file: Annotated[Path | None, typer.Argument(help="A report.json, or a saved program.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of a file: demo, paper, or INPUTS,HIDDEN,STATE,BLOCKS,OUTPUTS of an "
+            "untrained complex linear classifier."
+        ),
+    ] = None,
+    lanes: Annotated[
+        list[int] | None, typer.Option(help="With --size: multipliers; may be repeated.")
+    ] = None,
+    drains: Annotated[
+        int | None, typer.Option(help="With --size: drains; lanes / 4 if not given.")
+    ] = None,
+    slots: Annotated[int, typer.Option(help="With --size: slots.")] = 4,
+    length: Annotated[int, typer.Option(help="Steps T of the cycles shown.")] = 100,
+    unit: Unit = None,
+    as_json: Json = False,
+) -> None:
+    """Show a saved report or program, or the cycles and utilisation of a model by its size.
+
+    Examples: echoloom report build/motions/report.json;
+    echoloom report --size paper --lanes 16 --lanes 64
+    """
+    with command("report", as_json) as say:
+        if (file is None) == (size is None):
+            raise ValueError("give a file or --size, one of the two.")
+        if length < 1:
+            raise ValueError(f"--length is {length}, but it must be >= 1.")
+        if size is not None:
+            _report_size(say, size, lanes or [16], drains, slots, length)
+        elif file is not None:
+            _report_file(say, file, length, unit)
+
+
+def _report_file(say: Reporter, file: Path, length: int, unit: str | None) -> None:
+    data = file.read_bytes()
+    if data.startswith(MAGIC):
+        values = summary(load(file, load_unit(unit)), length)
+        say.result |= {"kind": "program", "program": str(file), **values}
+        say.show(summary_tables(values))
+        return
+    try:
+        values = json.loads(data)
+        table = _TABLES[values["kind"]](values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file}: this is neither a saved program nor a report of `echoloom verify` or "
+            "`echoloom build`."
+        ) from error
+    say.result |= values
+    say.show(table)
+
+
+_TABLES: dict[str, Any] = {"verify": verify_table, "build": build_table}
+
+
+def _report_size(
+    say: Reporter, size: str, lanes: list[int], drains: int | None, slots: int, length: int
+) -> None:
+    sizes = _sizes(size)
+    with say.working("compiling"):
+        program = _untrained(sizes, lanes[0], drains, slots)
+        rows = [(count, cycles(_placed(program, count, drains, slots), length)) for count in lanes]
+    say.result |= {
+        "kind": "size",
+        "size": dict(zip(("inputs", "hidden", "state", "blocks", "outputs"), sizes, strict=True)),
+        "engines": [{"lanes": count, "cycles": passes} for count, passes in rows],
+    }
+    say.show(cycles_table(rows))
+
+
+def _sizes(size: str) -> tuple[int, ...]:
+    if size in SIZES:
+        return SIZES[size]
+    try:
+        inputs, hidden, state, blocks, outputs = map(int, size.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--size is {size!r}, but it must be {', '.join(SIZES)} or five whole numbers: "
+            "INPUTS,HIDDEN,STATE,BLOCKS,OUTPUTS."
+        ) from None
+    return inputs, hidden, state, blocks, outputs
+
+
+def _untrained(
+    sizes: tuple[int, ...], lanes: int, drains: int | None, slots: int
+) -> CompiledProgram:
+    inputs, hidden, state, blocks, outputs = sizes
+    model = HSSM(inputs, outputs, hidden, state, blocks, key=jax.random.key(0))
+    samples = np.random.default_rng(0).standard_normal((SAMPLES, STEPS, inputs))
+    model = with_statistics(model, jnp.asarray(samples, model.encoder.weight.dtype))
+    return compile_model(model, samples, lanes=lanes, drains=drains, slots=slots)
+
+
+def _placed(program: CompiledProgram, lanes: int, drains: int | None, slots: int) -> Mapped:
+    """The same integers on an engine of another size."""
+    artifact, config = program.artifact, program.artifact.mapped.config
+    return place(
+        program.ir, artifact.tables, lanes, max(1, lanes // 4) if drains is None else drains, slots,
+        config.word, config.narrow, config.accumulator, artifact.mapped.timing,
+    )  # fmt: skip

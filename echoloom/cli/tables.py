@@ -1,0 +1,117 @@
+"""What a compiled program is like, as values for JSON and as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from echoloom.backends.compiled import CompiledProgram
+from echoloom.backends.integers import input_types, output_type
+from echoloom.ir.formats import Type
+from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
+from echoloom.ir.passes.image import Mapped
+from echoloom.ir.program import Program
+
+PASSES = ("forward", "echo")
+
+
+def formats(program: Program) -> list[dict[str, Any]]:
+    """Word lengths and resolutions by kind: values, bits, and the smallest and largest exponent
+    of the least significant bit.
+    """
+    kinds: dict[str, list[Type]] = {"samples": [input_types(program)["x"]]}
+    for declaration in program.coefficients:
+        kinds.setdefault("coefficients", []).append(declaration.type)
+    for declaration in program.states:
+        if ".free." in declaration.name:
+            block, _, letter = declaration.name.split(".")
+            kinds[f"state {block} {letter}"] = [declaration.type]
+    kinds["outputs"] = [output_type(program)]
+    kinds["gradients"] = [a.type for a in program.accumulators if a.target]
+    return [
+        {
+            "kind": kind,
+            "values": sum(t.size for t in types),
+            "bits": sorted({t.q.width for t in types}),
+            "lsb": [-max(max(t.q.fracs) for t in types), -min(min(t.q.fracs) for t in types)],
+        }
+        for kind, types in kinds.items()
+    ]
+
+
+def formats_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table("words", "values", "bits", "least significant bit")
+    for row in rows:
+        low, high = row["lsb"]
+        lsb = f"2^{low}" if low == high else f"2^{low} to 2^{high}"
+        table.add_row(row["kind"], f"{row['values']:,}", ", ".join(map(str, row["bits"])), lsb)
+    return table
+
+
+def cycles(mapped: Mapped, length: int) -> dict[str, dict[str, Any]]:
+    """Per pass: products and clock cycles of a step, utilisation (a fraction of 1), and the clock
+    cycles of `length` steps.
+    """
+    used = utilisation(mapped)
+    return {
+        name: {
+            "products": products(mapped.program, mapped.program.body(section)),
+            "step_cycles": step_cycles(mapped, section),
+            "utilisation": used[section],
+            "length": length,
+            "cycles": mapped.cycles(name == "forward", length),
+        }
+        for name, section in zip(PASSES, STEPS, strict=True)
+    }
+
+
+def cycles_table(rows: Iterable[tuple[int, Mapping[str, Mapping[str, Any]]]]) -> Table:
+    """Of several engines: (lanes, what `cycles` gave)."""
+    table = Table(
+        "lanes", "pass", "products / step", "cycles / step", "utilisation", "steps", "cycles"
+    )
+    for lanes, passes in rows:
+        for name, row in passes.items():
+            table.add_row(
+                str(lanes),
+                name,
+                f"{row['products']:,}",
+                f"{row['step_cycles']:,}",
+                f"{row['utilisation']:.1%}",
+                f"{row['length']:,}",
+                f"{row['cycles']:,}",
+            )
+    return table
+
+
+def fields_table(title: str, values: Mapping[str, Any]) -> Table:
+    table = Table(title, "")
+    for name, value in values.items():
+        table.add_row(
+            name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
+        )
+    return table
+
+
+def summary(program: CompiledProgram, length: int) -> dict[str, Any]:
+    """Everything `compile` and `report` say of a program."""
+    mapped = program.artifact.mapped
+    return {
+        "target": program.target.name,
+        "task": program.model.task,
+        "engine": asdict(mapped.config),
+        "formats": formats(program.ir),
+        "cycles": cycles(mapped, length),
+    }
+
+
+def summary_tables(values: Mapping[str, Any]) -> RenderableType:
+    return Group(
+        formats_table(values["formats"]),
+        fields_table("engine", values["engine"]),
+        cycles_table([(values["engine"]["lanes"], values["cycles"])]),
+    )

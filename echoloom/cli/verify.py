@@ -1,0 +1,128 @@
+"""`echoloom verify`: every level gives the same integers, or the first difference is named."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+
+from echoloom.backends.archive import load
+from echoloom.cli.data import Split, load_data
+from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
+from echoloom.cli.outcome import check_destination, command, json_bytes
+from echoloom.frontend.files import write_whole
+from echoloom.sim.first_difference import Mismatch
+from echoloom.sim.run_rtl import Simulator
+from echoloom.sim.verify import KNOWN
+from echoloom.sim.verify import verify as verify_levels
+
+
+def verify(
+    program: Saved,
+    source: Source,
+    levels: Annotated[
+        str, typer.Option(help=f"Levels to compare, by commas: {', '.join(KNOWN)}.")
+    ] = ",".join(KNOWN),
+    simulator: Annotated[
+        str, typer.Option(help=f"Of the level rtl: {', '.join(get_args(Simulator))}.")
+    ] = "verilator",
+    forward: Annotated[int, typer.Option(help="Sequences to run forward.")] = 8,
+    echo: Annotated[int, typer.Option(help="Of these, how many to learn from as well.")] = 4,
+    split: Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")] = None,
+    stall_seed: Annotated[
+        int | None, typer.Option(help="Hold the engine's streams back at random.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
+    ] = None,
+    unit: Unit = None,
+    normalise: Normalise = True,
+    as_json: Json = False,
+) -> None:
+    """Run sequences at every level and compare all integers: outputs, states and gradients.
+
+    Ends with code 4 when two levels differ, and names the first step, block, signal and bit. The
+    report is written then too, with "ok": false.
+
+    Example: echoloom verify motions.elp BasicMotions --report verify.json
+    """
+    with command("verify", as_json) as say:
+        if report is not None:
+            check_destination(report)
+        if not 0 <= echo <= forward or forward < 1:
+            raise ValueError(
+                f"--forward {forward} and --echo {echo}: at least one sequence runs forward, and "
+                "no more than those can echo."
+            )
+        if split not in (None, *get_args(Split)):
+            raise ValueError(f"--split is {split!r}, but it must be train or test.")
+        compiled = load(program, load_unit(unit))
+        X, y = load_data(source, normalise).split(split)  # type: ignore[arg-type]
+        if echo and y is None:
+            raise ValueError(f"{source}: without labels nothing can be learnt; use --echo 0.")
+        if len(X) < forward:
+            raise ValueError(
+                f"{source}: it holds {len(X)} sequences, fewer than --forward {forward}."
+            )
+        labels = [None if y is None or i >= echo else y[i] for i in range(forward)]
+        values: dict[str, Any] = {
+            "kind": "verify",
+            "ok": False,
+            "echoloom": version("echoloom"),
+            "program": str(program),
+            "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
+        }
+        try:
+            with say.working("verifying") as progress:
+                found = verify_levels(
+                    compiled,
+                    X[:forward],
+                    labels,
+                    simulator=simulator,  # type: ignore[arg-type]
+                    levels=[level.strip() for level in levels.split(",")],
+                    stall_seed=stall_seed,
+                    progress=lambda text: progress.update(progress.task_ids[0], description=text),
+                )
+            values |= {"ok": True, **asdict(found)}
+        except Mismatch as mismatch:
+            values["difference"] = asdict(mismatch.difference)
+            raise
+        finally:
+            say.result |= values
+            # Any other failure compared nothing, and a report would be about nothing.
+            if report is not None and (values["ok"] or "difference" in values):
+                write_whole(report, json_bytes(values))
+                say.errors.print(f"wrote {report}", markup=False)
+        say.show(verify_table(values))
+
+
+def verify_table(values: dict[str, Any]) -> RenderableType:
+    """A verification as a table; of one that failed, the difference."""
+    if not values["ok"]:
+        return f"levels differ: {values['difference']}"
+    table = Table("level", "sequences forward", "with echo", "integers compared", "different")
+    for name, level in values["levels"].items():
+        table.add_row(
+            name,
+            str(level["forward"]),
+            str(level["echo"]),
+            f"{level['compared']:,}",
+            str(level["mismatches"]),
+        )
+    rows = [f"program {values['program']}"]
+    for name, pass_ in values["cycles"].items():
+        rows.append(
+            f"{name}: {pass_['length']:,} steps, {pass_['rtl']:,} cycles, as predicted; "
+            f"utilisation {pass_['utilisation']:.1%}"
+        )
+    if values["lsb_off"] is not None:
+        rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
+    rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")
+    table.caption = "\n".join(rows)
+    return table

@@ -1,0 +1,142 @@
+"""Builds are made once for the same circuit and tools, also by several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from echoloom.sim import builds
+from echoloom.sim.requests import SimulationError
+
+
+class Adder(wiring.Component):
+    """The smallest circuit worth a build."""
+
+    a: Any
+    total: Any
+
+    def __init__(self, step: int = 1) -> None:
+        self.step = step
+        super().__init__({"a": In(8), "total": Out(8)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.sync += self.total.eq(self.a + self.step)
+        return m
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(builds.CACHE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str | Path]]:
+    """Builds only pretend; the commands they would have run."""
+    ran: list[Sequence[str | Path]] = []
+
+    def pretend(command: Sequence[str | Path], *_: object) -> int:
+        ran.append(command)
+        return 0
+
+    monkeypatch.setattr(builds, "run_process", pretend)
+    return ran
+
+
+def test_one_build_for_one_circuit(cache: Path, commands: list[object]):
+    first = builds.build(Adder, "verilator")
+    assert builds.build(Adder, "verilator") == first
+    assert first.is_relative_to(cache)
+    assert (first / "engine.v").read_text().count("module engine(") == 1
+    assert len(commands) == 1
+
+
+def test_circuit_simulator_and_versions_tell_builds_apart(
+    cache: Path, commands: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    found = {
+        builds.build(Adder, "verilator"),
+        builds.build(Adder, "verilator-cpp"),
+        builds.build(lambda: Adder(2), "verilator"),
+    }
+    monkeypatch.setattr(builds, "_tool_versions", lambda _: {"verilator": "99"})
+    found.add(builds.build(Adder, "verilator"))
+    assert len(found) == len(commands) == 4
+
+
+def test_known_identity_saves_the_elaboration(cache: Path, commands: list[object]):
+    first = builds.build(Adder, "verilator", "adder")
+
+    def unneeded() -> Adder:
+        raise AssertionError("elaborated again")
+
+    assert builds.build(unneeded, "verilator", "adder") == first
+    (first / builds.DONE).unlink()
+    assert builds.build(Adder, "verilator", "adder") == first
+    assert len(commands) == 2
+    assert builds.build(lambda: Adder(2), "verilator", "another") != first
+
+
+def test_a_killed_build_is_made_again(
+    cache: Path, commands: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builds, "run_process", killed)
+        with pytest.raises(KeyboardInterrupt):
+            builds.build(Adder, "verilator")
+    directory = builds.build(Adder, "verilator")
+    assert (directory / builds.DONE).exists()
+    assert len(commands) == 1
+
+
+def test_a_failing_build_is_an_error_with_its_log(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(
+        command: Sequence[str | Path], variables: Mapping[str, str], log: Path, *_: object
+    ) -> int:
+        log.write_text("no more disks")
+        return 7
+
+    monkeypatch.setattr(builds, "run_process", fail)
+    for _ in range(2):
+        with pytest.raises(SimulationError, match=r"verilator build failed with code 7:\nno more"):
+            builds.build(Adder, "verilator")
+
+
+def test_two_at_once_build_once(cache: Path, commands: list[object]):
+    both = Barrier(2)
+
+    def build() -> Path:
+        both.wait()
+        return builds.build(Adder, "verilator")
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(build) for _ in range(2))
+    assert first.result() == second.result()
+    assert len(commands) == 1
+
+
+def test_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(builds.CACHE, "/named")
+    assert builds.cache_directory() == Path("/named")
+    monkeypatch.delenv(builds.CACHE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert builds.cache_directory() == Path("/xdg/echoloom")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert builds.cache_directory() == Path.home() / ".cache" / "echoloom"
+
+
+def test_builds_do_not_know_that_they_run_under_a_test(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "this one")
+    assert "PYTEST_CURRENT_TEST" not in builds.environment()

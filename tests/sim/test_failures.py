@@ -1,0 +1,96 @@
+"""A simulation that fails says so: it never passes, and never passes off an older result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoloom.sim.builds import last_lines, run_process
+from echoloom.sim.requests import SimulationError
+from echoloom.sim.run_rtl import Simulator, run_rtl
+from echoloom.sim.script import FAILURE
+from machines import expected_states, forward, frames, leaky_machine
+
+IMAGE = leaky_machine()
+REQUEST = forward(frames(2))
+
+Fake = Callable[[str], None]
+
+
+@pytest.fixture
+def fake_player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Puts a shell script in the place of the built simulation; its $1 is the job."""
+
+    def put(script: str) -> None:
+        model = tmp_path / "model"
+        model.mkdir(exist_ok=True)
+        player = model / "player"
+        player.write_text(f"#!/bin/sh\n{script}\n")
+        player.chmod(0o755)
+        monkeypatch.setattr("echoloom.sim.run_rtl.build", lambda *_: model)
+
+    return put
+
+
+COMPLETE = "for name in outputs responses trace marks; do : > $1/$name.bin; done"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("kill -9 $$", "was killed by signal 9"),
+        ("echo out of paper; exit 3", r"ended with code 3(.|\n)*out of paper"),
+        (f"{COMPLETE}; exit 1", "ended with code 1"),
+        (f"{COMPLETE}; echo too hot > $1/failure.txt", "gave up: too hot"),
+        ("exit 0", "without a complete recording"),
+        (": > $1/outputs.bin", "without a complete recording"),
+        (COMPLETE, "recorded 0 of 1 passes"),
+    ],
+)
+def test_players_that_fail_are_errors(fake_player: Fake, script: str, message: str):
+    fake_player(script)
+    with pytest.raises(SimulationError, match=message):
+        run_rtl(IMAGE, [REQUEST], "verilator-cpp")
+
+
+def test_a_hanging_player_is_stopped(fake_player: Fake):
+    fake_player("sleep 60")
+    with pytest.raises(SimulationError, match=r"was stopped after 0\.2 seconds"):
+        run_rtl(IMAGE, [REQUEST], "verilator-cpp", seconds=0.2)
+
+
+def test_older_results_in_the_directory_do_not_count(
+    fake_player: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job = tmp_path / "job"
+    (result,) = run_rtl(IMAGE, [REQUEST], "icarus", directory=job)
+    assert np.array_equal(result.outputs.reshape(2, -1), expected_states(IMAGE, REQUEST.frames))
+    assert {"turns.bin", "marks.bin", "simulation.log"} <= {path.name for path in job.iterdir()}
+    (job / FAILURE).write_text("from yesterday")
+    run_rtl(IMAGE, [REQUEST], "icarus", directory=job)
+    fake_player("exit 0")
+    with pytest.raises(SimulationError, match="without a complete recording"):
+        run_rtl(IMAGE, [REQUEST], "verilator-cpp", directory=job)
+
+
+@pytest.mark.parametrize("simulator", ["verilator-cpp", "verilator", "icarus"])
+def test_players_report_a_script_that_they_cannot_read(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("echoloom.sim.run_rtl.save", lambda *_: None)
+    with pytest.raises(SimulationError, match=r"gave up: (.|\n)*turns\.bin"):
+        run_rtl(IMAGE, [REQUEST], simulator)
+
+
+def test_processes_are_stopped_with_their_children(tmp_path: Path):
+    log = tmp_path / "log"
+    command = ["/bin/sh", "-c", f"(sleep 1; touch {tmp_path}/alive) & echo started; wait"]
+    with pytest.raises(SimulationError, match="the test was stopped"):
+        run_process(command, {}, log, 0.3, "the test")
+    assert run_process(["/bin/sleep", "1.2"], {}, tmp_path / "other", None, "the wait") == 0
+    assert not (tmp_path / "alive").exists()
+    assert last_lines(log) == "started"
+    assert last_lines(tmp_path / "none") == "(no log)"
