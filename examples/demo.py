@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import basic_motions
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -34,8 +35,8 @@ console = Console(stderr=True)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--lanes", type=int, default=8, help="multipliers of the engine")
+    arguments = argparse.ArgumentParser(description="The whole chain on real data.")
+    arguments.add_argument("--lanes", type=int, default=4, help="multipliers of the engine")
     arguments.add_argument("--board", default="ulx3s-85f")
     arguments.add_argument("--directory", type=Path, default=Path("build/demo"))
     arguments.add_argument("--no-bitstream", action="store_true", help="stop before synthesis")
@@ -88,7 +89,7 @@ def wrong_labels(
     xs = X[index].astype(np.float64)
     labels: list[int | None] = [None] * FORWARD
     for i in np.linspace(0, FORWARD - 1, ECHO).astype(int):
-        labels[i] = int(np.argmin(np.asarray(model(xs[i].astype(np.float32)))))
+        labels[i] = int(np.argmin(np.asarray(model(jnp.asarray(xs[i])))))
     return xs, labels
 
 

@@ -59,6 +59,7 @@ def save(program: CompiledProgram, path: str | os.PathLike[str]) -> None:
         parts[f"coefficient/{name}"] = _packed(words)
     for key, table in artifact.tables.items():
         parts[f"base/{key}"], parts[f"slope/{key}"] = _packed(table.base), _packed(table.slope)
+    payload = b"".join(parts.values())
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -70,8 +71,8 @@ def save(program: CompiledProgram, path: str | os.PathLike[str]) -> None:
         "timing": asdict(mapped.timing),
         "tables": {key: _table_header(table) for key, table in artifact.tables.items()},
         "parts": [[name, len(data)] for name, data in parts.items()],
+        "bytes": len(payload),
     }
-    payload = b"".join(parts.values())
     header["sha256"] = digest(header, payload)
     write_whole(path, json.dumps(header).encode() + b"\n" + payload)
 
@@ -127,20 +128,19 @@ def _parts(
     path: str | os.PathLike[str], header: Mapping[str, Any], payload: bytes
 ) -> dict[str, bytes]:
     """The parts by name, once the whole file is known to be what was written."""
-    sizes = header.get("parts", [])
-    wanted = sum(size for _, size in sizes)
-    if len(payload) < wanted:
-        raise CorruptProgram(
-            f"{path}: the saved program is cut off, {len(payload)} of {wanted} bytes follow its "
-            "first line; save it again."
-        )
     if header.get("sha256") != digest(header, payload):
+        wanted = header.get("bytes")
+        if isinstance(wanted, int) and len(payload) < wanted:
+            raise CorruptProgram(
+                f"{path}: the saved program is cut off, {len(payload)} of {wanted} bytes follow "
+                "its first line; save it again."
+            )
         raise CorruptProgram(
             f"{path}: the saved program is damaged, its checksum does not match; save it again."
         )
     parts: dict[str, bytes] = {}
     start = 0
-    for name, size in sizes:
+    for name, size in header["parts"]:
         parts[name] = payload[start : start + size]
         start += size
     return parts

@@ -132,9 +132,7 @@ class CompiledProgram:
         """Gradients of a run chained from the folded coefficients back to the raw parameters."""
         gradients = self.coefficient_gradients(result, length)
         with jax.enable_x64(True):
-            model = jax.tree.map(
-                lambda a: jnp.asarray(np.asarray(a), jnp.float64), self.model
-            )
+            model = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), self.model)
             spec = trainable(model)
             import equinox as eqx
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.engine import DynamicShift, Flag, Overflow, Section
 from echoloom.ir.formats import Q, largest
-from echoloom.ir.ops import Constant, Op, Read, Requant, Scale, Table
+from echoloom.ir.ops import Constant, Op, Read, Requant, Scale
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.tables import TableContents, table_key
 

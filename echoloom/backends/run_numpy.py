@@ -28,9 +28,7 @@ class NumpyMachine(Machine):
         tables: Mapping[str, TableContents],
         observer: Observer | None = None,
     ):
-        super().__init__(
-            program, RULES, dict(coefficients), observer=observer, add=NumpyMachine.accumulate
-        )
+        super().__init__(program, RULES, dict(coefficients), observer=observer, add=_accumulate)
         self.tables = tables
         self.types = {
             body.section: {name: t.q for name, t in program.types(body).items()}
@@ -43,16 +41,17 @@ class NumpyMachine(Machine):
         if hit.any():
             self.flags = self.flags | np.where(hit, np.int64(flag), np.int64(0))
 
-    def accumulate(self, name: str, old: Words, new: Words) -> Words:
-        width = next(a.type.q.width for a in self.program.accumulators if a.name == name)
-        total = old + new
-        limit = np.int64(1) << (width - 1)
-        out = (total >= limit) | (total < -limit)
-        if out.any():
-            batch = out.reshape(*self.flags.shape, -1) if self.flags.ndim else out.reshape(-1)
-            self.raise_flag(Flag.ACCUMULATOR, batch)
-            total = ((total + limit) & (2 * limit - 1)) - limit
-        return total
+
+def _accumulate(m: Machine, name: str, old: Words, new: Words) -> Words:
+    assert isinstance(m, NumpyMachine)
+    width = next(a.type.q.width for a in m.program.accumulators if a.name == name)
+    total = old + new
+    limit = np.int64(1) << (width - 1)
+    out = (total >= limit) | (total < -limit)
+    if out.any():
+        m.raise_flag(Flag.ACCUMULATOR, out.reshape(*np.shape(m.flags), -1))
+        total = ((total + limit) & (2 * limit - 1)) - limit
+    return total
 
 
 def operand(m: Machine, name: str) -> Q:

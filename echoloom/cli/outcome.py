@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from echoloom.backends.toolrun import BuildFailed
 from echoloom.backends.tools import ToolMissing
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.requests import SimulationError
+
+TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
 
 
 class Exit(enum.IntEnum):
@@ -84,6 +87,8 @@ def command(name: str, as_json: bool) -> Iterator[Reporter]:
     try:
         yield reporter
     except tuple(kind for kind, _ in _EXITS) as error:
+        if os.environ.get(TRACEBACK):
+            raise
         code = next(code for kind, code in _EXITS if isinstance(error, kind))
         text = sentence(error)
         reporter.write_json(code, **reporter.result, error=text)

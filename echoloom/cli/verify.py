@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -22,6 +23,8 @@ from echoloom.sim.run_rtl import Simulator
 from echoloom.sim.verify import KNOWN
 from echoloom.sim.verify import verify as verify_levels
 
+FORWARD, ECHO = 8, 4  # sequences, where nothing else is asked for
+
 
 def verify(
     program: Saved,
@@ -32,8 +35,13 @@ def verify(
     simulator: Annotated[
         str, typer.Option(help=f"Of the level rtl: {', '.join(get_args(Simulator))}.")
     ] = "verilator",
-    forward: Annotated[int, typer.Option(help="Sequences to run forward.")] = 8,
-    echo: Annotated[int, typer.Option(help="Of these, how many to learn from as well.")] = 4,
+    forward: Annotated[
+        int | None, typer.Option(help="Sequences to run forward; up to 8 if not given.")
+    ] = None,
+    echo: Annotated[
+        int | None,
+        typer.Option(help="Of these, how many to learn from as well; up to 4 if not given."),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")] = None,
     stall_seed: Annotated[
         int | None, typer.Option(help="Hold the engine's streams back at random.")
@@ -55,22 +63,11 @@ def verify(
     with command("verify", as_json) as say:
         if report is not None:
             check_destination(report)
-        if not 0 <= echo <= forward or forward < 1:
-            raise ValueError(
-                f"--forward {forward} and --echo {echo}: at least one sequence runs forward, and "
-                "no more than those can echo."
-            )
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
         compiled = load(program, load_unit(unit))
         X, y = load_data(source, normalise).split(split)  # type: ignore[arg-type]
-        if echo and y is None:
-            raise ValueError(f"{source}: without labels nothing can be learnt; use --echo 0.")
-        if len(X) < forward:
-            raise ValueError(
-                f"{source}: it holds {len(X)} sequences, fewer than --forward {forward}."
-            )
-        labels = [None if y is None or i >= echo else y[i] for i in range(forward)]
+        labels = _labels(source, len(X), y, forward, echo)
         values: dict[str, Any] = {
             "kind": "verify",
             "ok": False,
@@ -82,7 +79,7 @@ def verify(
             with say.working("verifying") as progress:
                 found = verify_levels(
                     compiled,
-                    X[:forward],
+                    X[: len(labels)],
                     labels,
                     simulator=simulator,  # type: ignore[arg-type]
                     levels=[level.strip() for level in levels.split(",")],
@@ -100,6 +97,29 @@ def verify(
                 write_whole(report, json_bytes(values))
                 say.errors.print(f"wrote {report}", markup=False)
         say.show(verify_table(values))
+
+
+def _labels(
+    source: str, count: int, y: NDArray[Any] | None, forward: int | None, echo: int | None
+) -> list[Any]:
+    """The label of each sequence that is to run, None for those that run forward only."""
+    forward = min(FORWARD, count) if forward is None else forward
+    if echo is None:
+        echo = 0 if y is None else min(ECHO, forward)
+    if not 0 <= echo <= forward or forward < 1:
+        raise ValueError(
+            f"--forward {forward} and --echo {echo}: at least one sequence runs forward, and no "
+            "more than those can echo."
+        )
+    if count < forward:
+        raise ValueError(f"{source}: it holds {count} sequences, fewer than --forward {forward}.")
+    if y is None:
+        if echo:
+            raise ValueError(f"{source}: without labels nothing can be learnt; use --echo 0.")
+        return [None] * forward
+    if len(y) < echo:
+        raise ValueError(f"{source}: it holds {len(y)} labels, fewer than --echo {echo}.")
+    return [*y[:echo], *[None] * (forward - echo)]
 
 
 def verify_table(values: dict[str, Any]) -> RenderableType:

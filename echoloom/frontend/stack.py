@@ -19,27 +19,36 @@ def stack_graphs(model: HSSM) -> StackGraphs:
     x = np.zeros(model.inputs)
     h = np.zeros(model.hidden)
     classification = model.task == "classification"
-    encode = trace(lambda encoder, x: {"out": parts.encode(encoder, x)},
-                   encoder=coefficients.encoder, x=x)  # fmt: skip
+    encode = trace(
+        lambda encoder, x: {"out": parts.encode(encoder, x)}, encoder=coefficients.encoder, x=x
+    )
     encode_back = trace(
         lambda encoder, x, g: {"encoder": jax.vjp(lambda e: parts.encode(e, x), encoder)[1](g)[0]},
-        encoder=coefficients.encoder, x=x, g=h,
-    )  # fmt: skip
+        encoder=coefficients.encoder,
+        x=x,
+        g=h,
+    )
     if classification:
         head = trace(lambda head, h: {"out": parts.head(head, h)}, head=coefficients.head, h=h)
         head_back = trace(
             lambda head, h, g: dict(
                 zip(("head", "h"), jax.vjp(parts.head, head, h)[1](g), strict=True)
             ),
-            head=coefficients.head, h=h, g=np.zeros(model.outputs),
-        )  # fmt: skip
+            head=coefficients.head,
+            h=h,
+            g=np.zeros(model.outputs),
+        )
     else:
-        head = trace(lambda head, h: {"out": jnp.tanh(parts.head(head, h))},
-                     head=coefficients.head, h=h)  # fmt: skip
+        head = trace(
+            lambda head, h: {"out": jnp.tanh(parts.head(head, h))}, head=coefficients.head, h=h
+        )
         head_back = trace(
             _regression_back,
-            head=coefficients.head, h=h, target=np.zeros(model.outputs), gain=np.zeros(()),
-        )  # fmt: skip
+            head=coefficients.head,
+            h=h,
+            target=np.zeros(model.outputs),
+            gain=np.zeros(()),
+        )
     return StackGraphs(
         encode,
         encode_back,
@@ -54,7 +63,7 @@ def stack_graphs(model: HSSM) -> StackGraphs:
 
 
 def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
-    """Gradient of half the squared error of one step, times the step's gain: 0 on steps without output."""
+    """Gradient of half a step's squared error times the step's gain (0 without output)."""
     prediction, pull = jax.vjp(lambda c, at: jnp.tanh(parts.head(c, at)), head, h)
     by_head, by_h = pull(gain * (prediction - target))
     return {"head": by_head, "h": by_h}
@@ -84,10 +93,10 @@ def _block_graphs(block: BlockCoefficients, hidden: int) -> BlockGraphs:
         velocity=trace(lambda block, p: {"v": parts.velocity(block.unit, p)}, block=block, p=q),
         force=trace(
             lambda block, q, u: {"f": parts.force(block.unit, q, u)}, block=block, q=q, u=h
-        ),  # fmt: skip
+        ),
         mix=trace(
             lambda block, q, u, x: {"out": parts.mix(block, q, u, x)}, block=block, q=q, u=h, x=h
-        ),  # fmt: skip
+        ),
         mix_back=trace(mix_back, block=block, q=q, u=h, x=h, g=h),
         potential_contrast=trace(potential_contrast, block=block, q=q, u=h),
         kinetic_contrast=trace(kinetic_contrast, block=block, p=q),

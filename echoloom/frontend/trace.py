@@ -290,7 +290,7 @@ def _call(t: _Tracer, args: list[Operand], params: dict[str, Any]) -> list[Opera
     name = params.get("name")
     if name in VOCABULARY:
         return [_table(VOCABULARY[name])(t, args, {})]
-    closed = params.get("jaxpr") or params.get("call_jaxpr")
+    closed: Any = params.get("jaxpr") or params.get("call_jaxpr")
     consts = [_known_array(c) for c in getattr(closed, "consts", [])]
     return t.run(getattr(closed, "jaxpr", closed), consts, args)
 

@@ -8,7 +8,8 @@ looking inside. A function that learning differentiates has a derivative that is
     gelu(x)          jaxpr: custom_jvp_call { jit[name=gelu] }
     gelu_slope(x)    jaxpr: jit[name=gelu_slope]
 
-so `jax.vjp` of gelu yields `gelu_slope(x) * cotangent` (beside gelu itself, unused there). Both work element by element on any shape.
+so `jax.vjp` of gelu yields `gelu_slope(x) * cotangent` (beside gelu itself, unused there). Both
+work element by element on any shape.
 `gelu_slope` may be differentiated again, but that leaves the vocabulary.
 """
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from echoloom.ir.engine import DynamicShift
 from echoloom.ir.interpret import Machine, Rule, Value
-from echoloom.ir.ops import Constant, Op, Scale, Shift, Table
+from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Instr
 from echoloom.ir.tables import FUNCTIONS
 
@@ -32,6 +33,14 @@ def _shift(m: Machine, i: Instr, args: list[Value]) -> Value:
     return args[0] * 2.0 ** -m.shifts[i.attr.register]
 
 
+def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
+    """A quantised program without its roundings: only the run-time shift has a meaning."""
+    assert isinstance(i.attr, Requant)
+    if i.attr.register is DynamicShift.NONE:
+        return args[0]
+    return args[0] * 2.0 ** -m.shifts[i.attr.register]
+
+
 RULES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda m, i, a: a[0],
@@ -45,5 +54,5 @@ RULES: Mapping[Op, Rule] = {
     Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
     Op.TABLE: _table,
     Op.SHIFT: _shift,
-    Op.REQUANT: lambda m, i, a: a[0],
+    Op.REQUANT: _requant,
 }

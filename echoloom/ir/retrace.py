@@ -22,9 +22,7 @@ def check_retrace(program: Program) -> Program:
     for state in forward.updates:
         there, back = forward.expression(state), echo.expression(state)
         if there != back:
-            raise InvalidProgram(
-                f"the echo does not retrace {state}: {_difference(there, back)}"
-            )
+            raise InvalidProgram(f"the echo does not retrace {state}: {_difference(there, back)}")
     return program
 
 

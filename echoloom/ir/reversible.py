@@ -142,7 +142,7 @@ def _verify_drift(
     momenta = set(paths[momentum].values) if momentum in paths else {momentum}
     others = {d.name for d in (*program.runtime, *program.states, *body.frame)} | cut
     foreign = descendants(body.instrs, others - momenta, cut | momenta)
-    parities = analyse(body.instrs, {name: Parity.ODD for name in momenta})
+    parities = analyse(body.instrs, dict.fromkeys(momenta, Parity.ODD))
     for name in path.increments:
         if name in foreign:
             raise InvalidProgram(

@@ -71,7 +71,7 @@ class Session:
             yield {"x": words[..., k, :]}
 
     def _regression_frames(
-        self, samples: Floats, targets: Floats, gain: Floats
+        self, samples: Floats, targets: Floats, gain: Any
     ) -> Iterator[Mapping[str, Any]]:
         x, target = self.encode("x", samples), self.encode("target", targets)
         on = self.encode("gain", np.asarray(gain)[..., None])

@@ -19,7 +19,7 @@ from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.program import Instr, Program
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -114,7 +114,9 @@ def tabulate(
         )
     grid = left[:, None] + span * np.linspace(0.0, 1.0, 33)[None, :-1]
     line = base_words[:, None] * 2.0**-output_frac + (
-        slope_words[:, None] * (grid - left[:, None]) * 2.0 ** (input_frac - output_frac - slope_shift)
+        slope_words[:, None]
+        * (grid - left[:, None])
+        * 2.0 ** (input_frac - output_frac - slope_shift)
     )
     error = float(np.abs(line - function.evaluate(grid)).max())
     return TableContents(

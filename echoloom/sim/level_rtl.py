@@ -96,7 +96,8 @@ def rtl_echo_prefix(
     echo, exponent = host.echo(x, label, outputs)
     echo = replace(echo, frames=echo.frames[:steps])
     results = run_rtl(image, [host.forward(x), echo], simulator, wrapper=wrapper)
-    return dict(host.collect(x, *results, exponent).result.gradients)
+    forward, after = results
+    return dict(host.collect(x, forward, after, exponent).result.gradients)
 
 
 class _Host:

@@ -106,19 +106,20 @@ def test_linear_contrast_is_exact_in_epsilon(make_model, make_sample):
         assert worst(rhel_gradient(model, x, label, epsilon), wanted) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["saturating", "relativistic"])
+# The coarser epsilon: small enough for the next order, large enough for rounding, to be invisible.
+@pytest.mark.parametrize(("name", "coarse"), [("saturating", 1.0), ("relativistic", 2.0**-2)])
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_any_separable_hamiltonian(make_model, make_sample, custom_units, name, task):
+def test_any_separable_hamiltonian(make_model, make_sample, custom_units, name, coarse, task):
     """Force, kinetic coefficients, couplings and one step a coordinate: error ~ epsilon^2."""
     model = make_model(unit=custom_units[name], task=task)
     x, label = make_sample(model, 60)
     wanted = bptt_gradient(model, x, label)
     gradient = partial(rhel_gradient, model, x, label)
     assert worst(gradient(), wanted) < 1e-7
-    coarse, fine = (errors(gradient(epsilon), wanted) for epsilon in (0.02, 0.005))
-    for tensor, error in coarse.items():
+    at_coarse, at_fine = (errors(gradient(epsilon), wanted) for epsilon in (coarse, coarse / 4))
+    for tensor, error in at_coarse.items():
         if error > 1e-9:  # else exact: nothing of the unit is between this tensor and the loss
-            assert error / fine[tensor] == pytest.approx(16.0, rel=0.1), tensor
+            assert error / at_fine[tensor] == pytest.approx(16.0, rel=0.01), tensor
 
 
 def test_a_mixed_stack(make_model, make_sample, custom_units):

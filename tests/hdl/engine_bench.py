@@ -27,6 +27,7 @@ from echoloom.ir.engine import (
     Section,
     SectionEntry,
     Space,
+    Timing,
     pack,
 )
 
@@ -48,6 +49,24 @@ class Observed(PassResult):
     stalls: int = 0
     vector: list[list[int]] = field(default_factory=list)
     gradient: list[list[int]] = field(default_factory=list)
+
+
+def small(lanes: int, drains: int, **changes: int) -> EngineConfig:
+    """A configuration that simulates quickly."""
+    sizes = {
+        "weight_depth": 64, "vector_depth": 16, "gradient_depth": 16, "table_depth": 64,
+        "exponent_depth": 8, "mac_depth": 32, "drain_depth": 32, "frame_depth": 8,
+        "output_depth": 8,
+    }  # fmt: skip
+    return EngineConfig(lanes=lanes, drains=drains, **{**sizes, **changes})
+
+
+def numbers(shape: tuple[int, ...], limit: int = 1000, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-limit, limit, shape)
+
+
+def after_tree(config: EngineConfig) -> int:
+    return Timing().tree_to_slot + config.tree_latency
 
 
 def image_of(

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_bench import Pass, check, image_of
+from engine_bench import Pass, after_tree, check, image_of, numbers, small
 
-from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import PassSettings
-from echoloom.ir.arithmetic import Rounding, piecewise_linear, round_shift
+from echoloom.ir.arithmetic import piecewise_linear, round_shift
 from echoloom.ir.engine import (
     Add,
     Destination,
     DrainEntry,
     DynamicShift,
-    EngineConfig,
     Flag,
     MacEntry,
     Narrow,
-    Overflow,
     Section,
     Timing,
     Wide,
@@ -33,25 +30,8 @@ SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
 TIMING = Timing()
 
 
-def small(lanes: int, drains: int, **changes: int) -> EngineConfig:
-    sizes = {
-        "weight_depth": 64, "vector_depth": 16, "gradient_depth": 16, "table_depth": 64,
-        "exponent_depth": 8, "mac_depth": 32, "drain_depth": 32, "frame_depth": 8,
-        "output_depth": 8,
-    }  # fmt: skip
-    return EngineConfig(lanes=lanes, drains=drains, **{**sizes, **changes})
-
-
-def numbers(shape: tuple[int, ...], limit: int = 1000, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(-limit, limit, shape)
-
-
 def frames_of(array: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row) for row in array.tolist())
-
-
-def after_tree(config: EngineConfig) -> int:
-    return TIMING.tree_to_slot + config.tree_latency
 
 
 @pytest.mark.parametrize(("lanes", "drains"), SIZES)
@@ -230,99 +210,6 @@ def test_table(lanes: int, drains: int) -> None:
     assert result.flags == Flag(0)
 
 
-@pytest.mark.parametrize(
-    ("factor", "overflow", "flag"),
-    [
-        (126, Overflow.WRAP, Flag(0)),
-        (127, Overflow.WRAP, Flag(0)),
-        (128, Overflow.WRAP, Flag.STATE),
-        (-127, Overflow.WRAP, Flag(0)),
-        (-128, Overflow.WRAP, Flag.STATE),
-        (127, Overflow.SATURATE, Flag(0)),
-        (128, Overflow.SATURATE, Flag.SATURATED),
-        (-127, Overflow.SATURATE, Flag(0)),
-        (-128, Overflow.SATURATE, Flag.SATURATED),
-    ],
-)
-def test_narrowing_flags_only_drained_lanes(factor: int, overflow: Overflow, flag: Flag) -> None:
-    """Lane 1 holds the value; lane 2 overflows but is not drained."""
-    image = image_of(
-        small(3, 2),
-        {
-            Section.FORWARD_PROLOGUE: (
-                [MacEntry(start=0)],
-                [DrainEntry(start=5, slot=0, count=2, destination=1, width=8, overflow=overflow)],
-                20,
-            )
-        },
-        weight=[[1], [factor], [1000]],
-        vector=[[1, 99]] * 3,
-    )
-    (result,) = check(image, [Pass()])
-    assert result.flags == flag
-    clamped = max(-127, min(127, factor))
-    wrapped = (factor + 128) % 256 - 128
-    assert result.vector[1][1] == (wrapped if overflow is Overflow.WRAP else clamped)
-    assert result.vector[2][1] == 99
-
-
-@pytest.mark.parametrize("destination", [Destination.ACCUMULATOR, Destination.TREE])
-@pytest.mark.parametrize(
-    ("a", "b", "fits"),
-    [
-        (1 << 18, (1 << 18) - 1, True),
-        (1 << 18, 1 << 18, False),
-        (-(1 << 18), -(1 << 18), True),
-        (-(1 << 18), -(1 << 18) - 1, False),
-    ],
-)
-def test_accumulator_overflow_wraps_and_flags(
-    destination: Destination, a: int, b: int, fits: bool
-) -> None:
-    """a + b in 20 bits: over two elements in a lane, or over two lanes in the tree."""
-    over_lanes = destination is Destination.TREE
-    image = image_of(
-        small(2, 1, accumulator=20),
-        {
-            Section.FORWARD_PROLOGUE: (
-                [
-                    MacEntry(
-                        start=0, inner=1 if over_lanes else 2, x_step=1, destination=destination
-                    )
-                ],
-                [DrainEntry(start=15, slot=0, count=1, destination=3, shift=4)],
-                25,
-            )
-        },
-        weight=[[1], [1]],
-        vector=[[a], [b]] if over_lanes else [[a, b], [0, 0]],
-    )
-    (result,) = check(image, [Pass()])
-    assert result.flags == (Flag(0) if fits else Flag.ACCUMULATOR)
-    wrapped = (a + b + (1 << 19)) % (1 << 20) - (1 << 19)
-    assert result.vector[0][3] == round_shift(wrapped, 4)
-
-
-def test_gradient_overflow_flags() -> None:
-    image = image_of(
-        small(1, 1, accumulator=20),
-        {
-            Section.FORWARD_STEP: (
-                [MacEntry(start=0, destination=Destination.GRADIENT, x_mode=XMode.INPUT)],
-                [],
-                8,
-            )
-        },
-        weight=[[1]],
-        frame=1,
-    )
-    big = 1 << 18
-    fits, wraps = check(image, [Pass(((big,), (big - 1,))), Pass(((big,), (big,)))])
-    assert fits.flags == Flag(0)
-    assert wraps.flags == Flag.ACCUMULATOR
-    assert wraps.gradient[0][0] == -(1 << 19)
-
-
 def test_operand_choices() -> None:
     """Every pair of narrow and wide operand, back to back, a slot each."""
     lanes = 3
@@ -379,99 +266,3 @@ def test_output_step_keeps_every_nth_iteration(step: int) -> None:
     (result,) = check(image, [Pass(frames_of(x), settings=settings)])
     kept = [*x[max(step, 1) - 1 :: max(step, 1), 1:3].reshape(-1).tolist(), 12, 13, 14]
     assert result.outputs == kept
-
-
-def test_entries_follow_each_other_without_a_gap() -> None:
-    """Single-element entries in consecutive cycles, from cycle 0 to the section's last."""
-    count = 12
-    macs = [MacEntry(start=cycle, w_base=cycle, clear=cycle == 0, push=cycle == count - 1)
-            for cycle in range(count)]  # fmt: skip
-    drains = [DrainEntry(start=cycle, slot=0, count=1, destination=1) for cycle in range(count)]
-    image = image_of(
-        small(1, 1),
-        {Section.FORWARD_PROLOGUE: (macs, drains, count), Section.FORWARD_EPILOGUE:
-         ([], [DrainEntry(start=6, slot=0, count=1, destination=2)], 8)},
-        weight=[list(range(1, count + 1))],
-        vector=[[1]],
-    )  # fmt: skip
-    (result,) = check(image, [Pass()])
-    assert result.vector[0][2] == count * (count + 1) // 2
-    assert len(result.writes) == count + 1
-
-
-@pytest.mark.parametrize("rounding", list(Rounding))
-def test_wrong_rounding_is_noticed(rounding: Rounding) -> None:
-    """Half of 1, -1, 3 and -3."""
-    config = small(4, 4)
-    x = [1, -1, 3, -3]
-    image = image_of(
-        config,
-        {
-            Section.FORWARD_PROLOGUE: (
-                [MacEntry(start=0)],
-                [DrainEntry(start=5, slot=0, count=4, destination=1, shift=1)],
-                14,
-            )
-        },
-        weight=[[1]] * 4,
-        vector=[[value] for value in x],
-    )
-    if rounding is Rounding.HALF_EVEN:
-        (result,) = check(image, [Pass()])
-        assert [bank[1] for bank in result.vector] == [0, 0, 2, -2]
-    else:
-        with pytest.raises(AssertionError, match="pass 0"):
-            check(image, [Pass()], rounding=rounding)
-
-
-@pytest.mark.parametrize("late", [0, 1])
-def test_latencies_are_exact(late: int) -> None:
-    """Reading a slot, a word or a gradient a cycle too early gives the old value."""
-    lanes = 4
-    config = small(lanes, 4)
-    offset = late - 1
-    tree = 20
-    drain_from_mac = 5 + offset
-    drain_from_tree = tree + after_tree(config) + offset
-    read_direct = 40 + TIMING.drain_direct + offset
-    read_table = 60 + TIMING.drain_table + offset
-    gradient = 90 + TIMING.gradient + offset
-    image = image_of(
-        config,
-        {
-            Section.FORWARD_PROLOGUE: (
-                [
-                    MacEntry(start=0, slot=0),
-                    MacEntry(start=tree, slot=1, destination=Destination.TREE),
-                    MacEntry(start=read_direct, slot=2, x_base=4),
-                    MacEntry(start=read_table, slot=3, narrow=Narrow.WEIGHT, wide=Wide.Y, y_base=5),
-                    MacEntry(start=90, destination=Destination.GRADIENT, g_base=3),
-                    MacEntry(start=gradient, load_gradient=True, g_base=3, slot=2),
-                ],
-                [
-                    DrainEntry(start=drain_from_mac, slot=0, count=1, destination=1),
-                    DrainEntry(start=drain_from_tree, slot=1, count=1, destination=2),
-                    DrainEntry(start=40, slot=0, count=1, destination=4),
-                    DrainEntry(start=read_direct + 5, slot=2, count=1, destination=3),
-                    DrainEntry(start=60, slot=0, count=1, destination=5, use_table=True,
-                               segment_bits=1),
-                    DrainEntry(start=read_table + 5, slot=3, count=1, destination=6),
-                    DrainEntry(start=105, slot=2, count=1, destination=7),
-                ],
-                125,
-            )
-        },
-        weight=[[1]] * lanes,
-        vector=[[10]] * lanes,
-        table=[(77, 0), (77, 0)],
-    )  # fmt: skip
-    (result,) = check(image, [Pass()])
-    found = {word: result.vector[0][word] for word in (1, 2, 3, 6, 7)}
-    new = {1: 10, 2: 40, 3: 10, 6: 77, 7: 10}
-    old = {1: 0, 2: 0, 3: 0, 6: 0, 7: 0}
-    assert found == (new if late else old)
-
-
-def test_timing_that_the_hardware_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match="this engine has"):
-        Engine(small(2, 1), Timing(mac_to_slot=4))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from machines import expected_states, forward, frames, leaky_machine
 
 from echoloom.sim.builds import last_lines, run_process
 from echoloom.sim.requests import SimulationError
 from echoloom.sim.run_rtl import Simulator, run_rtl
 from echoloom.sim.script import FAILURE
-from machines import expected_states, forward, frames, leaky_machine
 
 IMAGE = leaky_machine()
 REQUEST = forward(frames(2))

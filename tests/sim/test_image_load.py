@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from machines import CONFIG, leaky_machine
 
 from echoloom.ir.engine import (
     DRAIN_LAYOUT,
@@ -18,7 +19,6 @@ from echoloom.ir.engine import (
     pack,
 )
 from echoloom.sim.image_load import load_image
-from machines import CONFIG, leaky_machine
 
 Memory = dict[tuple[int, int, int], int]
 

@@ -8,13 +8,6 @@ from typing import get_args
 import numpy as np
 import pytest
 from amaranth.hdl import Module
-
-from echoloom.backends import tools
-from echoloom.hdl.engine import Engine
-from echoloom.ir.engine import Space
-from echoloom.sim.compose import predicted_cycles
-from echoloom.sim.requests import PassRequest, PassResult, SimulationError
-from echoloom.sim.run_rtl import Simulator, run_rtl
 from machines import (
     CONFIG,
     FRAME,
@@ -26,6 +19,13 @@ from machines import (
     leaky_machine,
     restore,
 )
+
+from echoloom.backends import tools
+from echoloom.hdl.engine import Engine
+from echoloom.ir.engine import Space
+from echoloom.sim.compose import predicted_cycles
+from echoloom.sim.requests import PassRequest, PassResult, SimulationError
+from echoloom.sim.run_rtl import Simulator, run_rtl
 
 IMAGE = leaky_machine()
 NARROW_STATE = np.array([5, -7, 2**17 - 1, -(2**17)])

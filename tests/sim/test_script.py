@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from machines import CONFIG, FRAME, echo, forward, frames, leaky_machine
 
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.engine import Register, Section, Space
@@ -27,7 +28,6 @@ from echoloom.sim.script import (
     split_columns,
     total_gap,
 )
-from machines import CONFIG, FRAME, echo, forward, frames, leaky_machine
 
 IMAGE = leaky_machine()
 

@@ -75,9 +75,7 @@ class Allocation:
             self.exponent_addresses[coefficient] = len(self.exponent_words[0])
             for g in range(groups(len(fracs), self.lanes)):
                 self._append_exponents(fracs, g)
-        before = sum(
-            groups(in_group(len(fracs), g, self.lanes), self.drains) for g in range(group)
-        )
+        before = sum(groups(in_group(len(fracs), g, self.lanes), self.drains) for g in range(group))
         return self.exponent_addresses[coefficient] + before
 
     def _append_exponents(self, fracs: tuple[int, ...], group: int) -> None:
@@ -144,7 +142,7 @@ def allocate(
 
 
 def _streamed_matrices(program: Program) -> set[str]:
-    """Matrices that multiply a frame input: it can only be broadcast, so they are banked by rows."""
+    """Matrices that multiply a frame input: that is only broadcast, so they are banked by rows."""
     found = set()
     for body in program.bodies:
         frame = {d.name for d in body.frame}
@@ -186,6 +184,4 @@ def _homes(
 
 def constants_of(program: Program) -> dict[str, tuple[Body, Instr]]:
     """Every CONSTANT instruction by name."""
-    return {
-        i.name: (b, i) for b in program.bodies for i in b.instrs if i.op is Op.CONSTANT
-    }
+    return {i.name: (b, i) for b in program.bodies for i in b.instrs if i.op is Op.CONSTANT}

@@ -300,9 +300,7 @@ class _Assembly:
         graph = self.graphs.blocks[index].kinetic_contrast
         for moment, momenta in (("before", before), ("after", after)):
             sides = [
-                w.inline(
-                    graph, f"b{index}.{copy}.dT", {"block": f"b{index}", "p": momenta[copy]}
-                )
+                w.inline(graph, f"b{index}.{copy}.dT", {"block": f"b{index}", "p": momenta[copy]})
                 for copy in ("plus", "minus")
             ]
             for leaf, value in sides[0].items():
@@ -396,8 +394,8 @@ def _coefficients(graphs: StackGraphs) -> Iterable[Declaration]:
     seen: dict[str, Declaration] = {}
     sources = [(graphs.encode, "encoder", "encoder"), (graphs.head, "head", "head")]
     for index, block in enumerate(graphs.blocks):
-        for graph in (block.drive, block.velocity, block.force, block.mix):
-            sources.append((graph, "block", f"b{index}"))
+        traced = (block.drive, block.velocity, block.force, block.mix)
+        sources += [(graph, "block", f"b{index}") for graph in traced]
     for graph, prefix, target in sources:
         for declaration in graph.inputs:
             if declaration.name.startswith(prefix + "."):

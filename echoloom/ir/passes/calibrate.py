@@ -86,6 +86,7 @@ def measure(
         if targets is None:
             signs = np.random.default_rng(0).integers(0, 2, outputs.shape)
             targets = 2.0 * signs - 1.0
+        assert targets is not None
         session.echo_regression(samples, targets, outputs)
     for body in program.bodies:
         for state, value in body.updates:
@@ -108,7 +109,9 @@ def _crests(
         if total > 0.0:
             crests[key] = recorder.values[key] / math.sqrt(total / count)
     for section in (Section.FORWARD_STEP, Section.ECHO_STEP):
-        crests[section, "x"] = float(np.max(np.abs(samples)) / np.sqrt(np.mean(samples**2) + 1e-300))
+        crests[section, "x"] = float(
+            np.max(np.abs(samples)) / np.sqrt(np.mean(samples**2) + 1e-300)
+        )
         for state, value in program.body(section).updates:
             crests[section, state] = crests.get((section, value), math.inf)
     return crests

@@ -15,9 +15,10 @@ STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 def products(program: Program, body: Body) -> int:
     """Multiplications that the model needs in one iteration of `body`.
 
-    Every scalar multiplication of a product operation counts once. Moves, powers of two and the
-    product with the identity, which only brings a streamed vector into the lanes, do not count,
-    though the fabric plays them on the same multipliers.
+    Every scalar multiplication of a product operation counts once, also where the fabric repeats
+    it (the nudge, once for each echo). Moves, powers of two and the product with the identity,
+    which only brings a streamed vector into the lanes, do not count, though the fabric plays them
+    on the same multipliers.
     """
     types = program.types(body)
     count = 0

@@ -25,6 +25,7 @@ from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents
+from echoloom.ir.verify import verify_target
 
 Words = NDArray[np.int64]
 
@@ -62,7 +63,11 @@ def place(
     accumulator: int,
     timing: Timing,
 ) -> Mapped:
-    """Allocate, lower and schedule; the engine's depths are the smallest powers of two that do."""
+    """Allocate, lower and schedule; the engine's depths are the smallest powers of two that do.
+
+    InvalidProgram when the program does not fit these widths.
+    """
+    verify_target(program, narrow, word, accumulator)
     config = EngineConfig(lanes, drains, slots, word, narrow, accumulator)
     stored = {body.section: stored_values(body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
@@ -110,9 +115,7 @@ def _sized(
 
 
 def _emitted(program: Program) -> list[int]:
-    return [
-        sum(program.types(b)[v].size for v in b.emits) for b in program.bodies
-    ]
+    return [sum(program.types(b)[v].size for v in b.emits) for b in program.bodies]
 
 
 def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:

@@ -39,13 +39,12 @@ def stored_values(body: Body) -> tuple[str, ...]:
     """Names of a body that need vector memory, in order."""
     definitions = {i.name: i for i in body.instrs}
     counts = uses(body)
-    names = []
-    for instr in body.instrs:
-        if instr.op is Op.TABLE:
-            names.append(instr.name)
-        elif instr.op is Op.REQUANT and not _passes_through(instr, body, definitions, counts):
-            names.append(instr.name)
-    return tuple(names)
+    return tuple(
+        instr.name
+        for instr in body.instrs
+        if instr.op is Op.TABLE
+        or (instr.op is Op.REQUANT and not _passes_through(instr, body, definitions, counts))
+    )
 
 
 def _passes_through(
@@ -133,9 +132,7 @@ class _Lowering:
             if table is not None:
                 drain = self._with_table(drain, table)
             state = self.at.home(self.body.section, instr.name)
-            tasks.append(
-                Task(instr.name, segments, drain, base, instr.name, group, state)
-            )
+            tasks.append(Task(instr.name, segments, drain, base, instr.name, group, state))
         return tasks
 
     def _with_table(self, drain: DrainEntry, instr: Instr) -> DrainEntry:

