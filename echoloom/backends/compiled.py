@@ -32,8 +32,9 @@ from echoloom.ir.engine import Image, Section, Timing
 from echoloom.ir.formats import largest
 from echoloom.ir.passes.assemble import assemble
 from echoloom.ir.passes.calibrate import PROBE, choose_epsilons, measure
+from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.image import image, place
-from echoloom.ir.passes.quantise import Widths, quantise
+from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Accumulator, Program
 from echoloom.ir.retrace import check_retrace

@@ -16,7 +16,7 @@ from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.checkpoint import load_model
 from echoloom.frontend.files import write_whole
-from echoloom.ir.passes.quantise import Widths
+from echoloom.ir.passes.formats_plan import Widths
 
 
 def compile(

@@ -15,7 +15,8 @@ from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.stack import coefficient_values, stack_graphs
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
-from echoloom.ir.passes.quantise import Widths, quantise
+from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents, program_tables

@@ -21,7 +21,8 @@ from echoloom.ir.formats import Q, largest
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant, Scale
 from echoloom.ir.passes.calibrate import measure
-from echoloom.ir.passes.quantise import Widths, coefficient_format, quantise
+from echoloom.ir.passes.formats_plan import Widths, coefficient_format
+from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.session import Session, normalised_error, softmax_error

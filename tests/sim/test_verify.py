@@ -14,7 +14,7 @@ from amaranth.lib.wiring import connect, flipped
 from small_models import target_of, tiny
 
 import echoloom as el
-from echoloom.backends import levels, run_jax
+from echoloom.backends import levels, run_jax, run_numpy
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.engine import EngineConfig, Image, MacEntry, Section, Timing
@@ -234,3 +234,10 @@ def test_a_swapped_operand_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(locate, "_jax_trace", lambda _, x, label: trace(wrong, x, label))
     message = expect(program, x, levels=("jax",))
     assert "step 0, block b0, signal minus.nudged" in message
+
+
+def test_wrong_rounding_in_numpy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, x = tiny()
+    right = run_numpy.round_shift
+    monkeypatch.setattr(run_numpy, "round_shift", lambda x, s, mode: right(x, s, Rounding.HALF_UP))
+    assert "jax: first difference at step" in expect(program, x, levels=("jax",))

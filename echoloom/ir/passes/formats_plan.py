@@ -1,0 +1,226 @@
+"""Which words a program stores and which of them share a format, decided before any code.
+
+A format class is a set of words that are added to each other without alignment, or that are the
+same word in both passes or in several copies: they have one width and one exponent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.engine import Section
+from echoloom.ir.formats import Q
+from echoloom.ir.ops import Op
+from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.program import Body, Instr, Program, uses
+
+Floats = NDArray[np.float64]
+PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
+# Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
+# a gain between 1/4 and 2**GAIN_LIMIT, which has to be exact.
+RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Word lengths of the target and spare range in bits.
+
+    `margin` is head-room above the calibrated range.
+    """
+
+    word: int = 28
+    narrow: int = 18
+    accumulator: int = 54
+    margin: int = 2
+    segment_bits: int = 9
+    rounding: Rounding = Rounding.HALF_EVEN
+
+
+@dataclass
+class FormatClass:
+    """Words that must share one format."""
+
+    range: float = 0.0
+    width: int = 0
+    margin: int = 0
+    cap: int = 1 << 20
+    state: bool = False
+
+    @property
+    def frac(self) -> int:
+        largest = self.range if self.range > 0.0 else 1.0
+        integer = math.floor(math.log2(largest)) + 1
+        return min(self.width - 1 - integer - self.margin, self.cap)
+
+
+@dataclass
+class Formats:
+    parent: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, FormatClass] = field(default_factory=dict)
+
+    def find(self, key: str) -> str:
+        while self.parent[key] != key:
+            key = self.parent[key]
+        return key
+
+    def add(self, key: str, largest: float, width: int, margin: int, state: bool = False) -> None:
+        if key not in self.parent:
+            self.parent[key] = key
+            self.classes[key] = FormatClass()
+        group = self.classes[self.find(key)]
+        group.range = max(group.range, largest)
+        group.width = max(group.width, width)
+        group.margin = max(group.margin, margin)
+        group.state |= state
+
+    def unite(self, a: str, b: str) -> None:
+        a, b = self.find(a), self.find(b)
+        if a == b:
+            return
+        other = self.classes.pop(b)
+        self.parent[b] = a
+        self.add(a, other.range, other.width, other.margin, other.state)
+
+    def of(self, key: str) -> FormatClass:
+        return self.classes[self.find(key)]
+
+    def q(self, key: str) -> Q:
+        group = self.of(key)
+        return Q(group.width, group.frac)
+
+
+def coefficient_format(values: Floats, width: int, per_element: bool) -> Q:
+    """The finest format that holds every value; exponents of a vector spread at most 31 bits."""
+    limit = (1 << (width - 1)) - 1
+
+    def frac(largest: float) -> int:
+        bits = min(width - 1 - (math.floor(math.log2(largest)) + 1), 60)
+        return bits if round(largest * 2.0**bits) <= limit else bits - 1
+
+    sizes = [float(abs(v)) for v in values.reshape(-1)]
+    # Zero fits any format; it takes the coarsest exponent that the others need.
+    lowest = min([frac(s) for s in sizes if s > 0.0] or [width - 1])
+    if not per_element:
+        return Q(width, lowest)
+    return Q(width, tuple(min(frac(s), lowest + 31) if s > 0.0 else lowest for s in sizes))
+
+
+class FormatPlan:
+    """Which words exist and which share a format; fixed before any code is emitted."""
+
+    def __init__(
+        self,
+        program: Program,
+        coefficients: Mapping[str, Floats],
+        ranges: Ranges,
+        widths: Widths,
+    ):
+        self.program, self.coefficients = program, coefficients
+        self.ranges, self.widths, self.formats = ranges, widths, Formats()
+        self.changed = False
+        self.counts = {body.section: uses(body) for body in program.bodies}
+        self.definitions = {
+            body.section: {i.name: i for i in body.instrs} for body in program.bodies
+        }
+        self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
+        self.states = {d.name for d in program.states}
+        for state in self.states:
+            self._add(state, ranges.states.get(state, 0.0), state.startswith("b"))
+        for body in program.bodies:
+            self._plan_body(body)
+        self._share_between_passes()
+
+    def _share_between_passes(self) -> None:
+        # The echo retraces the forward pass only if it recomputes every word in the same format.
+        forward = self.definitions.get(Section.FORWARD_STEP, {})
+        for name in self.definitions.get(Section.ECHO_STEP, {}):
+            if name in forward:
+                key = self.key(Section.FORWARD_STEP, name)
+                self.formats.unite(key, self.key(Section.ECHO_STEP, name))
+        for declaration in self.program.body(Section.FORWARD_STEP).frame:
+            key = self.key(Section.FORWARD_STEP, declaration.name)
+            self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))
+
+    def key(self, section: Section, name: str) -> str:
+        if name in self.states or name in self.coefficients:
+            return name
+        return f"{section.value}:{name}"
+
+    def _add(self, key: str, largest: float, state: bool = False) -> None:
+        self.formats.add(key, largest, self.widths.word, self.widths.margin, state)
+
+    def is_increment(self, body: Body, name: str) -> bool:
+        """A product (perhaps scaled) that is added without being stored.
+
+        It is used once, or it is elementwise and every use adds it to something: multiplying
+        again costs less than a drain.
+        """
+        definition = self.definitions[body.section].get(name)
+        if definition is None:
+            return False
+        users = [i for i in body.instrs if name in i.args]
+        if self.counts[body.section].get(name, 0) != 1:
+            added = all(i.op in (Op.ADD, Op.SUB) and i.args[1] == name for i in users)
+            if not added or len(users) != self.counts[body.section][name]:
+                return False
+            if definition.op not in (Op.SCALE, Op.MUL):
+                return False
+        if definition.op is Op.SCALE:
+            return self.is_increment(body, definition.args[0])
+        return definition.op in PRODUCTS
+
+    def only_accumulated(self, body: Body, name: str) -> bool:
+        count = sum(value == name for _, value in body.accumulates)
+        return count == self.counts[body.section].get(name, 0)
+
+    def _plan_body(self, body: Body) -> None:
+        section = body.section
+        for declaration in body.frame:
+            if declaration.name not in RUNTIME_INTEGER:
+                largest = self.ranges.inputs.get(declaration.name, 1.0)
+                self._add(self.key(section, declaration.name), largest)
+        for instr in body.instrs:
+            largest = self.ranges.of(section, instr.name)
+            key = self.key(section, instr.name)
+            self._add(key, largest)
+            if instr.op in (Op.ADD, Op.SUB):
+                self._plan_sum(body, instr, key)
+        for state, value in body.updates:
+            if value not in self.states:
+                self.formats.unite(state, self.key(section, value))
+            else:
+                self.formats.unite(state, value)
+
+    def _plan_sum(self, body: Body, instr: Instr, key: str) -> None:
+        a, b = instr.args
+        if self.is_increment(body, b):
+            base, increment = a, b
+        elif instr.op is Op.ADD and self.is_increment(body, a):
+            base, increment = b, a
+        else:
+            return
+        self.bases[body.section, instr.name] = (base, increment)
+        base_key = self.key(body.section, base)
+        if base in self.coefficients:
+            largest = float(np.max(np.abs(self.coefficients[base])))
+            group = self.formats.of(key)
+            self.formats.add(base_key, largest, group.width, group.margin)
+        definition = self.definitions[body.section].get(base)
+        if definition is None or definition.op is not Op.SCALE:
+            self.formats.unite(base_key, key)
+
+    def cap(self, key: str, frac: int) -> None:
+        group = self.formats.of(key)
+        if group.frac > frac:
+            group.cap = frac
+            self.changed = True
+
+
+def runtime_format(name: str, widths: Widths) -> Q:
+    return Q(widths.narrow, widths.narrow - RUNTIME_INTEGER[name])
