@@ -48,6 +48,7 @@ VARIANTS = (
     Widths(word=24),
     Widths(word=22),
     Widths(word=20),
+    Widths(narrow=16),
     Widths(narrow=20),
 )
 

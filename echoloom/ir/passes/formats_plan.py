@@ -223,4 +223,4 @@ class FormatPlan:
 
 
 def runtime_format(name: str, widths: Widths) -> Q:
-    return Q(widths.narrow, widths.narrow - RUNTIME_INTEGER[name])
+    return Q(widths.narrow, max(2, widths.narrow - RUNTIME_INTEGER[name]))

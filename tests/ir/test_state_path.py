@@ -1,0 +1,106 @@
+"""What the verifier asks of a step, so that it can be retraced."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from good_programs import GOOD, REAL, REQUANT, edited
+
+from echoloom.ir.text import parse
+from echoloom.ir.verify import InvalidProgram, verify
+
+# edit (old, new) -> sentence
+REFUSALS: dict[tuple[str, str], str] = {
+    ("%q = requant(%moved2) {rounding=half_even, overflow=wrap}",
+     f"%q = requant(%moved2) {REQUANT}"): (
+        "forward_step: state b.q must wrap: saturation is not reversible"
+    ),
+    ("%q1 = requant(%moved) {rounding=half_even, overflow=wrap}",
+     f"%q1 = requant(%moved) {REQUANT}"): (
+        "forward_step: state b.q must wrap: saturation is not reversible"
+    ),
+    ("%dp = requant(%hf) {rounding=half_even", "%dp = requant(%hf) {rounding=half_up"): (
+        "forward_step: the increment dp of state b.p rounds half_up, which is not odd; "
+        "use half_even, half_away or to_zero"
+    ),
+    ("%dq = requant(%half) {rounding=half_even", "%dq = requant(%half) {rounding=floor"): (
+        "forward_step: the increment dq of state b.q rounds floor, which is not odd; "
+        "use half_even, half_away or to_zero"
+    ),
+    ("%kicked = sub(b.p, %dp) : Q(8,24)", "%kicked = sub(b.p, %hf) : Q(7,40)"): (
+        "forward_step: state b.p: p rounds the sum Q(7,40) to Q(4,24), "
+        "but the increment must be rounded on its own"
+    ),
+    ("b.q <- %q\n", "b.q <- mean\n"): (
+        "forward_step uses the state mean, which no earlier body has written"
+    ),
+    ("b.q <- %q\n", "b.q <- bias\n"): (
+        "forward_step: state b.q gets bias, which is not its old value plus increments"
+    ),
+    ("b.q <- %q\n", "b.q <- %p\n"): (
+        "forward_step: state b.q gets p, which is not its old value plus increments"
+    ),
+    ("mul(stiffness, %q1)", "mul(stiffness, b.p)"): (
+        "forward_step: the increment dp of state b.p depends on b.p: "
+        "T may depend on p alone, V on q and u"
+    ),
+    ("%v = mul(step, b.p)", "%v = mul(step, b.q)"): (
+        "forward_step: the increment dq of state b.q depends on b.q: "
+        "T may depend on p alone, V on q and u"
+    ),
+    ("%v2 = mul(step, %p)", "%v2 = mul(step, bias)"): (
+        "forward_step: the increment dq2 of state b.q is not known to be odd in b.p: "
+        "T must be even in p, and an odd function by table is odd in real numbers only"
+    ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", REFUSALS, ids=" => ".join)
+def test_refusals(edit: tuple[str, str]) -> None:
+    with pytest.raises(InvalidProgram, match=f"^{re.escape(REFUSALS[edit])}$"):
+        verify(edited(GOOD, *edit))
+
+
+REAL_REFUSALS = {
+    ("function=tanh", "function=sigmoid"): (
+        "forward_step: the increment v of state b.q is not known to be odd in b.p: "
+        "T must be even in p, and an odd function by table is odd in real numbers only"
+    ),
+    ("%v = mul(step, %t)", "%v = mul(u, %t)"): (
+        "forward_step: the increment v of state b.q depends on more than b.p and coefficients: "
+        "T may depend on p alone"
+    ),
+    ("%f = add(u, %q)", "%f = add(u, %t)"): (
+        "forward_step: the increment f of state b.p depends on b.p: "
+        "T may depend on p alone, V on q and u"
+    ),
+    ("%q = add(%v, b.q)", "%q = sub(%v, b.q)"): (
+        "forward_step: state b.q gets q, which is not its old value plus increments"
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", REAL_REFUSALS, ids=" => ".join)
+def test_refusals_of_real_programs(edit: tuple[str, str]) -> None:
+    with pytest.raises(InvalidProgram, match=f"^{re.escape(REAL_REFUSALS[edit])}$"):
+        verify(edited(REAL, *edit))
+
+
+def test_a_state_that_moves_must_be_a_units() -> None:
+    program = parse(REAL.replace("b.p", "momentum").replace("b.q", "place"))
+    message = "forward_step: state place moves every step but is no unit's q or p"
+    with pytest.raises(InvalidProgram, match=f"^{message}$"):
+        verify(program)
+
+
+def test_a_quantised_table_is_not_odd() -> None:
+    """tanh as a velocity: fine in real numbers, a few units off by table."""
+    old = "%v2 = mul(step, %p) : Q(5,41)[2]\n  %half2 = scale(%v2) {factor=0.5} : Q(4,42)[2]"
+    new = (
+        "%t = table(%p) {function=tanh, segment_bits=9, range_bits=3} : Q(2,16)[2]\n"
+        "  %v2 = mul(step, %t) : Q(3,33)[2]\n  %half2 = scale(%v2) {factor=0.5} : Q(2,34)[2]"
+    )
+    message = "the increment dq2 of state b.q is not known to be odd in b.p"
+    with pytest.raises(InvalidProgram, match=re.escape(message)):
+        verify(edited(GOOD, old, new))

@@ -1,0 +1,104 @@
+"""The documentation: its examples run, its links lead somewhere.
+
+`python tests/test_docs.py` writes the outputs that the tour's examples give now into the page; read
+the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import echoloom as el
+
+ROOT = Path(__file__).parents[1]
+README, TOUR = ROOT / "README.md", ROOT / "docs" / "tour.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def examples(page: Path) -> list[doctest.Example]:
+    """The `>>>` lines of a page, fences taken for blank lines."""
+    text = re.sub(r"^```.*$", "", page.read_text(), flags=re.MULTILINE)
+    return doctest.DocTestParser().get_examples(text, page.name)
+
+
+def links(page: Path) -> Iterator[tuple[str, str]]:
+    """Relative links of a page outside code, as (path, anchor)."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in LINK.findall(text):
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            yield path, anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which a page's headings can be linked to."""
+    headings = re.findall(r"^#+ +(.+?) *$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_tour_does_what_it_says():
+    found = examples(TOUR)
+    assert len(found) > 30
+    test = doctest.DocTest(found, {}, TOUR.name, str(TOUR), 0, None)
+    said: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    assert result.failed == 0, "".join(said)
+
+
+def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    built: list[object] = []
+    # A bitstream takes minutes; that the call is one `build` accepts is tested where it is.
+    monkeypatch.setattr(el, "build", lambda *arguments: built.append(arguments), raising=False)
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert blocks
+    scope: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, README.name, "exec"), scope)
+    assert len(built) == 1
+    report = scope["report"]
+    assert isinstance(report, el.VerifyReport)
+    assert report.lsb_off == 0
+    assert all(level.compared and not level.mismatches for level in report.levels.values())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path):
+    for path, anchor in links(page):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {path}, which is not there"
+        assert target.is_relative_to(ROOT), f"{page.name} links out of the repository: {path}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{page.name} links to {path}#{anchor}"
+
+
+def test_the_readme_names_every_page_and_no_other():
+    named = set(re.findall(r"docs/[\w./-]+\.md", README.read_text()))
+    assert named == {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")}
+
+
+def write_outputs(page: Path) -> None:
+    """Run a page's examples and write what they print under them."""
+    lines, written, scope = page.read_text().splitlines(), 0, {}
+    result: list[str] = []
+    for example in examples(page):
+        end = example.lineno + example.source.count("\n")
+        result += lines[written:end]
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(example.source, page.name, "single"), scope)
+        result += printed.getvalue().splitlines()
+        written = end + example.want.count("\n")
+    page.write_text("\n".join([*result, *lines[written:]]) + "\n")
+
+
+if __name__ == "__main__":
+    write_outputs(TOUR)
