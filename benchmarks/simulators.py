@@ -65,7 +65,7 @@ def measure(program: el.CompiledProgram, x: np.ndarray, simulator: Simulator) ->
 
 def main() -> None:
     parser = output.arguments((__doc__ or "").splitlines()[0])
-    parser.add_argument("--lanes", type=int, default=8, help="multipliers of the engine")
+    parser.add_argument("--lanes", type=int, default=4, help="multipliers of the engine")
     parser.add_argument("--only", choices=tuple(STEPS), help="measure this simulator alone")
     options = parser.parse_args()
     data = load_data("BasicMotions", normalise=True)

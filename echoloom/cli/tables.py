@@ -89,7 +89,8 @@ def cycles_table(rows: Iterable[tuple[int, Mapping[str, Mapping[str, Any]]]]) ->
 
 
 def fields_table(title: str, values: Mapping[str, Any]) -> Table:
-    table = Table(title, "")
+    table = Table(title)
+    table.add_column("", overflow="fold")
     for name, value in values.items():
         table.add_row(
             name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)

@@ -181,12 +181,18 @@ def _verify_results(program: Program, body: Body, types: dict[str, Type], summed
     where = body.section.name.lower()
     states = {d.name: d.type for d in program.states}
     _unique([state for state, _ in body.updates], f"{where}: new value of state")
+    operations = {i.name: i.op for i in body.instrs}
     for state, value in body.updates:
         if state not in states:
             raise InvalidProgram(f"{where} updates {state}, which is not a state")
         if types[value] != states[state]:
             raise InvalidProgram(
                 f"{where}: state {state} is {states[state]} but {value} is {types[value]}"
+            )
+        if operations.get(value) is Op.SCALE and isinstance(states[state].format, Q):
+            raise InvalidProgram(
+                f"{where}: state {state} gets {value}, which is scaled but not brought to its "
+                "format: minus the most negative word does not fit"
             )
     accumulators = {a.name: a.type for a in program.accumulators}
     _unique([name for name, _ in body.accumulates], f"{where}: sum into")

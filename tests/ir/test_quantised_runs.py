@@ -124,3 +124,17 @@ def test_the_free_copy_comes_back_to_rest(s: Sizes) -> None:
     for block in range(s.blocks):
         for letter in "qp":
             assert not machine.values[f"b{block}.free.{letter}"].any()
+
+
+def test_a_momentum_that_has_no_negative_is_flagged() -> None:
+    """Turning the most negative word round wraps, on every level alike."""
+    built = build(Sizes())
+    machine = NumpyMachine(built.quantised, built.words, built.tables)
+    run(built, machine)
+    width = machine.types[Section.ECHO_STEP]["b0.free.p"].width
+    lowest = -(1 << (width - 1))
+    machine.values["b0.free.p"] = np.full_like(machine.values["b0.free.p"], lowest)
+    machine.flags = np.zeros((), np.int64)
+    machine.run(Section.ECHO_PROLOGUE)
+    assert (machine.values["b0.plus.p"] == lowest).all()
+    assert machine.flags == Flag.STATE

@@ -157,6 +157,10 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("b.q <- %q\n", "b.q <- %f\n"): (
         "forward_step: state b.q is Q(4,24)[2] but f is Q(5,23)[2]"
     ),
+    ("  b.p <- %rest\n", "  %minus = scale(%rest) {factor=-1.0} : Q(4,24)[2]\n  b.p <- %minus\n"): (
+        "forward_prologue: state b.p gets minus, which is scaled but not brought to its format: "
+        "minus the most negative word does not fit"
+    ),
     ("accumulate pool += %q\n", "accumulate pond += %q\n"): (
         "forward_step adds to pond, which is not an accumulator"
     ),

@@ -43,6 +43,17 @@ def test_all_levels_agree_with_and_without_stalls(task: str, stall_seed: int | N
         assert cycles.predicted == cycles.rtl > 0
 
 
+def test_overflow_is_flagged_alike_at_every_level() -> None:
+    program, x = tiny()
+    wild = 6.0 * np.sign(x)
+    assert program.run(wild[0], 1).overflow
+    report = el.verify(program, wild, [1, None, 0], simulator=CPP)
+    assert report.overflowed >= 1
+    assert report.saturated == 3
+    with pytest.raises(el.Overflowed, match="its numbers mean nothing"):
+        program.predict(wild[0])
+
+
 def test_under_cocotb_with_stalls() -> None:
     program, x = tiny()
     report = verify(program, x, simulator="verilator", levels=("rtl",), stall_seed=3)

@@ -134,7 +134,9 @@ class _BodyEmitter:
 
     def _update(self, state: str, value: str) -> str:
         word = self.names.get(value, value)
-        if self.types[word] != self.types[state]:
+        # A negated word is not one yet: minus the most negative word does not fit.
+        exact = any(i.name == word and i.op is Op.SCALE for i in self.instrs)
+        if exact or self.types[word] != self.types[state]:
             return self._requant(f"{state}.next", word, self.types[state].q, state)
         return word
 
