@@ -71,9 +71,14 @@ class TableContents:
 
 
 def tabulate(
-    name: str, segment_bits: int, input_frac: int, output_frac: int, slope_width: int
+    name: str,
+    segment_bits: int,
+    input_frac: int,
+    output_frac: int,
+    slope_width: int,
+    output_width: int = 63,
 ) -> TableContents:
-    """Lines of FUNCTIONS[name]; slopes fit `slope_width` signed bits.
+    """Lines of FUNCTIONS[name]; slopes fit `slope_width` signed bits, bases `output_width`.
 
     ValueError when an input unit is coarser than a segment.
     """
@@ -119,6 +124,9 @@ def tabulate(
         * 2.0 ** (input_frac - output_frac - slope_shift)
     )
     error = float(np.abs(line - function.evaluate(grid)).max())
+    # A line that begins outside the result's word would saturate there: it begins at the end.
+    end = (1 << (output_width - 1)) - 1
+    base_words = np.clip(base_words, -end, end)
     return TableContents(
         tuple(base_words.tolist()),
         tuple(slope_words.tolist()),
@@ -156,5 +164,6 @@ def program_tables(program: Program, slope_width: int) -> dict[str, TableContent
                     source.scalar_frac,
                     instr.type.q.scalar_frac,
                     slope_width,
+                    instr.type.q.width,
                 )
     return tables

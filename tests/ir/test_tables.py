@@ -120,6 +120,20 @@ def test_the_engine_holds_equal_lines_once() -> None:
     assert at.table_words == 512
 
 
+def test_bases_fit_the_result_and_lines_beyond_it_saturate() -> None:
+    """GELU into words below 4: beyond, the table says the largest word."""
+    frac = 25
+    t = tabulate("gelu", 9, 22, frac, 18, output_width=28)
+    end = (1 << 27) - 1
+    assert max(map(abs, t.base)) == end
+    words = np.arange((4 << 22) + 4099, 12 << 22, 4099)
+    values, clamped = piecewise_linear(
+        words, t.base, t.slope, segment_bits=9, fraction_bits=t.fraction_bits,
+        slope_shift=t.slope_shift, word=28,
+    )  # fmt: skip
+    assert clamped.all() and (values == end).all()
+
+
 def test_impossible_tables_are_refused() -> None:
     message = "segments finer than its input: 9 segment bits need at least 4 fraction bits, got 3"
     with pytest.raises(ValueError, match=message):

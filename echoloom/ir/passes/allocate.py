@@ -126,14 +126,18 @@ def allocate(
             vectors.vector(instr.name, instr.type.size)
     _allocate_gradients(program, gradient, lanes)
     homes = _homes(program, stored, copied)
+    # No word is shared between bodies: the unused lanes of a vector's last row group then stay
+    # zero for ever, and no stale word can reach an accumulator's overflow flag.
     temporaries = {}
+    used = vectors.used
     for body in program.bodies:
-        memory = Memory(lanes, used=vectors.used)
+        memory = Memory(lanes, used=used)
         types = program.types(body)
         for name in stored.get(body.section, ()):
             if (body.section, name) not in homes:
                 memory.vector(name, types[name].size)
         temporaries[body.section] = memory
+        used = memory.used
     wrapping = frozenset(d.name for d in program.states if d.name.startswith("b"))
     return Allocation(
         lanes, drains, word, narrow, weight, gradient, vectors, temporaries, states, homes,
