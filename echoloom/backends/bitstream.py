@@ -109,7 +109,7 @@ def build(
     Raises OSError and BuildFailed like `to_bitstream`.
     """
     begin = time.monotonic()
-    with _workplace(directory) as work:
+    with _work_directory(directory) as work:
         bitstream = directory / f"{board.name}.bit"
         for stale in (bitstream, directory / "routing.json", *directory.glob("*.log")):
             stale.unlink(missing_ok=True)
@@ -198,7 +198,7 @@ def parse_routing(report: dict) -> RoutingReport:
 
 
 @contextlib.contextmanager
-def _workplace(directory: Path) -> Iterator[Path]:
+def _work_directory(directory: Path) -> Iterator[Path]:
     """A temporary directory inside `directory`: proves that it can be written, and lets finished
     files move within one file system.
     """
