@@ -13,6 +13,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from echoloom.frontend.vocabulary import log_cosh
+
 
 class Hamiltonian(eqx.Module):
     """A unit's energies. Its inexact-array leaves are the coefficients that live in fabric.
@@ -43,3 +45,23 @@ class Oscillators(Hamiltonian):
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
         """V(q [m], u [H]) -> scalar."""
         return 0.5 * jnp.sum(self.stiffness * q**2) - q @ (self.drive @ u)
+
+
+class NonlinearOscillators(Hamiltonian):
+    """The nonlinear unit: V = 0.5 alpha sum(q^2) + sum((c / w) log cosh(w q + B u + b)).
+
+    weight [m] is w (no element zero), drive [m, H] is B, bias [m] is b, gain [m] is c, alpha is a
+    vector [1]. The force is alpha q + c tanh(w q + B u + b) (arXiv 2506.05259, its nonlinear HRU).
+    """
+
+    weight: jax.Array
+    drive: jax.Array
+    bias: jax.Array
+    gain: jax.Array
+    alpha: jax.Array
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        """V(q [m], u [H]) -> scalar."""
+        z = self.weight * q + self.drive @ u + self.bias
+        well = 0.5 * jnp.sum(self.alpha * q**2)
+        return well + jnp.sum(self.gain / self.weight * log_cosh(z))

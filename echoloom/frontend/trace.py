@@ -15,11 +15,10 @@ import jax
 import numpy as np
 from jax.extend import core as jex
 
+from echoloom.frontend.vocabulary import word_of
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op, Scale, Table
 from echoloom.ir.program import Declaration, Graph, Instr
-
-VOCABULARY = {"gelu": "gelu", "gelu_slope": "gelu_slope"}
 
 
 class Untraceable(ValueError):
@@ -287,9 +286,9 @@ def _same(t: _Tracer, args: list[Operand], params: dict[str, Any]) -> Operand:
 
 
 def _call(t: _Tracer, args: list[Operand], params: dict[str, Any]) -> list[Operand]:
-    name = params.get("name")
-    if name in VOCABULARY:
-        return [_table(VOCABULARY[name])(t, args, {})]
+    word = word_of(params.get("name", ""))
+    if word is not None:
+        return [_table(word)(t, args, {})]
     closed: Any = params.get("jaxpr") or params.get("call_jaxpr")
     consts = [_known_array(c) for c in getattr(closed, "consts", [])]
     return t.run(getattr(closed, "jaxpr", closed), consts, args)

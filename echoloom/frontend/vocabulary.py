@@ -1,51 +1,109 @@
 """Named functions that the compiler knows as one call each.
 
 A tracer sees a function as the primitives that it is made of, and GELU would reach it as an error
-function, an exponential and a handful of products. Each function here is instead a `jax.jit` call
-whose name in the jaxpr is the function's own (`jit[name=gelu]`), so a tracer recognises it without
-looking inside. A function that learning differentiates has a derivative that is itself a word:
+function, an exponential and a handful of products. Each word here is instead a `jax.jit` call whose
+name in the jaxpr is the word's own (`jit[name=echoloom_gelu]`), so a tracer recognises it without
+looking inside. A word that learning differentiates has a derivative made of words:
 
-    gelu(x)          jaxpr: custom_jvp_call { jit[name=gelu] }
-    gelu_slope(x)    jaxpr: jit[name=gelu_slope]
+    gelu(x)          jaxpr: custom_jvp_call { jit[name=echoloom_gelu] }
+    gelu_slope(x)    jaxpr: jit[name=echoloom_gelu_slope]
 
-so `jax.vjp` of gelu yields `gelu_slope(x) * cotangent` (beside gelu itself, unused there). Both
+so `jax.vjp` of gelu yields `gelu_slope(x) * cotangent` (beside gelu itself, unused there). All
 work element by element on any shape.
-`gelu_slope` may be differentiated again, but that leaves the vocabulary.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-
-def _gelu(x: jax.Array) -> jax.Array:
-    return 0.5 * x * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
-
-
-# A jaxpr shows a jit call under the name of the function it wraps.
-_gelu.__name__ = _gelu.__qualname__ = "gelu"
-_gelu_call = jax.jit(_gelu)
+Unary = Callable[[jax.Array], jax.Array]
+PREFIX = "echoloom_"
 
 
-# The custom derivative goes around the named call, not inside it: differentiating a jit call would
-# differentiate its body and leave a call named gelu that returns residuals.
-@jax.custom_jvp
-def gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU, x * Phi(x), with Phi the normal distribution function."""
-    return _gelu_call(x)
+def _word(name: str, evaluate: Unary, slope: Unary | None = None) -> Unary:
+    """`evaluate` under a name; `slope` is its derivative, None where none is needed."""
+
+    def call(x: jax.Array) -> jax.Array:
+        return evaluate(x)
+
+    # A jaxpr shows a jit call under the name of the function it wraps.
+    call.__name__ = call.__qualname__ = PREFIX + name
+    named = jax.jit(call)
+    if slope is None:
+        return named
+
+    # The custom derivative goes around the named call, not inside it: differentiating a jit call
+    # would differentiate its body and leave a call of that name that returns residuals.
+    @jax.custom_jvp
+    def word(x: jax.Array) -> jax.Array:
+        return named(x)
+
+    @word.defjvp
+    def _jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        (x,), (tangent,) = primals, tangents
+        return word(x), slope(x) * tangent
+
+    word.__name__ = name
+    return word
 
 
-@jax.jit
-def gelu_slope(x: jax.Array) -> jax.Array:
-    """The derivative of `gelu`: Phi(x) + x * phi(x), with phi the normal density."""
-    density = jnp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
-    return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5))) + x * density
+def _normal(x: jax.Array) -> jax.Array:
+    return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
-@gelu.defjvp
-def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    (x,), (tangent,) = primals, tangents
-    return gelu(x), gelu_slope(x) * tangent
+def _density(x: jax.Array) -> jax.Array:
+    return jnp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
+
+
+_TANH_SCALE, _TANH_CUBE = math.sqrt(2.0 / math.pi), 0.044715
+
+
+def _gelu_tanh_slope(x: jax.Array) -> jax.Array:
+    t = jnp.tanh(_TANH_SCALE * (x + _TANH_CUBE * x**3))
+    inner = _TANH_SCALE * (1.0 + 3.0 * _TANH_CUBE * x * x)
+    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
+
+
+def _log_cosh(x: jax.Array) -> jax.Array:
+    # log(cosh(x)) itself overflows beyond |x| = 90 in float32.
+    size = jnp.abs(x)
+    return size + jnp.log1p(jnp.exp(-2.0 * size)) - math.log(2.0)
+
+
+gelu_slope = _word("gelu_slope", lambda x: _normal(x) + x * _density(x))
+# The exact GELU, x * Phi(x), with Phi the normal distribution function.
+gelu = _word("gelu", lambda x: x * _normal(x), gelu_slope)
+gelu_tanh_slope = _word("gelu_tanh_slope", _gelu_tanh_slope)
+# GELU in its tanh form, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): jax.nn.gelu's default.
+gelu_tanh = _word(
+    "gelu_tanh",
+    lambda x: 0.5 * x * (1.0 + jnp.tanh(_TANH_SCALE * (x + _TANH_CUBE * x**3))),
+    gelu_tanh_slope,
+)
+log_cosh = _word("log_cosh", _log_cosh, jnp.tanh)
+softplus = _word("softplus", lambda x: jnp.logaddexp(x, 0.0), jax.nn.sigmoid)
+# 1 where x >= 0, else 0: the slope of relu. Its own slope is zero wherever it has one.
+unit_step = _word("unit_step", lambda x: (x >= 0).astype(x.dtype), jnp.zeros_like)
+relu = _word("relu", lambda x: jnp.maximum(x, 0.0), unit_step)
+# For x > 0; the compiler asks for a lower bound that it can prove.
+reciprocal = _word("reciprocal", lambda x: 1.0 / x, lambda x: -(reciprocal(x) ** 2))
+rsqrt = _word("rsqrt", lambda x: 1.0 / jnp.sqrt(x), lambda x: -0.5 * rsqrt(x) ** 3)
+sqrt = _word("sqrt", jnp.sqrt, lambda x: 0.5 * rsqrt(x))
+log = _word("log", jnp.log, reciprocal)
+
+WORDS: dict[str, Unary] = {
+    "gelu": gelu, "gelu_slope": gelu_slope, "gelu_tanh": gelu_tanh,
+    "gelu_tanh_slope": gelu_tanh_slope, "log_cosh": log_cosh, "softplus": softplus,
+    "unit_step": unit_step, "relu": relu, "reciprocal": reciprocal, "rsqrt": rsqrt,
+    "sqrt": sqrt, "log": log,
+}  # fmt: skip
+
+
+def word_of(name: str) -> str | None:
+    """The word that a jit call of this name stands for, None for other calls."""
+    word = name.removeprefix(PREFIX)
+    return word if name.startswith(PREFIX) and word in WORDS else None

@@ -39,7 +39,7 @@ def test_slope_is_the_derivative():
 def test_tracer_sees_named_calls():
     forward = list(equations(jax.make_jaxpr(gelu)(X).jaxpr))
     assert forward[0] == ("custom_jvp_call", ())
-    assert all("gelu" in inside for name, inside in forward if name == "erf")
+    assert all("echoloom_gelu" in inside for name, inside in forward if name == "erf")
 
     backward = jax.make_jaxpr(lambda x, g: jax.vjp(gelu, x)[1](g))(X, X)
     top = [
@@ -47,10 +47,10 @@ def test_tracer_sees_named_calls():
         for equation in backward.jaxpr.eqns
         if equation.primitive.name != "custom_jvp_call"  # gelu itself, whose value is not used
     ]
-    assert top == [("jit", "gelu_slope"), ("mul", None)]
+    assert top == [("jit", "echoloom_gelu_slope"), ("mul", None)]
     erfs = [inside for name, inside in equations(backward.jaxpr) if name == "erf"]
     assert erfs
-    assert all({"gelu", "gelu_slope"} & set(inside) for inside in erfs)
+    assert all({"echoloom_gelu", "echoloom_gelu_slope"} & set(inside) for inside in erfs)
 
 
 def test_names_survive_vmap_and_scan():
@@ -59,5 +59,5 @@ def test_names_survive_vmap_and_scan():
 
     found = {inside[-1] for name, inside in equations(jax.make_jaxpr(jax.grad(total))(X).jaxpr)
              if name == "erf"}  # fmt: skip
-    assert found <= {"gelu", "gelu_slope"}
-    assert "gelu_slope" in found
+    assert found <= {"echoloom_gelu", "echoloom_gelu_slope"}
+    assert "echoloom_gelu_slope" in found
