@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from echoloom.frontend.bptt import bptt_gradient
     from echoloom.frontend.hamiltonian import Hamiltonian
     from echoloom.frontend.hssm import HSSM
+    from echoloom.frontend.import_rhel import import_rhel, published_gradients
     from echoloom.frontend.rhel import rhel_gradient
     from echoloom.sim.first_difference import Mismatch
     from echoloom.sim.verify import VerifyReport, verify
@@ -26,6 +27,8 @@ _HOME = {
     "bptt_gradient": "frontend.bptt",
     "Hamiltonian": "frontend.hamiltonian",
     "HSSM": "frontend.hssm",
+    "import_rhel": "frontend.import_rhel",
+    "published_gradients": "frontend.import_rhel",
     "rhel_gradient": "frontend.rhel",
     "Mismatch": "sim.first_difference",
     "VerifyReport": "sim.verify",
@@ -43,7 +46,9 @@ __all__ = [
     "bptt_gradient",
     "build",
     "compile",
+    "import_rhel",
     "load",
+    "published_gradients",
     "rhel_gradient",
     "verify",
 ]

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.backends.calibration import CoefficientRange as CoefficientRange
+from echoloom.backends.calibration import Material, calibrate, coefficient_words
 from echoloom.backends.integers import (
     Floats,
     RunResult,
@@ -26,28 +28,17 @@ from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM, trainable
-from echoloom.frontend.stack import coefficient_values, stack_graphs
-from echoloom.frontend.trace import path_name
+from echoloom.frontend.jaxpr import path_name
+from echoloom.frontend.stack import canonical, coefficient_values, plans, traced_stack
 from echoloom.ir.engine import Image, Section, Timing
-from echoloom.ir.formats import largest
-from echoloom.ir.passes.assemble import assemble
-from echoloom.ir.passes.calibrate import PROBE, choose_epsilons, measure
 from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image, place
-from echoloom.ir.passes.quantise import quantise
-from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Accumulator, Program
-from echoloom.ir.retrace import check_retrace
-from echoloom.ir.tables import program_tables
-from echoloom.ir.verify import verify
 
 
 class Overflowed(ArithmeticError):
     """The fabric would have raised its overflow flag: the numbers mean nothing."""
-
-
-class CoefficientRange(ValueError):
-    """New parameters do not fit the formats a program was compiled with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +129,10 @@ class CompiledProgram:
             import equinox as eqx
 
             own, rest = eqx.partition(model, spec)
-            resolved, pull = jax.vjp(lambda m: eqx.combine(m, rest).resolve(), own)
+            units = plans(model)
+            resolved, pull = jax.vjp(
+                lambda m: canonical(eqx.combine(m, rest).resolve(), units), own
+            )
             cotangent = _like(resolved, gradients)
             return pull(cotangent)[0]
 
@@ -163,7 +157,10 @@ class CompiledProgram:
         """
         check(model)
         _check_alike(model, self.model)
+        names = {d.name for d in self.ir.coefficients}
         values = coefficient_values(model)
+        values |= addends(names, values)
+        values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
         coefficients = coefficient_words(self.ir, values)
         return replace(
             self, model=model, artifact=replace(self.artifact, coefficients=coefficients)
@@ -182,9 +179,15 @@ def _like(resolved: Any, gradients: Mapping[str, Floats]) -> Any:
     return jax.tree_util.tree_map_with_path(pick, resolved)
 
 
+ALIKE = (
+    "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
+    "integrator", "activation",
+)  # fmt: skip
+
+
 def _check_alike(model: HSSM, compiled: HSSM) -> None:
     """ValueError unless `model` differs from the compiled one in its numbers only."""
-    for name in ("inputs", "outputs", "hidden", "state", "complex", "task", "output_step"):
+    for name in ALIKE:
         new, old = getattr(model, name), getattr(compiled, name)
         if new != old:
             raise ValueError(
@@ -196,29 +199,6 @@ def _check_alike(model: HSSM, compiled: HSSM) -> None:
             "the new model has other blocks or units than the one that this program was compiled "
             "for; compile the new model instead of reusing formats"
         )
-
-
-def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
-    """Coefficients rounded to their formats.
-
-    CoefficientRange when one does not fit, ValueError when one has another shape.
-    """
-    words: dict[str, Words] = {}
-    for d in program.coefficients:
-        if values[d.name].shape != d.type.shape:
-            raise ValueError(
-                f"coefficient {d.name} has shape {list(values[d.name].shape)}, but this program "
-                f"holds shape {list(d.type.shape)}; compile the new model instead of reusing "
-                "formats"
-            )
-        scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
-        if np.any(np.abs(scaled) > largest(d.type.q.width)):
-            raise CoefficientRange(
-                f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its "
-                f"format {d.type.q} cannot hold; compile the new model instead of reusing formats"
-            )
-        words[d.name] = scaled.astype(np.int64)
-    return words
 
 
 def compile(
@@ -247,24 +227,19 @@ def compile(
     samples = np.asarray(samples, np.float64)
     check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
-    graphs, values = stack_graphs(model), coefficient_values(model)
+    graphs, values = traced_stack(model)
     targets = None
     if model.task == "regression" and labels is not None:
         targets = np.asarray(labels, np.float64)
-    epsilons = (PROBE,) * len(model.blocks)
-    program = verify(simplify(assemble(graphs, epsilons)))
-    ranges = measure(program, values, samples, targets, model.output_step)
-    epsilons = choose_epsilons(ranges, epsilons)
-    program = verify(simplify(assemble(graphs, epsilons)))
-    ranges = measure(program, values, samples, targets, model.output_step)
-    quantised = check_retrace(verify(quantise(program, values, ranges, widths)))
-    tables = program_tables(quantised, widths.narrow)
+    material = Material(graphs, values, samples, targets, model.output_step, widths)
+    integer, epsilons = calibrate(material)
     mapped = place(
-        quantised, tables, lanes, drains, slots, widths.word, widths.narrow, widths.accumulator,
-        Timing(),
+        integer.program, integer.tables, lanes, drains, slots, widths.word, widths.narrow,
+        widths.accumulator, Timing(),
     )  # fmt: skip
-    words = coefficient_words(quantised, values)
-    artifact = Artifact(quantised, words, tables, model.output_step, mapped)
+    artifact = Artifact(
+        integer.program, integer.coefficients, integer.tables, model.output_step, mapped
+    )
     return CompiledProgram(model, artifact, device, epsilons)
 
 

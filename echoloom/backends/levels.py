@@ -40,18 +40,24 @@ ECHO = (Section.ECHO_PROLOGUE, Section.ECHO_STEP, Section.ECHO_EPILOGUE)
 
 
 @dataclass(frozen=True, eq=False)
-class Artifact:
-    """A quantised program with its coefficient words and tables, placed on an engine."""
+class IntegerProgram:
+    """A quantised program with its coefficient words and tables."""
 
     program: Program
     coefficients: Mapping[str, Words]
     tables: Mapping[str, TableContents]
     output_step: int
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact(IntegerProgram):
+    """An integer program placed on an engine."""
+
     mapped: Mapped
 
 
 def numpy_run(
-    artifact: Artifact,
+    artifact: IntegerProgram,
     x: Floats,
     label: Any = None,
     observer: Observer | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.frontend.bptt import bptt_gradient
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.trace import path_name
+from echoloom.frontend.jaxpr import path_name
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command line: train, compile, verify, build, report, doctor. docs/cli.md explains it."""
+"""The command line: from samples or a checkpoint to a board. docs/cli.md explains it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from echoloom.cli.build import build
 from echoloom.cli.compile import compile
 from echoloom.cli.doctor import doctor
+from echoloom.cli.import_rhel import import_rhel
 from echoloom.cli.report import report
 from echoloom.cli.train import train
 from echoloom.cli.verify import verify
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, compile, verify, build, report, doctor):
+for _command in (train, import_rhel, compile, verify, build, report, doctor):
     app.command()(_command)
 
 

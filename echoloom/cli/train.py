@@ -28,6 +28,27 @@ class Task(enum.Enum):
     regression = "regression"
 
 
+class Unit(enum.Enum):
+    """--unit."""
+
+    linear = "linear"
+    nonlinear = "nonlinear"
+
+
+class Integrator(enum.Enum):
+    """--integrator."""
+
+    leapfrog = "leapfrog"
+    imex = "imex"
+
+
+class Activation(enum.Enum):
+    """--activation."""
+
+    gelu = "gelu"
+    gelu_tanh = "gelu_tanh"
+
+
 def train(
     source: Source,
     output: Annotated[
@@ -36,8 +57,12 @@ def train(
     hidden: Annotated[int, typer.Option(help="Width H of the stack.")] = 16,
     state: Annotated[int, typer.Option(help="Oscillators in a block.")] = 8,
     blocks: Annotated[int, typer.Option(help="Blocks in the stack.")] = 2,
+    unit: Annotated[Unit, typer.Option(help="What a block's oscillators are.")] = Unit.linear,
     complex: Annotated[
-        bool, typer.Option("--complex/--real", help="Complex B and C: two copies of oscillators.")
+        bool,
+        typer.Option(
+            "--complex/--real", help="Linear units: complex B and C, two copies of oscillators."
+        ),
     ] = True,
     task: Annotated[
         Task, typer.Option(help="auto: classification if the labels are whole numbers [n].")
@@ -49,6 +74,13 @@ def train(
         float | None,
         typer.Option(help="Initial step of every oscillator, 0 to 1; 0.5 to 0.73 if not given."),
     ] = None,
+    substeps: Annotated[int, typer.Option(help="Steps that every sample makes.")] = 1,
+    integrator: Annotated[
+        Integrator, typer.Option(help="leapfrog, or imex: symplectic Euler.")
+    ] = Integrator.leapfrog,
+    activation: Annotated[
+        Activation, typer.Option(help="The exact GELU, or its tanh form.")
+    ] = Activation.gelu,
     epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 60,
     lr: Annotated[float, typer.Option(help="Adam's learning rate.")] = 3e-3,
     batch: Annotated[int, typer.Option(help="Sequences in a batch.")] = 10,
@@ -56,7 +88,7 @@ def train(
     normalise: Normalise = True,
     as_json: Json = False,
 ) -> None:
-    """Train a linear HSSM by gradients through time and write a checkpoint.
+    """Train an HSSM by gradients through time and write a checkpoint.
 
     Example: echoloom train BasicMotions -o motions.eqx
     """
@@ -72,10 +104,14 @@ def train(
             hidden=hidden,
             state=state,
             blocks=blocks,
+            unit=unit.value,
             complex=complex,
             task="classification" if classify else "regression",
             output_step=output_step,
             step=step,
+            substeps=substeps,
+            integrator=integrator.value,
+            activation=activation.value,
             key=jax.random.key(seed),
         )
         check_samples(model, data.X, data.y)

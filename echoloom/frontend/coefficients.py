@@ -31,6 +31,9 @@ class BlockCoefficients(eqx.Module):
     feedthrough: jax.Array  # [H]
     value: Affine  # [H, H]
     gate: Affine  # [H, H]
+    integrator: str = eqx.field(static=True, default="leapfrog")  # of `ir.scheme.INTEGRATORS`
+    substeps: int = eqx.field(static=True, default=1)  # steps that each sample makes
+    activation: str = eqx.field(static=True, default="gelu")  # a word of the vocabulary
 
 
 class StackCoefficients(eqx.Module):

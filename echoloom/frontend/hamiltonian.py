@@ -7,8 +7,6 @@ by JAX's differentiation, so that a new unit is written by writing its energies.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,13 +22,44 @@ class Hamiltonian(eqx.Module):
     All quantities are dimensionless: time is counted in the unit's own step.
     """
 
-    @abstractmethod
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
         """The potential energy V(q [m], u [H]) -> scalar."""
+        raise NotImplementedError(f"{type(self).__name__} has neither a potential nor an energy")
 
     def kinetic(self, p: jax.Array) -> jax.Array:
         """The kinetic energy T(p [m]) -> scalar, even in p; 0.5 * sum(p**2) unless overridden."""
         return 0.5 * jnp.sum(p**2)
+
+    def energy(self, q: jax.Array, p: jax.Array, u: jax.Array) -> jax.Array:
+        """The whole energy H(q [m], p [m], u [H]) -> scalar.
+
+        Override it instead of the two above to write H as one expression; the compiler takes it
+        apart and refuses one that does not separate into T(p) + V(q, u).
+        """
+        return self.kinetic(p) + self.potential(q, u)
+
+
+class Separated(Hamiltonian):
+    """T and V of a unit that writes its `energy` as one expression: V = H(q, 0, u), T = H(0, p, 0).
+
+    The two differ from the terms that the compiler finds by constants, which no derivative sees.
+    """
+
+    unit: Hamiltonian
+    hidden: int = eqx.field(static=True)
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        """V(q [m], u [H]) -> scalar."""
+        return self.unit.energy(q, jnp.zeros_like(q), u)
+
+    def kinetic(self, p: jax.Array) -> jax.Array:
+        """T(p [m]) -> scalar."""
+        return self.unit.energy(jnp.zeros_like(p), p, jnp.zeros(self.hidden, p.dtype))
+
+
+def separated(unit: Hamiltonian, hidden: int) -> Hamiltonian:
+    """`unit`, with T and V of its own whichever way it is written."""
+    return unit if type(unit).energy is Hamiltonian.energy else Separated(unit, hidden)
 
 
 class Oscillators(Hamiltonian):

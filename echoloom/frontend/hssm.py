@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from echoloom.frontend import parts
+from echoloom.frontend.arguments import BlockArguments, check_arguments
 from echoloom.frontend.check import check as check
-from echoloom.frontend.check import check_arguments
 from echoloom.frontend.coefficients import Affine, BlockCoefficients, StackCoefficients
 from echoloom.frontend.data import check_input
 from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.units import CustomUnit, LinearUnit, RawUnit
+from echoloom.frontend.units import CustomUnit, LinearUnit, NonlinearUnit, RawUnit
 
 Task = Literal["classification", "regression"]
+T = TypeVar("T")
 
 
 class AffineNorm(eqx.Module):
@@ -43,31 +44,45 @@ class AffineNorm(eqx.Module):
 
 
 class Block(eqx.Module):
-    """One block's raw parameters."""
+    """One block's raw parameters, and how it steps."""
 
     norm: AffineNorm
     unit: RawUnit
     feedthrough: jax.Array  # [H]
     value: Affine  # [H, H]
     gate: Affine  # [H, H]
+    integrator: str = eqx.field(static=True)
+    substeps: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
 
     def resolve(self) -> BlockCoefficients:
         """The block as the fabric holds it."""
         scale, shift = self.norm.resolve()
         unit, step, readout = self.unit.resolve()
         return BlockCoefficients(
-            scale, shift, unit, step, readout, self.feedthrough, self.value, self.gate
-        )
+            scale, shift, unit, step, readout, self.feedthrough, self.value, self.gate,
+            self.integrator, self.substeps, self.activation,
+        )  # fmt: skip
 
 
 class HSSM(eqx.Module):
     """A stack of Hamiltonian units over sequences x [T, inputs].
 
-    Arguments: `hidden` is the width H; `state` the number n of oscillators a block (of positions m
-    if `unit` is a Hamiltonian); `unit` is "linear", one Hamiltonian for every block, or a sequence
-    of one a block; `complex` (linear unit only) gives every oscillator two copies; `output_step`
-    (regression) emits every so manyth step; `step` in (0, 1) is the initial step of every
-    oscillator, spread over 0.5 to 0.73 if None. New parameters have JAX's default float type.
+    Arguments: `hidden` is the width H, `blocks` their number. Six others say what a block is, and
+    each is one value for all blocks or a sequence of one a block:
+
+    - `unit`: "linear", "nonlinear" or a Hamiltonian;
+    - `state`: the number n of oscillators (of positions m if the unit is a Hamiltonian);
+    - `complex` (linear units only): two copies of every oscillator;
+    - `step` in (0, 1): the initial step of every oscillator, spread over 0.5 to 0.73 if None;
+    - `substeps`: how many such steps every sample makes, all with the same drive;
+    - `integrator`: "leapfrog", or "imex" for the symplectic Euler step.
+
+    `activation` is "gelu" or, as in the published code, "gelu_tanh". `output_step` (regression)
+    emits every so manyth sample. New parameters have JAX's default float type.
+
+    The properties `state`, `complex`, `substeps` and `integrator` give one value where all blocks
+    agree, else a tuple.
 
     Raises ValueError, in one sentence, for arguments that describe no model.
     """
@@ -78,8 +93,8 @@ class HSSM(eqx.Module):
     inputs: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True)
     hidden: int = eqx.field(static=True)
-    state: int = eqx.field(static=True)
-    complex: bool = eqx.field(static=True)
+    states: tuple[int, ...] = eqx.field(static=True)
+    complexes: tuple[bool, ...] = eqx.field(static=True)
     task: Task = eqx.field(static=True)
     output_step: int = eqx.field(static=True)
 
@@ -88,51 +103,72 @@ class HSSM(eqx.Module):
         inputs: int,
         outputs: int,
         hidden: int,
-        state: int,
+        state: int | Sequence[int],
         blocks: int,
-        unit: str | Hamiltonian | Sequence[Hamiltonian] = "linear",
-        complex: bool = True,
+        unit: str | Hamiltonian | Sequence[str | Hamiltonian] = "linear",
+        complex: bool | Sequence[bool] = True,
         task: Task = "classification",
         output_step: int = 1,
-        step: float | None = None,
+        step: float | Sequence[float | None] | None = None,
+        substeps: int | Sequence[int] = 1,
+        integrator: str | Sequence[str] = "leapfrog",
+        activation: str = "gelu",
         *,
         key: jax.Array,
     ):
-        check_arguments(
+        arguments = check_arguments(
             inputs=inputs,
             outputs=outputs,
             hidden=hidden,
             state=state,
             blocks=blocks,
             unit=unit,
+            complex=complex,
             task=task,
             output_step=output_step,
             step=step,
+            substeps=substeps,
+            integrator=integrator,
+            activation=activation,
         )
         encoder_key, head_key, *block_keys = jax.random.split(key, 2 + blocks)
         self.encoder = _affine(inputs, hidden, encoder_key)
         self.head = _affine(hidden, outputs, head_key)
-        stack: list[Block] = []
-        for index, block_key in enumerate(block_keys):
-            keys = jax.random.split(block_key, 4)
-            if isinstance(unit, str):
-                raw: RawUnit = LinearUnit(hidden, state, complex, step, keys[0])
-            else:
-                own = unit if isinstance(unit, Hamiltonian) else unit[index]
-                raw = CustomUnit(own, hidden, state, step, keys[0])
-            stack.append(
-                Block(
-                    norm=_norm(hidden),
-                    unit=raw,
-                    feedthrough=jax.random.normal(keys[1], (hidden,)),
-                    value=_affine(hidden, hidden, keys[2]),
-                    gate=_affine(hidden, hidden, keys[3]),
-                )
-            )
-        self.blocks = tuple(stack)
-        self.inputs, self.outputs, self.hidden, self.state = inputs, outputs, hidden, state
-        self.complex = complex and isinstance(unit, str)
+        self.blocks = tuple(
+            _block(own, hidden, activation, block_key)
+            for own, block_key in zip(arguments, block_keys, strict=True)
+        )
+        self.inputs, self.outputs, self.hidden = inputs, outputs, hidden
+        self.states = tuple(own.state for own in arguments)
+        self.complexes = tuple(
+            own.complex and isinstance(own.unit, str) and own.unit == "linear" for own in arguments
+        )
         self.task, self.output_step = task, output_step
+
+    @property
+    def state(self) -> int | tuple[int, ...]:
+        """The number of oscillators in a block."""
+        return _common(self.states)
+
+    @property
+    def complex(self) -> bool | tuple[bool, ...]:
+        """Whether oscillators have two copies."""
+        return _common(self.complexes)
+
+    @property
+    def substeps(self) -> int | tuple[int, ...]:
+        """How many steps every sample makes."""
+        return _common(tuple(block.substeps for block in self.blocks))
+
+    @property
+    def integrator(self) -> str | tuple[str, ...]:
+        """How a step is made."""
+        return _common(tuple(block.integrator for block in self.blocks))
+
+    @property
+    def activation(self) -> str:
+        """Which GELU, the same in every block."""
+        return self.blocks[0].activation
 
     def resolve(self) -> StackCoefficients:
         """Everything foldable folded: what the fabric holds. Differentiable."""
@@ -198,6 +234,31 @@ def with_statistics(model: HSSM, samples: jax.Array) -> HSSM:
             (jnp.mean(features, axis=(0, 1)), jnp.var(features, axis=(0, 1))),
         )
     return model
+
+
+def _block(own: BlockArguments, hidden: int, activation: str, key: jax.Array) -> Block:
+    keys = jax.random.split(key, 4)
+    if isinstance(own.unit, Hamiltonian):
+        unit: RawUnit = CustomUnit(own.unit, hidden, own.state, own.step, keys[0])
+    elif own.unit == "nonlinear":
+        unit = NonlinearUnit(hidden, own.state, own.step, keys[0])
+    else:
+        unit = LinearUnit(hidden, own.state, own.complex, own.step, keys[0])
+    return Block(
+        norm=_norm(hidden),
+        unit=unit,
+        feedthrough=jax.random.normal(keys[1], (hidden,)),
+        value=_affine(hidden, hidden, keys[2]),
+        gate=_affine(hidden, hidden, keys[3]),
+        integrator=own.integrator,
+        substeps=own.substeps,
+        activation=activation,
+    )
+
+
+def _common(values: tuple[T, ...]) -> T | tuple[T, ...]:
+    """The one value that all blocks have, else all of them."""
+    return values[0] if len(set(values)) == 1 else values
 
 
 def _affine(inputs: int, outputs: int, key: jax.Array) -> Affine:

@@ -11,7 +11,8 @@ import jax
 
 from echoloom.frontend.coefficients import Affine, BlockCoefficients, StackCoefficients
 from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.vocabulary import gelu
+from echoloom.frontend.vocabulary import WORDS
+from echoloom.ir.scheme import Stage, stages_of
 
 
 class State(NamedTuple):
@@ -41,27 +42,32 @@ def force(unit: Hamiltonian, q: jax.Array, u: jax.Array) -> jax.Array:
     return jax.grad(unit.potential)(q, u)
 
 
-def drift(block: BlockCoefficients, state: State) -> State:
-    """Half a step of q along the velocity."""
-    return State(state.q + (0.5 * block.step) * velocity(block.unit, state.p), state.p)
+def stages(block: BlockCoefficients) -> tuple[Stage, ...]:
+    """What one sample does to a unit, in the forward pass's order; the echo's is the reverse."""
+    return stages_of(block.integrator, block.substeps)
 
 
-def kick(block: BlockCoefficients, state: State, u: jax.Array) -> State:
-    """A whole step of p against the force at the present q."""
-    return State(state.q, state.p - block.step * force(block.unit, state.q, u))
+def advance_stage(block: BlockCoefficients, stage: Stage, state: State, u: jax.Array) -> State:
+    """A drift of q along the velocity, or a kick of p against the force, by a part of a step.
 
-
-def leapfrog(block: BlockCoefficients, state: State, u: jax.Array) -> State:
-    """Drift, kick, drift: the self-adjoint step (arXiv 2506.05259, its leapfrog integrator).
-
-    Flipping p and stepping again with the same u goes back to where it came from.
+    Flipping p and making the same stage again goes back to where it came from.
     """
-    return drift(block, kick(block, drift(block, state), u))
+    part = stage.fraction * block.step
+    if stage.kind == "drift":
+        return State(state.q + part * velocity(block.unit, state.p), state.p)
+    return State(state.q, state.p - part * force(block.unit, state.q, u))
+
+
+def integrate(block: BlockCoefficients, state: State, u: jax.Array) -> State:
+    """One sample's worth of time: every stage in order, with the same u [H]."""
+    for stage in stages(block):
+        state = advance_stage(block, stage, state, u)
+    return state
 
 
 def mix(block: BlockCoefficients, q: jax.Array, u: jax.Array, x: jax.Array) -> jax.Array:
-    """Readout, GELU, gated linear unit and skip: q [m], u [H], x [H] -> [H]."""
-    a = gelu(block.readout @ q + block.feedthrough * u)
+    """Readout, the block's GELU, gated linear unit and skip: q [m], u [H], x [H] -> [H]."""
+    a = WORDS[block.activation](block.readout @ q + block.feedthrough * u)
     value = block.value.weight @ a + block.value.bias
     gate = block.gate.weight @ a + block.gate.bias
     return x + value * jax.nn.sigmoid(gate)
@@ -80,7 +86,7 @@ def advance(
     after: list[State] = []
     for block, state in zip(coefficients.blocks, states, strict=True):
         u = drive(block, h)
-        state = leapfrog(block, state, u)
+        state = integrate(block, state, u)
         h = mix(block, state.q, u, h)
         after.append(state)
     return tuple(after), h

@@ -6,10 +6,15 @@ block retrace the sequence: *free* gives back the forward activations one by one
 are nudged along the loss gradient by +-epsilon before each step. The gradient is the difference of
 what those two see.
 
-Steps are one per coordinate, h [m]. Writing P = p / h turns the leapfrog step into that of the
-Hamiltonian T(h P) + V(q, u) with step 1, which is why the nudge of p carries a factor h and why the
-contrasts below carry none. Nothing here knows a unit's energies: all of it is `jax.grad` and
-`jax.vjp` of the parts.
+A step is drifts of q and kicks of p in turns (`parts.stages`). Turning p round undoes each of them,
+so the echo makes them in reverse order, whatever the integrator and however many substeps a sample
+makes. Every stage is symplectic, so the difference of the echoes is the adjoint state at every
+stage, and the gradient is a sum over stages.
+
+Steps are one per coordinate, h [m]. Writing P = p / h turns a stage into that of the Hamiltonian
+T(h P) + V(q, u) with step 1, which is why the nudge of p carries a factor h and why the contrasts
+below carry none. Nothing here knows a unit's energies: all of it is `jax.grad` and `jax.vjp` of the
+parts.
 
 For a potential and a kinetic energy that are quadratic (the linear unit) the contrast is exact at
 any epsilon; otherwise its error falls with epsilon squared.
@@ -46,12 +51,8 @@ class Copies(NamedTuple):
     minus: State
 
 
-class Passage(NamedTuple):
-    """One copy's step, as seen by `contrast`: p before, q at the half step, p after, [m] each."""
-
-    before: jax.Array
-    half: jax.Array
-    after: jax.Array
+# What one copy's stages of one sample saw, [m] each: the p of a drift, the q of a kick.
+Passage = tuple[jax.Array, ...]
 
 
 class Carry(NamedTuple):
@@ -67,10 +68,12 @@ def flip(state: State) -> State:
 
 
 def traverse(block: BlockCoefficients, state: State, u: jax.Array) -> tuple[State, Passage]:
-    """`parts.leapfrog`, and what it passed through."""
-    half = parts.drift(block, state)
-    kicked = parts.kick(block, half, u)
-    return parts.drift(block, kicked), Passage(state.p, half.q, kicked.p)
+    """One sample's stages of the echo, last one first, and what they saw."""
+    seen: list[jax.Array] = []
+    for stage in reversed(parts.stages(block)):
+        seen.append(state.p if stage.kind == "drift" else state.q)
+        state = parts.advance_stage(block, stage, state, u)
+    return state, tuple(seen)
 
 
 def pull_back(
@@ -102,34 +105,33 @@ def contrast(
     passed: tuple[Passage, Passage, Passage],
     epsilon: jax.Array | float,
 ) -> tuple[Hamiltonian, jax.Array, jax.Array]:
-    """One step's gradients of the unit's coefficients, of h [m] and of the drive u [H].
+    """One sample's gradients of the unit's coefficients, of h [m] and of the drive u [H].
 
-    A parameter of V, and u: -(1 / 2 epsilon) [dV(plus half) - dV(minus half)]. A parameter of T:
-    the same with dT averaged over before and after. h: the first-order change of T(h P) over the
-    copies, with the half of it that belongs to the force summed by parts over time, which leaves
-    -(1 / 2 epsilon h) [F(free half) dq + (v dp before + v dp after) / 2], d = plus - minus.
+    Each is -1 / 2 epsilon times a sum over stages of their fractions of a step times, for d = plus
+    - minus: of a parameter of V, and of u, d dV(q) over kicks; of a parameter of T, d dT(p) over
+    drifts. h: the first-order change of T(h P) over the copies, with the half of it that belongs
+    to the force summed by parts over time, which leaves F(q free) dq over kicks and v(p free) dp
+    over drifts, all over h.
     """
-    unit, (free, plus, minus) = block.unit, passed
+    unit, stages, (free, plus, minus) = block.unit, parts.stages(block)[::-1], passed
 
-    def energy_slopes(at: Passage) -> tuple[Hamiltonian, jax.Array]:
-        in_potential, in_u = jax.grad(lambda own, v: own.potential(at.half, v), argnums=(0, 1))(
-            unit, u
-        )
-        in_before = jax.grad(lambda own: own.kinetic(at.before))(unit)
-        in_after = jax.grad(lambda own: own.kinetic(at.after))(unit)
-        in_unit = jax.tree.map(
-            lambda v, before, after: v + 0.5 * (before + after), in_potential, in_before, in_after
-        )
-        return in_unit, in_u
+    def action(own: Hamiltonian, at_u: jax.Array, seen: Passage) -> jax.Array:
+        total = jnp.zeros((), block.step.dtype)
+        for stage, at in zip(stages, seen, strict=True):
+            energy = own.kinetic(at) if stage.kind == "drift" else own.potential(at, at_u)
+            total += stage.fraction * energy
+        return total
 
+    slopes = jax.grad(action, argnums=(0, 1))
     factor = -0.5 / epsilon
     unit_error, u_error = jax.tree.map(
-        lambda a, b: factor * (a - b), energy_slopes(plus), energy_slopes(minus)
+        lambda a, b: factor * (a - b), slopes(unit, u, plus), slopes(unit, u, minus)
     )
-    work = parts.force(unit, free.half, u) * (plus.half - minus.half) + 0.5 * (
-        parts.velocity(unit, free.before) * (plus.before - minus.before)
-        + parts.velocity(unit, free.after) * (plus.after - minus.after)
-    )
+    work = jnp.zeros_like(block.step)
+    for stage, own, above, below in zip(stages, free, plus, minus, strict=True):
+        drifts = stage.kind == "drift"
+        rate = parts.velocity(unit, own) if drifts else parts.force(unit, own, u)
+        work += stage.fraction * rate * (above - below)
     return unit_error, factor * work / block.step, u_error
 
 

@@ -2,64 +2,143 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from echoloom.frontend import parts
-from echoloom.frontend.coefficients import BlockCoefficients
+from echoloom.frontend.canonical import CanonicalUnit, Plan, canonicalise
+from echoloom.frontend.canonical.builder import CONSTANT
+from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.trace import path_name, trace
+from echoloom.frontend.jaxpr import path_name
+from echoloom.frontend.trace import Traced, trace
 from echoloom.ir.passes.assemble import IDENTITY, BlockGraphs, StackGraphs
+from echoloom.ir.program import Graph
+
+Values = dict[str, np.ndarray]
+
+
+def plans(model: HSSM) -> tuple[Plan, ...]:
+    """How every block's unit becomes coefficients. Raises Untraceable (a ValueError)."""
+    return tuple(
+        canonicalise(block.unit, block.step.size, model.hidden) for block in model.resolve().blocks
+    )
+
+
+def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCoefficients:
+    """The stack with its units in canonical form; differentiable, in float64 mode only."""
+    blocks = tuple(
+        eqx.tree_at(lambda b: b.unit, block, plan.fold(block.unit))
+        for block, plan in zip(coefficients.blocks, units, strict=True)
+    )
+    return eqx.tree_at(lambda c: c.blocks, coefficients, blocks)
+
+
+def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
+    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and the coefficients'
+    float64 values by the names that the program uses. Raises Untraceable (a ValueError)."""
+    units = plans(model)
+    with jax.enable_x64(True):
+        resolved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), model.resolve())
+        return _traced(model, canonical(resolved, units))
 
 
 def stack_graphs(model: HSSM) -> StackGraphs:
-    """Traced graphs of all blocks, encoder and head; shapes as in `parts`."""
-    coefficients = model.resolve()
+    """The graphs of `traced_stack`."""
+    return traced_stack(model)[0]
+
+
+def coefficient_values(model: HSSM) -> Values:
+    """The coefficients of `traced_stack`."""
+    return traced_stack(model)[1]
+
+
+class _Values:
+    """Collects the values that traced functions fold, under the program's names."""
+
+    def __init__(self) -> None:
+        self.values: Values = {}
+
+    def take(self, traced: Traced, prefix: str = "", name: str = "") -> Graph:
+        for own, value in traced.values.items():
+            self.values[name + own[len(prefix) :] if prefix else own] = value
+        return traced.graph
+
+
+def _traced(model: HSSM, coefficients: StackCoefficients) -> tuple[StackGraphs, Values]:
     x = np.zeros(model.inputs)
     h = np.zeros(model.hidden)
     classification = model.task == "classification"
     encode = trace(
-        lambda encoder, x: {"out": parts.encode(encoder, x)}, encoder=coefficients.encoder, x=x
+        lambda encoder, x: {"out": parts.encode(encoder, x)},
+        "encode",
+        {"encoder": coefficients.encoder},
+        x=x,
     )
     encode_back = trace(
         lambda encoder, x, g: {"encoder": jax.vjp(lambda e: parts.encode(e, x), encoder)[1](g)[0]},
-        encoder=coefficients.encoder,
+        "encode_back",
+        {"encoder": coefficients.encoder},
         x=x,
         g=h,
     )
+    own_head = {"head": coefficients.head}
     if classification:
-        head = trace(lambda head, h: {"out": parts.head(head, h)}, head=coefficients.head, h=h)
+        head = trace(lambda head, h: {"out": parts.head(head, h)}, "head", own_head, h=h)
         head_back = trace(
             lambda head, h, g: dict(
                 zip(("head", "h"), jax.vjp(parts.head, head, h)[1](g), strict=True)
             ),
-            head=coefficients.head,
+            "head_back",
+            own_head,
             h=h,
             g=np.zeros(model.outputs),
         )
     else:
-        head = trace(
-            lambda head, h: {"out": jnp.tanh(parts.head(head, h))}, head=coefficients.head, h=h
-        )
+        head = trace(lambda head, h: {"out": jnp.tanh(parts.head(head, h))}, "head", own_head, h=h)
         head_back = trace(
             _regression_back,
-            head=coefficients.head,
+            "head_back",
+            own_head,
             h=h,
             target=np.zeros(model.outputs),
             gain=np.zeros(()),
         )
-    return StackGraphs(
-        encode,
-        encode_back,
-        tuple(_block_graphs(b, model.hidden) for b in coefficients.blocks),
-        head,
-        head_back,
+    collected = _Values()
+    blocks = tuple(
+        _block_graphs(b, model.hidden, collected, f"b{i}")
+        for i, b in enumerate(coefficients.blocks)
+    )
+    graphs = StackGraphs(
+        collected.take(encode),
+        collected.take(encode_back),
+        blocks,
+        collected.take(head),
+        collected.take(head_back),
         classification,
         model.inputs,
         model.outputs,
         model.hidden,
     )
+    return graphs, {**_leaves(coefficients), **collected.values, **_identity(model)}
+
+
+def _identity(model: HSSM) -> Values:
+    return {IDENTITY: np.eye(model.outputs)} if model.task == "regression" else {}
+
+
+def _leaves(coefficients: StackCoefficients) -> Values:
+    trees = [("encoder", coefficients.encoder), ("head", coefficients.head)]
+    trees += [(f"b{i}", block) for i, block in enumerate(coefficients.blocks)]
+    return {
+        f"{prefix}.{path_name(path)}": np.asarray(leaf, np.float64)
+        for prefix, tree in trees
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
 
 
 def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
@@ -69,7 +148,13 @@ def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
     return {"head": by_head, "h": by_h}
 
 
-def _block_graphs(block: BlockCoefficients, hidden: int) -> BlockGraphs:
+def _trainable(unit: CanonicalUnit) -> Mapping[str, jax.Array]:
+    return {n: v for n, v in unit.coefficients.items() if not n.startswith(CONSTANT)}
+
+
+def _block_graphs(
+    block: BlockCoefficients, hidden: int, collected: _Values, name: str
+) -> BlockGraphs:
     h = np.zeros(hidden)
     q = np.zeros(block.step.shape)
 
@@ -82,38 +167,26 @@ def _block_graphs(block: BlockCoefficients, hidden: int) -> BlockGraphs:
         return {"block": by_block, "x": by_x}
 
     def potential_contrast(block, q, u):  # type: ignore[no-untyped-def]
-        by_block, by_u = jax.grad(lambda b, at: b.unit.potential(q, at), argnums=(0, 1))(block, u)
-        return {"block": by_block, "u": by_u}
+        by_unit, by_u = jax.grad(lambda unit, at: unit.potential(q, at), argnums=(0, 1))(
+            block.unit, u
+        )
+        return {"block": {"unit": _trainable(by_unit)}, "u": by_u}
 
     def kinetic_contrast(block, p):  # type: ignore[no-untyped-def]
-        return {"block": jax.grad(lambda b: b.unit.kinetic(p))(block)}
+        return {"block": {"unit": _trainable(jax.grad(lambda unit: unit.kinetic(p))(block.unit))}}
+
+    def traced(label: str, function, **arguments: np.ndarray) -> Graph:  # type: ignore[no-untyped-def]
+        return collected.take(trace(function, label, {"block": block}, **arguments), "block", name)
 
     return BlockGraphs(
-        drive=trace(lambda block, x: {"u": parts.drive(block, x)}, block=block, x=h),
-        velocity=trace(lambda block, p: {"v": parts.velocity(block.unit, p)}, block=block, p=q),
-        force=trace(
-            lambda block, q, u: {"f": parts.force(block.unit, q, u)}, block=block, q=q, u=h
-        ),
-        mix=trace(
-            lambda block, q, u, x: {"out": parts.mix(block, q, u, x)}, block=block, q=q, u=h, x=h
-        ),
-        mix_back=trace(mix_back, block=block, q=q, u=h, x=h, g=h),
-        potential_contrast=trace(potential_contrast, block=block, q=q, u=h),
-        kinetic_contrast=trace(kinetic_contrast, block=block, p=q),
-        drive_back=trace(drive_back, block=block, x=h, g=h),
+        drive=traced("drive", lambda block, x: {"u": parts.drive(block, x)}, x=h),
+        velocity=traced("velocity", lambda block, p: {"v": parts.velocity(block.unit, p)}, p=q),
+        force=traced("force", lambda block, q, u: {"f": parts.force(block.unit, q, u)}, q=q, u=h),
+        mix=traced("mix", lambda block, q, u, x: {"out": parts.mix(block, q, u, x)}, q=q, u=h, x=h),
+        mix_back=traced("mix_back", mix_back, q=q, u=h, x=h, g=h),
+        potential_contrast=traced("contrast", potential_contrast, q=q, u=h),
+        kinetic_contrast=traced("kinetic", kinetic_contrast, p=q),
+        drive_back=traced("drive_back", drive_back, x=h, g=h),
         positions=int(block.step.size),
+        stages=parts.stages(block),
     )
-
-
-def coefficient_values(model: HSSM) -> dict[str, np.ndarray]:
-    """The resolved coefficients by the names the program uses: float64 arrays."""
-    coefficients = model.resolve()
-    values: dict[str, np.ndarray] = {}
-    trees = [("encoder", coefficients.encoder), ("head", coefficients.head)]
-    trees += [(f"b{i}", block) for i, block in enumerate(coefficients.blocks)]
-    for prefix, tree in trees:
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-            values[f"{prefix}.{path_name(path)}"] = np.asarray(leaf, np.float64)
-    if model.task == "regression":
-        values[IDENTITY] = np.eye(model.outputs)
-    return values

@@ -107,3 +107,18 @@ def word_of(name: str) -> str | None:
     """The word that a jit call of this name stands for, None for other calls."""
     word = name.removeprefix(PREFIX)
     return word if name.startswith(PREFIX) and word in WORDS else None
+
+
+# Every function of one variable that an engine evaluates by table, as JAX computes it. Those that
+# are not words are JAX's own primitives, whose derivatives are made of functions here too.
+FUNCTIONS: dict[str, Unary] = {
+    **WORDS,
+    "exp": jnp.exp,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "sin": jnp.sin,
+    "cos": jnp.cos,
+    "sinh": jnp.sinh,
+    "cosh": jnp.cosh,
+    "erf": jax.lax.erf,
+}

@@ -88,6 +88,8 @@ def _shape(op: Op, args: list[Type]) -> tuple[int, ...]:
             return a
         if a == ():
             return b
+        if op is Op.MUL and (1,) in (a, b) and len(a) == len(b) == 1:
+            return b if a == (1,) else a  # one number times every element
     elif op in (Op.MATVEC, Op.TMATVEC):
         matrix, vector = shapes
         inner, outer = (1, 0) if op is Op.MATVEC else (0, 1)

@@ -7,26 +7,14 @@ says yes only where every operation on the way proves it.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
 
-from echoloom.ir.formats import Q
+from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.functions import Parity as Parity
 from echoloom.ir.ops import ODD_ROUNDINGS, Constant, Op, Requant, Table
 from echoloom.ir.program import Graph, Instr
 
 PRODUCTS = frozenset({Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER})
-# The rounding of its words makes an integer table of an odd function odd only to within a unit in
-# the last place, so tables keep a parity in real code only.
-ODD_FUNCTIONS = frozenset({"tanh"})
-
-
-class Parity(enum.Flag):
-    """Under p -> -p: EVEN stays, ODD changes sign; zero does both, an unknown value neither."""
-
-    UNKNOWN = 0
-    EVEN = 1
-    ODD = 2
-    ZERO = 3
 
 
 def depends_on(graph: Graph, output: str, input: str) -> bool:
@@ -78,19 +66,25 @@ def _parity(instr: Instr, args: list[Parity]) -> Parity:
     if instr.op in (Op.ADD, Op.SUB):
         return args[0] & args[1]
     if instr.op in PRODUCTS:
-        return _product(*args)
+        return product_parity(*args)
     if isinstance(instr.attr, Table):
-        odd = instr.attr.function in ODD_FUNCTIONS and not isinstance(instr.type.format, Q)
-        return args[0] if odd else args[0] & Parity.EVEN
+        return through(FUNCTIONS[instr.attr.function].parity, args[0])
     if isinstance(instr.attr, Requant):
         odd = instr.attr.rounding in ODD_ROUNDINGS
         return args[0] if odd else args[0] & Parity.EVEN
     return args[0]  # SCALE, SUM and SHIFT are linear
 
 
-def _product(a: Parity, b: Parity) -> Parity:
+def product_parity(a: Parity, b: Parity) -> Parity:
     if Parity.ZERO in (a, b):
         return Parity.ZERO
     if Parity.UNKNOWN in (a, b):
         return Parity.UNKNOWN
     return Parity.EVEN if a is b else Parity.ODD
+
+
+def through(function: Parity, argument: Parity) -> Parity:
+    """A function's parity decides what becomes of an odd argument; an even one stays even."""
+    if argument is Parity.ODD:
+        return function
+    return argument & Parity.EVEN

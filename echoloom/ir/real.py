@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from echoloom.ir.engine import DynamicShift
+from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.interpret import Machine, Rule, Value
 from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Instr
-from echoloom.ir.tables import FUNCTIONS
 
 
 def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:

@@ -1,95 +1,150 @@
 """Checks that the echo's free copy takes exactly the forward pass's steps backwards.
 
-The step is its own inverse under p -> -p only if the echo computes every increment by the same
-operations on the same formats: one fraction bit more in one pass and the free copy misses its start
-by a few units. The check compares the two expressions, so no run of the program is needed.
+A pass moves each position and momentum through a chain of values by increments. The echo undoes it
+if its chains are the forward pass's in reverse: its last increment the same operations, on the same
+formats, as the first one of the forward pass, made of the same values of the other chains. One
+fraction bit more in one pass, or two stages exchanged, and the free copy misses its start. The
+check compares the expressions, so no run of the program is needed.
+
+An increment is odd or even in the momentum as `reversible` demands, so the sign of p is no matter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from echoloom.ir.engine import Section
-from echoloom.ir.formats import Q
-from echoloom.ir.program import Body, Program
+from echoloom.ir.formats import Q, Type
+from echoloom.ir.program import Instr, Program
+from echoloom.ir.reversible import Path, paths
 from echoloom.ir.verify import InvalidProgram
+
+# Operation, attribute, type, then the numbers of its operands; or where a value comes from.
+Expression = tuple[object, ...]
 
 
 def check_retrace(program: Program) -> Program:
-    """InvalidProgram naming the first free state whose echo step differs; returns the program."""
-    forward = _Pass(program, program.body(Section.FORWARD_STEP), echo=False)
-    echo = _Pass(program, program.body(Section.ECHO_STEP), echo=True)
-    for state in forward.updates:
-        there, back = forward.expression(state), echo.expression(state)
-        if there != back:
-            raise InvalidProgram(f"the echo does not retrace {state}: {_difference(there, back)}")
+    """InvalidProgram names the first free state that the echo does not undo; returns `program`."""
+    shared: dict[Expression, int] = {}
+    forward = _Pass(program, Section.FORWARD_STEP, shared)
+    echo = _Pass(program, Section.ECHO_STEP, shared)
+    for state in forward.chains:
+        if state not in echo.chains:
+            raise InvalidProgram(f"the echo does not retrace {state}: it does not update it")
+        there, back = forward.increments(state), echo.increments(state)
+        if len(there) != len(back):
+            raise InvalidProgram(
+                f"the echo does not retrace {state}: forward moves it {len(there)} times, "
+                f"echo {len(back)} times"
+            )
+        for one, other in zip(there, back, strict=True):
+            if one.number != other.number:
+                raise InvalidProgram(
+                    f"the echo does not retrace {state}: {_difference(forward, echo, one, other)}"
+                )
     return program
 
 
-Expression = tuple[object, ...]
+@dataclass(frozen=True)
+class _Increment:
+    """How `value` comes from the one before it in a chain; equal numbers are equal expressions."""
+
+    value: str
+    increment: str
+    number: int
 
 
 @dataclass
 class _Pass:
+    """One pass over the free copies. `shared` numbers the expressions of both passes."""
+
     program: Program
-    body: Body
-    echo: bool
-    updates: dict[str, str] = field(default_factory=dict)
-    _known: dict[tuple[str, str], Expression] = field(default_factory=dict)
+    section: Section
+    shared: dict[Expression, int]
+    chains: Mapping[str, Path] = field(default_factory=dict)
+    _known: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.definitions = {i.name: i for i in self.body.instrs}
-        self.updates = {s: v for s, v in self.body.updates if ".free." in s}
-        self.next_of = {v: s for s, v in self.updates.items()}
-        self.types = self.program.types(self.body)
-        self.states = {d.name for d in self.program.states}
+        body = self.program.body(self.section)
+        self.definitions = {i.name: i for i in body.instrs}
+        self.types = self.program.types(body)
+        self.chains = {s: p for s, p in paths(body).items() if ".free." in s}
+        self._places: dict[str, Expression] = {}
+        for state, path in self.chains.items():
+            # A path leads back in time from the new value; so does the echo from the old one.
+            order = path.values[::-1] if self.section is Section.FORWARD_STEP else path.values
+            for place, value in enumerate(order):
+                self._places[value] = ("state", state, place, _format(self.types[value]))
 
-    def expression(self, state: str) -> Expression:
-        """The new value of `state` in terms of coefficients, frame, and states of this moment.
+    def increments(self, state: str) -> list[_Increment]:
+        """Every move of `state`, in the order of the forward pass."""
+        path = self.chains[state]
+        moves = [
+            _Increment(value, increment, self._move(value, before, increment))
+            for value, before, increment in zip(
+                path.values[:-1], path.values[1:], path.increments, strict=True
+            )
+        ]
+        return moves[::-1] if self.section is Section.FORWARD_STEP else moves
 
-        A block below has already stepped when the forward pass reads its q; in the echo it has not
-        yet stepped back: both are its q at this moment.
-        """
-        value = self.updates.get(state)
-        if value is None:
-            return ("not updated",)
-        return self._expand(value, _block(state), top=True)
+    def _move(self, value: str, before: str, increment: str) -> int:
+        added = self.definitions[value]
+        how: list[object] = [added.op.value, repr(added.attr)]
+        if before not in added.args:  # a requantised sum
+            total = self.definitions[added.args[0]]
+            how += [total.op.value, _format(total.type)]
+        ends = {_format(self.types[value]), _format(self.types[before])}
+        return self._number(("move", *how, *sorted(ends), self.expression(increment)))
 
-    def _expand(self, name: str, block: str, top: bool = False) -> Expression:
-        key = (name, block)
-        if not top and name in self.next_of:
-            state = self.next_of[name]
-            own = _block(state) == block
-            return ("next" if own else "before" if self.echo else "now", state)
-        if name in self.states:
-            own = _block(name) == block
-            return ("own" if own else "now" if self.echo else "before", name)
-        if key in self._known:
-            return self._known[key]
+    def expression(self, name: str) -> int:
+        """The number of a value in terms of coefficients, frame and the chains' values."""
+        if name not in self._known:
+            self._known[name] = self._number(self.describe(name))
+        return self._known[name]
+
+    def describe(self, name: str) -> Expression:
+        if name in self._places:
+            return self._places[name]
         instr = self.definitions.get(name)
         if instr is None:
-            return ("given", name, str(self.types[name]))
-        expression: Expression = (
-            instr.op.value,
-            repr(instr.attr),
-            str(instr.type) if isinstance(instr.type.format, Q) else str(instr.type.shape),
-            name,
-            *(self._expand(a, block) for a in instr.args),
-        )
-        self._known[key] = expression
-        return expression
+            return ("given", name, _format(self.types[name]))
+        operation = (instr.op.value, repr(instr.attr), _format(instr.type))
+        return (*operation, *(self.expression(a) for a in instr.args))
+
+    def _number(self, expression: Expression) -> int:
+        return self.shared.setdefault(expression, len(self.shared))
 
 
-def _block(state: str) -> str:
-    return state.partition(".")[0]
+def _format(type_: Type) -> str:
+    return str(type_) if isinstance(type_.format, Q) else str(type_.shape)
 
 
-def _difference(a: Expression, b: Expression) -> str:
-    for x, y in zip(a, b, strict=False):
-        if isinstance(x, tuple) and isinstance(y, tuple) and x != y:
-            return _difference(x, y)
-    return f"forward has {_short(a)}, echo has {_short(b)}"
+def _difference(forward: _Pass, echo: _Pass, one: _Increment, other: _Increment) -> str:
+    """Where two increments first part: the operands that differ while the operations agree."""
+    a, b = one.increment, other.increment
+    if forward.expression(a) == echo.expression(b):
+        a, b = one.value, other.value
+    while True:
+        x, y = forward.definitions.get(a), echo.definitions.get(b)
+        following = _parting(forward, echo, x, y)
+        if following is None:
+            return f"forward has {_short(forward, a)}, echo has {_short(echo, b)}"
+        a, b = following
 
 
-def _short(expression: Expression) -> str:
-    return " ".join(str(part) for part in expression if not isinstance(part, tuple))
+def _parting(
+    forward: _Pass, echo: _Pass, x: Instr | None, y: Instr | None
+) -> tuple[str, str] | None:
+    if x is None or y is None or len(x.args) != len(y.args):
+        return None
+    if forward.describe(x.name)[:3] != echo.describe(y.name)[:3]:
+        return None
+    for a, b in zip(x.args, y.args, strict=True):
+        if forward.expression(a) != echo.expression(b):
+            return a, b
+    return None
+
+
+def _short(of: _Pass, name: str) -> str:
+    return f"{name} = {' '.join(str(part) for part in of.describe(name) if isinstance(part, str))}"

@@ -25,8 +25,8 @@ from echoloom.ir.program import Body, Instr, Program
 
 
 @dataclass(frozen=True)
-class _Path:
-    """How a body moves one state: its old value, every value in between, the increments."""
+class Path:
+    """How a body moves one state: from the new value back to the old one, and by what."""
 
     state: str
     values: tuple[str, ...]
@@ -40,16 +40,22 @@ def verify_reversible(program: Program, body: Body) -> None:
     where = body.section.name.lower()
     definitions = {i.name: i for i in body.instrs}
     try:
-        paths = {s: _path(definitions, s, v) for s, v in body.updates}
-        for path in paths.values():
+        found = paths(body)
+        for path in found.values():
             _verify_words(definitions, path)
-        for path in paths.values():
-            _verify_energies(program, body, path, paths)
+        for path in found.values():
+            _verify_energies(program, body, path, found)
     except InvalidProgram as error:
         raise InvalidProgram(f"{where}: {error}") from None
 
 
-def _path(definitions: dict[str, Instr], state: str, value: str) -> _Path:
+def paths(body: Body) -> dict[str, Path]:
+    """How a step body moves its states. InvalidProgram if one does not move by increments."""
+    definitions = {i.name: i for i in body.instrs}
+    return {state: _path(definitions, state, value) for state, value in body.updates}
+
+
+def _path(definitions: dict[str, Instr], state: str, value: str) -> Path:
     """Follow a state's new value back through additions to the old one."""
     values, increments = [value], []
     while values[-1] != state:
@@ -60,7 +66,7 @@ def _path(definitions: dict[str, Instr], state: str, value: str) -> _Path:
             )
         values.append(following[0])
         increments.append(following[1])
-    return _Path(state, tuple(values), tuple(increments))
+    return Path(state, tuple(values), tuple(increments))
 
 
 def _undone(definitions: dict[str, Instr], value: str, state: str) -> tuple[str, str] | None:
@@ -85,7 +91,7 @@ def _leads_to(definitions: dict[str, Instr], value: str, state: str) -> bool:
     return True
 
 
-def _verify_words(definitions: dict[str, Instr], path: _Path) -> None:
+def _verify_words(definitions: dict[str, Instr], path: Path) -> None:
     """Quantised states: wrapping sums that lose nothing, increments rounded oddly before."""
     for value in path.values[:-1]:
         stored = definitions[value]
@@ -112,7 +118,7 @@ def _verify_words(definitions: dict[str, Instr], path: _Path) -> None:
             )
 
 
-def _verify_energies(program: Program, body: Body, path: _Path, paths: dict[str, _Path]) -> None:
+def _verify_energies(program: Program, body: Body, path: Path, paths: dict[str, Path]) -> None:
     unit, dot, letter = path.state.rpartition(".")
     if not dot or letter not in "qp":
         raise InvalidProgram(f"state {path.state} moves every step but is no unit's q or p")
@@ -134,9 +140,9 @@ def _verify_energies(program: Program, body: Body, path: _Path, paths: dict[str,
 def _verify_drift(
     program: Program,
     body: Body,
-    path: _Path,
+    path: Path,
     momentum: str,
-    paths: dict[str, _Path],
+    paths: dict[str, Path],
     cut: frozenset[str],
 ) -> None:
     momenta = set(paths[momentum].values) if momentum in paths else {momentum}

@@ -1,60 +1,34 @@
-"""Functions of one variable that fabric evaluates by table, and how a table is made.
+"""How a function of one variable becomes a table of straight lines.
 
 A table cuts [-2**range_bits, 2**range_bits) into 2**segment_bits equal segments with one straight
-line each; the first and the last line go on for ever, so a function whose tails are straight
-(sigmoid, tanh, GELU) is right at any distance. Within a segment the chord is moved by half its
-largest deviation, which halves the worst error of the chord.
+line each; the first and the last line go on for ever. Where a function's tails are straight
+(sigmoid, tanh, GELU) the range ends there; otherwise it is all that the input's word can hold.
+Within a segment the chord is moved by half its largest deviation, which halves its worst error.
+
+An odd or even function has an odd or even table, bit for bit: its lines meet at the segments' ends
+and rise by even numbers of units, so that rounding half to even is the same from either side. That
+is what lets a velocity go through a table and still turn round exactly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.formats import Q
+from echoloom.ir.functions import FUNCTIONS, Function
 from echoloom.ir.ops import Op, Table
+from echoloom.ir.parity import Parity
 from echoloom.ir.program import Instr, Program
 
 Floats = NDArray[np.floating]
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def sigmoid(x: Floats) -> Floats:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def _gelu(x: Floats) -> Floats:
-    return 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)))
-
-
-def _gelu_slope(x: Floats) -> Floats:
-    density = np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
-    return 0.5 * (1.0 + _erf(x / math.sqrt(2.0))) + x * density
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function by table. `left` and `right` are the slopes of its tails beyond the range;
-    `bound` is the largest magnitude, None when unbounded."""
-
-    evaluate: Callable[[Floats], Floats]
-    range_bits: int
-    left: float
-    right: float
-    bound: float | None
-
-
-FUNCTIONS: Mapping[str, Function] = {
-    "sigmoid": Function(sigmoid, 4, 0.0, 0.0, 1.0),
-    "tanh": Function(np.tanh, 3, 0.0, 0.0, 1.0),
-    "gelu": Function(_gelu, 3, 0.0, 1.0, None),
-    "gelu_slope": Function(_gelu_slope, 3, 0.0, 0.0, 1.13),
-}
+Integers = NDArray[np.int64]
+GOAL = 2.0**-14  # a table's worst error, in units of its largest value
+FEWEST_SEGMENTS = 5  # bits
 
 
 @dataclass(frozen=True)
@@ -67,82 +41,182 @@ class TableContents:
     segment_bits: int
     fraction_bits: int
     slope_shift: int
-    worst_error: float  # in real units, measured over the range
+    worst_error: float  # in real units, measured wherever the result fits its word
 
 
-def tabulate(
-    name: str,
-    segment_bits: int,
-    input_frac: int,
-    output_frac: int,
-    slope_width: int,
-    output_width: int = 63,
-) -> TableContents:
-    """Lines of FUNCTIONS[name]; slopes fit `slope_width` signed bits, bases `output_width`.
+@dataclass(frozen=True)
+class Lines:
+    """Straight lines in real numbers, one a segment."""
 
-    ValueError when an input unit is coarser than a segment.
+    left: Floats  # where each begins
+    span: float
+    start: Floats
+    slope: Floats
+
+
+def range_bits(name: str, source: Q) -> int:
+    """Of a table of `name` on words of `source`: to the straight tails, or all of the word."""
+    tails = FUNCTIONS[name].tails
+    word = source.width - 1 - source.scalar_frac
+    return word if tails is None else min(tails.reach_bits, word)
+
+
+@cache
+def segment_bits(name: str, source: Q, largest: float, most: int) -> int:
+    """The fewest segments whose worst error meets GOAL; `most` bits where none does.
+
+    `largest` is the largest result to expect; beyond it no accuracy is asked.
     """
+    reach = range_bits(name, source)
+    available = source.scalar_frac + reach + 1
+    for bits in range(min(FEWEST_SEGMENTS, available), min(most, available) + 1):
+        lines = _lines(name, bits, reach, source)
+        if _deviation(FUNCTIONS[name], lines, largest) <= GOAL * largest:
+            return bits
+    return min(most, available)
+
+
+def _evaluate(function: Function, x: Floats, span: float) -> Floats:
+    """The function; where it has a pole at zero, its value one segment away."""
+    return function.evaluate(np.maximum(x, span) if function.positive else x)
+
+
+def _lines(name: str, bits: int, reach: int, source: Q) -> Lines:
     function = FUNCTIONS[name]
-    fraction_bits = input_frac + function.range_bits + 1 - segment_bits
+    span = 2.0 ** (reach + 1 - bits)
+    left = -(2.0**reach) + span * np.arange(1 << bits)
+    with np.errstate(over="ignore"):
+        start = _evaluate(function, left, span)
+        # From the left, so that a step at a segment's end belongs to the next one.
+        stop = _evaluate(function, np.nextafter(left + span, -np.inf), span)
+        inner = left[:, None] + span * np.linspace(0.0, 1.0, 17)[1:-1]
+        chord = start[:, None] + (inner - left[:, None]) * ((stop - start) / span)[:, None]
+        deviation = _evaluate(function, inner, span) - chord
+    middle = (np.minimum(deviation.min(1), 0.0) + np.maximum(deviation.max(1), 0.0)) / 2
+    slope = (stop - start) / span
+    if function.parity is not Parity.UNKNOWN:
+        start = _continuous(function, start, stop, middle)
+        slope = np.diff(start) / span
+        start = start[:-1]
+    else:
+        start = start + middle
+    tails = function.tails
+    if tails is not None and tails.reach_bits == reach < source.width - 1 - source.scalar_frac:
+        ends = function.evaluate(np.array([left[0], left[-1]]))
+        slope[0], slope[-1] = tails.left, tails.right
+        start[0], start[-1] = ends
+    return Lines(left, span, start, slope)
+
+
+def _continuous(function: Function, start: Floats, stop: Floats, middle: Floats) -> Floats:
+    """Values at all segment ends, moved by half the deviation of the segments on both sides."""
+    nodes = np.append(start, stop[-1])
+    nodes[1:-1] += (middle[:-1] + middle[1:]) / 2
+    nodes[0] += middle[0]
+    nodes[-1] += middle[-1]
+    if function.parity is Parity.ODD:
+        nodes = (nodes - nodes[::-1]) / 2
+    return nodes
+
+
+def _deviation(function: Function, lines: Lines, largest: float) -> float:
+    """Worst error of the lines where the function is at most `largest`."""
+    grid = lines.left[:, None] + lines.span * np.linspace(0.0, 1.0, 33)[None, :-1]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        exact = _evaluate(function, grid, lines.span)
+        line = lines.start[:, None] + lines.slope[:, None] * (grid - lines.left[:, None])
+        error = np.abs(line - exact)
+    return float(error[np.abs(exact) <= largest].max(initial=0.0))
+
+
+def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableContents:
+    """Integers of a table from words of `source` to words of `target`; slopes fit `slope_width`.
+
+    ValueError when a segment is finer than an input unit, or the slopes need too long a shift.
+    """
+    function = FUNCTIONS[table.function]
+    input_frac, output_frac = source.scalar_frac, target.scalar_frac
+    fraction_bits = input_frac + table.range_bits + 1 - table.segment_bits
     if fraction_bits < 0:
         raise ValueError(
-            f"table {name!r} has segments finer than its input: {segment_bits} segment bits need "
-            f"at least {segment_bits - function.range_bits - 1} fraction bits, got {input_frac}"
+            f"table {table.function!r} has segments finer than its input: {table.segment_bits} "
+            f"segment bits need at least {table.segment_bits - table.range_bits - 1} fraction "
+            f"bits, got {input_frac}"
         )
-    count = 1 << segment_bits
-    span = 2.0 ** (function.range_bits + 1 - segment_bits)
-    left = -(2.0**function.range_bits) + span * np.arange(count)
-    start, stop = function.evaluate(left), function.evaluate(left + span)
-    slope = (stop - start) / span
-    inner = np.linspace(0.0, 1.0, 17)[1:-1]
-    deviation = function.evaluate(left[:, None] + span * inner) - (
-        start[:, None] + slope[:, None] * span * inner
-    )
-    low, high = np.minimum(deviation.min(1), 0.0), np.maximum(deviation.max(1), 0.0)
-    start = start + (low + high) / 2
-    slope[0], slope[-1] = function.left, function.right
-    start[0], start[-1] = function.evaluate(left[:1])[0], function.evaluate(left[-1:])[0]
+    lines = _lines(table.function, table.segment_bits, table.range_bits, source)
+    end = (1 << (target.width - 1)) - 1
+    limit = (1 << (slope_width - 1)) - 1
+    # Lines that lie outside the result's word need no slope of their own.
+    inside = np.abs(lines.start) <= 2.0 * end * 2.0**-output_frac
+    largest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
     # slope_shift makes the largest slope just fit: it is the same for every table of a function
     # with the same input and output formats.
-    largest = float(np.abs(slope).max())
     slope_shift = slope_width - 1 - math.ceil(math.log2(largest * 1.0000001))
     slope_shift -= output_frac - input_frac
-    scaled = slope * 2.0 ** (output_frac - input_frac + slope_shift)
-    base_words = np.rint(start * 2.0**output_frac).astype(np.int64)
-    slope_words = np.rint(scaled).astype(np.int64)
-    limit = (1 << (slope_width - 1)) - 1
-    slope_words = np.clip(slope_words, -limit, limit)
     if not 0 <= slope_shift < 64:
         raise ValueError(
-            f"table {name!r} cannot go from {input_frac} to {output_frac} fraction bits: "
+            f"table {table.function!r} cannot go from {input_frac} to {output_frac} fraction bits: "
             f"its slopes would need a shift of {slope_shift}"
         )
-    grid = left[:, None] + span * np.linspace(0.0, 1.0, 33)[None, :-1]
-    line = base_words[:, None] * 2.0**-output_frac + (
-        slope_words[:, None]
-        * (grid - left[:, None])
-        * 2.0 ** (input_frac - output_frac - slope_shift)
+    if function.parity is not Parity.UNKNOWN:
+        base, slope = _symmetric(function, lines, fraction_bits, slope_shift, output_frac, limit)
+    else:
+        scaled = lines.slope * 2.0 ** (output_frac - input_frac + slope_shift)
+        slope = np.clip(np.rint(scaled), -limit, limit).astype(np.int64)
+        base = np.rint(np.clip(lines.start * 2.0**output_frac, -(2.0**62), 2.0**62))
+    error = _deviation(
+        function,
+        Lines(
+            lines.left,
+            lines.span,
+            base * 2.0**-output_frac,
+            slope * 2.0 ** (input_frac - output_frac - slope_shift),
+        ),
+        end * 2.0**-output_frac,
     )
-    error = float(np.abs(line - function.evaluate(grid)).max())
     # A line that begins outside the result's word would saturate there: it begins at the end.
-    end = (1 << (output_width - 1)) - 1
-    base_words = np.clip(base_words, -end, end)
+    base = np.clip(base, -end, end).astype(np.int64)
     return TableContents(
-        tuple(base_words.tolist()),
-        tuple(slope_words.tolist()),
-        segment_bits,
+        tuple(base.tolist()),
+        tuple(slope.tolist()),
+        table.segment_bits,
         fraction_bits,
         slope_shift,
         error,
     )
 
 
+def _symmetric(
+    function: Function,
+    lines: Lines,
+    fraction_bits: int,
+    slope_shift: int,
+    output_frac: int,
+    limit: int,
+) -> tuple[Integers, Integers]:
+    """Bases and slopes of an odd or even table: the right half, and its image on the left."""
+    half = len(lines.left) // 2
+    unit = max(2, 1 << max(fraction_bits - slope_shift, 0))  # rises are even and exact
+    per_rise = 2.0 ** (slope_shift - fraction_bits)
+    start = lines.start[half:] * 2.0**output_frac / unit
+    start = np.append(start, start[-1] + lines.slope[-1] * lines.span * 2.0**output_frac / unit)
+    nodes = np.rint(np.clip(start, -(2.0**62) / unit, 2.0**62 / unit)) * unit
+    steepest = math.floor(limit / per_rise / unit) * unit
+    rises = np.clip(np.diff(nodes), -steepest, steepest)
+    nodes = nodes[0] + np.concatenate([[0.0], np.cumsum(rises)])
+    slopes = rises * per_rise
+    sign = -1.0 if function.parity is Parity.ODD else 1.0
+    base = np.concatenate([sign * nodes[:0:-1], nodes[:-1]])
+    slope = np.concatenate([-sign * slopes[::-1], slopes])
+    return base.astype(np.int64), slope.astype(np.int64)
+
+
 def table_key(instr: Instr, source: Q) -> str:
-    """Name of the table that a TABLE instruction needs: function, segments and both formats."""
+    """Name of the table that a TABLE instruction needs: function, segments, range and formats."""
     assert isinstance(instr.attr, Table)
     return (
-        f"{instr.attr.function}/{instr.attr.segment_bits}/{source.scalar_frac}"
-        f"/{instr.type.q.scalar_frac}"
+        f"{instr.attr.function}/{instr.attr.segment_bits}/{instr.attr.range_bits}"
+        f"/{source.width}.{source.scalar_frac}/{instr.type.q.width}.{instr.type.q.scalar_frac}"
     )
 
 
@@ -158,12 +232,5 @@ def program_tables(program: Program, slope_width: int) -> dict[str, TableContent
             source = types[instr.args[0]].q
             key = table_key(instr, source)
             if key not in tables:
-                tables[key] = tabulate(
-                    instr.attr.function,
-                    instr.attr.segment_bits,
-                    source.scalar_frac,
-                    instr.type.q.scalar_frac,
-                    slope_width,
-                    instr.type.q.width,
-                )
+                tables[key] = tabulate(instr.attr, source, instr.type.q, slope_width)
     return tables

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real, Type
-from echoloom.ir.ops import Op, Requant, Scale
+from echoloom.ir.increments import SUMS, increments, root
+from echoloom.ir.ops import Op, Requant
 from echoloom.ir.parity import PRODUCTS
-from echoloom.ir.program import Body, Instr, Program, uses
-
-SUMS = (Op.ADD, Op.SUB)
+from echoloom.ir.program import Body, Instr, Program
 
 
 def verify_target(
@@ -121,7 +120,7 @@ class _Target:
             return
         frac = total.type.q.frac
         if code.increment(total.args[1]):
-            if code.types[total.args[0]].q.frac != frac or instr.type.q.frac != frac:
+            if instr.type.q.frac != frac:
                 raise InvalidProgram(
                     f"a rounded increment, the word it is added to and the sum {total.name} "
                     "need the same exponent"
@@ -147,14 +146,10 @@ class _Code:
 
     def __post_init__(self) -> None:
         self.definitions = {i.name: i for i in self.body.instrs}
-        self.counts = uses(self.body)
-        self.right = {i.args[1] for i in self.body.instrs if i.op in SUMS}
+        self.increments = increments(self.body, self.types)
 
     def root(self, name: str) -> str:
-        """The value behind any number of SCALEs, which shift its meaning and no bit."""
-        while (instr := self.definitions.get(name)) is not None and isinstance(instr.attr, Scale):
-            name = instr.args[0]
-        return name
+        return root(self.definitions, name)
 
     def stored(self, name: str) -> bool:
         """Whether a value is, but for SCALEs, a word in memory."""
@@ -163,11 +158,7 @@ class _Code:
 
     def increment(self, name: str) -> bool:
         """Whether a value is a rounded product that is added at once and never stored."""
-        instr = self.definitions.get(name)
-        if instr is None or instr.op is not Op.REQUANT or self.counts.get(name) != 1:
-            return False
-        source = self.definitions.get(self.root(instr.args[0]))
-        return name in self.right and source is not None and source.op in PRODUCTS
+        return name in self.increments
 
 
 def _multiplied(program: Program) -> Iterator[str]:

@@ -13,6 +13,7 @@ from echoloom.ir.engine import DynamicShift, Section
 from echoloom.ir.exact import InvalidProgram as InvalidProgram
 from echoloom.ir.exact import exact_type as exact_type
 from echoloom.ir.formats import Q, Real, Type, largest
+from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import (
     ARITY,
     ATTRIBUTE_OF,
@@ -26,7 +27,7 @@ from echoloom.ir.ops import (
 )
 from echoloom.ir.program import Accumulator, Body, Instr, Program
 from echoloom.ir.reversible import verify_reversible
-from echoloom.ir.tables import FUNCTIONS
+from echoloom.ir.tables import range_bits
 from echoloom.ir.target import verify_target as verify_target
 from echoloom.ir.text import NAME
 
@@ -123,7 +124,11 @@ def _verify_accumulator(program: Program, accumulator: Accumulator) -> None:
         raise InvalidProgram(f"{at}: its scale {accumulator.scale} is not a finite factor")
     shapes = {d.name: d.type.shape for d in program.coefficients}
     for role, name in (("target", accumulator.target), ("divisor", accumulator.divisor)):
-        if name and shapes.get(name) != accumulator.type.shape:
+        # A coefficient that is differentiated but never used is not in a quantised program.
+        absent = role == "target" and isinstance(accumulator.type.format, Q)
+        if name and shapes.get(name, accumulator.type.shape if absent else None) != (
+            accumulator.type.shape
+        ):
             raise InvalidProgram(f"{at}: its {role} {name} is no coefficient of its shape")
 
 
@@ -259,13 +264,15 @@ def _verify_table(instr: Instr, attr: Table, operand: Type) -> None:
     if isinstance(instr.type.format, Real):
         return
     _single_exponent("table", instr.type.q)
-    function, source = FUNCTIONS[attr.function], _single_exponent("table", operand.q)
-    if attr.range_bits != function.range_bits:
+    source = operand.q
+    _single_exponent("table", source)
+    reach = range_bits(attr.function, source)
+    if attr.range_bits != reach:
         raise InvalidProgram(
-            f"the table of {attr.function} covers 2**{function.range_bits} either way, "
+            f"the table of {attr.function} on {source} covers 2**{reach} either way, "
             f"not 2**{attr.range_bits}"
         )
-    if not 1 <= attr.segment_bits <= source + function.range_bits + 1:
+    if not 1 <= attr.segment_bits <= source.scalar_frac + reach + 1:
         raise InvalidProgram(
             f"a table of 2**{attr.segment_bits} segments cannot be told apart in {operand.q}"
         )

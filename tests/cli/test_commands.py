@@ -146,7 +146,7 @@ def test_usage_errors_are_code_2():
 
 def test_every_command_explains_itself():
     assert "Exit codes: 0 done" in echoloom("--help").out
-    for name in ("train", "compile", "verify", "build", "report", "doctor"):
+    for name in ("train", "import-rhel", "compile", "verify", "build", "report", "doctor"):
         said = echoloom(name, "--help")
         assert said.code == 0
         assert "--json" in said.out

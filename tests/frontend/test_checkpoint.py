@@ -5,18 +5,36 @@ from __future__ import annotations
 import errno
 import json
 import pickle
+from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from echoloom.frontend.files import digest
 from echoloom.frontend.train import load_model, save_model
+from echoloom.frontend.units import NonlinearUnit, RawUnit
+
+FIRST_VERSION = Path(__file__).parent / "version1.eqx"
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"complex": False, "blocks": 3}, {"task": "regression", "output_step": 5}],
+    [
+        {},
+        {"complex": False, "blocks": 3},
+        {"task": "regression", "output_step": 5},
+        {"unit": "nonlinear", "activation": "gelu_tanh", "substeps": 2},
+        {
+            "unit": ["nonlinear", "linear"],
+            "state": [2, 5],
+            "complex": [True, False],
+            "substeps": [3, 1],
+            "integrator": ["imex", "leapfrog"],
+        },
+    ],
 )
 def test_round_trip_is_exact(make_model, tmp_path, arguments):
     model = make_model(**arguments)
@@ -42,8 +60,95 @@ def test_own_units_need_an_instance(make_model, custom_units, tmp_path):
         load_model(path)
     with pytest.raises(ValueError, match="loaded with 'Relativistic'"):
         load_model(path, custom_units["relativistic"])
-    with pytest.raises(ValueError, match="units differ"):
-        save_model(path, make_model(unit=list(custom_units.values())))
+
+
+def test_units_of_several_kinds_need_an_instance_each(make_model, custom_units, tmp_path):
+    path, units = tmp_path / "model.eqx", ["linear", *custom_units.values()]
+    model = make_model(blocks=3, unit=units, substeps=[1, 2, 3])
+    save_model(path, model)
+    assert eqx.tree_equal(load_model(path, units), model)
+    with pytest.raises(ValueError, match="block 1's unit is 'Saturating', but it is loaded with"):
+        load_model(path)
+    with pytest.raises(ValueError, match=r"block 2's unit is 'Relativistic', but .* 'Saturating'"):
+        load_model(path, custom_units["saturating"])
+    with pytest.raises(ValueError, match="has 3 blocks, but `unit` holds 2 values"):
+        load_model(path, units[:2])
+
+
+def test_one_instance_serves_all_blocks_of_its_class(make_model, custom_units, tmp_path):
+    path, unit = tmp_path / "model.eqx", custom_units["saturating"]
+    model = make_model(blocks=3, unit=["nonlinear", unit, unit])
+    save_model(path, model)
+    assert eqx.tree_equal(load_model(path, unit), model)
+    save_model(path, make_model())
+    with pytest.raises(ValueError, match=r"block 0's unit is 'linear', but .* with 'Saturating'"):
+        load_model(path, unit)
+
+
+def test_how_a_nonlinear_unit_resolves_is_kept(make_model, tmp_path):
+    path, model = tmp_path / "model.eqx", make_model(unit="nonlinear")
+    unit = NonlinearUnit(7, 4, 0.1, jax.random.key(1), 2, "identity", shared_step=True)
+    model = eqx.tree_at(lambda m: m.blocks[1].unit, model, unit)
+    save_model(path, model)
+    loaded = load_model(path)
+    assert eqx.tree_equal(loaded, model)
+    assert isinstance(own := loaded.blocks[1].unit, NonlinearUnit) and own.step.shape == (1,)
+    assert eqx.tree_equal(loaded.resolve(), model.resolve())
+
+
+class Rest(RawUnit):
+    """A raw unit that no checkpoint knows."""
+
+    def resolve(self):
+        raise NotImplementedError
+
+
+def test_a_raw_unit_of_ones_own_is_refused(make_model, tmp_path):
+    model = eqx.tree_at(lambda m: m.blocks[1].unit, make_model(), Rest())
+    with pytest.raises(ValueError, match=r"blocks\[1\]\.unit is a Rest, but a checkpoint holds"):
+        save_model(tmp_path / "model.eqx", model)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_of_the_first_version_is_still_read():
+    model = load_model(FIRST_VERSION)
+    assert (model.state, model.complex, model.substeps) == (1, True, 1)
+    assert (model.integrator, model.activation) == ("leapfrog", "gelu")
+    x = jnp.sin(jnp.arange(9.0))[:, None]
+    # What the release that wrote it gave.
+    np.testing.assert_allclose(model(x), [0.34503192294752016, -0.24976828813308405], rtol=1e-12)
+
+
+def resealed(data: bytes, change) -> bytes:
+    """A checkpoint with another header under a right checksum: what another release may write."""
+    line, _, payload = data.partition(b"\n")
+    header = json.loads(line)
+    change(header)
+    header["sha256"] = digest(header, payload)
+    return json.dumps(header).encode() + b"\n" + payload
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda h: h.update(version=3), "has version 3, but this release reads versions 1 and 2"),
+        (lambda h: h.pop("version"), "has version None"),
+        (lambda h: h["model"].pop("unit"), "describes no model that this release knows"),
+        (lambda h: h["model"].update(unit=7), "describes no model that this release knows"),
+        (lambda h: h["model"].update(substeps=[1, 0]), r"describes no model .*substeps\[1\] is 0"),
+        (lambda h: h["model"].update(integrator="euler"), "describes no model .*'euler'"),
+        (lambda h: h["model"].update(colour="red"), "describes no model .*colour"),
+        (lambda h: h["model"]["unit"][0].update(step_through="tanh"), "describes no model"),
+        (lambda h: h["model"]["unit"][0].update(shared_step=True), "arrays do not fit the model"),
+        (lambda h: h.update(dtype="colour"), "describes no model that this release knows"),
+    ],
+)
+def test_headers_that_describe_no_model(make_model, tmp_path, change, sentence):
+    path = tmp_path / "model.eqx"
+    save_model(path, make_model(unit="nonlinear"))
+    path.write_bytes(resealed(path.read_bytes(), change))
+    with pytest.raises(ValueError, match=sentence):
+        load_model(path)
 
 
 def test_every_kind_of_damage_is_refused(make_model, tmp_path):

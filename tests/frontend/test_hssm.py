@@ -80,8 +80,8 @@ def test_a_step_is_undone_by_flipping_time(make_model, custom_units, name):
     keys = jax.random.split(jax.random.key(5), 3)
     u = jax.random.normal(keys[2], (model.hidden,))
     start = parts.State(*(jax.random.normal(k, block.step.shape) for k in keys[:2]))
-    q, p = parts.leapfrog(block, start, u)
-    q, p = parts.leapfrog(block, parts.State(q, -p), u)
+    q, p = parts.integrate(block, start, u)
+    q, p = parts.integrate(block, parts.State(q, -p), u)
     np.testing.assert_allclose(q, start.q, atol=1e-13)
     np.testing.assert_allclose(-p, start.p, atol=1e-13)
 
@@ -104,7 +104,7 @@ def test_statistics_normalise_every_block(make_model):
             for index, (block, state) in enumerate(zip(coefficients.blocks, states, strict=True)):
                 below[index].append(np.asarray(h))
                 u = parts.drive(block, h)
-                after.append(parts.leapfrog(block, state, u))
+                after.append(parts.integrate(block, state, u))
                 h = parts.mix(block, after[-1].q, u, h)
             states = tuple(after)
     for block, inputs in zip(model.blocks, below, strict=True):
@@ -145,9 +145,28 @@ class Loose(Hamiltonian):
         ({"task": "ranking"}, "task is 'ranking', but it must be 'classification' or 'regression'"),
         ({"step": 1.0}, r"step is 1\.0, but a step must lie between 0 and 1"),
         ({"step": float("nan")}, "step is nan"),
-        ({"unit": "tanh"}, "unit is 'tanh', but it must be 'linear' or a Hamiltonian"),
-        ({"unit": [Vector(jnp.ones(4))]}, "unit holds 1 Hamiltonians, but there are 2 blocks"),
-        ({"unit": ["a", "b"]}, "unit is a str"),
+        ({"unit": "tanh"}, "unit is 'tanh', but it must be 'linear', 'nonlinear' or a"),
+        ({"unit": [Vector(jnp.ones(4))]}, "unit holds 1 values, but there are 2 blocks"),
+        (
+            {"unit": ["linear", "b"]},
+            r"unit\[1\] is 'b', but it must be 'linear', 'nonlinear' or a Ham",
+        ),
+        ({"unit": 3}, "unit is a int, but it must be 'linear', 'nonlinear' or a Hamiltonian"),
+        ({"state": [4, 0]}, r"state\[1\] is 0, but it must be a whole number >= 1"),
+        ({"state": [4, 4, 4]}, "state holds 3 values, but there are 2 blocks: give one for each"),
+        ({"substeps": 0}, "substeps is 0, but it must be a whole number >= 1"),
+        ({"substeps": (1, 1.5)}, r"substeps\[1\] is 1\.5"),
+        ({"step": [0.5, 1.5]}, r"step\[1\] is 1\.5, but a step must lie between 0 and 1"),
+        ({"step": "fast"}, "step is 'fast'"),
+        ({"complex": [True]}, "complex holds 1 values, but there are 2 blocks"),
+        ({"complex": 1}, "complex is 1, but it must be True or False"),
+        ({"activation": "relu"}, "activation is 'relu', but it must be 'gelu' or 'gelu_tanh'"),
+        ({"integrator": "euler"}, "integrator is 'euler', but it must be 'leapfrog' or 'imex'"),
+        ({"integrator": ["imex", 2]}, r"integrator\[1\] is 2, but it must be 'leapfrog' or 'imex'"),
+        ({"integrator": "LinOSS_IM"}, "implicit LinOSS-IM step loses .* use 'leapfrog' or 'imex'"),
+        ({"integrator": "implicit"}, "the implicit LinOSS-IM step loses information going forward"),
+        ({"integrator": ["imex", "D-LinOSS"]}, r"integrator\[1\] .* damping loses information"),
+        ({"integrator": "damped"}, "D-LinOSS's damping loses information going forward, so there"),
         ({"unit": Vector(jnp.ones(4))}, r"Vector\.potential gives float64\[4\], but it must take"),
         ({"unit": Vector(jnp.ones(3))}, r"Vector\.potential fails: it must take shapes \[\[4\]"),
         ({"unit": Loose(1.0)}, r"Loose\.scale is a float, but .* mark other fields static"),

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradient_errors import errors, worst
 
 from echoloom.frontend import parts
 from echoloom.frontend.bptt import bptt_gradient
@@ -17,21 +18,6 @@ from echoloom.frontend.loss import loss
 from echoloom.frontend.rhel import Copies, flip, nudge, rhel_gradient
 
 TOLERANCE = 1e-9
-
-
-def errors(found, wanted) -> dict[str, float]:
-    """Relative error of every tensor; one that must vanish is measured against the whole."""
-    whole = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(wanted)))
-    pairs = zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True)
-    result = {}
-    for (path, ours), reference in pairs:
-        size = float(jnp.linalg.norm(reference)) or whole
-        result[jax.tree_util.keystr(path)] = float(jnp.linalg.norm(ours - reference)) / size
-    return result
-
-
-def worst(found, wanted) -> float:
-    return max(errors(found, wanted).values())
 
 
 TASKS = [("classification", 1), ("regression", 1), ("regression", 2)]
@@ -141,7 +127,7 @@ def test_free_copy_returns_to_rest(make_model, make_sample):
         for block, state in zip(coefficients.blocks, states, strict=True):
             u = parts.drive(block, h)
             h = parts.mix(block, state.q, u, h)
-            stepped.append(parts.leapfrog(block, state, u))
+            stepped.append(parts.integrate(block, state, u))
         return tuple(stepped), h
 
     flipped = tuple(flip(state) for state in states)

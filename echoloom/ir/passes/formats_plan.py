@@ -16,12 +16,22 @@ from numpy.typing import NDArray
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.engine import Section
 from echoloom.ir.formats import Q
-from echoloom.ir.ops import Op
+from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.program import Body, Instr, Program, uses
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
+STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
+# Words of one format though their ranges differ a little: the copies see the same function, and the
+# drift that ends a step undoes the one that begins it.
+TWINS = (
+    (".plus.", ".free."),
+    (".minus.", ".free."),
+    (".minus.", ".plus."),
+    (".second.", ".first."),
+)
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
 # a gain between 1/4 and 2**GAIN_LIMIT, which has to be exact.
 RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
@@ -31,14 +41,14 @@ RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
 class Widths:
     """Word lengths of the target and spare range in bits.
 
-    `margin` is head-room above the calibrated range.
+    `margin` is head-room above the calibrated range; `segment_bits` the most that a table takes.
     """
 
     word: int = 28
     narrow: int = 18
     accumulator: int = 54
     margin: int = 2
-    segment_bits: int = 9
+    segment_bits: int = 11
     rounding: Rounding = Rounding.HALF_EVEN
 
 
@@ -51,6 +61,7 @@ class FormatClass:
     margin: int = 0
     cap: int = 1 << 20
     state: bool = False
+    factor: bool = False  # a table's result that is multiplied by run-time words: kept narrow
 
     @property
     def frac(self) -> int:
@@ -86,6 +97,7 @@ class Formats:
         other = self.classes.pop(b)
         self.parent[b] = a
         self.add(a, other.range, other.width, other.margin, other.state)
+        self.of(a).factor |= other.factor
 
     def of(self, key: str) -> FormatClass:
         return self.classes[self.find(key)]
@@ -143,6 +155,13 @@ class FormatPlan:
             if name in forward:
                 key = self.key(Section.FORWARD_STEP, name)
                 self.formats.unite(key, self.key(Section.ECHO_STEP, name))
+        for section in STEPS:
+            defined = self.definitions.get(section, {})
+            for name in defined:
+                for one, other in TWINS:
+                    twin = name.replace(one, other, 1)
+                    if twin != name and twin in defined:
+                        self.formats.unite(self.key(section, twin), self.key(section, name))
         for declaration in self.program.body(Section.FORWARD_STEP).frame:
             key = self.key(Section.FORWARD_STEP, declaration.name)
             self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))
@@ -159,8 +178,16 @@ class FormatPlan:
         """A product (perhaps scaled) that is added without being stored.
 
         It is used once, or it is elementwise and every use adds it to something: multiplying
-        again costs less than a drain.
+        again costs less than a drain. The two passes decide alike: what the echo has to store for
+        its three copies, the forward pass rounds in the same way.
         """
+        bodies = [body]
+        if body.section in STEPS:
+            others = (self.program.body(s) for s in STEPS if s is not body.section)
+            bodies += [b for b in others if name in self.definitions.get(b.section, {})]
+        return all(self._may_be_increment(b, name) for b in bodies)
+
+    def _may_be_increment(self, body: Body, name: str) -> bool:
         definition = self.definitions[body.section].get(name)
         if definition is None:
             return False
@@ -188,7 +215,12 @@ class FormatPlan:
         for instr in body.instrs:
             largest = self.ranges.of(section, instr.name)
             key = self.key(section, instr.name)
-            self._add(key, largest)
+            bound = FUNCTIONS[instr.attr.function].bound if isinstance(instr.attr, Table) else None
+            if bound is None:
+                self._add(key, largest)
+            else:
+                self.formats.add(key, bound, self.widths.word, 0)
+                self.formats.of(key).factor |= self._is_factor(body, instr.name)
             if instr.op in (Op.ADD, Op.SUB):
                 self._plan_sum(body, instr, key)
         for state, value in body.updates:
@@ -197,6 +229,11 @@ class FormatPlan:
             else:
                 self.formats.unite(state, value)
 
+    def _is_factor(self, body: Body, name: str) -> bool:
+        """Whether a word is multiplied by another that is known at run time only."""
+        products = [i for i in body.instrs if i.op in (Op.MUL, Op.OUTER) and name in i.args]
+        return any(not any(a in self.coefficients for a in i.args) for i in products)
+
     def _plan_sum(self, body: Body, instr: Instr, key: str) -> None:
         a, b = instr.args
         if self.is_increment(body, b):
@@ -204,6 +241,10 @@ class FormatPlan:
         elif instr.op is Op.ADD and self.is_increment(body, a):
             base, increment = b, a
         else:
+            for name in instr.args:
+                if name in self.coefficients:
+                    self._add(name, float(np.max(np.abs(self.coefficients[name]))))
+                    self.formats.unite(key, name)
             return
         self.bases[body.section, instr.name] = (base, increment)
         base_key = self.key(body.section, base)

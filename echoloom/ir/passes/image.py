@@ -69,7 +69,7 @@ def place(
     """
     verify_target(program, narrow, word, accumulator)
     config = EngineConfig(lanes, drains, slots, word, narrow, accumulator)
-    stored = {body.section: stored_values(body) for body in program.bodies}
+    stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
     while True:
         at = allocate(program, tables, stored, lanes, drains, word, narrow, copied)

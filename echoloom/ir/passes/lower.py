@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from echoloom.ir.engine import Add, Destination, DrainEntry, MacEntry, Narrow, Wide, XMode
+from echoloom.ir.increments import increments
 from echoloom.ir.ops import Op, Requant, Scale, Table
 from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.layout import Orientation, Place, groups, in_group
@@ -35,36 +36,20 @@ def lower(program: Program, body: Body, allocation: Allocation) -> tuple[Task, .
     return _Lowering(program, body, allocation).tasks()
 
 
-def stored_values(body: Body) -> tuple[str, ...]:
+def stored_values(program: Program, body: Body) -> tuple[str, ...]:
     """Names of a body that need vector memory, in order."""
-    definitions = {i.name: i for i in body.instrs}
+    added = increments(body, program.types(body))
     counts = uses(body)
+    looked_up = {i.args[0] for i in body.instrs if i.op is Op.TABLE}
     return tuple(
         instr.name
         for instr in body.instrs
         if instr.op is Op.TABLE
-        or (instr.op is Op.REQUANT and not _passes_through(instr, body, definitions, counts))
-    )
-
-
-def _passes_through(
-    instr: Instr, body: Body, definitions: dict[str, Instr], counts: dict[str, int]
-) -> bool:
-    """A requant that is never stored: a rounded increment, or the only input of a table."""
-    if counts.get(instr.name, 0) != 1:
-        return False
-    user = next((i for i in body.instrs if instr.name in i.args), None)
-    if user is None:
-        return False
-    if user.op is Op.TABLE:
-        return True
-    source = definitions.get(_root(definitions, instr.args[0]).name)
-    return (
-        user.op in (Op.ADD, Op.SUB)
-        and user.args[1] == instr.name
-        and instr.name.endswith(".rounded")
-        and source is not None
-        and source.op in PRODUCTS
+        or (
+            instr.op is Op.REQUANT
+            and instr.name not in added
+            and not (counts.get(instr.name) == 1 and instr.name in looked_up)
+        )
     )
 
 
@@ -82,6 +67,7 @@ class _Lowering:
         self.lanes = allocation.lanes
         self.definitions = {i.name: i for i in body.instrs}
         self.types = program.types(body)
+        self.stored = stored_values(program, body)
         self.frame: dict[str, int] = {}
         offset = 0
         for declaration in body.frame:
@@ -90,7 +76,7 @@ class _Lowering:
 
     def tasks(self) -> tuple[Task, ...]:
         tasks: list[Task] = []
-        for name in stored_values(self.body):
+        for name in self.stored:
             tasks += self._store(self.definitions[name])
         for state, value in self.body.updates:
             if self.at.home(self.body.section, value) != state:
@@ -110,7 +96,7 @@ class _Lowering:
             table = instr
             source = self.definitions.get(instr.args[0])
             fused = source is not None and source.op is Op.REQUANT
-            fused = fused and instr.args[0] not in stored_values(self.body)
+            fused = fused and instr.args[0] not in self.stored
             if fused:
                 assert source is not None
                 word = source
@@ -192,11 +178,7 @@ class _Lowering:
     ) -> tuple[tuple[Segment, ...], DrainEntry, Read | None]:
         base, other = exact.args
         rounded = self.definitions.get(other)
-        if (
-            rounded is not None
-            and rounded.op is Op.REQUANT
-            and other not in stored_values(self.body)
-        ):
+        if rounded is not None and rounded.op is Op.REQUANT and other not in self.stored:
             product = _root(self.definitions, rounded.args[0])
             source = self.definitions[product.name]
             by = min(self.types[rounded.args[0]].q.fracs) - self.types[other].q.scalar_frac

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from echoloom.ir.engine import DynamicShift, Overflow
 from echoloom.ir.formats import Q, Type
+from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.formats_plan import (
@@ -28,7 +29,7 @@ from echoloom.ir.passes.formats_plan import (
     runtime_format,
 )
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-from echoloom.ir.tables import FUNCTIONS
+from echoloom.ir.tables import range_bits, segment_bits
 from echoloom.ir.verify import exact_type
 
 Floats = NDArray[np.float64]
@@ -201,8 +202,10 @@ class _BodyEmitter:
     def _product(self, instr: Instr, args: list[str]) -> None:
         if instr.op in (Op.MUL, Op.OUTER):
             args = self._with_a_narrow(instr, args)
-        inexact = self.plan.only_accumulated(self.body, instr.name)
-        if inexact or self._incremental(instr.name):
+        summed = instr.op in (Op.MUL, Op.OUTER) and self.plan.only_accumulated(
+            self.body, instr.name
+        )
+        if summed or self._incremental(instr.name):
             self.names[instr.name] = self.put(instr.name, instr.op, *args)
         else:
             self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *args))
@@ -279,18 +282,21 @@ class _BodyEmitter:
 
     def _table(self, instr: Instr, value: str) -> None:
         assert isinstance(instr.attr, Table)
-        function = FUNCTIONS[instr.attr.function]
-        input_frac = self.types[value].q.scalar_frac
-        bits = min(self.plan.widths.segment_bits, input_frac + function.range_bits + 1)
-        if bits < 1:
+        name, source = instr.attr.function, self.types[value].q
+        bound, key = FUNCTIONS[name].bound, self.plan.key(self.section, instr.name)
+        group = self.plan.formats.of(key)
+        largest = group.range if bound is None else bound
+        narrow = bound is not None and group.factor
+        q = Q(self.narrow, self.narrow - 2) if narrow else self.plan.formats.q(key)
+        reach = range_bits(name, source)
+        if source.scalar_frac + reach < 0:
             raise ValueError(
-                f"the input of {instr.attr.function} at {instr.name} has {input_frac} fraction "
-                "bits, too few to tell two segments of its table apart"
+                f"the input of {name} at {instr.name} has {source.scalar_frac} fraction bits, "
+                "too few to tell two segments of its table apart"
             )
-        if function.bound is not None:
-            q = Q(self.narrow, self.narrow - 2)
-        else:
-            q = self.plan.formats.q(self.plan.key(self.section, instr.name))
-        attr = replace(instr.attr, segment_bits=bits, range_bits=function.range_bits)
+        # A power of two, so that copies with slightly different ranges share one table.
+        most = self.plan.widths.segment_bits
+        bits = segment_bits(name, source, 2.0 ** math.ceil(math.log2(largest or 1.0)), most)
+        attr = replace(instr.attr, segment_bits=bits, range_bits=reach)
         type_ = Type(instr.type.shape, q)
         self.names[instr.name] = self._append(Instr(instr.name, Op.TABLE, (value,), type_, attr))

@@ -70,16 +70,20 @@ class _Code:
         definition = self.definitions.get(value)
         return definition if definition is not None and definition.op is op else None
 
+    def _vanishes(self, op: Op, args: tuple[str, ...]) -> bool:
+        products = (*PRODUCTS, Op.OUTER, Op.SCALE)
+        return op in products and any(self.constant(a) == 0.0 for a in args)
+
     def _rewrite(
         self, hint: str, op: Op, args: tuple[str, ...], type_: Type, attr: Attribute | None
     ) -> str | None:
+        if self._vanishes(op, args):
+            return self.put(hint, Op.CONSTANT, (), type_, Constant(0.0))
         if op is Op.SCALE:
             return self._scale(hint, args[0], attr)
         if op is Op.MUL:
             for value, other in (args, args[::-1]):
                 number = self.constant(value)
-                if number == 0.0:
-                    return self.put(hint, Op.CONSTANT, (), type_, Constant(0.0))
                 if number is not None and self.types[other] == type_:
                     return self.scaled(hint, other, number)
         if op in (*PRODUCTS, Op.OUTER, Op.SUM):
@@ -108,6 +112,8 @@ class _Code:
         a, b = args
         (fa, ia), (fb, ib) = self.split(a), self.split(b)
         sign = 1.0 if op is Op.ADD else -1.0
+        if op is Op.SUB and a == b:
+            return self.put(hint, Op.CONSTANT, (), type_, Constant(0.0))
         if self.constant(b) == 0.0 and self.types[a] == type_:
             return a
         if self.constant(a) == 0.0 and self.types[b] == type_:
@@ -122,6 +128,9 @@ class _Code:
             return self.put(hint, other, (a, self.scaled(hint, ib, -fb)), type_)
         if op is Op.ADD and fa < 0.0:
             return self.put(hint, Op.SUB, (b, self.scaled(hint, ia, -fa)), type_)
+        if op is Op.SUB and fa < 0.0:
+            positive = self.put(hint, Op.ADD, (self.scaled(hint, ia, -fa), b), type_)
+            return self.scaled(hint, positive, -1.0)
         if op is Op.SUB:
             return self._difference(hint, a, b, type_)
         return None
@@ -184,6 +193,8 @@ def _simplify_body(program: Program, body: Body, scales: dict[str, float]) -> Bo
         accumulates = []
         for accumulator, value in body.accumulates:
             factor, inner = code.split(names.get(value, value))
+            if code.constant(inner) == 0.0:
+                continue
             scales[accumulator] = scales.get(accumulator, 1.0) * factor
             accumulates.append((accumulator, inner))
         after = replace(

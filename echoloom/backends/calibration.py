@@ -1,0 +1,192 @@
+"""Calibrated programs: from traced graphs and samples to formats and nudge sizes.
+
+A linear unit's contrast is exact at any nudge, so its size is set by range alone. Any other unit's
+has an error of its own that grows with the nudge squared, while rounding falls with it: where the
+two meet depends on the unit, the step and the length, so it is measured. The integers are run at
+several sizes and held against the same program in real numbers at a tiny one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from echoloom.backends.integers import Floats, Words, is_classification, to_real
+from echoloom.backends.levels import IntegerProgram, numpy_run
+from echoloom.ir.formats import largest
+from echoloom.ir.interpret import Machine
+from echoloom.ir.linearity import is_affine
+from echoloom.ir.passes.assemble import StackGraphs, assemble
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.passes.hold import hold
+from echoloom.ir.passes.quantise import quantise
+from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.program import Accumulator, Program
+from echoloom.ir.real import RULES
+from echoloom.ir.retrace import check_retrace
+from echoloom.ir.session import Session, normalised_error, softmax_error
+from echoloom.ir.tables import program_tables
+from echoloom.ir.verify import verify
+
+Epsilons = tuple[float, ...]
+# Exponents tried, relative to the size that makes the echoes part by as much as the state itself.
+FIRST_TRIALS, FURTHER_TRIALS = (-1, -3, -5), (-7, -9, -11)
+TRIAL_SAMPLES = 3
+
+
+class CoefficientRange(ValueError):
+    """New parameters do not fit the formats a program was compiled with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a program is made from: traced graphs, coefficient values, samples [n, T, inputs]."""
+
+    graphs: StackGraphs
+    values: Mapping[str, Floats]
+    samples: Floats
+    targets: Floats | None
+    output_step: int
+    widths: Widths
+
+    def real(self, epsilons: Epsilons) -> tuple[Program, dict[str, Floats]]:
+        """The real program for these nudge sizes, and every coefficient's value."""
+        program, held = hold(simplify(assemble(self.graphs, epsilons)), self.values)
+        return verify(program), held
+
+    def ranges(self, epsilons: Epsilons) -> Ranges:
+        program, held = self.real(epsilons)
+        return measure(program, held, self.samples, self.targets, self.output_step)
+
+    def integer(self, epsilons: Epsilons) -> IntegerProgram:
+        """The integer program for these nudge sizes, with its coefficients and tables."""
+        program, held = self.real(epsilons)
+        ranges = measure(program, held, self.samples, self.targets, self.output_step)
+        quantised = check_retrace(verify(quantise(program, held, ranges, self.widths)))
+        tables = program_tables(quantised, self.widths.narrow)
+        words = coefficient_words(quantised, held)
+        return IntegerProgram(quantised, words, tables, self.output_step)
+
+
+def calibrate(material: Material) -> tuple[IntegerProgram, Epsilons]:
+    """The integer program, and the nudge size of every block that suits it."""
+    probing = (PROBE,) * len(material.graphs.blocks)
+    widest = choose_epsilons(material.ranges(probing), probing)
+    epsilons = _measured(material, widest, probing)
+    return material.integer(epsilons), epsilons
+
+
+def _measured(material: Material, widest: Epsilons, probing: Epsilons) -> Epsilons:
+    curved = [not is_affine(b.force, "f", "q") or not is_affine(b.velocity, "v", "p")
+              for b in material.graphs.blocks]  # fmt: skip
+    if not any(curved):
+        return widest
+    count = min(TRIAL_SAMPLES, len(material.samples))
+    targets = None if material.targets is None else material.targets[:count]
+    trial = replace(material, samples=material.samples[:count], targets=targets)
+    labels = _labels(trial, probing)
+    exact = _real_gradients(trial, probing, labels)
+    errors: dict[int, list[float]] = {}
+
+    def best(block: int) -> int:
+        return min(errors, key=lambda exponent: errors[exponent][block])
+
+    def sizes(exponents: list[int]) -> Epsilons:
+        return tuple(
+            e * 2.0**x if bent else e for e, x, bent in zip(widest, exponents, curved, strict=True)
+        )
+
+    for exponent in (*FIRST_TRIALS, *FURTHER_TRIALS):
+        smallest = min(errors, default=0)
+        if exponent in FURTHER_TRIALS and all(best(b) > smallest for b in range(len(curved))):
+            break
+        integer = trial.integer(sizes([exponent] * len(curved)))
+        errors[exponent] = _errors(integer, trial.samples, labels, exact, len(curved))
+    return sizes([best(b) for b in range(len(curved))])
+
+
+def _labels(material: Material, probing: Epsilons) -> Any:
+    """The least likely class of every sample, or the targets: labels that leave an error."""
+    program, held = material.real(probing)
+    outputs = Session(Machine(program, RULES, dict(held)), material.output_step).forward(
+        material.samples
+    )
+    if is_classification(program):
+        return np.argmin(outputs, axis=-1)
+    return -np.sign(outputs) if material.targets is None else material.targets
+
+
+def _real_gradients(material: Material, epsilons: Epsilons, labels: Any) -> dict[str, Floats]:
+    """Sums of every coefficient's gradient, normalised as the host does it, sample by sample."""
+    program, held = material.real(epsilons)
+    machine = Machine(program, RULES, dict(held))
+    session = Session(machine, material.output_step)
+    outputs = session.forward(material.samples)
+    if is_classification(program):
+        error, _ = normalised_error(softmax_error(outputs, labels))
+        session.echo_classification(material.samples, error)
+    else:
+        session.echo_regression(material.samples, labels, outputs)
+    sums = {a.name: machine.accumulators[a.name] for a in program.accumulators if a.target}
+    return _by_target(program.accumulators, sums, held)
+
+
+def _by_target(
+    accumulators: tuple[Accumulator, ...],
+    sums: Mapping[str, Floats],
+    coefficients: Mapping[str, Floats],
+) -> dict[str, Floats]:
+    gradients: dict[str, Floats] = {}
+    for a in accumulators:
+        if a.target:
+            value = sums[a.name] * a.scale
+            if a.divisor:
+                value = value / coefficients[a.divisor]
+            gradients[a.target] = gradients.get(a.target, 0.0) + value
+    return gradients
+
+
+def _errors(
+    integer: IntegerProgram, samples: Floats, labels: Any, exact: Mapping[str, Floats], blocks: int
+) -> list[float]:
+    """By block: root mean square over its own tensors of the gradient's relative error."""
+    result = numpy_run(integer, samples, labels)
+    if result.overflow:
+        return [np.inf] * blocks
+    formats = {a.name: a.type.q for a in integer.program.accumulators}
+    sums = {name: to_real(words, formats[name]) for name, words in result.gradients.items()}
+    held = {d.name: to_real(integer.coefficients[d.name], d.type.q)
+            for d in integer.program.coefficients}  # fmt: skip
+    found = _by_target(integer.program.accumulators, sums, held)
+    squares: list[list[float]] = [[] for _ in range(blocks)]
+    for name, value in exact.items():
+        owner = name.partition(".")[0]
+        size = float(np.linalg.norm(value))
+        if owner[:1] == "b" and owner[1:].isdigit() and size > 0.0:
+            error = float(np.linalg.norm(found[name] - value)) / size
+            squares[int(owner[1:])].append(error**2)
+    return [float(np.sqrt(np.mean(s))) if s else 0.0 for s in squares]
+
+
+def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
+    """Words of every coefficient; CoefficientRange names the first that its format cannot hold."""
+    words: dict[str, Words] = {}
+    for d in program.coefficients:
+        if values[d.name].shape != d.type.shape:
+            raise ValueError(
+                f"coefficient {d.name} has shape {list(values[d.name].shape)}, but this program "
+                f"holds shape {list(d.type.shape)}; compile the new model instead of reusing "
+                "formats"
+            )
+        scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
+        if np.any(np.abs(scaled) > largest(d.type.q.width)):
+            raise CoefficientRange(
+                f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its "
+                f"format {d.type.q} cannot hold; compile the new model instead of reusing formats"
+            )
+        words[d.name] = scaled.astype(np.int64)
+    return words

@@ -1,0 +1,152 @@
+"""A user's Hamiltonian in canonical form, so that an engine can hold it and learn it.
+
+`canonicalise` interprets the traced energies once: what depends on parameters alone goes to the
+host, shapes are flattened, every primitive becomes one of a dozen steps, and what has no echo
+(not separable, not even) or no form in fabric is refused with the user's line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from echoloom.frontend.canonical.builder import Builder, Host, Run, Untraceable
+from echoloom.frontend.canonical.facts import Facts
+from echoloom.frontend.canonical.plan import CanonicalUnit as CanonicalUnit
+from echoloom.frontend.canonical.plan import Energy, Plan
+from echoloom.frontend.canonical.rules import RULES
+from echoloom.frontend.canonical.split import check_even, pruned, separate
+from echoloom.frontend.hamiltonian import Hamiltonian, Separated
+from echoloom.frontend.jaxpr import Equation, Interpreter, path_name, same_code, staged
+from echoloom.frontend.vocabulary import word_of
+from echoloom.ir.parity import Parity
+
+
+def canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
+    """The plan of a unit with q, p [positions] and u [hidden].
+
+    Raises Untraceable (a ValueError), naming the user's line, for an energy that is not separable,
+    not even in p, or made of something that fabric cannot do.
+    """
+    with jax.enable_x64(True):
+        return _canonicalise(unit, positions, hidden)
+
+
+def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
+    unit = unit.unit if isinstance(unit, Separated) else unit
+    leaves = jax.tree_util.tree_leaves_with_path(unit)
+    values = [np.asarray(leaf, np.float64) for _, leaf in leaves]
+    b = Builder(
+        type(unit).__name__,
+        list(values),
+        [True] * len(values),
+        {i: path_name(path) for i, (path, _) in enumerate(leaves) if values[i].ndim in (1, 2)},
+    )
+    if type(unit).energy is not Hamiltonian.energy:
+        kinetic, potential = _split_energy(b, unit, positions, hidden)
+    else:
+        potential = _potential(b, unit, positions, hidden)
+        kinetic = _kinetic(b, unit, positions)
+    used = {s.coefficient for e in (potential, kinetic) for s in e.steps if s.coefficient}
+    coefficients = tuple((n, i) for n, i in b.coefficients.items() if n in used)
+    return Plan(len(leaves), tuple(b.host), coefficients, potential, kinetic)
+
+
+def _potential(b: Builder, unit: Hamiltonian, positions: int, hidden: int) -> Energy:
+    result = _run(b, unit, "potential", {"q": positions, "u": hidden})
+    return pruned(b, result)
+
+
+def _kinetic(b: Builder, unit: Hamiltonian, positions: int) -> Energy:
+    result = _run(b, unit, "kinetic", {"p": positions})
+    check_even(b, result)
+    return pruned(b, result)
+
+
+def _split_energy(
+    b: Builder, unit: Hamiltonian, positions: int, hidden: int
+) -> tuple[Energy, Energy]:
+    result = _run(b, unit, "energy", {"q": positions, "p": positions, "u": hidden})
+    if result is None:
+        raise b.refuse("the energy is a constant", "make it depend on q and p")
+    kinetic, potential = separate(b, result)
+    check_even(b, kinetic)
+    return _with_inputs(pruned(b, kinetic), (1,)), _with_inputs(pruned(b, potential), (0, 2))
+
+
+def _with_inputs(energy: Energy, kept: tuple[int, ...]) -> Energy:
+    """An energy of three inputs as one of some of them."""
+    if energy.result is None:
+        return Energy(len(kept), (), None)
+    place = {old: new for new, old in enumerate(kept)}
+    place |= {i: i - energy.inputs + len(kept) for i in range(energy.inputs, 3 + len(energy.steps))}
+    steps = tuple(replace(s, args=tuple(place[a] for a in s.args)) for s in energy.steps)
+    return Energy(len(kept), steps, place[energy.result])
+
+
+def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> int | None:
+    """Interpret one of the unit's functions; the step that holds its value, None for a constant."""
+    leaves, treedef = jax.tree.flatten(unit)
+    b.steps, b.facts, b.inputs, b.what, b.where = [], [], 0, method, "its definition"
+
+    def function(*arguments: Any) -> Any:
+        own = jax.tree.unflatten(treedef, list(arguments[: len(leaves)]))
+        return getattr(own, method)(*arguments[len(leaves) :])
+
+    jaxpr, consts = staged(function, *(v.shape for v in leaves), *((n,) for n in sizes.values()))
+    parity = {name: Parity.ODD if name == "p" else Parity.EVEN for name in sizes}
+    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(leaves))]
+    operands += [
+        b.input(name, (size,), Facts(parity=parity[name], inputs=frozenset({name})))
+        for name, size in sizes.items()
+    ]
+    (result,) = _Canonicaliser(b).run(jaxpr, consts, operands)
+    return result.index if isinstance(result, Run) else None
+
+
+class _Canonicaliser(Interpreter):
+    def __init__(self, builder: Builder):
+        self.builder = builder
+
+    def constant(self, value: Any) -> Host:
+        return self.builder.fixed(value)
+
+    def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
+        b = self.builder
+        if all(isinstance(x, Host) for x in operands):
+            return list(b.compute(equation.evaluate, operands))
+        b.where = equation.where or b.where
+        word = _named(equation)
+        if word is not None:
+            return (
+                RULES[word](b, equation, operands) if word in RULES else [b.word(word, operands[0])]
+            )
+        inner = equation.inner
+        if inner is not None:
+            return self.run(*inner, operands)
+        rule = RULES.get(equation.name)
+        if rule is None:
+            supported = ", ".join(sorted(RULES))
+            raise b.refuse(
+                f"the operation {equation.name!r} has no form in fabric",
+                f"use one of {supported}",
+            )
+        return rule(b, equation, operands)
+
+
+def _named(equation: Equation) -> str | None:
+    """The word that a call stands for: by its own name, or by the code that it wraps."""
+    if equation.inner is None:
+        return None
+    name = equation.params.get("name", "")
+    if name == "softplus" and same_code(equation, jax.nn.softplus):
+        return "softplus"
+    if equation.name == "custom_jvp_call" and len(equation.eqn.invars) == 2:
+        return "logaddexp" if same_code(equation, jax.numpy.logaddexp) else None
+    return word_of(name)
+
+
+__all__ = ["CanonicalUnit", "Plan", "Untraceable", "canonicalise"]

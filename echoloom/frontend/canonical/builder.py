@@ -1,0 +1,251 @@
+"""Collects the host and run-time steps of one energy while its jaxpr is interpreted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from echoloom.frontend.canonical import facts
+from echoloom.frontend.canonical.facts import Facts
+from echoloom.frontend.canonical.plan import HostStep, Kind, Step
+from echoloom.frontend.vocabulary import FUNCTIONS
+from echoloom.ir.functions import FUNCTIONS as TABLES
+
+CONSTANT = "constant"  # coefficients that are fixed numbers: `constant.<hash>`
+
+
+class Untraceable(ValueError):
+    """A function uses something that the IR cannot say or learning cannot run backwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A value known before the run: number `index` of the host values, and what it is now."""
+
+    index: int
+    value: np.ndarray
+    parameter: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def number(self) -> float | None:
+        """The value of all elements, where it is one fixed number."""
+        flat = self.value.reshape(-1)
+        if self.parameter or flat.size == 0 or (flat != flat[0]).any():
+            return None
+        return float(flat[0])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run-time vector: number `index` of the steps' values; `shape` is what JAX sees."""
+
+    index: int
+    shape: tuple[int, ...]
+    facts: Facts
+    truth: bool = False  # ones and zeros that stand for a comparison's outcome
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    def shaped(self, shape: tuple[int, ...]) -> Run:
+        return replace(self, shape=tuple(shape))
+
+
+Operand = Host | Run
+
+
+@dataclass
+class Builder:
+    """Host values are shared by both energies of a unit, run-time steps belong to one."""
+
+    unit: str
+    values: list[np.ndarray]
+    parameter: list[bool]
+    leaf_names: dict[int, str]
+    host: list[HostStep] = field(default_factory=list)
+    coefficients: dict[str, int] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    facts: list[Facts] = field(default_factory=list)
+    inputs: int = 0
+    where: str = ""
+    what: str = ""
+    _constants: dict[bytes, int] = field(default_factory=dict)
+
+    def refuse(self, problem: str, advice: str) -> Untraceable:
+        return Untraceable(f"{self.unit}.{self.what} at {self.where}: {problem}; {advice}.")
+
+    # Host values
+
+    def fixed(self, value: Any) -> Host:
+        """A number or array written into the function."""
+        array = np.asarray(value)
+        key = f"{array.dtype}{array.shape}".encode() + array.tobytes()
+        if key not in self._constants:
+            self._constants[key] = self._host(lambda: [array], (), 0, array, False).index
+        return Host(self._constants[key], array, False)
+
+    def compute(self, evaluate: Callable[..., list[Any]], args: Sequence[Host]) -> list[Host]:
+        """Host arithmetic on host values."""
+        if not any(a.parameter for a in args):
+            return [self.fixed(v) for v in evaluate(*(a.value for a in args))]
+        results = evaluate(*(jnp.asarray(a.value) for a in args))
+        indices = tuple(a.index for a in args)
+        return [
+            self._host(evaluate, indices, k, np.asarray(value), True)
+            for k, value in enumerate(results)
+        ]
+
+    def one(self, function: Callable[..., Any], *args: Host) -> Host:
+        return self.compute(lambda *values: [function(*values)], args)[0]
+
+    def _host(
+        self,
+        evaluate: Callable[..., list[Any]],
+        args: tuple[int, ...],
+        index: int,
+        value: np.ndarray,
+        parameter: bool,
+    ) -> Host:
+        self.host.append(HostStep(evaluate, args, index))
+        self.values.append(value)
+        self.parameter.append(parameter)
+        return Host(len(self.values) - 1, value, parameter)
+
+    def coefficient(self, host: Host) -> str:
+        """Name under which the engine holds a host value."""
+        for name, index in self.coefficients.items():
+            if index == host.index:
+                return name
+        if host.index in self.leaf_names:
+            name = self.leaf_names[host.index]
+        elif host.parameter:
+            name = f"folded.{sum(n.startswith('folded.') for n in self.coefficients)}"
+        else:
+            name = f"{CONSTANT}.{sum(n.startswith(CONSTANT) for n in self.coefficients)}"
+        self.coefficients[name] = host.index
+        return name
+
+    # Run-time values
+
+    def put(
+        self,
+        kind: Kind,
+        *args: Run,
+        known: Facts,
+        shape: tuple[int, ...] | None = None,
+        coefficient: Host | None = None,
+        number: float = 0.0,
+        word: str = "",
+    ) -> Run:
+        name = "" if coefficient is None else self.coefficient(coefficient)
+        shape = args[0].shape if shape is None else shape
+        size = int(np.prod(shape))
+        step = Step(kind, tuple(a.index for a in args), size, name, number, word, self.where)
+        self.steps.append(step)
+        self.facts.append(known)
+        return Run(self.inputs + len(self.steps) - 1, tuple(shape), known)
+
+    def input(self, name: str, shape: tuple[int, ...], known: Facts) -> Run:
+        self.inputs += 1
+        self.facts.append(known)
+        return Run(self.inputs - 1, shape, known)
+
+    def spread(self, a: Run, shape: tuple[int, ...]) -> Run:
+        """A single number in every element of `shape`."""
+        if a.size == int(np.prod(shape)):
+            return a.shaped(shape)
+        return self.put(Kind.SPREAD, a, known=a.facts, shape=shape)
+
+    def factor(self, a: Run, number: float) -> Run:
+        if number == 1.0:
+            return a
+        bounds = facts.product(a.facts, facts.of_constant(np.array([number])))
+        return self.put(Kind.FACTOR, a, known=bounds, number=number)
+
+    def add(self, a: Run, b: Run) -> Run:
+        return self.put(Kind.ADD, a, b, known=facts.total(a.facts, b.facts))
+
+    def sub(self, a: Run, b: Run) -> Run:
+        known = facts.total(a.facts, facts.negative(b.facts))
+        return self.put(Kind.SUB, a, b, known=known)
+
+    def mul(self, a: Run, b: Run) -> Run:
+        if a.index == b.index:
+            return self.power(a, 2)
+        return self.put(Kind.MUL, a, b, known=facts.product(a.facts, b.facts))
+
+    def power(self, a: Run, exponent: int) -> Run:
+        if exponent == 1:
+            return a
+        known = facts.power(a.facts, exponent)
+        return self.put(Kind.POWER, a, known=known, number=exponent)
+
+    def offset(self, a: Run, number: float) -> Run:
+        if number == 0.0:
+            return a
+        known = facts.total(a.facts, facts.of_constant(np.array([number])))
+        return self.put(Kind.OFFSET, a, known=known, number=number)
+
+    def plus(self, a: Run, host: Host) -> Run:
+        """a + host, shapes broadcast."""
+        shape = np.broadcast_shapes(a.shape, host.shape)
+        a = self.spread(a, shape)
+        if host.number is not None:
+            return self.offset(a, host.number)
+        flat = self._flat(host, shape)
+        known = facts.total(a.facts, facts.of_constant(host.value))
+        return self.put(Kind.PLUS, a, known=known, coefficient=flat)
+
+    def times(self, a: Run, host: Host) -> Run:
+        """host * a, shapes broadcast."""
+        shape = np.broadcast_shapes(a.shape, host.shape)
+        a = self.spread(a, shape)
+        if host.number is not None:
+            return self.factor(a, host.number)
+        flat = self._flat(host, shape)
+        known = facts.product(a.facts, facts.of_constant(host.value))
+        return self.put(Kind.TIMES, a, known=known, coefficient=flat)
+
+    def _flat(self, host: Host, shape: tuple[int, ...]) -> Host:
+        if len(shape) == 1 and host.shape == shape:
+            return host
+        return self.one(lambda v: jnp.broadcast_to(v, shape).reshape(-1), host)
+
+    def matrix(self, host: Host, a: Run, shape: tuple[int, ...]) -> Run:
+        """host [size of `shape`, size of a] @ a."""
+        value = host.value
+        if not host.parameter:
+            if value.shape[0] == value.shape[1] and (value == np.eye(len(value))).all():
+                return a.shaped(shape)
+            if value.shape[1] == 1 and (value == 1.0).all():
+                return self.spread(a, shape)
+            if value.shape[0] == 1 and (value == 1.0).all():
+                return self.put(Kind.SUM, a, known=facts.linear(value, a.facts), shape=shape)
+        known = facts.linear(value, a.facts)
+        return self.put(Kind.MATRIX, a, known=known, shape=shape, coefficient=host)
+
+    def transposed(self, host: Host, a: Run, shape: tuple[int, ...]) -> Run:
+        """host.T @ a, with the matrix held as it is."""
+        known = facts.linear(host.value.T, a.facts)
+        return self.put(Kind.TRANSPOSED, a, known=known, shape=shape, coefficient=host)
+
+    def word(self, name: str, a: Run) -> Run:
+        assert name in FUNCTIONS
+        if TABLES[name].positive and a.facts.lo <= 0.0:
+            shown = {"reciprocal": "1 / x", "rsqrt": "1 / sqrt(x)", "sqrt": "sqrt(x)"}
+            raise self.refuse(
+                f"{shown.get(name, 'log(x)')} has an argument that is only known to lie in "
+                f"[{a.facts.lo:g}, {a.facts.hi:g}], so the energy is unbounded there and no table "
+                "of it is finite",
+                "declare the range with jnp.maximum(x, 0.01) or jnp.clip, or add a positive number",
+            )
+        return self.put(Kind.WORD, a, known=facts.word(name, a.facts), word=name)

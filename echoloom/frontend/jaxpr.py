@@ -1,0 +1,134 @@
+"""Jaxprs as plain equations: the one file that touches their insides.
+
+An `Interpreter` gives every live equation a meaning of its own: `canonical.py` does it for the
+user's energies, `trace.py` for the compiler's functions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jax._src.source_info_util import summarize
+from jax.extend import core as jex
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """One operation. `evaluate` runs it on values, traced or not, and can be differentiated."""
+
+    eqn: Any
+
+    @property
+    def name(self) -> str:
+        return self.eqn.primitive.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.eqn.params
+
+    @cached_property
+    def where(self) -> str:
+        """The user's file and line."""
+        return summarize(self.eqn.source_info).split(" ")[0]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(v.aval.shape) for v in self.eqn.outvars]
+
+    @cached_property
+    def evaluate(self) -> Callable[..., list[Any]]:
+        inputs = [jex.Var(v.aval) if isinstance(v, jex.Literal) else v for v in self.eqn.invars]
+        unique = [v if v not in inputs[:i] else jex.Var(v.aval) for i, v in enumerate(inputs)]
+        eqn = self.eqn.replace(invars=unique)
+        debug = jax.make_jaxpr(lambda: None)().jaxpr.debug_info
+        jaxpr = jex.Jaxpr([], unique, list(eqn.outvars), [eqn], debug_info=debug)
+        return jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, []))
+
+    @property
+    def inner(self) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
+        """Body and constants of a call, None for an operation that is no call."""
+        if self.name not in (
+            "jit",
+            "pjit",
+            "closed_call",
+            "custom_jvp_call",
+            "remat",
+            "checkpoint",
+        ):
+            return None
+        closed: Any = self.params.get("jaxpr") or self.params.get("call_jaxpr")
+        return getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
+
+
+def staged(
+    function: Callable[..., Any], *shapes: tuple[int, ...]
+) -> tuple[jex.Jaxpr, Sequence[Any]]:
+    """Jaxpr and constants of a function of flat float64 arguments."""
+    arguments = [jax.ShapeDtypeStruct(s, np.float64) for s in shapes]
+    with jax.enable_x64(True):
+        closed = jax.make_jaxpr(function)(*arguments)
+    return closed.jaxpr, closed.consts
+
+
+class Interpreter(ABC):
+    """Runs a jaxpr on operands of its own kind; equations whose results nobody uses are skipped."""
+
+    @abstractmethod
+    def constant(self, value: Any) -> Any:
+        """The operand of a number or array that is written into the function."""
+
+    @abstractmethod
+    def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
+        """The operands of an equation's results."""
+
+    def run(self, jaxpr: jex.Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        env: dict[Any, Any] = dict(zip(jaxpr.constvars, map(self.constant, consts), strict=True))
+        env.update(zip(jaxpr.invars, arguments, strict=True))
+
+        def read(atom: Any) -> Any:
+            return self.constant(atom.val) if isinstance(atom, jex.Literal) else env[atom]
+
+        for eqn in _live(jaxpr):
+            results = self.equation(Equation(eqn), [read(v) for v in eqn.invars])
+            env.update(zip(eqn.outvars, results, strict=True))
+        return [read(v) for v in jaxpr.outvars]
+
+
+def _live(jaxpr: jex.Jaxpr) -> list[Any]:
+    """Equations that a result depends on; differentiation leaves many others behind."""
+    needed = {v for v in jaxpr.outvars if not isinstance(v, jex.Literal)}
+    kept = []
+    for eqn in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(eqn.outvars):
+            kept.append(eqn)
+            needed.update(v for v in eqn.invars if not isinstance(v, jex.Literal))
+    return kept[::-1]
+
+
+def same_code(a: Equation, function: Callable[..., Any]) -> bool:
+    """Whether a call's body is what JAX makes of `function`, whatever the call is named."""
+    avals = [v.aval for v in a.eqn.invars]
+    with jax.enable_x64(True):
+        other = jax.make_jaxpr(function)(*avals).jaxpr.eqns
+    inner = a.inner
+    if len(other) != 1 or inner is None:
+        return False
+    theirs = Equation(other[0]).inner
+    return theirs is not None and str(inner[0]) == str(theirs[0])
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Dotted name of a pytree path: ('block', .unit, .drive) -> block.unit.drive."""
+    parts = []
+    for key in path:
+        for attribute in ("key", "name", "idx"):
+            if hasattr(key, attribute):
+                parts.append(str(getattr(key, attribute)))
+                break
+    return ".".join(parts)

@@ -1,0 +1,84 @@
+"""The traced functions that a program is assembled from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from echoloom.ir.formats import real
+from echoloom.ir.program import Declaration, Graph
+from echoloom.ir.scheme import Stage
+
+IDENTITY = "identity"  # the coefficient that brings a streamed target into the lanes
+
+
+@dataclass(frozen=True)
+class BlockGraphs:
+    """Traced functions of one block. Coefficients are called `block.<path>` in all of them.
+
+    A path with a part `constant` is a fixed number of the unit's own, which nothing learns.
+    """
+
+    drive: Graph  # x -> u
+    velocity: Graph  # p -> v
+    force: Graph  # q, u -> f
+    mix: Graph  # q, u, x -> out
+    mix_back: Graph  # q, u, x, g -> q, u, x, block.*
+    potential_contrast: Graph  # q, u -> u, block.unit.*: derivatives of V
+    kinetic_contrast: Graph  # p -> block.unit.*: derivatives of T
+    drive_back: Graph  # x, g -> x, block.*
+    positions: int
+    stages: tuple[Stage, ...]  # of one sample, in the forward pass's order
+
+
+@dataclass(frozen=True)
+class StackGraphs:
+    """Traced functions of a stack; the head's coefficients are `head.*`, the encoder's `encoder.*`.
+
+    Classification: head: h -> out and head_back: h, g -> h, head.*.
+    Regression: head: h -> out and head_back: h, target -> h, head.* of half the squared error.
+    """
+
+    encode: Graph  # x -> out
+    encode_back: Graph  # x, g -> encoder.*
+    blocks: tuple[BlockGraphs, ...]
+    head: Graph
+    head_back: Graph
+    classification: bool
+    inputs: int
+    outputs: int
+    hidden: int
+
+
+def coefficients(graphs: StackGraphs) -> tuple[Declaration, ...]:
+    """Every coefficient that the traced functions read, by its name in the program."""
+    seen: dict[str, Declaration] = {}
+    sources = [(graphs.encode, "encoder", "encoder"), (graphs.head, "head", "head")]
+    sources += [(graphs.encode_back, "encoder", "encoder"), (graphs.head_back, "head", "head")]
+    for index, block in enumerate(graphs.blocks):
+        sources += [(graph, "block", f"b{index}") for graph in _functions(block)]
+    for graph, prefix, target in sources:
+        for declaration in graph.inputs:
+            if declaration.name.startswith(prefix + "."):
+                name = renamed(declaration.name, prefix, target)
+                seen.setdefault(name, Declaration(name, declaration.type))
+    if not graphs.classification:
+        seen[IDENTITY] = Declaration(IDENTITY, real(graphs.outputs, graphs.outputs))
+    return tuple(seen.values())
+
+
+def renamed(leaf: str, prefix: str, target: str) -> str:
+    """A leaf's name in the program: `block.step` of the first block is `b0.step`."""
+    return target + leaf[len(prefix) :]
+
+
+def learns(leaf: str) -> bool:
+    """Whether a coefficient is a parameter, not a fixed number."""
+    return ".constant." not in leaf
+
+
+def _functions(block: BlockGraphs) -> Iterable[Graph]:
+    return (
+        block.drive, block.velocity, block.force, block.mix,
+        block.mix_back, block.potential_contrast, block.kinetic_contrast, block.drive_back,
+    )  # fmt: skip

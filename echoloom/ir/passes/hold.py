@@ -1,0 +1,82 @@
+"""Numbers and coefficients in the form that an engine can hold.
+
+- A factor that is no power of two becomes a coefficient: a shift cannot make it.
+- A coefficient that is both multiplied and added becomes two, because factors and addends live in
+  different memories and formats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.formats import real
+from echoloom.ir.ops import Op, Scale
+from echoloom.ir.program import Body, Declaration, Instr, Program
+
+Floats = NDArray[np.float64]
+NUMBER, ADDEND = "number.", ".addend"
+SUMS = (Op.ADD, Op.SUB)
+FACTORS = (Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER)
+
+
+def hold(program: Program, values: Mapping[str, Floats]) -> tuple[Program, dict[str, Floats]]:
+    """The same real program with every factor and addend a coefficient of its own, and the
+    coefficients' values."""
+    held = dict(values)
+    program = _hold_numbers(program, held)
+    return _split_roles(program, held), held
+
+
+def addends(names: set[str], values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Values of the addend halves among `names`."""
+    return {n: values[n.removesuffix(ADDEND)] for n in names if n.endswith(ADDEND)}
+
+
+def _hold_numbers(program: Program, values: dict[str, Floats]) -> Program:
+    numbers: dict[tuple[float, int], str] = {}
+
+    def coefficient(factor: float, size: int) -> str:
+        name = numbers.setdefault((factor, size), f"{NUMBER}{len(numbers)}")
+        values[name] = np.full(size, factor)
+        return name
+
+    def rewrite(instr: Instr) -> Instr:
+        attr = instr.attr
+        if not isinstance(attr, Scale) or math.frexp(abs(attr.factor))[0] == 0.5:
+            return instr
+        name = coefficient(attr.factor, instr.type.size)
+        return replace(instr, op=Op.MUL, args=(name, *instr.args), attr=None)
+
+    bodies = tuple(replace(b, instrs=tuple(map(rewrite, b.instrs))) for b in program.bodies)
+    declared = tuple(Declaration(name, real(size)) for (_, size), name in numbers.items())
+    return replace(program, coefficients=(*program.coefficients, *declared), bodies=bodies)
+
+
+def _split_roles(program: Program, values: dict[str, Floats]) -> Program:
+    names = {d.name for d in program.coefficients}
+    used = {
+        kind: {a for b in program.bodies for i in b.instrs if i.op in kind for a in i.args} & names
+        for kind in (FACTORS, SUMS)
+    }
+    both = used[FACTORS] & used[SUMS]
+    values.update({name + ADDEND: values[name] for name in both})
+    declared = tuple(
+        Declaration(d.name + ADDEND, d.type) for d in program.coefficients if d.name in both
+    )
+
+    def renamed(body: Body) -> Body:
+        instrs = tuple(
+            replace(i, args=tuple(a + ADDEND if a in both else a for a in i.args))
+            if i.op in SUMS
+            else i
+            for i in body.instrs
+        )
+        return replace(body, instrs=instrs)
+
+    bodies = tuple(map(renamed, program.bodies))
+    return replace(program, coefficients=(*program.coefficients, *declared), bodies=bodies)

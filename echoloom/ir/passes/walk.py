@@ -1,0 +1,116 @@
+"""A sample's stages written as code, forwards and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from echoloom.ir.ops import Op
+from echoloom.ir.passes.graphs import BlockGraphs
+from echoloom.ir.passes.writer import Writer
+from echoloom.ir.scheme import Stage, merged
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stage of one copy: `at` is the p of a drift or the q of a kick, `rate` its v or F.
+
+    `kicks` counts the kicks before it.
+    """
+
+    stage: Stage
+    at: str
+    rate: str
+    kicks: int
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One copy taken through a sample: where it ends, and what it saw on the way."""
+
+    q: str
+    p: str
+    visits: tuple[Visit, ...]
+
+
+def walk_forward(w: Writer, block: BlockGraphs, index: int, q: str, p: str, u: str) -> Walk:
+    """The forward pass's stages of the free copy."""
+    stages = merged(block.stages)
+    return _walk(w, block, index, "free", stages, _forward_labels(stages), q, p, u)
+
+
+def walk_back(w: Writer, block: BlockGraphs, index: int, copy: str, q: str, p: str, u: str) -> Walk:
+    """The echo's: the same stages in reverse order, for a momentum turned round."""
+    stages = merged(block.stages)[::-1]
+    return _walk(w, block, index, copy, stages, _echo_labels(stages), q, p, u)
+
+
+def suffix(number: int) -> str:
+    """What tells the second and later ones of several equal names from the first."""
+    return f".{number}" if number > 1 else ""
+
+
+def _walk(
+    w: Writer,
+    block: BlockGraphs,
+    index: int,
+    copy: str,
+    stages: Sequence[Stage],
+    labels: Sequence[str],
+    q: str,
+    p: str,
+    u: str,
+) -> Walk:
+    """Every increment is one product by the step, rounded on its own."""
+    own, step = {"block": f"b{index}"}, f"b{index}.step"
+    visits: list[Visit] = []
+    kicks = 0
+    for stage, label in zip(stages, labels, strict=True):
+        name = f"b{index}.{copy}.{label}"
+        if stage.kind == "drift":
+            rate = w.inline(block.velocity, name, {**own, "p": p})["v"]
+            visits.append(Visit(stage, p, rate, kicks))
+            increment = _part(w, name, w.put(f"{name}.hv", Op.MUL, step, rate), stage.fraction)
+            q = w.put(f"{name}.q", Op.ADD, q, increment)
+        else:
+            force = f"b{index}.{copy}.{label.replace('kick', 'force')}"
+            rate = w.inline(block.force, force, {**own, "q": q, "u": u})["f"]
+            visits.append(Visit(stage, q, rate, kicks))
+            increment = _part(w, name, w.put(f"{name}.hf", Op.MUL, step, rate), stage.fraction)
+            p = w.put(f"{name}.p", Op.SUB, p, increment)
+            kicks += 1
+    return Walk(q, p, tuple(visits))
+
+
+def _part(w: Writer, name: str, increment: str, fraction: float) -> str:
+    if fraction == 1.0:
+        return increment
+    return w.scale(f"{name}.{'half' if fraction == 0.5 else 'part'}", increment, fraction)
+
+
+def _echo_labels(stages: Sequence[Stage]) -> list[str]:
+    """Drifts are `first`, before any kick, `between` kicks, or `second`, after the last."""
+    last = sum(stage.kind == "kick" for stage in stages)
+    labels: list[str] = []
+    kicks = 0
+    for stage in stages:
+        if stage.kind == "kick":
+            kicks += 1
+            labels.append(f"kick{suffix(kicks)}")
+        elif kicks == 0:
+            labels.append("first")
+        else:
+            labels.append("second" if kicks == last else f"between{suffix(kicks)}")
+    return labels
+
+
+def _forward_labels(stages: Sequence[Stage]) -> list[str]:
+    """A stage has the name of the one that undoes it, because equal names have equal formats.
+
+    The outer drifts of a symmetric scheme are called in their own order all the same: what one
+    sees in a step the other sees in the next, so their ranges, and formats, are equal.
+    """
+    labels = _echo_labels(stages[::-1])[::-1]
+    if labels[0] == "second":
+        labels[0], labels[-1] = labels[-1], labels[0]
+    return labels

@@ -1,0 +1,262 @@
+"""Programs of every integrator and number of substeps: their gradients, names and retracing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ir_models import STEPS, Massive, Quartic
+
+from echoloom.frontend import parts
+from echoloom.frontend.hamiltonian import Hamiltonian
+from echoloom.frontend.hssm import HSSM, run
+from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.stack import coefficient_values, stack_graphs
+from echoloom.ir.engine import Section
+from echoloom.ir.formats import real
+from echoloom.ir.interpret import Machine
+from echoloom.ir.ops import Op
+from echoloom.ir.passes.assemble import StackGraphs, assemble
+from echoloom.ir.passes.calibrate import measure
+from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.passes.quantise import quantise
+from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.program import Declaration, Graph, Instr, Program
+from echoloom.ir.real import RULES
+from echoloom.ir.retrace import check_retrace
+from echoloom.ir.session import Session, normalised_error, softmax_error
+from echoloom.ir.text import parse
+from echoloom.ir.verify import InvalidProgram, verify
+
+SCHEMES = [("leapfrog", 1), ("leapfrog", 2), ("leapfrog", 3), ("imex", 1), ("imex", 3)]
+X = np.random.default_rng(0).normal(size=(STEPS, 2))
+
+
+def massive(size: int) -> Hamiltonian:
+    """Kinetic parameters too, and a contrast that is exact: V and T are quadratic."""
+    generator = np.random.default_rng(1)
+    stiffness, inverse_mass = jnp.asarray(generator.uniform(0.3, 0.9, (2, size)))
+    return Massive(stiffness, jnp.asarray(generator.normal(size=(size, 3))), inverse_mass)
+
+
+def model_of(integrator: str, substeps: int, task: str = "classification", **others) -> HSSM:
+    arguments = {
+        "unit": ["linear", massive(3)], "state": [2, 3], "complex": [True, False],
+        "integrator": integrator, "substeps": substeps, "step": 0.4,
+    }  # fmt: skip
+    sizes = {"inputs": 2, "outputs": 2, "hidden": 3, "blocks": 2, "task": task}
+    return HSSM(**{**sizes, **arguments, **others}, key=jax.random.key(0))
+
+
+def coefficient_gradients(model: HSSM) -> dict[str, np.ndarray]:
+    """jax.grad through time of the loss, for every folded coefficient, by its program name."""
+
+    def loss(coefficients):
+        features = run(coefficients, jnp.asarray(X))
+        outputs = jax.vmap(lambda h: parts.head(coefficients.head, h))
+        if model.task == "classification":
+            return cross_entropy(outputs(features.mean(axis=0)[None])[0], jnp.asarray(1))
+        return squared_error(jnp.tanh(outputs(features)), jnp.full((STEPS, 2), 0.25))
+
+    leaves = jax.tree_util.tree_leaves_with_path(jax.grad(loss)(model.resolve()))
+    found = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    return {re.sub(r"^blocks\.", "b", name): np.asarray(leaf) for name, leaf in found.items()}
+
+
+def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
+    """The same from the program run in float64, added up as a host does."""
+    machine = Machine(program, RULES, dict(coefficient_values(model)))
+    session = Session(machine, 1)
+    outputs = session.forward(X)
+    if model.task == "classification":
+        error, exponent = normalised_error(softmax_error(outputs, np.array(1)))
+        session.echo_classification(X, error)
+        common = 2.0 ** float(exponent)
+    else:
+        targets = np.full(outputs.shape, 0.25)
+        common = 2.0 ** -float(session.echo_regression(X, targets, outputs)) * 2 / targets.size
+    echo = {name for name, _ in program.body(Section.ECHO_STEP).accumulates}
+    gradients: dict[str, np.ndarray] = {}
+    for a in program.accumulators:
+        if a.target:
+            per_step = model.task == "classification" and a.name in echo
+            value = machine.accumulators[a.name] * a.scale * common / (STEPS if per_step else 1)
+            value = value / coefficient_values(model)[a.divisor] if a.divisor else value
+            gradients[a.target] = gradients.get(a.target, 0.0) + value
+    return gradients
+
+
+@pytest.mark.parametrize(("integrator", "substeps"), SCHEMES)
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_programs_give_the_gradient_of_every_coefficient(integrator, substeps, task):
+    model = model_of(integrator, substeps, task)
+    wanted = coefficient_gradients(model)
+    program = assemble(stack_graphs(model), (1.0, 1.0))
+    for version in (program, simplify(program)):
+        found = program_gradients(model, check_retrace(verify(version)))
+        assert found.keys() == wanted.keys()
+        for name, gradient in wanted.items():
+            np.testing.assert_allclose(found[name], gradient, rtol=1e-8, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize(("integrator", "substeps"), SCHEMES)
+def test_every_echo_has_the_names_that_calibration_reads(integrator, substeps):
+    program = assemble(stack_graphs(model_of(integrator, substeps)), (1.0, 1.0))
+    names = [i.name for i in program.body(Section.ECHO_STEP).instrs]
+    for block in ("b0", "b1"):
+        for copy in ("free", "plus", "minus"):
+            first = names.index(f"{block}.{copy}.first.q")
+            assert first < names.index(f"{block}.{copy}.kick.p")
+            assert sum(n.startswith(f"{block}.{copy}.first.q") for n in names) == 1
+
+
+def test_names_of_stages_and_of_their_sums():
+    program = assemble(stack_graphs(model_of("leapfrog", 3)), (1.0, 1.0))
+
+    def moves(section: Section) -> list[str]:
+        names = [i.name for i in program.body(section).instrs]
+        ends = re.compile(r"b0\.free\.(?:first|second|between|kick)\S*\.[qp]$")
+        return [n.removeprefix("b0.free.") for n in names if ends.match(n)]
+
+    assert moves(Section.ECHO_STEP) == [
+        "first.q", "kick.p", "between.q", "kick.2.p", "between.2.q", "kick.3.p", "second.q",
+    ]  # fmt: skip
+    # A stage is called like the one that undoes it, but for the outer drifts.
+    assert moves(Section.FORWARD_STEP) == [
+        "first.q", "kick.3.p", "between.2.q", "kick.2.p", "between.q", "kick.p", "second.q",
+    ]  # fmt: skip
+    assert [a.name for a in program.accumulators if a.target == "b0.step"] == [
+        "b0.step/potential", "b0.step/potential.2", "b0.step/potential.3", "b0.step/kinetic.before",
+        "b0.step/kinetic.after", "b0.step/kinetic.after.2", "b0.step/kinetic.after.3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("integrator", "substeps"), SCHEMES)
+def test_quantised_programs_retrace(integrator, substeps):
+    quartic = Quartic(jnp.full(3, 0.5), jnp.full(3, 0.1), jnp.full((3, 3), 0.2))
+    for unit in (massive(3), quartic):
+        model = model_of(integrator, substeps, unit=["linear", unit])
+        values, samples = coefficient_values(model), X[None]
+        program = verify(simplify(assemble(stack_graphs(model), (2.0**-3, 2.0**-3))))
+        ranges = measure(program, values, samples, None, 1)
+        check_retrace(verify(quantise(program, values, ranges, Widths())))
+
+
+def test_stages_in_another_order_do_not_retrace():
+    """The forward pass of one scheme with the echo of another."""
+    for one, other in (("leapfrog", "imex"), ("imex", "leapfrog")):
+        programs = [assemble(stack_graphs(model_of(name, 1)), (1.0, 1.0)) for name in (one, other)]
+        bodies = [
+            programs[body.section is Section.ECHO_STEP].body(body.section)
+            for body in programs[0].bodies
+        ]
+        broken = replace(programs[0], bodies=tuple(bodies))
+        with pytest.raises(InvalidProgram, match=r"echo does not retrace b0\.free\.q: forward mov"):
+            check_retrace(broken)
+
+
+# In the echo step of a simplified imex program with two substeps: (old, new) -> the sentence.
+FAULTS = {
+    # the second kick sees the position of the first
+    (r"mul\(b0\.unit\.stiffness, %b0\.free\.between\.q\)",
+     "mul(b0.unit.stiffness, %b0.free.first.q)"): "does not retrace b0.free.p",
+    # the second drift has the momentum from before the kick
+    (r"mul\(b0\.step, %b0\.free\.kick\.p\)", "mul(b0.step, b0.free.p)"): (
+        "does not retrace b0.free.q"
+    ),
+    # a force that pushes the other way
+    (r"%b0\.free\.kick\.p = add\(", "%b0.free.kick.p = sub("): "does not retrace b0.free.p",
+    # a stage is left out
+    (r"b0\.free\.q <- %b0\.free\.between\.q", "b0.free.q <- %b0.free.first.q"): (
+        "does not retrace b0.free.q: forward moves it 2 times, echo 1 times"
+    ),
+    # the drive of the other copy's block below
+    (r"matvec\(b1\.unit\.drive, %b1\.drive\.t1\)", "matvec(b1.unit.drive, %b0.drive.t1)"): (
+        "does not retrace b1.free.p"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda edit: edit[1])
+def test_faults_of_the_echo_are_seen(fault):
+    model = model_of("imex", 2, unit="linear", state=3, complex=False)
+    program = simplify(assemble(stack_graphs(model), (1.0, 1.0)))
+    check_retrace(verify(parse(str(program))))
+    head, section, tail = str(program).partition("echo_step")
+    assert section
+    edited, count = re.subn(fault[0], fault[1], tail)
+    assert count > 0
+    with pytest.raises(InvalidProgram, match=re.escape(FAULTS[fault])):
+        check_retrace(parse(head + section + edited))
+
+
+def with_contrast(graphs: StackGraphs, contrast: Graph) -> StackGraphs:
+    return replace(graphs, blocks=(replace(graphs.blocks[0], potential_contrast=contrast),))
+
+
+def one_block() -> tuple[HSSM, StackGraphs]:
+    model = model_of("leapfrog", 1, blocks=1, unit="linear", state=3, complex=False)
+    return model, stack_graphs(model)
+
+
+def test_a_sum_of_outer_products_is_one_accumulator_for_each():
+    """d/dB of q . (B u) + (B q)^2 / 2 is q u' + (B q) q': the second has both factors changing."""
+    _, graphs = one_block()
+    inputs = tuple(Declaration(n, real(*s)) for n, s in (
+        ("block.unit.drive", (3, 3)), ("q", (3,)), ("u", (3,))))  # fmt: skip
+    instrs = (
+        Instr("a", Op.OUTER, ("q", "u"), real(3, 3)),
+        Instr("r", Op.MATVEC, ("block.unit.drive", "q"), real(3)),
+        Instr("b", Op.OUTER, ("r", "q"), real(3, 3)),
+        Instr("sum", Op.SUB, ("a", "b"), real(3, 3)),
+    )
+    contrast = Graph(inputs, instrs, (("block.unit.drive", "sum"),))
+    program = simplify(verify(assemble(with_contrast(graphs, contrast), (1.0,))))
+    body = program.body(Section.ECHO_STEP)
+    sums = {a.name: a.scale for a in program.accumulators if a.target == "b0.unit.drive"}
+    assert sums == {
+        "b0.unit.drive/potential": -0.5,
+        "b0.unit.drive/potential.part.2": 0.5,
+        "b0.unit.drive/potential.part.3": 0.5,
+    }
+    definitions = {i.name: i for i in body.instrs}
+    values = dict(body.accumulates)
+    assert all(definitions[values[name]].op is Op.OUTER for name in sums)
+
+    generator = np.random.default_rng(0)
+    B, u, plus, minus = generator.normal(size=(3, 3)), *generator.normal(size=(3, 3))
+    known: dict[str, np.ndarray] = {"b0.unit.drive": B}
+    known |= {"b0.plus.first.q": plus, "b0.minus.first.q": minus}
+    total = np.zeros((3, 3))
+
+    def value(name: str) -> np.ndarray:
+        if name in known:
+            return known[name]
+        i = definitions[name]
+        if name.startswith("b0.drive."):
+            return u
+        x, y = (value(a) for a in i.args)
+        return {Op.SUB: lambda: x - y, Op.OUTER: lambda: np.outer(x, y),
+                Op.MATVEC: lambda: x @ y}[i.op]()  # fmt: skip
+
+    for name, scale in sums.items():
+        total += scale * value(values[name])
+    sides = [np.outer(q, u) - np.outer(B @ q, q) for q in (plus, minus)]
+    np.testing.assert_allclose(total, -0.5 * (sides[0] - sides[1]), rtol=1e-12)
+
+
+def test_fixed_numbers_of_a_unit_are_held_and_not_learned():
+    _, graphs = one_block()
+    own = graphs.blocks[0].potential_contrast
+    fixed = Declaration("block.unit.constant.0", real(3, 3))
+    product = Instr("fixed", Op.OUTER, ("q", "u"), real(3, 3))
+    contrast = Graph(
+        (*own.inputs, fixed), (*own.instrs, product), (*own.outputs, (fixed.name, "fixed"))
+    )
+    program = verify(assemble(with_contrast(graphs, contrast), (1.0,)))
+    assert "b0.unit.constant.0" in {d.name for d in program.coefficients}
+    assert not any(".constant." in a.name for a in program.accumulators)

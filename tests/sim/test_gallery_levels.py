@@ -1,0 +1,109 @@
+"""The gallery of user-written Hamiltonians, compiled: integers, reversal, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hamiltonians import GALLERY
+
+import echoloom as el
+from echoloom.backends.quality import gradient_quality
+from echoloom.frontend.hssm import Task, with_statistics
+from echoloom.sim.run_rtl import Simulator
+
+SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4
+REGRESSION = ("bilinear", "duffing", "walls")
+# Those that every run takes through all levels: tables, pieces, couplings of all kinds, both
+# energies. Of the others it measures the gradients; the rest is marked slow.
+FEATURED = ("henon_heiles", "huber", "relativistic", "rotors")
+# The worst tensor of the worst sequence, against float64 backpropagation through time.
+COSINE, NORM = 0.99, 0.05
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_in_haste() -> Iterator[None]:
+    """Many compilations, each of which runs a few times."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def smooth(count: int, steps: int, seed: int) -> np.ndarray:
+    """Noise [count, steps, INPUTS] of unit deviation without its fast parts."""
+    window = np.hanning(33) / np.linalg.norm(np.hanning(33))
+    noise = np.random.default_rng(seed).normal(size=(count, INPUTS, steps + 32))
+    rows = [np.convolve(row, window, "valid") for row in noise.reshape(-1, steps + 32)]
+    return np.asarray(rows).reshape(count, INPUTS, steps).swapaxes(1, 2)
+
+
+@lru_cache(maxsize=len(GALLERY))
+def compiled(name: str) -> tuple[el.CompiledProgram, np.ndarray, list[Any]]:
+    """One block of the unit on four lanes; the sequences that it is calibrated on; labels."""
+    exhibit = GALLERY[name]
+    task: Task = "regression" if name in REGRESSION else "classification"
+    x = smooth(SEQUENCES, STEPS, 0)
+    model = el.HSSM(
+        INPUTS, OUTPUTS, HIDDEN, exhibit.positions, 1, unit=exhibit(HIDDEN, jax.random.key(1)),
+        task=task, step=0.2, key=jax.random.key(0),
+    )  # fmt: skip
+    model = with_statistics(model, jnp.asarray(x))
+    labels: list[Any] = [index % OUTPUTS for index in range(SEQUENCES)]
+    if task == "regression":
+        labels = list(np.tanh(smooth(SEQUENCES, STEPS, 1)))
+    return el.compile(model, x, labels, target="ecp5-85k", lanes=LANES), x, labels
+
+
+def labelled(label: Any, steps: int) -> Any:
+    """The label, or targets repeated to fill `steps`."""
+    return label if np.ndim(label) == 0 else np.resize(label, (steps, OUTPUTS))
+
+
+every_unit = pytest.mark.parametrize("name", GALLERY)
+featured_first = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FEATURED else pytest.mark.slow) for n in GALLERY]
+)
+
+
+@every_unit
+def test_gradients_are_those_of_backpropagation(name: str) -> None:
+    """Of every tensor and sequence, against float64. `gradient` raises if anything overflows."""
+    program, x, labels = compiled(name)
+    quality = gradient_quality(program, list(x), labels)
+    poor = {
+        tensor: own
+        for tensor, own in quality.items()
+        if not (own.cosine >= COSINE and abs(own.norm_ratio - 1.0) <= NORM)
+    }
+    assert poor == {}
+
+
+@featured_first
+def test_every_level_gives_the_same_integers(name: str) -> None:
+    """NumPy, JAX and the engine's Verilog agree on every integer; cycles are those predicted."""
+    program, x, labels = compiled(name)
+    simulator: Simulator = "verilator-cpp"
+    report = el.verify(program, x[:2], [labels[0], None], simulator, levels=("jax", "rtl"))
+    assert report.lsb_off == 0 == report.overflowed
+    for level in report.levels.values():
+        assert level.mismatches == 0 < level.compared
+    for cycles in report.cycles.values():
+        assert cycles.predicted == cycles.rtl
+
+
+@featured_first
+def test_the_free_copy_returns_after_2000_steps(name: str) -> None:
+    """Exactly, and far beyond the range of its formats too, where words wrap and tables end."""
+    program, x, labels = compiled(name)
+    long = np.clip(smooth(1, 2000, 2)[0], x.min(), x.max())
+    result = program.run(long, labelled(labels[0], 2000))
+    free = [words for key, words in result.echo_states.items() if ".free." in key]
+    assert len(free) == 2
+    assert all(np.any(words) for words in result.states.values())
+    assert not any(np.any(words) for words in free)
