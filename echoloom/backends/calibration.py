@@ -35,7 +35,7 @@ from echoloom.ir.verify import verify
 Epsilons = tuple[float, ...]
 # Exponents tried, relative to the size that makes the echoes part by as much as the state itself.
 FIRST_TRIALS, FURTHER_TRIALS = (-1, -3, -5), (-7, -9, -11)
-TRIAL_SAMPLES = 3
+TRIAL_SAMPLES = 4
 
 
 class CoefficientRange(ValueError):
@@ -162,14 +162,21 @@ def _errors(
     held = {d.name: to_real(integer.coefficients[d.name], d.type.q)
             for d in integer.program.coefficients}  # fmt: skip
     found = _by_target(integer.program.accumulators, sums, held)
-    squares: list[list[float]] = [[] for _ in range(blocks)]
+    squares: list[list[Floats]] = [[] for _ in range(blocks)]
     for name, value in exact.items():
         owner = name.partition(".")[0]
-        size = float(np.linalg.norm(value))
-        if owner[:1] == "b" and owner[1:].isdigit() and size > 0.0:
-            error = float(np.linalg.norm(found[name] - value)) / size
-            squares[int(owner[1:])].append(error**2)
+        if owner[:1] == "b" and owner[1:].isdigit():
+            squares[int(owner[1:])].append(_relative(found[name], value) ** 2)
     return [float(np.sqrt(np.mean(s))) if s else 0.0 for s in squares]
+
+
+def _relative(found: Floats, exact: Floats) -> Floats:
+    """Relative error of every sample's tensor, at most 1: a gradient that all but cancels is lost
+    at any nudge and should decide nothing."""
+    axes = tuple(range(1, exact.ndim))
+    size = np.sqrt(np.sum(exact**2, axis=axes))
+    error = np.sqrt(np.sum((found - exact) ** 2, axis=axes))
+    return np.minimum(error / np.where(size > 0.0, size, np.inf), 1.0)
 
 
 def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:

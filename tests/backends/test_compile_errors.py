@@ -242,6 +242,15 @@ REUSE = "compile the new model instead of reusing formats"
             f"the new model has complex = False, but this program was compiled for True; {REUSE}",
         ),
         (
+            lambda: small_model(integrator="imex"),
+            "the new model has integrator = imex, but this program was compiled for leapfrog; "
+            f"{REUSE}",
+        ),
+        (
+            lambda: small_model(substeps=2),
+            f"the new model has substeps = 2, but this program was compiled for 1; {REUSE}",
+        ),
+        (
             lambda: small_model(blocks=2),
             "the new model has other blocks or units than the one that this program was compiled "
             f"for; {REUSE}",

@@ -16,6 +16,7 @@ from runner import CHANNELS, STEPS, echoloom, write_data
 from echoloom.backends import tools
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.train import load_model
+from echoloom.frontend.units import NonlinearUnit
 from echoloom.sim import verify as verification
 
 
@@ -41,6 +42,16 @@ def test_train_for_regression(tmp_path):
     assert "train squared error: " in said.out
     model = load_model(tmp_path / "m.eqx")
     assert (model.task, model.outputs, model.output_step) == ("regression", 2, 5)
+
+
+def test_train_takes_what_a_block_is(shelf, tmp_path):
+    sizes = ("--hidden", 4, "--state", 2, "--blocks", 1, "--epochs", 1)
+    kind = ("--unit", "nonlinear", "--integrator", "imex", "--substeps", 2)
+    echoloom("train", shelf / "data.npz", "-o", tmp_path / "m.eqx", *sizes, *kind,
+             "--activation", "gelu_tanh")  # fmt: skip
+    model = load_model(tmp_path / "m.eqx")
+    assert isinstance(model.blocks[0].unit, NonlinearUnit)
+    assert (model.integrator, model.substeps, model.activation) == ("imex", 2, "gelu_tanh")
 
 
 def test_train_from_a_named_data_set(tmp_path):

@@ -160,10 +160,13 @@ class Builder:
         return Run(self.inputs - 1, shape, known)
 
     def spread(self, a: Run, shape: tuple[int, ...]) -> Run:
-        """A single number in every element of `shape`."""
+        """`a` broadcast to `shape`."""
         if a.size == int(np.prod(shape)):
             return a.shaped(shape)
-        return self.put(Kind.SPREAD, a, known=a.facts, shape=shape)
+        if a.size == 1:
+            return self.put(Kind.SPREAD, a, known=a.facts, shape=shape)
+        index = np.broadcast_to(np.arange(a.size).reshape(a.shape), shape).reshape(-1)
+        return self.matrix(self.fixed(np.eye(a.size)[index]), a, shape)
 
     def factor(self, a: Run, number: float) -> Run:
         if number == 1.0:

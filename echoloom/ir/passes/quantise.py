@@ -202,8 +202,10 @@ class _BodyEmitter:
     def _product(self, instr: Instr, args: list[str]) -> None:
         if instr.op in (Op.MUL, Op.OUTER):
             args = self._with_a_narrow(instr, args)
-        summed = instr.op in (Op.MUL, Op.OUTER) and self.plan.only_accumulated(
-            self.body, instr.name
+        summed = (
+            instr.op in (Op.MUL, Op.OUTER)
+            and not any(self.types[a].q.per_element for a in args)
+            and self.plan.only_accumulated(self.body, instr.name)
         )
         if summed or self._incremental(instr.name):
             self.names[instr.name] = self.put(instr.name, instr.op, *args)
