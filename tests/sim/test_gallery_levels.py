@@ -22,9 +22,12 @@ REGRESSION = ("bilinear", "duffing", "walls")
 # Those that every run takes through all levels: tables, pieces, couplings of all kinds, both
 # energies. Of the others it measures the gradients; the rest is marked slow.
 FEATURED = ("henon_heiles", "huber", "relativistic", "rotors")
-# The worst tensor, against float64 backpropagation through time.
-COSINE, NORM = 0.99, 0.05
 Figures = tuple[float, float]
+# The worst tensor's cosine and error of the norm. Where echoes part across a kink the contrast is
+# off in first order.
+SMOOTH: Figures = (0.9995, 0.01)
+KINKED: Figures = (0.999, 0.03)
+PIECEWISE = ("backlash", "clipped", "huber", "walls")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -97,11 +100,12 @@ def quality(program: el.CompiledProgram, x: np.ndarray, labels: list[Any]) -> di
 @every_unit
 def test_gradients_are_those_of_backpropagation(name: str) -> None:
     """Of every tensor, against float64. `gradient` raises if anything overflows."""
+    worst_cosine, worst_norm = KINKED if name in PIECEWISE else SMOOTH
     figures = quality(*compiled(name))
     poor = {
         tensor: (cosine, ratio)
         for tensor, (cosine, ratio) in figures.items()
-        if not (cosine >= COSINE and abs(ratio - 1.0) <= NORM)
+        if not (cosine >= worst_cosine and abs(ratio - 1.0) <= worst_norm)
     }
     assert poor == {}
 
