@@ -120,7 +120,6 @@ RULES: Mapping[Op, Rule] = {
     Op.SUB: _sum(-1),
     Op.MUL: lambda s, i, a: a[0] * a[1],
     Op.SCALE: _scale,
-    Op.SUM: lambda s, i, a: jnp.sum(a[0], keepdims=True),
     Op.MATVEC: lambda s, i, a: a[0] @ a[1],
     Op.TMATVEC: lambda s, i, a: a[1] @ a[0],
     Op.OUTER: lambda s, i, a: a[0][:, None] * a[1][None, :],

@@ -116,7 +116,6 @@ RULES: Mapping[Op, Rule] = {
     Op.SUB: _sub,
     Op.MUL: lambda m, i, a: a[0] * a[1],
     Op.SCALE: _scale,
-    Op.SUM: lambda m, i, a: a[0].sum(-1, keepdims=True),
     Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
     Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
     Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from echoloom.frontend.canonical import check_echo
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.ir.scheme import INTEGRATORS
 
@@ -150,7 +151,7 @@ def _check_integrator(name: str, value: object) -> None:
 
 
 def _check_unit(where: str, unit: object, state: int, hidden: int) -> None:
-    """A known name, or a user's unit: arrays only, and energies that take q and u to scalars."""
+    """A known name, or a user's unit: arrays only, and energies that an echo can learn."""
     name = type(unit).__name__
     if isinstance(unit, str) and unit in UNITS:
         return
@@ -165,20 +166,4 @@ def _check_unit(where: str, unit: object, state: int, hidden: int) -> None:
                 f"HSSM: {name}{jax.tree_util.keystr(path)} is a {type(leaf).__name__}, but a "
                 "Hamiltonian's leaves must be real JAX arrays: mark other fields static."
             )
-    q, u = jnp.zeros(state), jnp.zeros(hidden)
-    energies: list[tuple[Callable[..., jax.Array], tuple[jax.Array, ...]]]
-    if type(unit).energy is Hamiltonian.energy:
-        energies = [(unit.potential, (q, u)), (unit.kinetic, (q,))]
-    else:
-        energies = [(unit.energy, (q, q, u))]
-    for energy, arguments in energies:
-        wanted = f"must take shapes {[list(a.shape) for a in arguments]} to one real scalar"
-        try:
-            found = jax.eval_shape(energy, *arguments)
-        except (TypeError, NotImplementedError) as error:
-            raise ValueError(f"HSSM: {name}.{energy.__name__} fails: it {wanted}.") from error
-        if found.shape != () or not jnp.issubdtype(found.dtype, jnp.floating):
-            raise ValueError(
-                f"HSSM: {name}.{energy.__name__} gives {found.dtype}{list(found.shape)}, "
-                f"but it {wanted}."
-            )
+    check_echo(unit, state, hidden)

@@ -7,15 +7,16 @@ user's energies, `trace.py` for the compiler's functions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
-from jax._src.source_info_util import summarize
 from jax.extend import core as jex
+
+from echoloom.frontend import places
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,34 @@ class Equation:
 
     @cached_property
     def where(self) -> str:
-        """The user's file and line."""
-        return summarize(self.eqn.source_info).split(" ")[0]
+        """The user's file, line and column; empty inside functions of JAX's own."""
+        return places.of_traceback(self.eqn.source_info.traceback)
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         return [tuple(v.aval.shape) for v in self.eqn.outvars]
+
+    @property
+    def types(self) -> list[np.dtype]:
+        """Element types of the results."""
+        return [np.dtype(v.aval.dtype) for v in self.eqn.outvars]
+
+    @property
+    def operand_types(self) -> list[np.dtype]:
+        return [np.dtype(v.aval.dtype) for v in self.eqn.invars]
+
+    @property
+    def is_written_by_user(self) -> bool:
+        """Whether a call's body is a function of the user's, not of JAX's or of this package."""
+        found = self.inner
+        return found is not None and places.is_users(
+            found[0].debug_info.func_src_info.rpartition(" at ")[2].rpartition(":")[0]
+        )
+
+    @cached_property
+    def primitives(self) -> frozenset[str]:
+        """Names of this operation and of all in its body."""
+        return frozenset(_names(self.eqn))
 
     @cached_property
     def evaluate(self) -> Callable[..., list[Any]]:
@@ -98,6 +121,14 @@ class Interpreter(ABC):
             results = self.equation(Equation(eqn), [read(v) for v in eqn.invars])
             env.update(zip(eqn.outvars, results, strict=True))
         return [read(v) for v in jaxpr.outvars]
+
+
+def _names(eqn: Any) -> Iterator[str]:
+    yield eqn.primitive.name
+    for value in jax.tree.leaves(list(eqn.params.values())):
+        body = getattr(value, "jaxpr", value)
+        for inner in getattr(body, "eqns", ()):
+            yield from _names(inner)
 
 
 def _live(jaxpr: jex.Jaxpr) -> list[Any]:

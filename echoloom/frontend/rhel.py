@@ -284,14 +284,17 @@ def choose_epsilon(
 
     states are the final ones; weight [H] is the loss gradient's magnitude at the last block's
     output, summed over time. Rounding is least where the echoes part by as much as the state
-    itself, epsilon * weight = |q|, whatever the loss: a fixed epsilon drowns in rounding once a
-    label is confident. The linear unit's contrast is exact at any epsilon, so that is the choice
+    itself, epsilon * h * weight = |p|, whatever the loss: a fixed epsilon drowns in rounding once a
+    label is confident, and with a step of 1e-4 the same epsilon moves 1e-4 as much. The linear unit's contrast is exact at any epsilon, so that is the choice
     if all units are linear; measured, 2^+-4 around it costs nothing. In any other unit the
     contrast's own error grows with epsilon squared, so the echoes part by the cube root of the
     float's resolution instead, where the two errors meet.
     """
-    reach = jnp.max(jnp.stack([jnp.max(jnp.abs(state.q)) for state in states]))
-    ratio = reach / jnp.max(weight)
+    reach = [
+        jnp.max(jnp.abs(state.p)) / jnp.max(block.step)
+        for block, state in zip(coefficients.blocks, states, strict=True)
+    ]
+    ratio = jnp.max(jnp.stack(reach)) / jnp.max(weight)
     if not all(isinstance(block.unit, Oscillators) for block in coefficients.blocks):
         ratio = ratio * jnp.finfo(ratio.dtype).eps ** (1.0 / 3.0)
     # A state or an error of exactly zero has nothing to balance.

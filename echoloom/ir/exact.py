@@ -48,9 +48,6 @@ def _format(op: Op, args: list[Type], attr: Attribute | None) -> Q:
     if op is Op.TMATVEC:
         matrix, vector = (_single(f, op) for f in formats)
         return _product(matrix, vector, _growth(args[0].shape[0]))
-    if op is Op.SUM:
-        q = _single(formats[0], op)
-        return Q(q.width + _growth(args[0].size), q.frac)
     raise InvalidProgram(f"{op.value} has no exact type; its result's type is declared")
 
 
@@ -98,9 +95,6 @@ def _shape(op: Op, args: list[Type]) -> tuple[int, ...]:
     elif op is Op.OUTER:
         if len(shapes[0]) == len(shapes[1]) == 1:
             return shapes[0] + shapes[1]
-    elif op is Op.SUM:
-        if len(shapes[0]) == 1:
-            return ()
     else:
         return shapes[0]
     raise InvalidProgram(f"{op.value} does not take shapes {', '.join(map(str, shapes))}")

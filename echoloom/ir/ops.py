@@ -19,7 +19,6 @@ class Op(enum.Enum):
     SUB = "sub"  # a - b
     MUL = "mul"  # a * b by elements; one side may be a scalar
     SCALE = "scale"  # attr Scale: a * factor
-    SUM = "sum"  # sum of a vector's elements
     MATVEC = "matvec"  # W @ x
     TMATVEC = "tmatvec"  # W.T @ g
     OUTER = "outer"  # g[:, None] * x[None, :]
@@ -86,7 +85,6 @@ ARITY: dict[Op, int] = {
     Op.SUB: 2,
     Op.MUL: 2,
     Op.SCALE: 1,
-    Op.SUM: 1,
     Op.MATVEC: 2,
     Op.TMATVEC: 2,
     Op.OUTER: 2,

@@ -72,7 +72,7 @@ def _parity(instr: Instr, args: list[Parity]) -> Parity:
     if isinstance(instr.attr, Requant):
         odd = instr.attr.rounding in ODD_ROUNDINGS
         return args[0] if odd else args[0] & Parity.EVEN
-    return args[0]  # SCALE, SUM and SHIFT are linear
+    return args[0]  # SCALE and SHIFT are linear
 
 
 def product_parity(a: Parity, b: Parity) -> Parity:

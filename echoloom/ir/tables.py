@@ -85,15 +85,16 @@ def _lines(name: str, bits: int, reach: int, source: Q) -> Lines:
     function = FUNCTIONS[name]
     span = 2.0 ** (reach + 1 - bits)
     left = -(2.0**reach) + span * np.arange(1 << bits)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         start = _evaluate(function, left, span)
         # From the left, so that a step at a segment's end belongs to the next one.
         stop = _evaluate(function, np.nextafter(left + span, -np.inf), span)
         inner = left[:, None] + span * np.linspace(0.0, 1.0, 17)[1:-1]
         chord = start[:, None] + (inner - left[:, None]) * ((stop - start) / span)[:, None]
         deviation = _evaluate(function, inner, span) - chord
-    middle = (np.minimum(deviation.min(1), 0.0) + np.maximum(deviation.max(1), 0.0)) / 2
-    slope = (stop - start) / span
+        middle = (np.minimum(deviation.min(1), 0.0) + np.maximum(deviation.max(1), 0.0)) / 2
+        slope = (stop - start) / span
+    middle = np.where(np.isfinite(middle), middle, 0.0)
     if function.parity is not Parity.UNKNOWN:
         start = _continuous(function, start, stop, middle)
         slope = np.diff(start) / span
@@ -147,7 +148,8 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
     end = (1 << (target.width - 1)) - 1
     limit = (1 << (slope_width - 1)) - 1
     # Lines that lie outside the result's word need no slope of their own.
-    inside = np.abs(lines.start) <= 2.0 * end * 2.0**-output_frac
+    top = end * 2.0**-output_frac
+    inside = (np.abs(lines.start) <= 2.0 * top) & np.isfinite(lines.slope)
     largest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
     # slope_shift makes the largest slope just fit: it is the same for every table of a function
     # with the same input and output formats.
@@ -159,23 +161,21 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
             f"its slopes would need a shift of {slope_shift}"
         )
     if function.parity is not Parity.UNKNOWN:
-        base, slope = _symmetric(function, lines, fraction_bits, slope_shift, output_frac, limit)
+        base, slope = _symmetric(
+            function, lines, fraction_bits, slope_shift, output_frac, limit, end
+        )
     else:
+        lines = _within(lines, top)
         scaled = lines.slope * 2.0 ** (output_frac - input_frac + slope_shift)
         slope = np.clip(np.rint(scaled), -limit, limit).astype(np.int64)
-        base = np.rint(np.clip(lines.start * 2.0**output_frac, -(2.0**62), 2.0**62))
-    error = _deviation(
-        function,
-        Lines(
-            lines.left,
-            lines.span,
-            base * 2.0**-output_frac,
-            slope * 2.0 ** (input_frac - output_frac - slope_shift),
-        ),
-        end * 2.0**-output_frac,
+        base = np.rint(lines.start * 2.0**output_frac).astype(np.int64)
+    held = Lines(
+        lines.left,
+        lines.span,
+        base * 2.0**-output_frac,
+        slope * 2.0 ** (input_frac - output_frac - slope_shift),
     )
-    # A line that begins outside the result's word would saturate there: it begins at the end.
-    base = np.clip(base, -end, end).astype(np.int64)
+    error = _deviation(function, held, top)
     return TableContents(
         tuple(base.tolist()),
         tuple(slope.tolist()),
@@ -186,6 +186,20 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
     )
 
 
+def _within(lines: Lines, top: float) -> Lines:
+    """The lines as a word of at most `top` can hold them: one that begins outside begins at the
+    end, and leads back to where it should arrive, or away from it and into saturation."""
+    with np.errstate(invalid="ignore"):
+        stop = lines.start + lines.slope * lines.span
+    start = np.clip(lines.start, -top, top)
+    away = np.copysign(np.abs(np.nan_to_num(lines.slope)), lines.start)
+    arrives = np.copysign(1.0, lines.start) * stop < top
+    outside = np.where(arrives, (np.clip(stop, -top, top) - start) / lines.span, away)
+    return Lines(
+        lines.left, lines.span, start, np.where(np.abs(lines.start) <= top, lines.slope, outside)
+    )
+
+
 def _symmetric(
     function: Function,
     lines: Lines,
@@ -193,14 +207,17 @@ def _symmetric(
     slope_shift: int,
     output_frac: int,
     limit: int,
+    end: int,
 ) -> tuple[Integers, Integers]:
-    """Bases and slopes of an odd or even table: the right half, and its image on the left."""
+    """Bases and slopes of an odd or even table: the right half, and its image on the left. What
+    lies outside the result's word is level at its end: lines that meet cannot saturate alike."""
     half = len(lines.left) // 2
     unit = max(2, 1 << max(fraction_bits - slope_shift, 0))  # rises are even and exact
     per_rise = 2.0 ** (slope_shift - fraction_bits)
     start = lines.start[half:] * 2.0**output_frac / unit
     start = np.append(start, start[-1] + lines.slope[-1] * lines.span * 2.0**output_frac / unit)
-    nodes = np.rint(np.clip(start, -(2.0**62) / unit, 2.0**62 / unit)) * unit
+    highest = end // unit
+    nodes = np.clip(np.rint(start), -highest, highest) * unit
     steepest = math.floor(limit / per_rise / unit) * unit
     rises = np.clip(np.diff(nodes), -steepest, steepest)
     nodes = nodes[0] + np.concatenate([[0.0], np.cumsum(rises)])

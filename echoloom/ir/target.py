@@ -81,8 +81,6 @@ class _Target:
                 )
 
     def instruction(self, code: _Code, instr: Instr) -> None:
-        if instr.op is Op.SUM:
-            raise InvalidProgram("the target has no instruction that sums a vector's elements")
         if instr.op in PRODUCTS:
             self.product(code, instr)
         if instr.op in (*PRODUCTS, *SUMS, Op.READ, Op.SCALE):

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
+from echoloom.backends.calibration import Material, coefficient_words
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.stack import coefficient_values, stack_graphs
+from echoloom.frontend.stack import traced_stack
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
@@ -78,6 +79,7 @@ class Built:
     epsilons: tuple[float, ...]
     assembled: Program
     simplified: Program
+    held: Program  # what is quantised; `values` are all its coefficients'
     ranges: Ranges
     quantised: Program
     tables: dict[str, TableContents]
@@ -121,21 +123,17 @@ def build(s: Sizes, widths: Widths | None = None) -> Built:
         s.inputs, s.outputs, s.hidden, s.state, s.blocks, unit=_unit(s), complex=s.complex,
         task=s.task, key=jax.random.key(s.seed),  # type: ignore[arg-type]
     )  # fmt: skip
-    graphs, values = stack_graphs(model), coefficient_values(model)
+    graphs, values = traced_stack(model)
     samples = np.random.default_rng(s.seed).normal(size=(3, STEPS, s.inputs))
+    material = Material(graphs, values, samples, None, 1, widths or Widths())
     probing = (PROBE,) * s.blocks
-    probe = verify(simplify(assemble(graphs, probing)))
-    epsilons = choose_epsilons(measure(probe, values, samples, None, 1), probing)
+    epsilons = choose_epsilons(material.ranges(probing), probing)
     assembled = verify(assemble(graphs, epsilons))
-    simplified = verify(simplify(assembled))
-    ranges = measure(simplified, values, samples, None, 1)
-    quantised = verify(quantise(simplified, values, ranges, widths or Widths()))
-    tables = program_tables(quantised, 18)
-    words = {
-        d.name: np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64)).astype(int)
-        for d in quantised.coefficients
-    }
+    held, values = material.real(epsilons)
+    ranges = material.ranges(epsilons)
+    quantised = verify(quantise(held, values, ranges, material.widths))
     return Built(
-        s, model, graphs, values, samples, epsilons, assembled, simplified, ranges, quantised,
-        tables, words,
+        s, model, graphs, values, samples, epsilons, assembled, verify(simplify(assembled)), held,
+        ranges, quantised, program_tables(quantised, material.widths.narrow),
+        coefficient_words(quantised, values),
     )  # fmt: skip

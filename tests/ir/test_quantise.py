@@ -106,7 +106,7 @@ STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 def test_rounding_that_is_not_odd_is_refused_by_the_verifier() -> None:
     built = build(Sizes())
     widths = Widths(rounding=Rounding.HALF_UP)
-    program = quantise(built.simplified, built.values, built.ranges, widths)
+    program = quantise(built.held, built.values, built.ranges, widths)
     with pytest.raises(ValueError, match="rounds half_up, which is not odd"):
         verify(program)
 
@@ -144,8 +144,8 @@ def test_a_vector_of_zeros_compiles(name: str) -> None:
     built = build(Sizes())
     folded = name.removeprefix("norm.")
     values = {n: 0.0 * v if n == f"b0.{folded}" else v for n, v in built.values.items()}
-    ranges = measure(built.simplified, values, built.samples, None, 1)
-    verify_target(verify(quantise(built.simplified, values, ranges, Widths())))
+    ranges = measure(built.held, values, built.samples, None, 1)
+    verify_target(verify(quantise(built.held, values, ranges, Widths())))
 
 
 def test_a_vector_that_only_scales_has_one_exponent_for_each_element() -> None:
@@ -186,7 +186,7 @@ def test_a_factor_that_is_no_power_of_two_is_refused() -> None:
         half = isinstance(i.attr, Scale) and i.name == "b0.free.first.half"
         return replace(i, attr=Scale(0.3)) if half else i
 
-    program = edited(built.simplified, Section.FORWARD_STEP, change)
+    program = edited(built.held, Section.FORWARD_STEP, change)
     message = (
         "the factor 0.3 of b0.free.first.half is not a power of two; "
         "hold it as a coefficient of the unit instead"
@@ -202,7 +202,7 @@ def test_a_coefficient_in_two_roles_is_refused() -> None:
         add = i.op is Op.ADD and "b0.shift" in i.args
         return replace(i, args=tuple(a.replace("shift", "scale") for a in i.args)) if add else i
 
-    program = edited(built.simplified, Section.FORWARD_STEP, change)
+    program = edited(built.held, Section.FORWARD_STEP, change)
     with pytest.raises(ValueError, match=r"b0\.scale is both multiplied and added; split it"):
         quantise(program, built.values, built.ranges, Widths())
 

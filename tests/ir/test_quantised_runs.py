@@ -104,14 +104,14 @@ def test_without_its_roundings_a_quantised_program_is_the_real_one(s: Sizes) -> 
     """Bit for bit in float64: quantising adds requants and changes nothing else."""
     built = build(s)
     machines = []
-    for program in (built.simplified, built.quantised):
+    for program in (built.held, built.quantised):
         machine = Machine(program, RULES, dict(built.values))
         run(built, machine)
         machines.append(machine)
     real, quantised = machines
     for name, value in real.accumulators.items():
         assert np.array_equal(value, quantised.accumulators[name]), name
-    for d in built.simplified.states:
+    for d in built.held.states:
         assert np.array_equal(real.values[d.name], quantised.values[d.name]), d.name
 
 

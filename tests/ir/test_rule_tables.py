@@ -23,4 +23,4 @@ def test_every_operation_has_an_arity_and_only_unknown_ones_attributes() -> None
     assert set(ARITY) == set(Op)
     assert set(ATTRIBUTE_OF) < set(Op)
     plain = {op for op in Op if op not in ATTRIBUTE_OF}
-    assert plain == PRODUCTS | {Op.ADD, Op.SUB, Op.SUM}
+    assert plain == PRODUCTS | {Op.ADD, Op.SUB}

@@ -180,7 +180,7 @@ def programs(draw: st.DrawFn) -> Program:
         op = draw(
             st.sampled_from(
                 (Op.ADD, Op.SUB, Op.SUB, Op.MUL, Op.SCALE, Op.SCALE, Op.MATVEC, Op.TMATVEC,
-                 Op.OUTER, Op.SUM, Op.TABLE, Op.CONSTANT)
+                 Op.OUTER, Op.TABLE, Op.CONSTANT)
             )
         )  # fmt: skip
         vectors = [n for n, t in types.items() if t.shape == (3,)]
@@ -190,7 +190,6 @@ def programs(draw: st.DrawFn) -> Program:
             Op.MATVEC: ("w", draw(pick)),
             Op.TMATVEC: ("w", draw(pick)),
             Op.SCALE: (draw(pick),),
-            Op.SUM: (draw(pick),),
             Op.TABLE: (draw(pick),),
             Op.MUL: (draw(pick), draw(pick | st.just("s"))),
         }.get(op, (draw(pick), draw(pick)))

@@ -35,10 +35,6 @@ TARGET_REFUSALS = {
      "%raw = mul(step, %moved) : Q(7,41)[2]\n  %term = mul(%short, %f) : Q(9,37)[2]"): (
         "forward_step: raw: the operand moved is an exact value that was never stored"
     ),
-    ("%term = mul(%short, %f) : Q(9,37)[2]",
-     "%all = sum(%short) : Q(5,14)[]\n  %term = mul(%short, %f) : Q(9,37)[2]"): (
-        "forward_step: all: the target has no instruction that sums a vector's elements"
-    ),
     ("%average = requant(%rated) {rounding=half_even",
      "%average = requant(%rated) {rounding=to_zero"): (
         "forward_epilogue: average: the target rounds half to even, not to_zero"

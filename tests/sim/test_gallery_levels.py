@@ -19,9 +19,10 @@ from echoloom.sim.run_rtl import Simulator
 
 SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4
 REGRESSION = ("bilinear", "duffing", "walls")
-# Those that every run takes through all levels: tables, pieces, couplings of all kinds, both
-# energies. Of the others it measures the gradients; the rest is marked slow.
-FEATURED = ("henon_heiles", "huber", "relativistic", "rotors")
+# Every run measures the gradients of all units, takes these through all levels (tables, pieces, all
+# kinds of coupling, both energies), and two of them over 2,000 steps; the rest is marked slow.
+IN_RTL = ("henon_heiles", "huber", "relativistic", "rotors")
+FAR_OUT = ("huber", "rotors")
 Figures = tuple[float, float]
 # The worst tensor's cosine and error of the norm. Where echoes part across a kink the contrast is
 # off in first order.
@@ -69,10 +70,10 @@ def labelled(label: Any, steps: int) -> Any:
     return label if np.ndim(label) == 0 else np.resize(label, (steps, OUTPUTS))
 
 
-every_unit = pytest.mark.parametrize("name", GALLERY)
-featured_first = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in FEATURED else pytest.mark.slow) for n in GALLERY]
-)
+def units(*often: str) -> pytest.MarkDecorator:
+    """Every unit of the gallery; those that are not named here only in slow runs."""
+    names = [pytest.param(n, marks=() if n in often else pytest.mark.slow) for n in GALLERY]
+    return pytest.mark.parametrize("name", names)
 
 
 def quality(program: el.CompiledProgram, x: np.ndarray, labels: list[Any]) -> dict[str, Figures]:
@@ -97,7 +98,7 @@ def quality(program: el.CompiledProgram, x: np.ndarray, labels: list[Any]) -> di
     return figures
 
 
-@every_unit
+@units(*GALLERY)
 def test_gradients_are_those_of_backpropagation(name: str) -> None:
     """Of every tensor, against float64. `gradient` raises if anything overflows."""
     worst_cosine, worst_norm = KINKED if name in PIECEWISE else SMOOTH
@@ -110,7 +111,7 @@ def test_gradients_are_those_of_backpropagation(name: str) -> None:
     assert poor == {}
 
 
-@featured_first
+@units(*IN_RTL)
 def test_every_level_gives_the_same_integers(name: str) -> None:
     """NumPy, JAX and the engine's Verilog agree on every integer; cycles are those predicted."""
     program, x, labels = compiled(name)
@@ -123,7 +124,7 @@ def test_every_level_gives_the_same_integers(name: str) -> None:
         assert cycles.predicted == cycles.rtl
 
 
-@featured_first
+@units(*FAR_OUT)
 def test_the_free_copy_returns_after_2000_steps(name: str) -> None:
     """Exactly, and far beyond the range of its formats too, where words wrap and tables end."""
     program, x, labels = compiled(name)

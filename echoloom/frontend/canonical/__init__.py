@@ -12,16 +12,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
-from echoloom.frontend.canonical.builder import Builder, Host, Run, Untraceable
+from echoloom.frontend.canonical.builder import Builder, Host, NoForm, Run, Untraceable
 from echoloom.frontend.canonical.facts import Facts
 from echoloom.frontend.canonical.plan import CanonicalUnit as CanonicalUnit
 from echoloom.frontend.canonical.plan import Energy, Plan
+from echoloom.frontend.canonical.refusals import REFUSED, refuse_own_slope
 from echoloom.frontend.canonical.rules import RULES
 from echoloom.frontend.canonical.split import check_even, pruned, separate
+from echoloom.frontend.canonical.stage import check_class, staged_energy
 from echoloom.frontend.hamiltonian import Hamiltonian, Separated
-from echoloom.frontend.jaxpr import Equation, Interpreter, path_name, same_code, staged
-from echoloom.frontend.vocabulary import word_of
+from echoloom.frontend.jaxpr import Equation, Interpreter, path_name, same_code
+from echoloom.frontend.vocabulary import FUNCTIONS, word_of
 from echoloom.ir.parity import Parity
 
 
@@ -35,6 +38,21 @@ def canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
         return _canonicalise(unit, positions, hidden)
 
 
+def check_echo(unit: Hamiltonian, positions: int, hidden: int) -> None:
+    """Untraceable for a unit that RHEL cannot learn on any machine, or whose energies fail.
+
+    What only fabric refuses passes, but not in an `energy` that is yet to be taken apart: one that
+    cannot be read to its end is not known to separate.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(unit)):
+        return
+    try:
+        canonicalise(unit, positions, hidden)
+    except NoForm:
+        if type(unit).energy is not Hamiltonian.energy:
+            raise
+
+
 def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
     unit = unit.unit if isinstance(unit, Separated) else unit
     leaves = jax.tree_util.tree_leaves_with_path(unit)
@@ -45,6 +63,7 @@ def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
         [True] * len(values),
         {i: path_name(path) for i, (path, _) in enumerate(leaves) if values[i].ndim in (1, 2)},
     )
+    check_class(b, unit)
     if type(unit).energy is not Hamiltonian.energy:
         kinetic, potential = _split_energy(b, unit, positions, hidden)
     else:
@@ -70,8 +89,6 @@ def _split_energy(
     b: Builder, unit: Hamiltonian, positions: int, hidden: int
 ) -> tuple[Energy, Energy]:
     result = _run(b, unit, "energy", {"q": positions, "p": positions, "u": hidden})
-    if result is None:
-        raise b.refuse("the energy is a constant", "make it depend on q and p")
     kinetic, potential = separate(b, result)
     check_even(b, kinetic)
     return _with_inputs(pruned(b, kinetic), (1,)), _with_inputs(pruned(b, potential), (0, 2))
@@ -87,24 +104,26 @@ def _with_inputs(energy: Energy, kept: tuple[int, ...]) -> Energy:
     return Energy(len(kept), steps, place[energy.result])
 
 
-def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> int | None:
-    """Interpret one of the unit's functions; the step that holds its value, None for a constant."""
-    leaves, treedef = jax.tree.flatten(unit)
-    b.steps, b.facts, b.inputs, b.what, b.where = [], [], 0, method, "its definition"
-
-    def function(*arguments: Any) -> Any:
-        own = jax.tree.unflatten(treedef, list(arguments[: len(leaves)]))
-        return getattr(own, method)(*arguments[len(leaves) :])
-
-    jaxpr, consts = staged(function, *(v.shape for v in leaves), *((n,) for n in sizes.values()))
-    parity = {name: Parity.ODD if name == "p" else Parity.EVEN for name in sizes}
-    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(leaves))]
-    operands += [
-        b.input(name, (size,), Facts(parity=parity[name], inputs=frozenset({name})))
-        for name, size in sizes.items()
-    ]
+def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> int:
+    """Interpret one of the unit's functions; the step that holds its value."""
+    b.steps, b.facts, b.inputs = [], [], 0
+    jaxpr, consts = staged_energy(b, unit, method, sizes)
+    start = b.where
+    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(jax.tree.leaves(unit)))]
+    for name, size in sizes.items():
+        parity = Parity.ODD if name == "p" else Parity.EVEN
+        operands.append(b.input(name, (size,), Facts(parity=parity, inputs=frozenset({name}))))
     (result,) = _Canonicaliser(b).run(jaxpr, consts, operands)
-    return result.index if isinstance(result, Run) else None
+    moving = result.facts.inputs if isinstance(result, Run) else frozenset()
+    for name, derived in (("p", "q would never change"), ("q", "no force would ever act")):
+        if name in sizes and name not in moving:
+            b.where = start
+            raise b.refuse(
+                f"the energy does not depend on {name}, so {derived}",
+                f"add a term of {name}, such as 0.5 * jnp.sum({name}**2)",
+            )
+    assert isinstance(result, Run)
+    return result.index
 
 
 class _Canonicaliser(Interpreter):
@@ -116,23 +135,38 @@ class _Canonicaliser(Interpreter):
 
     def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
         b = self.builder
+        b.where = equation.where or b.where
+        if any("random" in name or "threefry" in name for name in equation.primitives):
+            raise b.refuse(
+                "random numbers are drawn inside the energy, but an echo has to meet the very same "
+                "forces again",
+                "draw them once outside and keep them in a field, or feed noise as an input",
+            )
         if all(isinstance(x, Host) for x in operands):
             return list(b.compute(equation.evaluate, operands))
-        b.where = equation.where or b.where
+        if any(np.issubdtype(t, np.complexfloating) for t in equation.types):
+            raise b.no_form(
+                "complex numbers are computed from run-time values, and fabric has only real words",
+                "hold real and imaginary parts as two positions",
+            )
+        if all(0 in shape for shape in equation.shapes):
+            return [b.fixed(np.zeros(shape)) for shape in equation.shapes]
         word = _named(equation)
         if word is not None:
             return (
                 RULES[word](b, equation, operands) if word in RULES else [b.word(word, operands[0])]
             )
+        if equation.name == "custom_jvp_call" and equation.is_written_by_user:
+            refuse_own_slope(b)
         inner = equation.inner
         if inner is not None:
             return self.run(*inner, operands)
-        rule = RULES.get(equation.name)
+        rule = RULES.get(equation.name) or REFUSED.get(equation.name)
         if rule is None:
-            supported = ", ".join(sorted(RULES))
-            raise b.refuse(
-                f"the operation {equation.name!r} has no form in fabric",
-                f"use one of {supported}",
+            raise b.no_form(
+                f"the operation {equation.name!r} has no form in fabric, which has sums, products "
+                "and tables of a few functions",
+                f"write it with {', '.join(sorted(FUNCTIONS))}",
             )
         return rule(b, equation, operands)
 
@@ -149,4 +183,4 @@ def _named(equation: Equation) -> str | None:
     return word_of(name)
 
 
-__all__ = ["CanonicalUnit", "Plan", "Untraceable", "canonicalise"]
+__all__ = ["CanonicalUnit", "Plan", "Untraceable", "canonicalise", "check_echo"]

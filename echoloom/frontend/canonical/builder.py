@@ -22,6 +22,10 @@ class Untraceable(ValueError):
     """A function uses something that the IR cannot say or learning cannot run backwards."""
 
 
+class NoForm(Untraceable):
+    """Floats could run and learn it, but fabric has nothing to make it of."""
+
+
 @dataclass(frozen=True, eq=False)
 class Host:
     """A value known before the run: number `index` of the host values, and what it is now."""
@@ -50,7 +54,6 @@ class Run:
     index: int
     shape: tuple[int, ...]
     facts: Facts
-    truth: bool = False  # ones and zeros that stand for a comparison's outcome
 
     @property
     def size(self) -> int:
@@ -81,7 +84,15 @@ class Builder:
     _constants: dict[bytes, int] = field(default_factory=dict)
 
     def refuse(self, problem: str, advice: str) -> Untraceable:
-        return Untraceable(f"{self.unit}.{self.what} at {self.where}: {problem}; {advice}.")
+        """The refusal of what no machine could learn by an echo, or even evaluate."""
+        return Untraceable(self._sentence(problem, advice))
+
+    def no_form(self, problem: str, advice: str) -> NoForm:
+        """The refusal of what only fabric cannot do."""
+        return NoForm(self._sentence(problem, advice))
+
+    def _sentence(self, problem: str, advice: str) -> str:
+        return f"{self.unit}.{self.what} at {self.where}: {problem}; {advice}."
 
     # Host values
 
@@ -122,6 +133,7 @@ class Builder:
 
     def coefficient(self, host: Host) -> str:
         """Name under which the engine holds a host value."""
+        self._check_finite(host)
         for name, index in self.coefficients.items():
             if index == host.index:
                 return name
@@ -133,6 +145,16 @@ class Builder:
             name = f"{CONSTANT}.{sum(n.startswith(CONSTANT) for n in self.coefficients)}"
         self.coefficients[name] = host.index
         return name
+
+    def _check_finite(self, host: Host) -> None:
+        bad = host.value[~np.isfinite(host.value)]
+        if bad.size:
+            origin = "computes from parameters" if host.parameter else "holds"
+            raise self.refuse(
+                f"a number that it {origin} is {bad[0]:g}, which no word of the fabric can hold",
+                "keep every number finite, for instance with jax.nn.softplus(raw) under a log or a "
+                "root",
+            )
 
     # Run-time values
 
@@ -202,6 +224,7 @@ class Builder:
         """a + host, shapes broadcast."""
         shape = np.broadcast_shapes(a.shape, host.shape)
         a = self.spread(a, shape)
+        self._check_finite(host)
         if host.number is not None:
             return self.offset(a, host.number)
         flat = self._flat(host, shape)
@@ -212,6 +235,7 @@ class Builder:
         """host * a, shapes broadcast."""
         shape = np.broadcast_shapes(a.shape, host.shape)
         a = self.spread(a, shape)
+        self._check_finite(host)
         if host.number is not None:
             return self.factor(a, host.number)
         flat = self._flat(host, shape)
@@ -225,6 +249,7 @@ class Builder:
 
     def matrix(self, host: Host, a: Run, shape: tuple[int, ...]) -> Run:
         """host [size of `shape`, size of a] @ a."""
+        self._check_finite(host)
         value = host.value
         if not host.parameter:
             if value.shape[0] == value.shape[1] and (value == np.eye(len(value))).all():
@@ -238,14 +263,15 @@ class Builder:
 
     def transposed(self, host: Host, a: Run, shape: tuple[int, ...]) -> Run:
         """host.T @ a, with the matrix held as it is."""
+        self._check_finite(host)
         known = facts.linear(host.value.T, a.facts)
         return self.put(Kind.TRANSPOSED, a, known=known, shape=shape, coefficient=host)
 
     def word(self, name: str, a: Run) -> Run:
         assert name in FUNCTIONS
-        if TABLES[name].positive and a.facts.lo <= 0.0:
+        if TABLES[name].positive and not a.facts.lo > 0.0:
             shown = {"reciprocal": "1 / x", "rsqrt": "1 / sqrt(x)", "sqrt": "sqrt(x)"}
-            raise self.refuse(
+            raise self.no_form(
                 f"{shown.get(name, 'log(x)')} has an argument that is only known to lie in "
                 f"[{a.facts.lo:g}, {a.facts.hi:g}], so the energy is unbounded there and no table "
                 "of it is finite",

@@ -11,7 +11,7 @@ import numpy as np
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.parity import Parity, product_parity, through
 
-INF = math.inf
+INF, LARGEST_EXPONENT = math.inf, 700.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Facts:
 
 # How an interval goes through each function.
 INTERVALS: Mapping[str, Callable[[float, float], tuple[float, float]]] = {
-    "exp": lambda lo, hi: (_exp(lo), _exp(hi)),
+    "exp": lambda lo, hi: (_exp(min(lo, LARGEST_EXPONENT - 1.0)), _exp(hi)),
     "tanh": lambda lo, hi: (math.tanh(lo), math.tanh(hi)),
     "sigmoid": lambda lo, hi: (0.0, 1.0),
     "sin": lambda lo, hi: (-1.0, 1.0),
@@ -45,7 +45,7 @@ INTERVALS: Mapping[str, Callable[[float, float], tuple[float, float]]] = {
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 700.0 else INF
+    return math.exp(x) if x < LARGEST_EXPONENT else INF
 
 
 def _softplus(x: float) -> float:

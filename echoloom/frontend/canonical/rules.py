@@ -9,56 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from echoloom.frontend.canonical.affine import INDEXED, affine, dot, indexed
 from echoloom.frontend.canonical.builder import Builder, Host, Operand, Run
+from echoloom.frontend.canonical.combine import Rule, as_real, as_run, difference, product, total
 from echoloom.frontend.canonical.plan import Kind
 from echoloom.frontend.jaxpr import Equation
 from echoloom.ir.parity import Parity
 
-Rule = Callable[[Builder, Equation, list[Any]], list[Operand]]
-
-
-def _sum(b: Builder, x: Operand, y: Operand) -> Operand:
-    if isinstance(x, Host):
-        x, y = y, x
-    assert isinstance(x, Run)
-    if isinstance(y, Host):
-        return b.plus(x, y)
-    shape = np.broadcast_shapes(x.shape, y.shape)
-    return b.add(b.spread(x, shape), b.spread(y, shape))
-
-
-def _difference(b: Builder, x: Operand, y: Operand) -> Operand:
-    if isinstance(y, Host):
-        return _sum(b, x, b.one(jnp.negative, y))
-    if isinstance(x, Host):
-        return _sum(b, b.factor(y, -1.0), x)
-    shape = np.broadcast_shapes(x.shape, y.shape)
-    return b.sub(b.spread(x, shape), b.spread(y, shape))
-
-
-def _product(b: Builder, x: Operand, y: Operand) -> Operand:
-    if isinstance(x, Host):
-        x, y = y, x
-    assert isinstance(x, Run)
-    if isinstance(y, Host):
-        return b.times(x, y)
-    shape = np.broadcast_shapes(x.shape, y.shape)
-    return b.mul(b.spread(x, shape), b.spread(y, shape))
-
 
 def _quotient(b: Builder, x: Operand, y: Operand) -> Operand:
     if isinstance(y, Run):
-        return _product(b, x, b.word("reciprocal", y))
+        return product(b, x, b.word("reciprocal", y))
     if (y.value == 0.0).any():
         raise b.refuse(
             "it divides by a parameter that is zero",
             "write the parameter as jax.nn.softplus(raw) or jnp.exp(raw), which is never zero",
         )
-    return _product(b, x, b.one(lambda v: 1.0 / v, y))
+    return product(b, x, b.one(lambda v: 1.0 / v, y))
 
 
 def _power(b: Builder, x: Operand, exponent: float) -> Operand:
@@ -76,19 +46,22 @@ def _power(b: Builder, x: Operand, exponent: float) -> Operand:
         return b.word("rsqrt", x)
     if exponent == 1.5:
         return b.mul(x, b.word("sqrt", x))
-    raise b.refuse(
-        f"x ** {exponent:g} has no form in fabric",
-        "use whole powers, sqrt, or jnp.exp(c * jnp.log(x)) for x with a declared range",
+    raise b.no_form(
+        f"x ** {exponent:g} is no product of whole powers and square roots, the powers that fabric "
+        "has",
+        f"use a whole power, jnp.sqrt, or jnp.exp({exponent:g} * jnp.log(x)) for x with a declared "
+        "range",
     )
 
 
 def _pow(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     if isinstance(x[0], Host) and (x[0].value > 0.0).all():
-        return [b.word("exp", _run(_product(b, b.one(jnp.log, x[0]), x[1])))]
+        return [b.word("exp", as_run(product(b, b.one(jnp.log, x[0]), x[1])))]
     exponent = x[1].number if isinstance(x[1], Host) else None
     if exponent is None or isinstance(x[0], Host):
-        raise b.refuse(
-            "a power with an exponent that is not a fixed number has no form in fabric",
+        raise b.no_form(
+            "the exponent of this power is not a fixed number, and only a fixed one unrolls into "
+            "products",
             "write jnp.exp(y * jnp.log(x)) for x with a declared range",
         )
     return [_power(b, x[0], exponent)]
@@ -108,21 +81,16 @@ def _largest(b: Builder, x: Operand, y: Operand) -> Operand:
     """max(x, y) = y + relu(x - y)."""
     if isinstance(x, Host):
         x, y = y, x
-    rise = b.word("relu", _run(_difference(b, x, y)))
-    return _bounded(b, _sum(b, rise, y), max(_lo(x), _lo(y)), max(_hi(x), _hi(y)))
+    rise = b.word("relu", as_run(difference(b, x, y)))
+    return _bounded(b, total(b, rise, y), max(_lo(x), _lo(y)), max(_hi(x), _hi(y)))
 
 
 def _smallest(b: Builder, x: Operand, y: Operand) -> Operand:
     """min(x, y) = y - relu(y - x)."""
     if isinstance(x, Host):
         x, y = y, x
-    drop = b.word("relu", _run(_difference(b, y, x)))
-    return _bounded(b, _difference(b, y, drop), min(_lo(x), _lo(y)), min(_hi(x), _hi(y)))
-
-
-def _run(x: Operand) -> Run:
-    assert isinstance(x, Run)
-    return x
+    drop = b.word("relu", as_run(difference(b, y, x)))
+    return _bounded(b, difference(b, y, drop), min(_lo(x), _lo(y)), min(_hi(x), _hi(y)))
 
 
 def _lo(x: Operand) -> float:
@@ -134,14 +102,18 @@ def _hi(x: Operand) -> float:
 
 
 def _bounded(b: Builder, x: Operand, lo: float, hi: float) -> Run:
-    x = _run(x)
+    x = as_run(x)
     known = type(x.facts)(lo, hi, x.facts.parity, x.facts.inputs)
     b.facts[x.index] = known
     return Run(x.index, x.shape, known)
 
 
 def _clamp(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    return [_smallest(b, _largest(b, x[1], x[0]), x[2])]
+    """max(min(x, high), low), of which JAX lists low first."""
+    low, value, high = x
+    if isinstance(value, Host) and isinstance(low, Host):
+        return [_smallest(b, b.one(jnp.maximum, value, low), high)]
+    return [_smallest(b, _largest(b, value, low), high)]
 
 
 def _log(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
@@ -165,15 +137,11 @@ def _log1p(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
 
 def _log_add_exp(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     """log(exp(x) + exp(y)) = y + softplus(x - y)."""
-    return [_sum(b, b.word("softplus", _run(_difference(b, x[0], x[1]))), x[1])]
+    return [total(b, b.word("softplus", as_run(difference(b, x[0], x[1]))), x[1])]
 
 
 def _word(name: str) -> Rule:
     return lambda b, e, x: [b.word(name, x[0])]
-
-
-def _truth(b: Builder, x: Run) -> Run:
-    return Run(x.index, x.shape, x.facts, truth=True)
 
 
 def _compare(swap: bool, strict: bool) -> Rule:
@@ -181,178 +149,89 @@ def _compare(swap: bool, strict: bool) -> Rule:
 
     def rule(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
         left, right = x[::-1] if swap != strict else x
-        at_least = b.word("unit_step", _run(_difference(b, left, right)))
+        at_least = b.word("unit_step", as_run(difference(b, left, right)))
         if strict:  # x > y is not (y >= x)
             at_least = b.offset(b.factor(at_least, -1.0), 1.0)
-        return [_truth(b, at_least)]
+        return [at_least]
 
     return rule
 
 
 def _equal(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    raise b.refuse(
-        "equality of run-time numbers has no form in fabric",
-        "compare with < or >= instead",
+    raise b.no_form(
+        "two run-time numbers are compared for equality, which rounded words hardly ever show",
+        "compare with < or >= instead, for instance jnp.abs(x - y) < 0.01",
     )
 
 
-def _both(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    return [_truth(b, _run(_product(b, x[0], x[1])))]
+def _logic(rule: Callable[[Builder, list[Any]], Operand]) -> Rule:
+    """A rule for outcomes of comparisons, held as ones and zeros; whole numbers are refused."""
+
+    def checked(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
+        if e.types[0] != np.bool_:
+            raise b.no_form(
+                f"{e.name!r} acts on the bits of whole numbers, and fabric computes with reals",
+                "write it with & | ~ between comparisons, or with arithmetic",
+            )
+        return [rule(b, [as_real(b, v) for v in x])]
+
+    return checked
 
 
-def _either(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    return [_truth(b, _run(_difference(b, _sum(b, x[0], x[1]), _product(b, x[0], x[1]))))]
-
-
-def _not(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    return [_truth(b, b.offset(b.factor(x[0], -1.0), 1.0))]
+def _either(b: Builder, x: list[Any]) -> Operand:
+    return difference(b, total(b, x[0], x[1]), product(b, x[0], x[1]))
 
 
 def _select(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     """where(c, y, n) = n + c (y - n); JAX lists the false case first."""
-    chosen, no, yes = x[0], x[1], x[2]
+    if len(x) != 3:
+        raise b.no_form(
+            f"it selects among {len(x) - 1} cases, and fabric only between two",
+            "use jnp.where with a comparison, one inside the other",
+        )
+    chosen, no, yes = x
     if isinstance(chosen, Host):
         if chosen.parameter:
-            raise b.refuse(
-                "a choice made by a parameter's value has no gradient",
-                "choose by the state or the input, or in plain Python",
+            raise b.no_form(
+                "a parameter's value chooses between two cases, but the circuit is made for one of "
+                "them, and the choice has no gradient",
+                "choose by q, u or p, or in plain Python by a static field",
             )
         mask = b.fixed(chosen.value.astype(np.float64))
         rest = b.fixed(1.0 - mask.value)
-        return [_sum(b, _scaled(b, yes, mask), _scaled(b, no, rest))]
-    if not chosen.truth or len(x) != 3:
-        raise b.refuse("this selection is not between two cases", "use jnp.where with a comparison")
+        return [total(b, _scaled(b, yes, mask), _scaled(b, no, rest))]
     if isinstance(yes, Host) and isinstance(no, Host):
-        gap: Operand = b.one(jnp.subtract, yes, no)
+        gap: Operand = b.one(lambda y, n: jnp.subtract(1.0 * y, n), yes, no)
     else:
-        gap = _difference(b, yes, no)
-    return [_sum(b, _product(b, chosen, gap), no)]
+        gap = difference(b, as_real(b, yes), as_real(b, no))
+    return [total(b, product(b, chosen, gap), as_real(b, no))]
 
 
 def _scaled(b: Builder, x: Operand, mask: Host) -> Operand:
     return b.one(jnp.multiply, x, mask) if isinstance(x, Host) else b.times(x, mask)
 
 
-def _affine(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    """A primitive that is linear in its run-time operands: each becomes a product by a matrix."""
-    results: list[Operand] = []
-    runs = [i for i, v in enumerate(x) if isinstance(v, Run)]
-    hosts = [v for v in x if isinstance(v, Host)]
+def _convert(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
+    old, new = e.operand_types[0], e.types[0]
+    if np.issubdtype(new, np.floating) or old == np.bool_ or new == old:
+        return [x[0]]
+    raise b.no_form(
+        f"a run-time number is rounded to {new}, a staircase without slope",
+        "stay with real numbers, and use jnp.where with a comparison to switch",
+    )
 
-    def apply(run_values: dict[int, Any], host_values: list[Any]) -> list[Any]:
-        rest = iter(host_values)
-        return e.evaluate(
-            *(run_values[i] if i in run_values else next(rest) for i in range(len(x)))
-        )
-
-    zeros = {i: np.zeros(x[i].shape) for i in runs}
-    still = [v.value for v in hosts]
-    base = b.compute(lambda *values: apply(zeros, list(values)), hosts)
-    for k, shape in enumerate(e.shapes):
-        total: Operand | None = None
-        for i in runs:
-            basis = np.eye(x[i].size).reshape(-1, *x[i].shape)
-
-            def column(one: Any, i: int = i, k: int = k) -> Any:
-                return apply({**zeros, i: one}, still)[k].reshape(-1)
-
-            columns = np.asarray(jax.vmap(column, out_axes=1)(jnp.asarray(basis)), np.float64)
-            matrix = b.fixed(columns - base[k].value.reshape(-1, 1))
-            if not matrix.value.any():
-                continue
-            part = b.matrix(matrix, x[i], shape)
-            total = part if total is None else _sum(b, total, part)
-        if total is None:
-            results.append(base[k])
-        elif base[k].number == 0.0:
-            results.append(total)
-        else:
-            results.append(_sum(b, total, base[k]))
-    return results
-
-
-def _dot(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    (contract_a, contract_b), (batch_a, batch_b) = e.params["dimension_numbers"]
-    shape = e.shapes[0]
-    for side, (run, host) in enumerate(((x[1], x[0]), (x[0], x[1]))):
-        if isinstance(host, Run):
-            continue
-        axes = (contract_a, contract_b)[side]
-        plain = len(host.shape) == 2 and len(run.shape) == 1 and len(axes) == 1
-        if plain and axes[0] == 1:
-            return [b.matrix(host, run, shape)]
-        if plain:
-            return [b.transposed(host, run, shape)]
-
-        def build(w: Any, run: Run = run, side: int = side) -> Any:
-            basis = jnp.eye(run.size).reshape(-1, *run.shape)
-            flip = (lambda one: e.evaluate(one, w)) if side else (lambda one: e.evaluate(w, one))
-            return jax.vmap(lambda one: flip(one)[0].reshape(-1), out_axes=1)(basis)
-
-        return [b.matrix(b.one(build, host), run, shape)]
-    left, right = x
-    joint = _Joint(left.shape, right.shape, contract_a, contract_b, batch_a, batch_b)
-    spread = [
-        b.matrix(b.fixed(_selection(joint.shape, axes, v.shape)), v, joint.shape)
-        for v, axes in ((left, joint.left), (right, joint.right))
-    ]
-    product = b.mul(spread[0], spread[1])
-    kept = _selection(joint.shape, joint.result, shape).T
-    return [b.matrix(b.fixed(kept), product, shape)]
-
-
-class _Joint:
-    """The index space of a dot product of two run-time tensors, and each tensor's axes in it."""
-
-    def __init__(
-        self, a: Any, c: Any, contract_a: Any, contract_b: Any, batch_a: Any, batch_b: Any
-    ):
-        self.left = list(range(len(a)))
-        free = [i for i in range(len(c)) if i not in (*contract_b, *batch_b)]
-        paired = dict(zip((*contract_b, *batch_b), (*contract_a, *batch_a), strict=True))
-        place = {i: len(a) + k for k, i in enumerate(free)}
-        self.right = [paired.get(i, place.get(i, 0)) for i in range(len(c))]
-        self.shape = (*a, *(c[i] for i in free))
-        own = [i for i in range(len(a)) if i not in (*contract_a, *batch_a)]
-        self.result = [*batch_a, *own, *(place[i] for i in free)]
-
-
-def _selection(joint: tuple[int, ...], axes: list[int], shape: tuple[int, ...]) -> np.ndarray:
-    """0/1 matrix [joint size, size]: the element of a tensor at every joint index."""
-    grid = np.indices(joint).reshape(len(joint), -1)
-    index = np.zeros(grid.shape[1], int)
-    for axis, extent in zip(axes, shape, strict=True):
-        index = index * extent + grid[axis]
-    return np.eye(int(np.prod(shape)))[index]
-
-
-def _refused(problem: str, advice: str) -> Rule:
-    def rule(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-        raise b.refuse(problem, advice)
-
-    return rule
-
-
-_LOOP = (
-    "a loop ({0}) has no form in a static schedule, whose length must not depend on data",
-    "write a Python loop with a fixed count, which unrolls while tracing",
-)
-_EXTREME = (
-    "{0} over an axis has no form in fabric",
-    "use a smooth sum such as jnp.mean(jnp.exp(x)), or jnp.maximum of two slices",
-)
 
 RULES: Mapping[str, Rule] = {
-    "add": lambda b, e, x: [_sum(b, *x)],
-    "add_any": lambda b, e, x: [_sum(b, *x)],
-    "sub": lambda b, e, x: [_difference(b, *x)],
+    "add": lambda b, e, x: [total(b, *x)],
+    "add_any": lambda b, e, x: [total(b, *x)],
+    "sub": lambda b, e, x: [difference(b, *x)],
     "neg": lambda b, e, x: [b.factor(x[0], -1.0)],
-    "mul": lambda b, e, x: [_product(b, *x)],
+    "mul": lambda b, e, x: [product(b, *x)],
     "div": lambda b, e, x: [_quotient(b, *x)],
     "square": lambda b, e, x: [b.power(x[0], 2)],
     "integer_pow": lambda b, e, x: [_power(b, x[0], e.params["y"])],
     "pow": _pow,
-    "dot_general": _dot,
+    "dot_general": dot,
     "exp": _word("exp"),
     "exp2": lambda b, e, x: [b.word("exp", b.factor(x[0], float(np.log(2.0))))],
     "expm1": lambda b, e, x: [b.offset(b.word("exp", x[0]), -1.0)],
@@ -379,31 +258,18 @@ RULES: Mapping[str, Rule] = {
     "eq": _equal,
     "ne": _equal,
     "logaddexp": _log_add_exp,
-    "and": _both,
-    "or": _either,
-    "not": _not,
+    "and": _logic(lambda b, x: product(b, *x)),
+    "or": _logic(_either),
+    "not": _logic(lambda b, x: b.offset(b.factor(x[0], -1.0), 1.0)),
     "select_n": _select,
-    "convert_element_type": lambda b, e, x: [x[0]],
+    "convert_element_type": _convert,
     "copy": lambda b, e, x: [x[0]],
+    **dict.fromkeys(INDEXED, indexed),
     **dict.fromkeys(
         (
-            "broadcast_in_dim", "concatenate", "cumsum", "dynamic_slice", "dynamic_update_slice",
-            "expand_dims", "gather", "pad", "reduce_sum", "reshape", "rev", "scatter",
-            "scatter-add", "slice", "split", "squeeze", "transpose",
+            "broadcast_in_dim", "concatenate", "cumsum", "expand_dims", "pad", "reduce_sum",
+            "reshape", "rev", "slice", "split", "squeeze", "transpose",
         ),
-        _affine,
-    ),
-    **{name: _refused(_LOOP[0].format(name), _LOOP[1]) for name in ("while", "scan", "cond")},
-    **{
-        name: _refused(_EXTREME[0].format(name), _EXTREME[1])
-        for name in ("reduce_max", "reduce_min", "argmax", "argmin", "sort")
-    },
-    "stop_gradient": _refused(
-        "stop_gradient cuts the force out of the energy, so the two no longer belong together",
-        "leave it out: a force is always the whole derivative of the potential",
-    ),
-    "custom_vjp_call": _refused(
-        "a custom_vjp function has a derivative that is not its own, so its force has no energy",
-        "write the function in plain operations",
+        affine,
     ),
 }  # fmt: skip

@@ -99,7 +99,7 @@ def _not_even(b: Builder, step: Step | None) -> Untraceable:
     return b.refuse(
         "T is not even in p as far as can be proven on its graph, so turning the momentum round "
         "would not turn the motion round, and there is no echo",
-        "use even powers, products of two odd functions, cos, cosh or log cosh of p",
+        "use even powers, products of two odd functions, cos or log cosh of p",
     )
 
 

@@ -86,7 +86,7 @@ class _Code:
                 number = self.constant(value)
                 if number is not None and self.types[other] == type_:
                     return self.scaled(hint, other, number)
-        if op in (*PRODUCTS, Op.OUTER, Op.SUM):
+        if op in (*PRODUCTS, Op.OUTER):
             factors, inner = zip(*map(self.split, args), strict=True)
             if inner != args:
                 product = self.put(hint, op, tuple(inner), type_, attr)
