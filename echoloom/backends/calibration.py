@@ -20,7 +20,7 @@ from echoloom.ir.formats import largest
 from echoloom.ir.interpret import Machine
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, measure
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import hold
 from echoloom.ir.passes.quantise import quantise
@@ -102,10 +102,11 @@ def _measured(material: Material, widest: Epsilons, probing: Epsilons) -> Epsilo
 
     for exponent in (*FIRST_TRIALS, *FURTHER_TRIALS):
         smallest = min(errors, default=0)
-        if exponent in FURTHER_TRIALS and all(best(b) > smallest for b in range(len(curved))):
+        if exponent in FURTHER_TRIALS and all(
+            best(b) > smallest and errors[best(b)][b] < np.inf for b in range(len(curved))
+        ):
             break
-        integer = trial.integer(sizes([exponent] * len(curved)))
-        errors[exponent] = _errors(integer, trial.samples, labels, exact, len(curved))
+        errors[exponent] = _trial_errors(trial, sizes([exponent] * len(curved)), labels, exact)
     return sizes([best(b) for b in range(len(curved))])
 
 
@@ -148,6 +149,20 @@ def _by_target(
                 value = value / coefficients[a.divisor]
             gradients[a.target] = gradients.get(a.target, 0.0) + value
     return gradients
+
+
+def _trial_errors(
+    trial: Material, epsilons: Epsilons, labels: Any, exact: Mapping[str, Floats]
+) -> list[float]:
+    """By block; infinite where nudges of these sizes push an echo out of the potential."""
+    blocks = len(epsilons)
+    try:
+        integer = trial.integer(epsilons)
+    except Runaway as error:
+        if not error.echo:
+            raise
+        return [np.inf] * blocks
+    return _errors(integer, trial.samples, labels, exact, blocks)
 
 
 def _errors(

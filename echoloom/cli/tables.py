@@ -12,9 +12,11 @@ from rich.table import Table
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.backends.integers import input_types, output_type
 from echoloom.ir.formats import Type
+from echoloom.ir.ops import Table as TableOp
 from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Program
+from echoloom.ir.tables import table_key
 
 PASSES = ("forward", "echo")
 
@@ -49,6 +51,42 @@ def formats_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         low, high = row["lsb"]
         lsb = f"2^{low}" if low == high else f"2^{low} to 2^{high}"
         table.add_row(row["kind"], f"{row['values']:,}", ", ".join(map(str, row["bits"])), lsb)
+    return table
+
+
+def functions(program: CompiledProgram) -> list[dict[str, Any]]:
+    """Functions by table: how often looked up, what their lines cover, and the worst error that
+    they make wherever the result fits its word."""
+    rows: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for body in program.ir.bodies:
+        types = program.ir.types(body)
+        for instr in body.instrs:
+            if not isinstance(instr.attr, TableOp):
+                continue
+            attr = instr.attr
+            contents = program.artifact.tables[table_key(instr, types[instr.args[0]].q)]
+            row = rows.setdefault(
+                (attr.function, attr.segment_bits, attr.range_bits),
+                {
+                    "function": attr.function,
+                    "uses": 0,
+                    "segments": len(contents.base),
+                    "reach": 2.0**attr.range_bits,
+                    "worst_error": 0.0,
+                },
+            )
+            row["uses"] += 1
+            row["worst_error"] = max(row["worst_error"], contents.worst_error)
+    return list(rows.values())
+
+
+def functions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table("function", "uses", "segments", "bends within", "worst error")
+    for row in rows:
+        table.add_row(
+            row["function"], str(row["uses"]), str(row["segments"]), f"±{row['reach']:g}",
+            f"{row['worst_error']:.1e}",
+        )  # fmt: skip
     return table
 
 
@@ -106,6 +144,8 @@ def summary(program: CompiledProgram, length: int) -> dict[str, Any]:
         "task": program.model.task,
         "engine": asdict(mapped.config),
         "formats": formats(program.ir),
+        "functions": functions(program),
+        "nudges": list(program.epsilons),
         "cycles": cycles(mapped, length),
     }
 
@@ -113,6 +153,7 @@ def summary(program: CompiledProgram, length: int) -> dict[str, Any]:
 def summary_tables(values: Mapping[str, Any]) -> RenderableType:
     return Group(
         formats_table(values["formats"]),
+        functions_table(values["functions"]),
         fields_table("engine", values["engine"]),
         cycles_table([(values["engine"]["lanes"], values["cycles"])]),
     )

@@ -45,11 +45,8 @@ def of_traceback(traceback: Any) -> str:
 
 def of_error(error: BaseException) -> str:
     """Place that raised an error under `STAGE`, empty where none of the user's lines is in it."""
-    frames = list(_error_frames(error.__traceback__))
-    while frames and frames[-1].file != STAGE:
-        frames.pop()
-    kept = (f for f in reversed(frames) if source_info_util.is_user_filename(f.file))
-    return _innermost(kept)
+    frames = reversed(list(_error_frames(error.__traceback__)))
+    return _innermost(f for f in frames if source_info_util.is_user_filename(f.file))
 
 
 def of_function(function: Callable[..., Any]) -> str:

@@ -284,11 +284,11 @@ def choose_epsilon(
 
     states are the final ones; weight [H] is the loss gradient's magnitude at the last block's
     output, summed over time. Rounding is least where the echoes part by as much as the state
-    itself, epsilon * h * weight = |p|, whatever the loss: a fixed epsilon drowns in rounding once a
-    label is confident, and with a step of 1e-4 the same epsilon moves 1e-4 as much. The linear unit's contrast is exact at any epsilon, so that is the choice
-    if all units are linear; measured, 2^+-4 around it costs nothing. In any other unit the
-    contrast's own error grows with epsilon squared, so the echoes part by the cube root of the
-    float's resolution instead, where the two errors meet.
+    itself, epsilon * h * weight = |p|, whatever the loss and the step: a fixed epsilon drowns in
+    rounding once a label is confident, or h is 1e-4. The linear unit's contrast is exact at any
+    epsilon, so that is the choice if all units are linear; measured, 2^+-4 around it costs nothing.
+    In any other unit the contrast's own error grows with epsilon squared, so the echoes part by the
+    cube root of the float's resolution instead, where the two errors meet.
     """
     reach = [
         jnp.max(jnp.abs(state.p)) / jnp.max(block.step)

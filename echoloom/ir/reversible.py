@@ -158,5 +158,5 @@ def _verify_drift(
         if Parity.ODD not in parities.get(name, Parity.EVEN):
             raise InvalidProgram(
                 f"the increment {name} of state {path.state} is not known to be odd in {momentum}: "
-                "T must be even in p, and an odd function by table is odd in real numbers only"
+                "T must be even in p"
             )

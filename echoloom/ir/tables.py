@@ -27,7 +27,7 @@ from echoloom.ir.program import Instr, Program
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
-GOAL = 2.0**-14  # a table's worst error, in units of its largest value
+GOAL = 2.0**-14  # a table's worst error, in units of its largest result
 FEWEST_SEGMENTS = 5  # bits
 
 
@@ -65,13 +65,15 @@ def range_bits(name: str, source: Q) -> int:
 def segment_bits(name: str, source: Q, largest: float, most: int) -> int:
     """The fewest segments whose worst error meets GOAL; `most` bits where none does.
 
-    `largest` is the largest result to expect; beyond it no accuracy is asked.
+    `largest` is the largest result to expect; beyond it no accuracy is asked. A function with
+    straight tails bends where its results are near 1, so large ones on a tail excuse nothing.
     """
     reach = range_bits(name, source)
+    goal = GOAL * (largest if FUNCTIONS[name].tails is None else min(largest, 1.0))
     available = source.scalar_frac + reach + 1
     for bits in range(min(FEWEST_SEGMENTS, available), min(most, available) + 1):
         lines = _lines(name, bits, reach, source)
-        if _deviation(FUNCTIONS[name], lines, largest) <= GOAL * largest:
+        if _deviation(FUNCTIONS[name], lines, largest) <= goal:
             return bits
     return min(most, available)
 
@@ -151,6 +153,9 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
     top = end * 2.0**-output_frac
     inside = (np.abs(lines.start) <= 2.0 * top) & np.isfinite(lines.slope)
     largest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
+    if function.parity is not Parity.UNKNOWN:
+        # Rises are rounded to even units, the steepest perhaps upwards.
+        largest += largest * 2.0 ** (3 - slope_width) + 2.0 ** (1 - output_frac) / lines.span
     # slope_shift makes the largest slope just fit: it is the same for every table of a function
     # with the same input and output formats.
     slope_shift = slope_width - 1 - math.ceil(math.log2(largest * 1.0000001))
@@ -192,7 +197,8 @@ def _within(lines: Lines, top: float) -> Lines:
     with np.errstate(invalid="ignore"):
         stop = lines.start + lines.slope * lines.span
     start = np.clip(lines.start, -top, top)
-    away = np.copysign(np.abs(np.nan_to_num(lines.slope)), lines.start)
+    steep = np.minimum(np.abs(np.nan_to_num(lines.slope)), 2.0**62)
+    away = np.copysign(steep, lines.start)
     arrives = np.copysign(1.0, lines.start) * stop < top
     outside = np.where(arrives, (np.clip(stop, -top, top) - start) / lines.span, away)
     return Lines(

@@ -73,6 +73,8 @@ def test_compile_predicts_and_dumps(shelf, tmp_path):
         assert 50 * row["step_cycles"] < row["cycles"] < 51 * row["step_cycles"] + 1000
         assert row["utilisation"] == row["products"] / (2 * row["step_cycles"])
     assert {row["kind"] for row in result["formats"]} >= {"samples", "coefficients", "outputs"}
+    assert {row["function"] for row in result["functions"]} == {"gelu", "gelu_slope", "sigmoid"}
+    assert all(0.0 < row["worst_error"] < 1e-3 for row in result["functions"])
     assert (shelf / "program.ir").read_text().startswith("program hssm\n")
     assert (tmp_path / "p.elp").read_bytes() == (shelf / "program.elp").read_bytes()
 

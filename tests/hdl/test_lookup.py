@@ -11,6 +11,9 @@ from streaming import stream_through
 from echoloom.hdl.lookup import Lookup
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.engine import Space
+from echoloom.ir.formats import Q
+from echoloom.ir.ops import Table
+from echoloom.ir.tables import range_bits, tabulate
 
 INPUTS = ("z", "table", "segment_bits", "fraction_bits", "slope_shift")
 
@@ -66,6 +69,23 @@ def compare(*, word: int, narrow: int, segment_bits: int, fraction_bits: int, se
 @pytest.mark.parametrize("fraction_bits", [0, 1, 3, 7])
 def test_every_value(segment_bits: int, fraction_bits: int) -> None:
     compare(word=8, narrow=5, segment_bits=segment_bits, fraction_bits=fraction_bits, seed=1)
+
+
+@pytest.mark.parametrize(("function", "sign"), [("tanh", -1), ("log_cosh", 1)])
+def test_symmetric_tables_are_symmetric_in_hardware(function: str, sign: int) -> None:
+    """Every word of 10 bits, there and back through the straight tails."""
+    word, narrow, source, target = 10, 8, Q(10, 4), Q(10, 7)
+    t = tabulate(Table(function, 5, range_bits(function, source)), source, target, narrow)
+    values = range(-(1 << word - 1) + 1, 1 << word - 1)
+    component = Lookup(word=word, narrow=narrow, depth=64)
+    rows = [(z, 3, t.segment_bits, t.fraction_bits, t.slope_shift) for z in values]
+    found = run(component, word, list(zip(t.base, t.slope, strict=True)), 3, rows)
+    expected, saturated = Lookup.golden(
+        np.array(values), t.base, t.slope, segment_bits=t.segment_bits,
+        fraction_bits=t.fraction_bits, slope_shift=t.slope_shift, word=word,
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, np.stack((expected, saturated), axis=1))
+    assert (found[::-1, 0] == sign * found[:, 0]).all() and found[:, 0].any()
 
 
 def test_segments_beyond_the_word() -> None:

@@ -34,6 +34,7 @@ def canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
     Raises Untraceable (a ValueError), naming the user's line, for an energy that is not separable,
     not even in p, or made of something that fabric cannot do.
     """
+    # Numbers stay numbers even where a model is being built inside a traced function.
     with jax.enable_x64(True):
         return _canonicalise(unit, positions, hidden)
 
@@ -113,7 +114,9 @@ def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> i
     for name, size in sizes.items():
         parity = Parity.ODD if name == "p" else Parity.EVEN
         operands.append(b.input(name, (size,), Facts(parity=parity, inputs=frozenset({name}))))
-    (result,) = _Canonicaliser(b).run(jaxpr, consts, operands)
+    # Numbers, also where a model is built inside a function that JAX traces.
+    with jax.ensure_compile_time_eval():
+        (result,) = _Canonicaliser(b).run(jaxpr, consts, operands)
     moving = result.facts.inputs if isinstance(result, Run) else frozenset()
     for name, derived in (("p", "q would never change"), ("q", "no force would ever act")):
         if name in sizes and name not in moving:
@@ -163,10 +166,11 @@ class _Canonicaliser(Interpreter):
             return self.run(*inner, operands)
         rule = RULES.get(equation.name) or REFUSED.get(equation.name)
         if rule is None:
+            known = sorted(name for name in FUNCTIONS if not name.endswith("_slope"))
             raise b.no_form(
                 f"the operation {equation.name!r} has no form in fabric, which has sums, products "
                 "and tables of a few functions",
-                f"write it with {', '.join(sorted(FUNCTIONS))}",
+                f"write it with + - * / and {', '.join(known)}, or multiply by a constant matrix",
             )
         return rule(b, equation, operands)
 

@@ -273,8 +273,8 @@ class Builder:
             shown = {"reciprocal": "1 / x", "rsqrt": "1 / sqrt(x)", "sqrt": "sqrt(x)"}
             raise self.no_form(
                 f"{shown.get(name, 'log(x)')} has an argument that is only known to lie in "
-                f"[{a.facts.lo:g}, {a.facts.hi:g}], so the energy is unbounded there and no table "
-                "of it is finite",
+                f"[{a.facts.lo:g}, {a.facts.hi:g}], so the energy or its slope is infinite there "
+                "and no table can hold it",
                 "declare the range with jnp.maximum(x, 0.01) or jnp.clip, or add a positive number",
             )
         return self.put(Kind.WORD, a, known=facts.word(name, a.facts), word=name)

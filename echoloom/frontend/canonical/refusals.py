@@ -61,14 +61,22 @@ REFUSED: Mapping[str, Rule] = {
     },
     "cond": _no_form(*_BRANCH),
     **{
-        name: _no_form(_EXTREME[0].format(name), _EXTREME[1])
+        name: _no_form(_EXTREME[0].format(name.removeprefix("reduce_")), _EXTREME[1])
         for name in ("reduce_max", "reduce_min", "sort", "cummax", "cummin", "top_k")
     },
     **{name: _no_form(_PLACE[0].format(name), _PLACE[1]) for name in ("argmax", "argmin")},
+    **{
+        name: _no_form(
+            "a product over an axis has as many factors as elements, and fabric multiplies two at "
+            "a time",
+            "multiply slices, or write jnp.exp(jnp.sum(jnp.log(x))) for x with a declared range",
+        )
+        for name in ("reduce_prod", "cumprod")
+    },
     "stop_gradient": _refused(
         "stop_gradient cuts a part out of the force, which must be the whole slope of the "
         "potential for an echo to find its way back",
-        "leave it out; parameters that are not to learn can be held in static fields",
+        "leave it out, or stop a parameter alone, as in jax.lax.stop_gradient(self.k) * q",
     ),
     **{
         name: _refused(_OWN_SLOPE[0].format("jax.custom_vjp"), _OWN_SLOPE[1])

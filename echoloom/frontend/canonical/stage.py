@@ -116,7 +116,7 @@ def _failed(b: Builder, error: Exception, sizes: Mapping[str, int]) -> Untraceab
                 return b.refuse(problem, advice)
     said = re.sub(r"\s+", " ", str(error)).strip().rstrip(".") or "no reason given"
     said = said if len(said) <= 160 else said[:157] + "..."
-    return b.refuse(f"{type(error).__name__}: {said}", f"{_must_take(sizes)}")
+    return b.refuse(f"it fails with {type(error).__name__}: {said}", _must_take(sizes))
 
 
 def _must_take(sizes: Mapping[str, int]) -> str:
@@ -131,7 +131,7 @@ def _check_result(b: Builder, jaxpr: jex.Jaxpr, sizes: Mapping[str, int]) -> Non
     found = ", ".join(f"{t.dtype}{list(t.shape)}" for t in types) or "nothing"  # type: ignore[union-attr]
     raise b.refuse(
         f"it gives {found}, but an energy is one real number, whose slopes are the motion",
-        f"add up all parts with jnp.sum: {_must_take(sizes)}",
+        f"add up its parts with jnp.sum, for {_must_take(sizes)}",
     )
 
 

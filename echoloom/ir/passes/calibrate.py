@@ -20,7 +20,17 @@ from echoloom.ir.real import RULES
 from echoloom.ir.session import Session, normalised_error, softmax_error
 
 Floats = NDArray[np.float64]
+# No state gets here but by running away: a word of 28 bits would count in steps of 2**14.
+LIMIT = 2.0**40
 PROBE = 2.0**-20  # nudge size of the probing run; a linear unit's contrast does not depend on it
+
+
+class Runaway(ValueError):
+    """A state outgrows every format on the samples. `echo`: only once it is nudged."""
+
+    def __init__(self, sentence: str, echo: bool):
+        super().__init__(sentence)
+        self.echo = echo
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,16 @@ class Ranges:
 
 
 class _Recorder:
-    def __init__(self) -> None:
+    def __init__(self, program: Program, length: int) -> None:
+        self.length = length
+        self.states = {
+            (body.section, value): state
+            for body in program.bodies
+            if body.section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+            for state, value in body.updates
+            if state.endswith((".q", ".p"))
+        }
+        self.before: dict[tuple[Section, str], float] = {}
         self.values: dict[tuple[Section, str], float] = {}
         self.differences: dict[int, float] = {}
         self.squares: dict[tuple[Section, str], tuple[float, int]] = {}
@@ -51,6 +70,10 @@ class _Recorder:
     def __call__(self, section: Section, iteration: int, name: str, value: Floats) -> None:
         largest = float(np.max(np.abs(value))) if np.size(value) else 0.0
         key = (section, name)
+        if key in self.states:
+            if not largest < LIMIT:
+                raise self.runaway(key, iteration, np.abs(value))
+            self.before[key] = largest
         self.values[key] = max(largest, self.values.get(key, 0.0))
         total, count = self.squares.get(key, (0.0, 0))
         self.squares[key] = (total + float(np.sum(np.square(value))), count + np.size(value))
@@ -61,6 +84,23 @@ class _Recorder:
             largest = float(np.max(np.abs(self._plus - value)))
             self.differences[block] = max(self.differences.get(block, 0.0), largest)
 
+    def runaway(self, key: tuple[Section, str], iteration: int, sizes: Floats) -> Runaway:
+        block, copy, name = self.states[key].split(".")
+        echo = key[0] is Section.ECHO_STEP
+        flat = np.where(np.isfinite(sizes), sizes, np.inf).reshape(-1, sizes.shape[-1])
+        sample, position = np.unravel_index(np.argmax(flat), flat.shape)
+        size = float(flat[sample, position])
+        reached = f"{size:.3g}" if np.isfinite(size) else "infinity"
+        step = self.length - iteration if echo else iteration + 1
+        cause = f"the echo's {copy} copy of block" if echo else "block"
+        return Runaway(
+            f"{cause} {block[1:]} runs away: at step {step} of {self.length} of samples[{sample}] "
+            f"{name}[{position}] reaches {reached} (the largest before was "
+            f"{self.before.get(key, 0.0):.3g}), which no format can hold; use a smaller step, a "
+            "potential that confines q on every side, or inputs of a smaller scale",
+            echo,
+        )
+
 
 def measure(
     program: Program,
@@ -69,8 +109,22 @@ def measure(
     targets: Floats | None,
     output_step: int,
 ) -> Ranges:
-    """Run forward and echo in float64 on samples [n, T, inputs] and record every value's range."""
-    recorder = _Recorder()
+    """Run forward and echo in float64 on samples [n, T, inputs] and record every value's range.
+
+    Runaway (a ValueError) says where a state outgrows every format.
+    """
+    with np.errstate(all="ignore"):  # what overflows on the way runs away and is refused
+        return _measure(program, coefficients, samples, targets, output_step)
+
+
+def _measure(
+    program: Program,
+    coefficients: Mapping[str, Floats],
+    samples: Floats,
+    targets: Floats | None,
+    output_step: int,
+) -> Ranges:
+    recorder = _Recorder(program, samples.shape[-2])
     machine = Machine(program, RULES, dict(coefficients), observer=recorder)
     session = Session(machine, output_step)
     outputs = session.forward(samples)

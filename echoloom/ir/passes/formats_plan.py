@@ -19,6 +19,7 @@ from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
 
 Floats = NDArray[np.float64]
@@ -212,8 +213,9 @@ class FormatPlan:
             if declaration.name not in RUNTIME_INTEGER:
                 largest = self.ranges.inputs.get(declaration.name, 1.0)
                 self._add(self.key(section, declaration.name), largest)
+        planned = with_floors(body, self._measured(body), self.coefficients)
         for instr in body.instrs:
-            largest = self.ranges.of(section, instr.name)
+            largest = planned[instr.name]
             key = self.key(section, instr.name)
             bound = FUNCTIONS[instr.attr.function].bound if isinstance(instr.attr, Table) else None
             if bound is None:
@@ -228,6 +230,12 @@ class FormatPlan:
                 self.formats.unite(state, self.key(section, value))
             else:
                 self.formats.unite(state, value)
+
+    def _measured(self, body: Body) -> dict[str, float]:
+        """Largest magnitude seen of everything in a body, states and inputs included."""
+        seen = {name: largest for (s, name), largest in self.ranges.values.items()
+                if s is body.section}  # fmt: skip
+        return {**self.ranges.states, **self.ranges.inputs, **seen}
 
     def _is_factor(self, body: Body, name: str) -> bool:
         """Whether a word is multiplied by another that is known at run time only."""

@@ -38,22 +38,23 @@ def addends(names: set[str], values: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _hold_numbers(program: Program, values: dict[str, Floats]) -> Program:
-    numbers: dict[tuple[float, int], str] = {}
+    numbers: dict[tuple[float, tuple[int, ...]], str] = {}
 
-    def coefficient(factor: float, size: int) -> str:
-        name = numbers.setdefault((factor, size), f"{NUMBER}{len(numbers)}")
-        values[name] = np.full(size, factor)
+    def coefficient(factor: float, shape: tuple[int, ...]) -> str:
+        shape = shape if len(shape) == 1 else ()  # one number meets all elements of a matrix
+        name = numbers.setdefault((factor, shape), f"{NUMBER}{len(numbers)}")
+        values[name] = np.full(shape, factor)
         return name
 
     def rewrite(instr: Instr) -> Instr:
         attr = instr.attr
         if not isinstance(attr, Scale) or math.frexp(abs(attr.factor))[0] == 0.5:
             return instr
-        name = coefficient(attr.factor, instr.type.size)
+        name = coefficient(attr.factor, instr.type.shape)
         return replace(instr, op=Op.MUL, args=(name, *instr.args), attr=None)
 
     bodies = tuple(replace(b, instrs=tuple(map(rewrite, b.instrs))) for b in program.bodies)
-    declared = tuple(Declaration(name, real(size)) for (_, size), name in numbers.items())
+    declared = tuple(Declaration(name, real(*shape)) for (_, shape), name in numbers.items())
     return replace(program, coefficients=(*program.coefficients, *declared), bodies=bodies)
 
 

@@ -1,0 +1,64 @@
+"""Ranges of words whose real value all but cancels: no smaller than what rounding puts there.
+
+A sum that is zero in real numbers, such as sum(q - mean(q)), is a few units of its operands in
+integers. Calibrated in floats its range would be their rounding error, and every integer overflow
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.ops import Op, Scale
+from echoloom.ir.program import Body, Instr
+
+SUMMING = (Op.ADD, Op.SUB, Op.MATVEC, Op.TMATVEC)
+FLOOR = 2.0**-22  # of what a sum could reach: a few units of a 28-bit word with two spare bits
+
+
+def with_floors(
+    body: Body, measured: Mapping[str, float], coefficients: Mapping[str, NDArray[np.float64]]
+) -> dict[str, float]:
+    """The range of every instruction: as measured, or what rounding alone can make of it.
+
+    `measured` holds the largest magnitude of every value of the body, states and inputs too.
+    """
+    planned: dict[str, float] = {}
+    lifted: set[str] = set()
+    for instr in body.instrs:
+        own = measured.get(instr.name, 0.0)
+        args = [planned.get(a, measured.get(a, 0.0)) for a in instr.args]
+        reach = _reach(instr, args, coefficients)
+        floor = FLOOR * reach if instr.op in SUMMING else 0.0
+        if not lifted.isdisjoint(instr.args):
+            floor = max(floor, reach)
+        if floor > own:
+            lifted.add(instr.name)
+        planned[instr.name] = max(own, floor)
+    return planned
+
+
+def _reach(
+    instr: Instr, args: list[float], coefficients: Mapping[str, NDArray[np.float64]]
+) -> float:
+    """The largest result that operands of these sizes can give; 0 where the function decides."""
+    if not args:
+        return 0.0
+    sizes = [
+        float(np.max(np.abs(coefficients[a]))) if a in coefficients else size
+        for a, size in zip(instr.args, args, strict=True)
+    ]
+    held = coefficients.get(instr.args[0])
+    if instr.op in (Op.ADD, Op.SUB):
+        return max(sizes)
+    if isinstance(instr.attr, Scale):
+        return abs(instr.attr.factor) * args[0]
+    if instr.op in (Op.MATVEC, Op.TMATVEC) and held is not None:
+        rows = np.abs(held).sum(axis=1 if instr.op is Op.MATVEC else 0)
+        return float(rows.max()) * args[1]
+    if instr.op in (Op.MUL, Op.OUTER):
+        return sizes[0] * sizes[1]
+    return 0.0
