@@ -23,18 +23,16 @@ import output
 from quality_cases import Case, Tensors, basic_motions, exact_gradients, tensors, uea
 
 import echoloom as el
-from echoloom.backends.compiled import coefficient_words
+from echoloom.backends.calibration import Material, coefficient_words
 from echoloom.backends.integers import RunResult
 from echoloom.backends.levels import Artifact, numpy_run
 from echoloom.backends.quality import TensorQuality, worst_of
 from echoloom.backends.targets import TARGETS
-from echoloom.frontend.stack import coefficient_values, stack_graphs
+from echoloom.frontend.stack import traced_stack
 from echoloom.ir.engine import Timing
-from echoloom.ir.passes.assemble import assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
 from echoloom.ir.passes.image import place
 from echoloom.ir.passes.quantise import Widths, quantise
-from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
 from echoloom.ir.tables import program_tables
 
@@ -59,28 +57,27 @@ class Calibrated:
 
     case: Case
     program: Program
+    values: dict[str, np.ndarray]
     ranges: Ranges
     epsilons: tuple[float, ...]
 
     def compile(self, widths: Widths) -> el.CompiledProgram:
         """The rest of `el.compile`."""
-        values = coefficient_values(self.case.model)
-        integers = quantise(self.program, values, self.ranges, widths)
+        integers = quantise(self.program, self.values, self.ranges, widths)
         tables = program_tables(integers, widths.narrow)
         sizes = (16, 4, 4, widths.word, widths.narrow, widths.accumulator)
         mapped = place(integers, tables, *sizes, Timing())
-        artifact = Artifact(integers, coefficient_words(integers, values), tables, 1, mapped)
+        artifact = Artifact(integers, coefficient_words(integers, self.values), tables, 1, mapped)
         return el.CompiledProgram(self.case.model, artifact, TARGETS["ecp5-85k"], self.epsilons)
 
 
 def calibrate(case: Case) -> Calibrated:
-    graphs, values = stack_graphs(case.model), coefficient_values(case.model)
-    epsilons = (PROBE,) * len(case.model.blocks)
-    program = simplify(assemble(graphs, epsilons))
-    ranges = measure(program, values, case.calibration, None, 1)
-    epsilons = choose_epsilons(ranges, epsilons)
-    program = simplify(assemble(graphs, epsilons))
-    return Calibrated(case, program, measure(program, values, case.calibration, None, 1), epsilons)
+    graphs, values = traced_stack(case.model)
+    material = Material(graphs, values, case.calibration, None, 1, Widths())
+    probing = (PROBE,) * len(case.model.blocks)
+    epsilons = choose_epsilons(material.ranges(probing), probing)
+    program, held = material.real(epsilons)
+    return Calibrated(case, program, held, material.ranges(epsilons), epsilons)
 
 
 def sequence(result: RunResult, index: int) -> RunResult:

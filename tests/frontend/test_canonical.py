@@ -255,10 +255,12 @@ SHAPES: dict[str, Expression] = {
     "split": lambda unit, at: jnp.prod(jnp.stack([1.0]))
     * jnp.dot(*jnp.split(at["q"], 2)),
     "stack": lambda unit, at: jnp.sum(jnp.stack([at["q"], unit.a, 2.0 * at["q"]]) ** 2),
+    "tile": lambda unit, at: jnp.sum(jnp.tile(at["q"], 2) * jnp.arange(2.0 * M)),
+    "repeat": lambda unit, at: jnp.sum(jnp.repeat(at["u"], 2) ** 2 * jnp.arange(2.0 * H)),
     "an empty vector": lambda unit, at: jnp.sum(jnp.diff(at["q"][:1]) ** 2),
     "vmap": lambda unit, at: jnp.sum(jax.vmap(lambda x: jnp.tanh(x * at["u"]) @ at["u"])(at["q"])),
     "a slope": lambda unit, at: jnp.sum(jax.grad(lambda x: jnp.sum(jnp.sin(x) * unit.a))(at["q"])),
-    "trigonometry by constants": lambda unit, at: jnp.sum(jnp.clip(at["q"], unit.s - 1.0, None)),
+    "a clip by parameters": lambda unit, at: jnp.sum(jnp.clip(at["q"], unit.s - 1.0, None)),
     "clamp": lambda unit, at: jnp.sum(jax.lax.clamp(-0.5, at["q"], 0.5 + unit.a)),
     "clamped numbers": lambda unit, at: jnp.sum(jax.lax.clamp(jnp.zeros(M), 0.2 * jnp.ones(M),
                                                               at["q"])),

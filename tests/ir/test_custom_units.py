@@ -62,7 +62,7 @@ def test_the_free_copy_comes_back_to_rest(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNITS)
 def test_copies_and_drifts_share_formats(name: str) -> None:
-    """Words whose names differ only in the copy, or in the drift, and equal names in both passes."""
+    """Names that differ in the copy or in the drift only, and equal names in both passes."""
     program = compiled(name)[0].program
     bodies = [{i.name: i for i in program.body(section).instrs} for section in STEPS]
     compared = 0

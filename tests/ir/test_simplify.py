@@ -14,9 +14,9 @@ from real_programs import programs, results, some_values
 from echoloom.ir.engine import Section
 from echoloom.ir.formats import Type, real
 from echoloom.ir.interpret import Machine
-from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Constant, Op, Scale, Table
+from echoloom.ir.ops import Op, Scale
 from echoloom.ir.passes.simplify import simplify
-from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.program import Body, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.text import parse
 from echoloom.ir.verify import exact_type, verify

@@ -186,8 +186,9 @@ def test_symmetry_at_any_format(
     try:
         t = tabulate(Table(name, bits, range_bits(name, source)), source, target, slopes)
     except ValueError as error:
-        assert "its slopes would need a shift" in str(error)
-        return
+        if "its slopes would need a shift" in str(error):
+            return
+        raise
     assert max(map(abs, t.slope)) < 1 << (slopes - 1) and max(map(abs, t.base)) <= largest(wide)
     words = np.arange(1, 1 << (width - 1))
     right, left = (look_up(t, w, wide)[0] for w in (words, -words))

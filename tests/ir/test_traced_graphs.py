@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Function, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_the_ir_cannot_say_is_refused_with_its_line(case: str) -> None:
     function, message = REFUSED[case]
-    with pytest.raises(Untraceable, match=rf"^f at \S*test_traced_graphs\.py:\d+.*: ") as caught:
+    with pytest.raises(Untraceable, match=r"^f at \S*test_traced_graphs\.py:\d+.*: ") as caught:
         traced(function)
     assert re.search(re.escape(message), str(caught.value))
     line = int(re.findall(r"\.py:(\d+)", str(caught.value))[0])

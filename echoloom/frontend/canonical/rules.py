@@ -213,7 +213,8 @@ def _scaled(b: Builder, x: Operand, mask: Host) -> Operand:
 
 def _convert(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     old, new = e.operand_types[0], e.types[0]
-    if np.issubdtype(new, np.floating) or old == np.bool_ or new == old:
+    whole = not np.issubdtype(old, np.floating)  # ones and zeros, and what is counted of them
+    if np.issubdtype(new, np.floating) or old == np.bool_ or (whole and new != np.bool_):
         return [x[0]]
     raise b.no_form(
         f"a run-time number is rounded to {new}, a staircase without slope",
@@ -268,7 +269,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         (
             "broadcast_in_dim", "concatenate", "cumsum", "expand_dims", "pad", "reduce_sum",
-            "reshape", "rev", "slice", "split", "squeeze", "transpose",
+            "reshape", "rev", "slice", "split", "squeeze", "stack", "tile", "transpose", "unstack",
         ),
         affine,
     ),

@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from echoloom.ir.ops import Op, Scale
 from echoloom.ir.program import Body, Instr
 
-SUMMING = (Op.ADD, Op.SUB, Op.MATVEC, Op.TMATVEC)
-FLOOR = 2.0**-22  # of what a sum could reach: a few units of a 28-bit word with two spare bits
+# Parts of what a sum could reach. Two words differ by a few units of 28 bits with two spare ones; in
+# a matrix product the rounding of 18-bit coefficients is what remains.
+WORDS, COEFFICIENTS = 2.0**-22, 2.0**-16
+FLOORS = {
+    Op.ADD: WORDS,
+    Op.SUB: WORDS,
+    Op.MATVEC: COEFFICIENTS,
+    Op.TMATVEC: COEFFICIENTS,
+}
 
 
 def with_floors(
@@ -32,7 +39,7 @@ def with_floors(
         own = measured.get(instr.name, 0.0)
         args = [planned.get(a, measured.get(a, 0.0)) for a in instr.args]
         reach = _reach(instr, args, coefficients)
-        floor = FLOOR * reach if instr.op in SUMMING else 0.0
+        floor = FLOORS.get(instr.op, 0.0) * reach
         if not lifted.isdisjoint(instr.args):
             floor = max(floor, reach)
         if floor > own:
