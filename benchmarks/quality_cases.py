@@ -18,8 +18,8 @@ from echoloom.frontend import parts
 from echoloom.frontend.checkpoint import load_model
 from echoloom.frontend.coefficients import StackCoefficients
 from echoloom.frontend.hssm import run, trainable, with_statistics
+from echoloom.frontend.jaxpr import path_name
 from echoloom.frontend.loss import cross_entropy
-from echoloom.frontend.trace import path_name
 from echoloom.frontend.train import train
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"

@@ -1,7 +1,7 @@
 """The documentation: its examples run, its links lead somewhere.
 
-`python tests/test_docs.py` writes the outputs that the tour's examples give now into the page; read
-the difference before you commit it.
+`python tests/test_docs.py` writes the outputs that the pages' examples give now into them; read the
+difference before you commit it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import echoloom as el
 
 ROOT = Path(__file__).parents[1]
 README, TOUR = ROOT / "README.md", ROOT / "docs" / "tour.md"
+WITH_EXAMPLES = {TOUR: 30, ROOT / "docs" / "own_units.md": 10}  # and the fewest that are there
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -44,10 +45,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_tour_does_what_it_says():
-    found = examples(TOUR)
-    assert len(found) > 30
-    test = doctest.DocTest(found, {}, TOUR.name, str(TOUR), 0, None)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+def test_a_page_does_what_it_says(page: Path):
+    found = examples(page)
+    assert len(found) > WITH_EXAMPLES[page]
+    test = doctest.DocTest(found, {"__name__": "__main__"}, page.name, str(page), 0, None)
     said: list[str] = []
     result = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
     assert result.failed == 0, "".join(said)
@@ -87,7 +89,8 @@ def test_the_readme_names_every_page_and_no_other():
 
 def write_outputs(page: Path) -> None:
     """Run a page's examples and write what they print under them."""
-    lines, written, scope = page.read_text().splitlines(), 0, {}
+    lines, written = page.read_text().splitlines(), 0
+    scope = {"__name__": "__main__"}
     result: list[str] = []
     for example in examples(page):
         end = example.lineno + example.source.count("\n")
@@ -101,4 +104,5 @@ def write_outputs(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_outputs(TOUR)
+    for page in WITH_EXAMPLES:
+        write_outputs(page)

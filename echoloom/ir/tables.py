@@ -41,7 +41,9 @@ class TableContents:
     segment_bits: int
     fraction_bits: int
     slope_shift: int
-    worst_error: float  # in real units, measured wherever the result fits its word
+    # In real units, measured wherever the result fits its word; of functions of positive numbers
+    # not within the first segment beside zero, where their tables are level.
+    worst_error: float
 
 
 @dataclass(frozen=True)

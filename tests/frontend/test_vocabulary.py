@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.special import erf
 
-from echoloom.frontend.vocabulary import gelu, gelu_slope
+from echoloom.frontend import trace
+from echoloom.frontend.canonical import facts, plan, refusals, rules
+from echoloom.frontend.canonical.builder import Builder, NoForm, Untraceable
+from echoloom.frontend.vocabulary import FUNCTIONS, WORDS, gelu, gelu_slope, word_of
+from echoloom.ir.functions import FUNCTIONS as TABLES
+from echoloom.ir.ops import Op, Table
 
 X = jnp.linspace(-12.0, 12.0, 2001)
 
@@ -61,3 +69,97 @@ def test_names_survive_vmap_and_scan():
              if name == "erf"}  # fmt: skip
     assert found <= {"echoloom_gelu", "echoloom_gelu_slope"}
     assert "echoloom_gelu_slope" in found
+
+
+# What docs/own_units.md, "Adding a function or a primitive", asks for.
+
+
+def test_every_function_has_a_table() -> None:
+    assert set(FUNCTIONS) == set(TABLES)
+    assert set(WORDS) <= set(FUNCTIONS)
+    assert all(word_of(f"echoloom_{name}") == name for name in WORDS)
+    assert set(facts.INTERVALS) <= set(FUNCTIONS)
+
+
+def test_every_kind_of_step_has_a_rule() -> None:
+    assert set(plan.RULES) == set(plan.Kind)
+
+
+def test_no_primitive_is_both_possible_and_refused() -> None:
+    assert not set(rules.RULES) & set(refusals.REFUSED)
+
+
+def domain(name: str) -> np.ndarray:
+    x = np.concatenate([np.linspace(-6.0, 6.0, 1201), [-1e-9, 1e-9, 15.0, 30.0]])
+    return np.abs(x[x != 0.0]) if TABLES[name].positive else x
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_jax_and_numpy_compute_the_same(name: str) -> None:
+    x = domain(name)
+    found, wanted = np.asarray(FUNCTIONS[name](jnp.asarray(x))), TABLES[name].evaluate(x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
+
+
+def functions_used(traced: trace.Traced) -> set[str]:
+    return {i.attr.function for i in traced.graph.instrs if isinstance(i.attr, Table)}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_slopes_are_made_of_the_vocabulary(name: str) -> None:
+    """Traced, the function is its own table, and its derivative, which a graph can say, is right.
+
+    A derivative of the derivative is asked for only where an energy can have the function, whose
+    contrast is already a first one.
+    """
+    function = FUNCTIONS[name]
+    own = trace.trace(lambda x: {"y": function(x)}, x=np.zeros(3))
+    assert functions_used(own) == {name}
+    if name.endswith("_slope"):
+        return
+
+    def slope(x: jax.Array) -> dict[str, jax.Array]:
+        return {"g": jax.grad(lambda at: jnp.sum(function(at)))(x)}
+
+    found = trace.trace(slope, x=np.zeros(3))
+    assert functions_used(found) <= set(TABLES)
+    assert all(i.op in Op for i in found.graph.instrs)
+    x = np.linspace(0.1, 3.0, 30)
+    for at in (x,) if TABLES[name].positive else (x, -x):
+        step = 1e-5
+        ahead, back = (TABLES[name].evaluate(at + d) for d in (step, -step))
+        np.testing.assert_allclose(
+            slope(jnp.asarray(at))["g"], (ahead - back) / (2 * step), rtol=1e-6, atol=1e-9
+        )
+
+
+def words_of_rules() -> set[str]:
+    """Every word that the source of the canonical rules asks a builder for."""
+    folder = Path(rules.__file__).parent
+    text = "".join(file.read_text() for file in folder.glob("*.py"))
+    return set(re.findall(r'\b(?:b\.word|_word)\("(\w+)"', text))
+
+
+def test_the_rules_use_words_that_exist() -> None:
+    assert len(words_of_rules()) > 12
+    assert words_of_rules() <= set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_can_be_written(name: str) -> None:
+    """An energy that calls it reaches its table, by a rule of its own or as a word."""
+    b = Builder("Unit", [], [], {})
+    known = facts.Facts(lo=0.5, hi=2.0)
+    x = b.input("q", (2,), known)
+    assert b.steps[b.word(name, x).index - b.inputs].word == name
+    if TABLES[name].positive:
+        with pytest.raises(NoForm, match="declare the range"):
+            b.word(name, b.input("u", (2,), facts.Facts()))
+    assert issubclass(NoForm, Untraceable)
+
+
+def test_the_page_for_users_names_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own_units.md").read_text()
+    table = page.partition("## The vocabulary")[2].partition("##")[0]
+    shown = set(re.findall(r"`(\w+)`", table))
+    assert {name for name in FUNCTIONS if not name.endswith("_slope")} <= shown
