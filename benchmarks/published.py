@@ -70,11 +70,6 @@ def levels(model: el.HSSM, vectors: Vectors, lanes: int) -> Iterator[tuple[str, 
 
     yield "BPTT", predict, lambda x, label: el.bptt_gradient(model, jnp.asarray(x), label)
     yield "RHEL", predict, lambda x, label: el.rhel_gradient(model, jnp.asarray(x), label)
-    yield (
-        "RHEL, epsilon 1",
-        predict,
-        lambda x, label: el.rhel_gradient(model, jnp.asarray(x), label, epsilon=1.0),
-    )
     program = el.compile(model, vectors["X"], vectors["y"], lanes=lanes)
     yield "integers", program.predict, program.gradient
 

@@ -47,7 +47,7 @@ def _word(name: str, evaluate: Unary, slope: Unary | None = None) -> Unary:
         (x,), (tangent,) = primals, tangents
         return word(x), slope(x) * tangent
 
-    word.__name__ = name
+    word.__name__ = name  # type: ignore[attr-defined]
     return word
 
 

@@ -100,7 +100,7 @@ def test_the_step_is_the_first_that_leaves() -> None:
     found = SENTENCE.fullmatch(str(caught.value))
     assert found is not None
     coefficients = own.resolve()
-    states = rest(coefficients)
+    states = before = rest(coefficients)
     for at in jnp.asarray(samples(1.0)[2, : int(found["step"])]):
         before = states
         states, _ = parts.advance(coefficients, states, at)

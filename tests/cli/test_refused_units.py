@@ -42,7 +42,7 @@ def test_its_refusal_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     model = el.HSSM(CHANNELS, CLASSES, 4, 2, 1, unit=unit, key=jax.random.key(0))
     save_model(tmp_path / "model.eqx", model)
     data = write_data(tmp_path / "data.npz")
-    arguments = (tmp_path / "model.eqx", data, "--no-normalise", "--unit", "curved:new")
+    arguments = (tmp_path / "model.eqx", data, "--unit", "curved:new", "-o", "p.elp")
     said = refused(Exit.INPUT, "compile", *arguments)
     assert "\n" not in said
     assert said.startswith(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import re
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,7 @@ def name_of(method: Method) -> str:
 def written(method: Method) -> Plain:
     """A Plain unit with a method of its own."""
     own = {"__module__": __name__, "__qualname__": "Own", name_of(method): method}
-    return made(type(Plain)("Own", (Plain,), own))
+    return made(types.new_class("Own", (Plain,), exec_body=lambda body: body.update(own)))
 
 
 def model(unit: Any, **arguments: Any) -> el.HSSM:

@@ -1,61 +1,31 @@
-"""Canonical energies equal the ones written: random expressions, shapes, facts, parities."""
+"""Canonical energies equal the ones written: random expressions, all words, all shapes."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
+from written_energies import (
+    BINARY,
+    LEAVES,
+    SETTINGS,
+    UNARY,
+    Expression,
+    H,
+    M,
+    Written,
+    points,
+    summed,
+    trees,
+    written,
+)  # fmt: skip
 
-from echoloom.frontend.canonical import builder, canonicalise
-from echoloom.frontend.canonical.facts import Facts
-from echoloom.frontend.canonical.plan import RULES, Energy, Plan
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.vocabulary import WORDS
-from echoloom.ir.parity import Parity
-
-M, H = 4, 3
-Expression = Callable[[Any, dict[str, jax.Array]], jax.Array]
-SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
-
-
-class Written(Hamiltonian):
-    """An energy given as a function of the unit and its inputs."""
-
-    a: jax.Array  # [M]
-    w: jax.Array  # [M, H]
-    s: jax.Array  # scalar
-    k: jax.Array  # [2, 2, H]
-    potential_of: Expression = eqx.field(static=True)
-    kinetic_of: Expression = eqx.field(static=True)
-
-    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
-        return self.potential_of(self, {"q": q, "u": u})
-
-    def kinetic(self, p: jax.Array) -> jax.Array:
-        return self.kinetic_of(self, {"p": p})
-
-
-def square(unit: Any, at: dict[str, jax.Array]) -> jax.Array:
-    return 0.5 * jnp.sum(at["p"] ** 2)
-
-
-def written(potential: Expression, kinetic: Expression = square, seed: int = 0) -> Written:
-    rng = np.random.default_rng(seed)
-    arrays = [rng.uniform(0.3, 1.2, shape) for shape in ((M,), (M, H), (), (2, 2, H))]
-    return Written(*map(jnp.asarray, arrays), potential, kinetic)
-
-
-def points(seed: int) -> dict[str, jax.Array]:
-    rng = np.random.default_rng(seed)
-    return {n: jnp.asarray(rng.normal(size=s)) for n, s in (("q", M), ("u", H), ("p", M))}
+from echoloom.frontend.canonical import canonicalise
+from echoloom.frontend.canonical.plan import Plan
 
 
 def assert_same(unit: Written, seeds: range = range(3)) -> Plan:
@@ -80,96 +50,6 @@ def assert_same(unit: Written, seeds: range = range(3)) -> Plan:
     pair("potential", ("q", "u"))
     pair("kinetic", ("p",))
     return plan
-
-
-# Expressions: a tree yields a vector [M], from vectors [M] by the vocabulary.
-
-LEAVES: dict[str, Expression] = {
-    "q": lambda unit, at: at["q"],
-    "w u": lambda unit, at: unit.w @ at["u"],
-    "a": lambda unit, at: unit.a,
-    "s": lambda unit, at: jnp.broadcast_to(unit.s, (M,)),
-    "exp(a) q": lambda unit, at: jnp.exp(unit.a) * at["q"],
-    "constants": lambda unit, at: jnp.array([0.5, -1.0, 0.0, 2.0]),
-    "one": lambda unit, at: jnp.ones(M),
-}
-UNARY: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "neg": lambda x: -x,
-    "half": lambda x: 0.5 * x,
-    "offset": lambda x: x - 0.7,
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "sin": jnp.sin,
-    "cos": jnp.cos,
-    "erf": jax.lax.erf,
-    "exp": lambda x: jnp.exp(jnp.tanh(x)),
-    "exp2": lambda x: jnp.exp2(jnp.sin(x)),
-    "expm1": lambda x: jnp.expm1(0.5 * jnp.cos(x)),
-    "power of two": lambda x: 2.0 ** jnp.tanh(x),
-    "sinh": lambda x: jnp.sinh(jnp.tanh(x)),
-    "cosh": lambda x: jnp.cosh(jnp.sin(x)),
-    "log cosh": lambda x: jnp.log(jnp.cosh(jnp.tanh(x))),
-    "softplus": jax.nn.softplus,
-    "log(1 + exp)": lambda x: jnp.log(1.0 + jnp.exp(jnp.tanh(x))),
-    "log1p(exp)": lambda x: jnp.log1p(jnp.exp(jnp.tanh(x))),
-    "log1p": lambda x: jnp.log1p(x**2),
-    "sqrt": lambda x: jnp.sqrt(1.0 + x**2),
-    "rsqrt": lambda x: jax.lax.rsqrt(2.0 + jnp.sin(x)),
-    "reciprocal": lambda x: 1.0 / (1.5 + jnp.cos(x)),
-    "log": lambda x: jnp.log(0.5 + jax.nn.sigmoid(x)),
-    "square": jnp.square,
-    "cube": lambda x: jnp.tanh(x) ** 3,
-    "inverse square": lambda x: (1.0 + x**2) ** -2,
-    "1.5": lambda x: (1.0 + jnp.tanh(x) ** 2) ** 1.5,
-    "abs": lambda x: jnp.abs(x - 0.1234),
-    "relu": lambda x: jax.nn.relu(x - 0.1234),
-    "gelu": WORDS["gelu"],
-    "clip": lambda x: jnp.clip(x, -0.4321, 0.5432),
-    "roll": lambda x: jnp.roll(x, 1),
-    "reverse": lambda x: x[::-1],
-    "cumsum": jnp.cumsum,
-    "mean": lambda x: x - jnp.mean(x),
-    "gather": lambda x: x[jnp.array([3, 0, 0, 2])],
-    "masked": lambda x: jnp.where(jnp.array([True, False, True, True]), x, 2.0 * x),
-}
-BINARY: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    "+": lambda x, y: x + y,
-    "-": lambda x, y: x - y,
-    "*": lambda x, y: jnp.tanh(x) * jnp.tanh(y),
-    "/": lambda x, y: jnp.tanh(x) / (1.5 + jnp.sin(y)),
-    "max": lambda x, y: jnp.maximum(x, y + 0.0123),
-    "min": lambda x, y: jnp.minimum(x, y - 0.0123),
-    "logaddexp": jnp.logaddexp,
-    "where >": lambda x, y: jnp.where(x > y + 0.0123, x, 0.5 * y),
-    "where <=": lambda x, y: jnp.where(x <= y + 0.0123, y, 1.0),
-    "and": lambda x, y: jnp.where((x >= 0.0123) & ~(y < 0.0123), x, y),
-    "or": lambda x, y: jnp.where((x > 0.0123) | (y > 0.4321), x, 0.0),
-    "dot": lambda x, y: x * jnp.dot(jnp.tanh(x), jnp.tanh(y)),
-    "outer": lambda x, y: jnp.sum(jnp.tanh(x)[:, None] * jnp.cos(y)[None, :], axis=1),
-    "einsum": lambda x, y: jnp.einsum("i,j,i->j", jnp.tanh(x), jnp.tanh(y), jnp.cos(x)),
-    "concatenate": lambda x, y: jnp.concatenate([x[:2], y[2:]]),
-}
-
-
-def joined(children: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-    def unary(name: str, x: Expression) -> Expression:
-        return lambda unit, at: UNARY[name](x(unit, at))
-
-    def binary(name: str, x: Expression, y: Expression) -> Expression:
-        return lambda unit, at: BINARY[name](x(unit, at), y(unit, at))
-
-    return st.one_of(
-        st.builds(unary, st.sampled_from(sorted(UNARY)), children),
-        st.builds(binary, st.sampled_from(sorted(BINARY)), children, children),
-    )
-
-
-trees = st.recursive(st.sampled_from(sorted(LEAVES)).map(LEAVES.__getitem__), joined, max_leaves=6)
-
-
-def summed(tree: Expression) -> Expression:
-    """A scalar that q surely takes part in."""
-    return lambda unit, at: jnp.sum(tree(unit, at)) + 0.5 * jnp.sum(unit.a * at["q"] ** 2)
 
 
 @SETTINGS
@@ -273,129 +153,3 @@ SHAPES: dict[str, Expression] = {
 def test_shapes(name: str) -> None:
     tree = SHAPES[name]
     assert_same(written(lambda unit, at: tree(unit, at) + jnp.sum(at["q"] ** 2)))
-
-
-# What is known of a value: recorded while the plan is made, and held against values seen.
-
-
-def recorded(unit: Written, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list[list[Facts]]]:
-    """The plan, and the facts of all steps of the potential and the kinetic energy."""
-    kept: list[list[Facts]] = []
-    original = builder.Builder.input
-
-    def watched(self: builder.Builder, *arguments: Any) -> builder.Run:
-        if not self.inputs:
-            kept.append(self.facts)
-        return original(self, *arguments)
-
-    monkeypatch.setattr(builder.Builder, "input", watched)
-    unpruned = lambda b, result: Energy(b.inputs, tuple(b.steps), result)  # noqa: E731
-    monkeypatch.setattr("echoloom.frontend.canonical.pruned", unpruned)
-    plan = canonicalise(unit, M, H)
-    monkeypatch.undo()
-    return plan, kept
-
-
-def values(energy: Energy, coefficients: Any, *inputs: jax.Array) -> list[np.ndarray]:
-    found: list[Any] = list(inputs)
-    for step in energy.steps:
-        w = coefficients[step.coefficient] if step.coefficient else None
-        found.append(RULES[step.kind](step, w, [found[a] for a in step.args]))
-    return [np.asarray(v) for v in found]
-
-
-def all_coefficients(plan: Plan, unit: Written, energy: Energy) -> Any:
-    kept = plan.fold(unit).coefficients
-    assert {s.coefficient for s in energy.steps if s.coefficient} <= set(kept)
-    return kept
-
-
-@SETTINGS
-@given(trees)
-def test_intervals_hold_every_value(tree: Expression) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        unit = written(summed(tree))
-        plan, kept = recorded(unit, patch)
-    energy = plan.potential
-    coefficients = all_coefficients(plan, unit, energy)
-    for seed in range(5):
-        at = [(1.0 + 3.0 * seed) * points(seed)[n] for n in ("q", "u")]
-        for fact, value in zip(kept[0], values(energy, coefficients, *at), strict=True):
-            slack = 1e-12 * (1.0 + float(np.abs(value).max()))
-            assert fact.lo - slack <= value.min() and value.max() <= fact.hi + slack, fact
-
-
-@SETTINGS
-@given(trees)
-def test_parities_are_seen(tree: Expression) -> None:
-    """A tree of p plus an even part, without a check that it is even."""
-
-    def kinetic(unit: Any, at: dict[str, jax.Array]) -> jax.Array:
-        return jnp.sum(tree(unit, {"q": at["p"], "u": jnp.ones(H)})) + jnp.sum(at["p"] ** 2)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echoloom.frontend.canonical.check_even", lambda b, result: None)
-        unit = written(summed(LEAVES["q"]), kinetic)
-        plan, kept = recorded(unit, patch)
-    energy, p = plan.kinetic, points(0)["p"]
-    coefficients = all_coefficients(plan, unit, energy)
-    ahead, back = (values(energy, coefficients, at) for at in (p, -p))
-    for fact, x, y in zip(kept[1], ahead, back, strict=True):
-        slack = 1e-12 * (1.0 + float(np.abs(x).max()))
-        if Parity.EVEN in fact.parity:
-            np.testing.assert_allclose(x, y, rtol=1e-12, atol=slack)
-        if Parity.ODD in fact.parity:
-            np.testing.assert_allclose(x, -y, rtol=1e-12, atol=slack)
-        assert "p" in fact.inputs or np.array_equal(x, y)
-
-
-# One energy, taken apart.
-
-
-class Whole(Hamiltonian):
-    """A sum of terms of p and of terms of q and u, nested and with signs."""
-
-    terms: tuple[int, ...] = eqx.field(static=True)
-    a: jax.Array
-    w: jax.Array
-
-    def energy(self, q: jax.Array, p: jax.Array, u: jax.Array) -> jax.Array:
-        of_p = [
-            jnp.sum(self.a * p**2), jnp.sum(jnp.sqrt(1.0 + p**2)), -jnp.sum(jnp.cos(p)),
-            jnp.sum(p**4) / 8.0,
-        ]  # fmt: skip
-        of_q = [q @ (self.w @ u), jnp.sum(jnp.cos(q)), jnp.sum(q**4), jnp.sum(jnp.tanh(q + u[0]))]
-        total = jnp.sum(0.5 * self.a * (q**2 + p**2) - 0.1)
-        for n in self.terms:
-            pair = jnp.stack([of_p[n % 4], of_q[n // 4 % 4]])
-            total = 2.0 * total - pair[0] + (pair @ jnp.array([0.5, 1.5]) - of_p[n % 4]) * self.a[0]
-        return total
-
-
-@SETTINGS
-@given(st.lists(st.integers(0, 15), max_size=3))
-def test_separation_keeps_every_term(terms: list[int]) -> None:
-    rng = np.random.default_rng(0)
-    unit = Whole(
-        tuple(terms), jnp.asarray(rng.uniform(0.3, 1.0, M)), jnp.asarray(rng.normal(size=(M, H)))
-    )
-    plan = canonicalise(unit, M, H)
-    at = points(1)
-
-    def ours(own: Whole, q: jax.Array, p: jax.Array, u: jax.Array) -> jax.Array:
-        folded = plan.fold(own)
-        return folded.kinetic(p) + folded.potential(q, u)
-
-    def theirs(own: Whole, q: jax.Array, p: jax.Array, u: jax.Array) -> jax.Array:
-        return own.energy(q, p, u)
-
-    inputs = (at["q"], at["p"], at["u"])
-    found, wanted = (jax.grad(f, (0, 1, 2, 3))(unit, *inputs) for f in (ours, theirs))
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-
-
-def test_steps_carry_the_place_they_come_from() -> None:
-    plan = canonicalise(written(summed(LEAVES["q"])), M, H)
-    assert all("test_canonical.py" in step.where for step in plan.potential.steps)
-    assert dataclasses.fields(plan)

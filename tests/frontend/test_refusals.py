@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refused_units import (
-    HIDDEN,
     POSITIONS,
     Golden,
     Method,
@@ -294,12 +293,15 @@ def test_numbers_that_cannot_run(
     refusal(lambda: check(own), sentence)
 
 
-def test_traced_parameters_are_taken_on_trust() -> None:
-    """An ensemble is built under vmap, where numbers are not known."""
+def test_a_model_is_built_inside_traced_functions() -> None:
+    """An ensemble's numbers are not known under vmap; fixed ones are, and are still checked."""
 
     def build(k: jax.Array) -> jax.Array:
         unit = eqx.tree_at(lambda own: own.k, made(Plain), k)
         return model(unit).resolve().blocks[0].unit.k  # type: ignore[attr-defined]
 
     assert jax.vmap(build)(jnp.ones((2, POSITIONS))).shape == (2, POSITIONS)
-    assert made(Plain).drive.shape[1] == HIDDEN
+    good, bad = made(Plain), made(Sticky)
+    assert jax.jit(lambda: model(good)(jnp.ones((4, 2))))().shape == (2,)
+    with pytest.raises(ValueError, match="friction would take energy"):
+        jax.jit(lambda: model(bad)(jnp.ones((4, 2))))()
