@@ -64,16 +64,29 @@ def range_bits(name: str, source: Q) -> int:
 
 
 @cache
-def segment_bits(name: str, source: Q, largest: float, most: int) -> int:
+def segment_bits(name: str, source: Q, largest: float, most: int, smallest: float = 0.0) -> int:
     """The fewest segments whose worst error meets GOAL; `most` bits where none does.
 
     `largest` is the largest result to expect; beyond it no accuracy is asked. A function with
     straight tails bends where its results are near 1, so large ones on a tail excuse nothing.
+    `smallest` is the least argument of a function with a pole at zero: ValueError where even `most`
+    segments cannot tell it from zero.
     """
     reach = range_bits(name, source)
+    fewest = FEWEST_SEGMENTS
+    if FUNCTIONS[name].positive:
+        finest = 2.0 ** (reach + 1 - min(most, source.scalar_frac + reach + 1))
+        if smallest < finest:
+            raise ValueError(
+                f"the argument of {name} may be as small as {smallest:.3g}, but the {1 << most} "
+                f"segments of its table, which has to reach {2.0**reach:g}, are {finest:.3g} wide; "
+                f"declare a larger lower bound, such as jnp.maximum(x, {finest:.3g}), or scale the "
+                "argument down"
+            )
+        fewest = max(fewest, reach + 1 - math.floor(math.log2(smallest)))
     goal = GOAL * (largest if FUNCTIONS[name].tails is None else min(largest, 1.0))
     available = source.scalar_frac + reach + 1
-    for bits in range(min(FEWEST_SEGMENTS, available), min(most, available) + 1):
+    for bits in range(min(fewest, available), min(most, available) + 1):
         lines = _lines(name, bits, reach, source)
         if _deviation(FUNCTIONS[name], lines, largest) <= goal:
             return bits
@@ -81,7 +94,8 @@ def segment_bits(name: str, source: Q, largest: float, most: int) -> int:
 
 
 def _evaluate(function: Function, x: Floats, span: float) -> Floats:
-    """The function; where it has a pole at zero, its value one segment away."""
+    """The function; where it has a pole at zero, its value one segment away, which is as far down
+    as arguments go (`segment_bits`)."""
     return function.evaluate(np.maximum(x, span) if function.positive else x)
 
 

@@ -68,7 +68,7 @@ def test_every_function_of_one_argument(name: str) -> None:
 def test_every_function_of_two(name: str, right: str) -> None:
     def tree(unit: Any, at: dict[str, jax.Array]) -> jax.Array:
         y = LEAVES["w u" if right == "u" else right](unit, at)
-        return BINARY[name](at["q"], y) + BINARY[name](y, at["q"])
+        return BINARY[name](at["q"], y) + 0.3 * BINARY[name](y, at["q"])
 
     assert_same(written(summed(tree)))
 
@@ -77,6 +77,7 @@ SHAPES: dict[str, Expression] = {
     "scalars": lambda unit, at: unit.s * at["q"][0] * at["u"][-1],
     "length one": lambda unit, at: jnp.sum(at["q"][:1] * at["u"] * unit.s),
     "a matrix that is not square": lambda unit, at: at["q"] @ (unit.w @ jnp.tanh(at["u"])),
+    "a matrix from the right": lambda unit, at: jnp.sum(jnp.tanh(at["q"] @ unit.w) * at["u"]),
     "its transpose": lambda unit, at: jnp.sum(jnp.tanh(unit.w.T @ at["q"]) * at["u"]),
     "two dimensions": lambda unit, at: jnp.sum(at["q"].reshape(2, 2).T @ unit.w.T[:2, :2]),
     "three dimensions": lambda unit, at: jnp.sum(jnp.cos(at["q"].reshape(2, 1, 2)) ** 2),
@@ -92,6 +93,10 @@ SHAPES: dict[str, Expression] = {
     ),
     "run-time batches": lambda unit, at: jnp.sum(
         jnp.einsum("bi,bi->b", at["q"].reshape(2, 2), jnp.outer(at["u"][:2], at["q"][:2])) ** 2
+    ),
+    "run-time batches kept": lambda unit, at: jnp.sum(
+        jnp.einsum("bij,bj->bi", at["q"].reshape(2, 1, 2) * at["u"][:, None], at["q"].reshape(2, 2))
+        * unit.k[0, :, :].reshape(2, 3)
     ),
     "three run-time factors": lambda unit, at: jnp.einsum(
         "ijk,i,j,k->", unit.k, at["q"][:2], at["q"][2:], at["u"]

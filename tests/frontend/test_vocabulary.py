@@ -16,6 +16,7 @@ from echoloom.frontend import trace
 from echoloom.frontend.canonical import facts, plan, refusals, rules
 from echoloom.frontend.canonical.builder import Builder, NoForm, Untraceable
 from echoloom.frontend.vocabulary import FUNCTIONS, WORDS, gelu, gelu_slope, word_of
+from echoloom.ir import intervals
 from echoloom.ir.functions import FUNCTIONS as TABLES
 from echoloom.ir.ops import Op, Table
 
@@ -78,7 +79,7 @@ def test_every_function_has_a_table() -> None:
     assert set(FUNCTIONS) == set(TABLES)
     assert set(WORDS) <= set(FUNCTIONS)
     assert all(word_of(f"echoloom_{name}") == name for name in WORDS)
-    assert set(facts.INTERVALS) <= set(FUNCTIONS)
+    assert set(intervals.FUNCTION_INTERVALS) <= set(FUNCTIONS)
 
 
 def test_every_kind_of_step_has_a_rule() -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from echoloom.ir import intervals
 from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.intervals import INF
 from echoloom.ir.parity import Parity, product_parity, through
-
-INF, LARGEST_EXPONENT = math.inf, 700.0
 
 
 @dataclass(frozen=True)
@@ -24,41 +22,9 @@ class Facts:
     inputs: frozenset[str] = frozenset()
 
 
-# How an interval goes through each function.
-INTERVALS: Mapping[str, Callable[[float, float], tuple[float, float]]] = {
-    "exp": lambda lo, hi: (_exp(min(lo, LARGEST_EXPONENT - 1.0)), _exp(hi)),
-    "tanh": lambda lo, hi: (math.tanh(lo), math.tanh(hi)),
-    "sigmoid": lambda lo, hi: (0.0, 1.0),
-    "sin": lambda lo, hi: (-1.0, 1.0),
-    "cos": lambda lo, hi: (-1.0, 1.0),
-    "cosh": lambda lo, hi: (1.0, INF),
-    "softplus": lambda lo, hi: (_softplus(lo), _softplus(hi)),
-    "log_cosh": lambda lo, hi: (0.0, INF),
-    "relu": lambda lo, hi: (max(lo, 0.0), max(hi, 0.0)),
-    "unit_step": lambda lo, hi: (0.0, 1.0),
-    "reciprocal": lambda lo, hi: (_inverse(hi), _inverse(lo)),
-    "rsqrt": lambda lo, hi: (_inverse(math.sqrt(hi)), _inverse(math.sqrt(lo))),
-    "sqrt": lambda lo, hi: (math.sqrt(lo), math.sqrt(hi)),
-    "log": lambda lo, hi: (math.log(lo), math.log(hi)),
-    "erf": lambda lo, hi: (-1.0, 1.0),
-}
-
-
-def _exp(x: float) -> float:
-    return math.exp(x) if x < LARGEST_EXPONENT else INF
-
-
-def _softplus(x: float) -> float:
-    return x if x > 30.0 else math.log1p(_exp(x))
-
-
-def _inverse(x: float) -> float:
-    return 0.0 if math.isinf(x) else 1.0 / x
-
-
 def word(name: str, x: Facts) -> Facts:
     """Facts of a function's result; the caller has checked the domain."""
-    lo, hi = INTERVALS[name](x.lo, x.hi) if name in INTERVALS else (-INF, INF)
+    lo, hi = intervals.through(name, (x.lo, x.hi))
     return Facts(lo, hi, through(FUNCTIONS[name].parity, x.parity), x.inputs)
 
 
@@ -82,13 +48,8 @@ def _power(x: float, n: int) -> float:
 
 def product(a: Facts, b: Facts) -> Facts:
     """a * b by elements."""
-    ends = [_times(x, y) for x in (a.lo, a.hi) for y in (b.lo, b.hi)]
-    parity = product_parity(a.parity, b.parity)
-    return Facts(min(ends), max(ends), parity, a.inputs | b.inputs)
-
-
-def _times(x: float, y: float) -> float:
-    return 0.0 if x == 0.0 or y == 0.0 else x * y
+    lo, hi = intervals.product((a.lo, a.hi), (b.lo, b.hi))
+    return Facts(lo, hi, product_parity(a.parity, b.parity), a.inputs | b.inputs)
 
 
 def total(a: Facts, b: Facts) -> Facts:
@@ -110,7 +71,5 @@ def of_constant(value: np.ndarray) -> Facts:
 
 def linear(matrix: np.ndarray, x: Facts) -> Facts:
     """matrix @ x, row by row."""
-    positive, negative_ = np.maximum(matrix, 0.0).sum(-1), np.minimum(matrix, 0.0).sum(-1)
-    lo = [_times(p, x.lo) + _times(n, x.hi) for p, n in zip(positive, negative_, strict=True)]
-    hi = [_times(p, x.hi) + _times(n, x.lo) for p, n in zip(positive, negative_, strict=True)]
-    return Facts(min(lo), max(hi), x.parity, x.inputs)
+    lo, hi = intervals.linear(matrix, (x.lo, x.hi))
+    return Facts(lo, hi, x.parity, x.inputs)

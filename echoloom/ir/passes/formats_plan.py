@@ -238,8 +238,15 @@ class FormatPlan:
         return {**self.ranges.states, **self.ranges.inputs, **seen}
 
     def _is_factor(self, body: Body, name: str) -> bool:
-        """Whether a word is multiplied by another that is known at run time only."""
-        products = [i for i in body.instrs if i.op in (Op.MUL, Op.OUTER) and name in i.args]
+        """Whether a word is multiplied by another that is known at run time only, and not just to
+        be added up, as a velocity is for its step's gradient."""
+        products = [
+            i
+            for i in body.instrs
+            if i.op in (Op.MUL, Op.OUTER)
+            and name in i.args
+            and not (i.op is Op.MUL and self.only_accumulated(body, i.name))
+        ]
         return any(not any(a in self.coefficients for a in i.args) for i in products)
 
     def _plan_sum(self, body: Body, instr: Instr, key: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from echoloom.ir.engine import DynamicShift, Overflow
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.intervals import EVERYTHING, intervals
 from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.formats_plan import (
@@ -106,6 +107,7 @@ class _BodyEmitter:
         self.accumulator_types = {a.name: a.type for a in program.accumulators}
         self.instrs: list[Instr] = []
         self.names: dict[str, str] = {}
+        self.intervals = intervals(body.instrs, plan.coefficients)
 
     def _frame(self, d: Declaration) -> Declaration:
         if d.name in RUNTIME_INTEGER:
@@ -298,7 +300,10 @@ class _BodyEmitter:
             )
         # A power of two, so that copies with slightly different ranges share one table.
         most = self.plan.widths.segment_bits
-        bits = segment_bits(name, source, 2.0 ** math.ceil(math.log2(largest or 1.0)), most)
+        smallest = self.intervals.get(instr.args[0], EVERYTHING)[0]
+        bits = segment_bits(
+            name, source, 2.0 ** math.ceil(math.log2(largest or 1.0)), most, smallest
+        )
         attr = replace(instr.attr, segment_bits=bits, range_bits=reach)
         type_ = Type(instr.type.shape, q)
         self.names[instr.name] = self._append(Instr(instr.name, Op.TABLE, (value,), type_, attr))

@@ -184,6 +184,7 @@ def _only(accumulators: tuple[Accumulator, ...], kept: set[str]) -> tuple[Accumu
 
 
 def _simplify_body(program: Program, body: Body, scales: dict[str, float]) -> Body:
+    learned = {a.name for a in program.accumulators if a.target}
     for _ in range(20):
         code = _Code({d.name: d.type for d in (*program.globals(), *body.frame)})
         names: dict[str, str] = {}
@@ -193,7 +194,7 @@ def _simplify_body(program: Program, body: Body, scales: dict[str, float]) -> Bo
         accumulates = []
         for accumulator, value in body.accumulates:
             factor, inner = code.split(names.get(value, value))
-            if code.constant(inner) == 0.0:
+            if code.constant(inner) == 0.0 and accumulator in learned:
                 continue
             scales[accumulator] = scales.get(accumulator, 1.0) * factor
             accumulates.append((accumulator, inner))
