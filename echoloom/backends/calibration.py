@@ -17,8 +17,11 @@ import numpy as np
 from echoloom.backends.integers import Floats, Words, is_classification, to_real
 from echoloom.backends.levels import IntegerProgram, numpy_run
 from echoloom.ir.formats import largest
+from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.interpret import Machine
+from echoloom.ir.intervals import EVERYTHING, intervals
 from echoloom.ir.linearity import is_affine
+from echoloom.ir.ops import Table
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, measure
 from echoloom.ir.passes.formats_plan import Widths
@@ -195,7 +198,9 @@ def _relative(found: Floats, exact: Floats) -> Floats:
 
 
 def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
-    """Words of every coefficient; CoefficientRange names the first that its format cannot hold."""
+    """Words of every coefficient; CoefficientRange names the first that its format cannot hold, or
+    the first function whose argument these coefficients let too near to its pole."""
+    _check_poles(program, values)
     words: dict[str, Words] = {}
     for d in program.coefficients:
         if values[d.name].shape != d.type.shape:
@@ -212,3 +217,19 @@ def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[st
             )
         words[d.name] = scaled.astype(np.int64)
     return words
+
+
+def _check_poles(program: Program, values: Mapping[str, Floats]) -> None:
+    for body in program.bodies:
+        proven = intervals(body.instrs, values)
+        for instr in body.instrs:
+            if not isinstance(instr.attr, Table) or not FUNCTIONS[instr.attr.function].positive:
+                continue
+            segment = 2.0 ** (instr.attr.range_bits + 1 - instr.attr.segment_bits)
+            smallest = proven.get(instr.args[0], EVERYTHING)[0]
+            if smallest < segment:
+                raise CoefficientRange(
+                    f"with these parameters the argument of {instr.attr.function} at {instr.name} "
+                    f"may be as small as {smallest:.3g}, but a segment of its table is "
+                    f"{segment:.3g} wide; compile the new model instead of reusing formats"
+                )

@@ -77,8 +77,10 @@ def linear(matrix: NDArray[np.float64], x: Interval) -> Interval:
 def intervals(
     instrs: Iterable[Instr], coefficients: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, Interval]:
-    """Where every instruction's elements lie, whatever the states and inputs are."""
+    """Where every instruction's elements lie, whatever the states and inputs are; in a quantised
+    program before its roundings."""
     found: dict[str, Interval] = {}
+    same: dict[str, str] = {}  # a word, and the value that it is cut from
 
     def of(name: str) -> Interval:
         if name in coefficients:
@@ -86,7 +88,12 @@ def intervals(
         return found.get(name, EVERYTHING)
 
     for instr in instrs:
-        found[instr.name] = _interval(instr, [of(a) for a in instr.args], coefficients)
+        if instr.op is Op.REQUANT:
+            same[instr.name] = same.get(instr.args[0], instr.args[0])
+        lo, hi = _interval(instr, [of(a) for a in instr.args], coefficients)
+        if instr.op is Op.MUL and len({same.get(a, a) for a in instr.args}) == 1:
+            lo = max(lo, 0.0)
+        found[instr.name] = lo, hi
     return found
 
 
@@ -100,13 +107,14 @@ def _interval(
         return product(args[0], (attr.factor, attr.factor))
     if isinstance(attr, Table):
         return through(attr.function, args[0])
+    if instr.op is Op.REQUANT:
+        return args[0]
     if instr.op is Op.ADD:
         return args[0][0] + args[1][0], args[0][1] + args[1][1]
     if instr.op is Op.SUB:
         return args[0][0] - args[1][1], args[0][1] - args[1][0]
     if instr.op is Op.MUL:
-        lo, hi = product(*args)
-        return (max(lo, 0.0), hi) if instr.args[0] == instr.args[1] else (lo, hi)
+        return product(*args)
     if instr.op in (Op.MATVEC, Op.TMATVEC) and instr.args[0] in coefficients:
         matrix = coefficients[instr.args[0]]
         return linear(matrix if instr.op is Op.MATVEC else matrix.T, args[1])

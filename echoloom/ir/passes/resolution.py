@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from echoloom.ir.ops import Op, Scale
 from echoloom.ir.program import Body, Instr
 
-# Parts of what a sum could reach. Two words differ by a few units of 28 bits with two spare ones; in
-# a matrix product the rounding of 18-bit coefficients is what remains.
+# Parts of what a sum could reach. Two words differ by a few units of 28 bits with two spare ones;
+# in a matrix product the rounding of 18-bit coefficients is what remains.
 WORDS, COEFFICIENTS = 2.0**-22, 2.0**-16
 FLOORS = {
     Op.ADD: WORDS,
