@@ -1,4 +1,4 @@
-"""Functions with a pole: what is proven of their arguments holds for the parameters of the moment."""
+"""Functions with a pole: what is proven of an argument belongs to the present parameters."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_parameters_that_keep_the_distance(compiled: el.CompiledProgram) -> None
 def test_parameters_that_come_too_near(compiled: el.CompiledProgram) -> None:
     with pytest.raises(
         ValueError,
-        match=r"^with these parameters the argument of \w+ at \S+ may be as small as 1.13e-07, but a "
-        r"segment of its table is [\d.]+ wide; compile the new model instead of reusing formats$",
+        match=r"^with these parameters the argument of \w+ at \S+ may be as small as 1.13e-07, but "
+        r"a segment of its table is [\d.]+ wide; compile the new model instead of reusing formats$",
     ):
         compiled.with_parameters(with_floor(compiled.model, -16.0))
 
