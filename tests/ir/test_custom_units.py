@@ -95,13 +95,13 @@ def test_a_word_of_another_format_in_one_drift_is_noticed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "widths"),
-    [("rotors", {("sin", 28), ("cos", 18)}), ("saturating_velocity", {("tanh", 18)})],
+    [("rotors", {("sin", 28), ("cos", 18)}), ("saturating_velocity", {("tanh", 28)})],
 )
 def test_a_table_is_narrow_only_where_a_signal_multiplies_it(
     name: str, widths: set[tuple[str, int]]
 ) -> None:
     """Rotors' sines are summed by a coefficient, their cosines multiply another word. A velocity
-    is multiplied by one in the echo, in the step's gradient."""
+    is multiplied by one in the echo, but only to be added up as the step's gradient."""
     program = compiled(name)[0].program
     assert widths == {
         (i.attr.function, i.type.q.width)
