@@ -19,8 +19,8 @@ from echoloom.sim.run_rtl import Simulator
 
 SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4
 REGRESSION = ("bilinear", "duffing", "walls")
-# Every run takes four through all levels (tables, pieces, all kinds of coupling, both energies), two
-# over 2,000 steps, and measures the gradients of ten; the rest is marked slow.
+# Every run takes four through all levels (tables, pieces, all kinds of coupling, both energies),
+# two over 2,000 steps, and measures the gradients of ten; the rest is marked slow.
 IN_RTL = ("henon_heiles", "huber", "relativistic", "rotors")
 FAR_OUT = ("huber", "rotors")
 LEARNING = (*IN_RTL, "bilinear", "dense_mass", "gated", "mean_field", "plummer", "toda")
