@@ -47,6 +47,7 @@ class Scope:
     def __init__(self, shared: Shared, prefix: str = ""):
         self.shared, self.prefix = shared, prefix
         self.nodes: list[NodeProto] = []
+        self.vectors: dict[tuple[int, ...], str] = {}
 
     def node(self, kind: str, *inputs: str, name: str, doc: str = "", **attributes: Any) -> str:
         """Add a node with one output; the output's name, which is also the node's."""
@@ -71,8 +72,13 @@ class Scope:
         return self.constant(value, np.int64)
 
     def integers(self, *values: int) -> str:
-        """An int64 vector, as shapes and axes are given."""
-        return self.constant(list(values), np.int64)
+        """An int64 vector, as shapes and axes are given: a node, because shape inference does not
+        look for constants outside of a graph."""
+        if values not in self.vectors:
+            tensor = numpy_helper.from_array(np.asarray(values, np.int64))
+            text = ",".join(map(str, values))
+            self.vectors[values] = self.node("Constant", name=f"int64[{text}]", value=tensor)
+        return self.vectors[values]
 
     def tensor(self, name: str, value: NDArray[Any], doc: str = "") -> str:
         """A named initializer: a coefficient or a table."""
