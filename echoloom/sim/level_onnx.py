@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LEVEL = "onnx"
 FLOAT_BOUND = 1e-5  # relative to the largest element of a sequence's tensor
+FLOOR = 1e-5  # of the largest of all tensors: what is smaller counts as that, because it may be zero
 Errors = dict[str, float]
 
 
@@ -175,8 +176,9 @@ def _compare_floats(
     """How many numbers were held against JAX, and the worst tensor's relative error."""
     wanted, actual = _float_values(program, export, case, own)
     worst = 0.0
+    sizes = {name: float(np.max(np.abs(exact), initial=0.0)) for name, exact in wanted.items()}
     for name, exact in wanted.items():
-        scale = float(np.max(np.abs(exact), initial=0.0))
+        scale = max(sizes[name], FLOOR * max(sizes.values()))
         error = float(np.max(np.abs(actual[name].reshape(exact.shape) - exact), initial=0.0))
         relative = error / scale if scale > 0.0 else error
         if not relative <= FLOAT_BOUND:

@@ -45,7 +45,7 @@ def _erf_factors() -> tuple[float, ...]:
     u = np.cos(np.pi * (np.arange(400) + 0.5) / 400)
     x = 2.0 / (low + (1.0 - low) * (u + 1.0) / 2.0) - 2.0
     y = np.array([math.log(math.erfc(v)) for v in x]) + x * x
-    return tuple(float(c) for c in chebyshev.cheb2poly(chebyshev.chebfit(u, y, 21)))
+    return tuple(float(c) for c in chebyshev.cheb2poly(chebyshev.chebfit(u, y, 27)))
 
 
 def erf(f: Formula, x: str) -> str:
@@ -108,9 +108,11 @@ def unit_step(f: Formula, x: str) -> str:
 
 
 def sinh(f: Formula, x: str) -> str:
-    """(e^x - e^-x) / 2 through tanh(x/2), which keeps its digits near zero."""
+    """(e^x - e^-x) / 2, but through tanh(x/2) near zero, where the difference has few digits."""
     half = f.op("Tanh", f.mul(x, 0.5))
-    return f.op("Div", f.mul(half, 2.0), f.sub(1.0, f.mul(half, half)))
+    near = f.op("Div", f.mul(half, 2.0), f.sub(1.0, f.mul(half, half)))
+    far = f.mul(f.sub(f.op("Exp", x), f.op("Exp", f.op("Neg", x))), 0.5)
+    return f.op("Where", f.op("Less", f.op("Abs", x), 1.0), near, far)
 
 
 def cosh(f: Formula, x: str) -> str:

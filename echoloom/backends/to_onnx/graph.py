@@ -255,6 +255,7 @@ class Assembly:
             common = per_step = s.put("Mul", common, share, name="gradient.common")
         streamed = {name for name, _ in self.program.body(Section.ECHO_STEP).accumulates}
         totals: dict[str, str] = {}
+        shapes = {a.target: a.type.shape for a in self.program.accumulators}
         for a in self.program.accumulators:
             if not a.target:
                 continue
@@ -273,8 +274,7 @@ class Assembly:
             totals[a.target] = value if known is None else s.put(
                 "Add", known, value, name=f"{name}.total")  # fmt: skip
         for target, total in totals.items():
-            type_ = next(d.type for d in self.program.coefficients if d.name == target)
-            self.output(f"gradient/{target}", total, DOUBLE, [BATCH, *(type_.shape or (1,))],
+            self.output(f"gradient/{target}", total, DOUBLE, [BATCH, *(shapes[target] or (1,))],
                         f"of the loss of each sequence, by {target}")  # fmt: skip
 
     def model(self, title: str, doc: str, metadata: Mapping[str, str]) -> ModelProto:
