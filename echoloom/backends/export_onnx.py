@@ -88,7 +88,9 @@ def onnx_model(
     title = f"{subject.program.name}_{kind}_{passes}"
     model = assembly.model(title, _doc(task, kind, passes), _metadata(subject, kind, passes))
     if model.ByteSize() >= LIMIT:
-        raise ValueError(f"the model takes {model.ByteSize():,} bytes, but an ONNX file holds 2 GiB")
+        raise ValueError(
+            f"the model takes {model.ByteSize():,} bytes, but an ONNX file holds 2 GiB"
+        )
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -131,9 +133,7 @@ def integer_subject(integer: IntegerProgram) -> Subject:
             for part, words in arrays.items()
         )
     arithmetic = IntegerArithmetic(integer.tables, lines)
-    return Subject(
-        integer.program, integer.coefficients, arithmetic, shared, integer.output_step
-    )
+    return Subject(integer.program, integer.coefficients, arithmetic, shared, integer.output_step)
 
 
 def _real_subject(source: CompiledProgram | HSSM, passes: Passes, samples: Any) -> Subject:
@@ -162,9 +162,7 @@ def _real_subject(source: CompiledProgram | HSSM, passes: Passes, samples: Any) 
     return Subject(program, held, RealArithmetic(dtype), Shared(), model.output_step)
 
 
-def _finer(
-    graphs: StackGraphs, epsilons: tuple[float, ...], factor: float
-) -> tuple[float, ...]:
+def _finer(graphs: StackGraphs, epsilons: tuple[float, ...], factor: float) -> tuple[float, ...]:
     """The nudge sizes, smaller for units whose contrast is not exact at any."""
     return tuple(
         e * factor if curved(block) else e for e, block in zip(epsilons, graphs.blocks, strict=True)

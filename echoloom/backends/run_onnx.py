@@ -54,7 +54,9 @@ def integer_result(program: Program, found: Mapping[str, NDArray[Any]]) -> RunRe
     target did not fit its format."""
     flags = [int(found[n][0]) for n in ("forward_flags", "echo_flags") if n in found]
     if any(flag & OUT_OF_RANGE for flag in flags):
-        raise InputRange("a sample or target is outside the range that this program was compiled for")
+        raise InputRange(
+            "a sample or target is outside the range that this program was compiled for"
+        )
 
     def under(prefix: str) -> Arrays:
         own = {n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)}

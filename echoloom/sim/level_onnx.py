@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 LEVEL = "onnx"
 FLOAT_BOUND = 1e-5  # relative to the largest element of a sequence's tensor
-FLOOR = 1e-5  # of the largest of all tensors: what is smaller counts as that, because it may be zero
+FLOOR = (
+    1e-5  # of the largest of all tensors: what is smaller counts as that, because it may be zero
+)
 Errors = dict[str, float]
 
 
@@ -111,7 +113,9 @@ def compare_tensors(own: ModelProto, found: ModelProto) -> None:
             raise Mismatch(Difference(LEVEL, None, "", name, at, bit, *pair))
 
 
-def compare_export(program: CompiledProgram, export: Export, cases: Sequence[Case]) -> tuple[int, Errors]:
+def compare_export(
+    program: CompiledProgram, export: Export, cases: Sequence[Case]
+) -> tuple[int, Errors]:
     """Numbers compared, and a float graph's worst relative error. Raises Mismatch."""
     gradient = export.passes == "gradient"
     cases = [c for c in cases if c.label is not None] if gradient else list(cases)

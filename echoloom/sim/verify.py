@@ -58,7 +58,9 @@ class VerifyReport:
     simulator: str | None = None
     stall_seed: int | None = None
     notes: tuple[str, ...] = field(default=())
-    floats: Mapping[str, float] = field(default_factory=dict)  # worst relative errors of real numbers
+    floats: Mapping[str, float] = field(
+        default_factory=dict
+    )  # worst relative errors of real numbers
 
 
 def verify(
@@ -151,7 +153,9 @@ def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:
     if unknown:
         raise ValueError(f"unknown level {unknown[0]!r}; levels are {', '.join(KNOWN)}")
     if not set(levels) - {REFERENCE}:
-        raise ValueError("verify needs a level to hold against numpy: add 'jax', 'rtl' or 'onnx' to levels")
+        raise ValueError(
+            "verify needs a level to hold against numpy: add 'jax', 'rtl' or 'onnx' to levels"
+        )
 
 
 def _compare(

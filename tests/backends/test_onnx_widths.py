@@ -51,5 +51,5 @@ def test_a_steep_table_of_a_wide_word_is_named() -> None:
     program = parse(TEXT.format(**NARROW).replace("+= %q", "+= %bent"))
     check_widths(program, program_tables(program, 18))
     tables = program_tables(program, 46)
-    with pytest.raises(TooWide, match="forward_step: bent: its table's rise takes 6[4-9] bits"):
+    with pytest.raises(TooWide, match=r"forward_step: bent: its table's rise takes 6[4-9] bits"):
         check_widths(program, tables)

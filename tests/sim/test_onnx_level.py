@@ -49,9 +49,7 @@ def test_lengths(steps: int) -> None:
 
 
 def test_curved_units_and_blocks_that_differ() -> None:
-    model = el.HSSM(
-        2, 3, 4, 3, 2, unit="nonlinear", complex=False, step=0.1, key=jax.random.key(0)
-    )
+    model = el.HSSM(2, 3, 4, 3, 2, unit="nonlinear", complex=False, step=0.1, key=jax.random.key(0))
     x = samples(model, 3, 12)
     report = verify(el.compile(model, x, lanes=2), x, [2, None, 0])
     assert report.levels["onnx"].compared > 1000
@@ -144,7 +142,11 @@ def test_an_edited_graph_is_found_at_its_first_wrong_signal() -> None:
     program, x = tiny()
     model = onnx_model(program, "integer", "gradient")
     body = next(
-        a.g for n in model.graph.node if n.name == "echo_step" for a in n.attribute if a.name == "body"
+        a.g
+        for n in model.graph.node
+        if n.name == "echo_step"
+        for a in n.attribute
+        if a.name == "body"
     )
     node = next(n for n in body.node if n.name == "echo_step/b0.minus.nudged.exact")
     assert node.op_type == "Sub"
@@ -189,7 +191,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_file_that_is_no_export(tmp_path: Path) -> None:
     program, x = tiny()
     (tmp_path / "m.onnx").write_bytes(b"no protobuf at all")
-    with pytest.raises(ValueError, match="not an ONNX file|not a graph that Echoloom exported"):
+    with pytest.raises(ValueError, match=r"not an ONNX file|not a graph that Echoloom exported"):
         verify(program, x, None, onnx=tmp_path / "m.onnx")
 
 

@@ -25,7 +25,7 @@ from echoloom.backends.to_onnx.writer import (
 from echoloom.ir.engine import DynamicShift, Section
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Op, Read
-from echoloom.ir.program import Accumulator, Body, Instr, Program
+from echoloom.ir.program import Accumulator, Instr, Program
 
 Rule = Callable[["BodyScope", Instr, list[Value]], Value]
 
@@ -52,6 +52,7 @@ class Context:
     program: Program
     arithmetic: Arithmetic
     shared: Shared
+    outermost: Scope
     batch: str  # int64 [1]: the number of sequences
     values: dict[str, Value]  # coefficients, runtime values, states
     accumulators: dict[str, Value] = field(default_factory=dict)
@@ -102,12 +103,16 @@ class BodyScope(Scope):
 
     def matrix_transposed(self, i: Instr, matrix: Value) -> Value:
         """A matrix's transpose; of a coefficient computed once, outside of all bodies."""
-        if matrix.batched:
-            raise NotImplementedError(f"{i.name}: products with computed matrices have no rule")
-        known = self.context.transposed
+        known, values = self.context.transposed, self.context.values
+        declared = {values[d.name].name for d in self.context.program.coefficients}
+        if matrix.name in declared and matrix.name not in known:
+            known[matrix.name] = self.context.outermost.node(
+                "Transpose", matrix.name, name=f"{matrix.name}.transposed", perm=[1, 0]
+            )
         if matrix.name in known:
             return Value(known[matrix.name], False)
-        return self.put("Transpose", i, matrix, tag=".transposed", perm=[1, 0])
+        perm = [0, 2, 1] if matrix.batched else [1, 0]
+        return self.put("Transpose", i, matrix, tag=".transposed", perm=perm)
 
     def run(self, frame: Mapping[str, Value]) -> dict[str, Value]:
         """Writes the body's instructions; every visible value by its IR name."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, helper, shape_inference
+from onnx import ModelProto, NodeProto, helper, shape_inference
 
 from echoloom.backends.integers import (
     forward_states,
@@ -64,9 +64,8 @@ class Assembly:
         self.input("x", real, [BATCH, TIME, size], "samples")
         shape = self.s.put("Shape", "x", name="batch.shape", start=0, end=1)
         self.context = Context(
-            self.program, subject.arithmetic, subject.shared, shape, self._coefficients()
+            self.program, subject.arithmetic, subject.shared, self.s, shape, self._coefficients()
         )
-        self._transposes()
 
     def input(self, name: str, element: int, shape: Dimensions, doc: str) -> None:
         self.subject.shared.names.add(name)
@@ -83,17 +82,6 @@ class Assembly:
             doc = f"coefficient, {d.type}"
             values[d.name] = Value(self.s.tensor(d.name, array, doc), False)
         return values
-
-    def _transposes(self) -> None:
-        from echoloom.ir.ops import Op
-
-        for body in self.program.bodies:
-            for i in body.instrs:
-                name = i.args[0] if i.op is Op.MATVEC else None
-                if name in self.context.values and name not in self.context.transposed:
-                    self.context.transposed[name] = self.s.put(
-                        "Transpose", name, name=f"{name}.transposed", perm=[1, 0]
-                    )
 
     # From host to words and back
 
@@ -278,10 +266,9 @@ class Assembly:
                         f"of the loss of each sequence, by {target}")  # fmt: skip
 
     def model(self, title: str, doc: str, metadata: Mapping[str, str]) -> ModelProto:
-        graph = helper.make_graph(
-            self.s.nodes, title, self.inputs, self.outputs,
-            self.subject.shared.initializers, doc,
-        )  # fmt: skip
+        used = set(_names_read(self.s.nodes))
+        held = [t for t in self.subject.shared.initializers if t.name in used]
+        graph = helper.make_graph(self.s.nodes, title, self.inputs, self.outputs, held, doc)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets),
@@ -291,3 +278,12 @@ class Assembly:
         return shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True, data_prop=True
         )
+
+
+def _names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """All that nodes read, also in the graphs inside of them."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _names_read(attribute.g.node)

@@ -58,7 +58,9 @@ class IntegerArithmetic:
             sum_ = s.node("ReduceSum", count, s.integers(1), name=f"{name}.sum", keepdims=0)
             hit = s.node("Greater", sum_, s.integer(0), name=f"{name}.any")
             word = s.node("Where", hit, s.integer(int(flag)), s.integer(0), name=name)
-            raised = word if raised is None else s.node("BitwiseOr", raised, word, name=f"{name}.or")
+            raised = (
+                word if raised is None else s.node("BitwiseOr", raised, word, name=f"{name}.or")
+            )
         return raised
 
     def _row(self, s: BodyScope, w: Watched) -> str:

@@ -23,7 +23,9 @@ def traced(model: ModelProto, program: Program) -> tuple[ModelProto, Signals]:
         where = body.section.name.lower()
         wanted = [i.name for i in body.instrs]
         if body.section not in SCANNED:
-            signals |= {(body.section, n): f"{where}/{n}" for n in wanted if f"{where}/{n}" in outer}
+            signals |= {
+                (body.section, n): f"{where}/{n}" for n in wanted if f"{where}/{n}" in outer
+            }
         elif where in scans:
             kept = _give_out(scans[where], [f"{where}/{n}" for n in wanted])
             signals |= {(body.section, n): kept[f"{where}/{n}"]
