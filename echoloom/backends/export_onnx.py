@@ -39,7 +39,7 @@ PASSES: tuple[Passes, ...] = get_args(Passes)
 
 # A curved unit's contrast has an error of the nudge squared; in float64 the rounding that a small
 # nudge costs is far below it.
-FINER_THAN_WIDEST, FINER_THAN_COMPILED = 2.0**-17, 2.0**-12
+FINER_THAN_WIDEST, FINER_THAN_COMPILED = 2.0**-17, 2.0**-14
 PROBE_STEPS = 64
 LIMIT = 1 << 31  # bytes; protobuf reads no larger message
 

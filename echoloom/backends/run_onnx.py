@@ -41,7 +41,7 @@ class OnnxModel:
 
     def run(self, x: Any, label: Any = None) -> Arrays:
         """All outputs by name for x [batch, T, inputs] and labels [batch] or targets."""
-        feeds = {"x": np.asarray(x, self.types["x"])}
+        feeds: Arrays = {"x": np.asarray(x, self.types["x"])}
         if "label" in self.types:
             feeds["label"] = np.asarray(label, np.int64)
         if "target" in self.types:

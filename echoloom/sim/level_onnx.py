@@ -1,7 +1,7 @@
 """Exported graphs in ONNX Runtime, held against the program that they were exported from.
 
-Integer graphs must give the NumPy level's integers; float graphs JAX's outputs, and the gradients of
-backpropagation, to FLOAT_BOUND. Every tensor in a graph must be the program's own.
+Integer graphs must give the NumPy level's integers; float graphs JAX's outputs, and the gradients
+of backpropagation, to FLOAT_BOUND. Every tensor in a graph must be the program's own.
 """
 
 from __future__ import annotations

@@ -171,11 +171,12 @@ def test_almost_every_value_can_be_traced() -> None:
 def test_kinds_and_passes_and_models_without_formats(tmp_path: Path) -> None:
     program, _ = tiny()
     path = tmp_path / "m.onnx"
-    for arguments, sentence in (
+    refusals: list[tuple[tuple[Any, ...], str]] = [
         ((program, path, "real"), "kind is 'real', but it must be float or integer"),
         ((program, path, "float", "echo"), "passes is 'echo', but it must be forward or gradient"),
         ((program.model, path, "integer"), "needs a compiled program"),
-    ):
+    ]
+    for arguments, sentence in refusals:
         with pytest.raises(ValueError, match=sentence):
             el.export_onnx(*arguments)
     assert not path.exists()

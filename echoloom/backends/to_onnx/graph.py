@@ -36,7 +36,7 @@ OUTPUTS_TIME = "T_outputs"
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is exported: a program, its coefficients in the arithmetic's type, how it is computed."""
+    """What is exported: a program, its coefficients, and how it is computed."""
 
     program: Program
     coefficients: Mapping[str, np.ndarray]

@@ -55,7 +55,7 @@ class Host(Scope):
         return self.put("Mul", double, self.real(scale), name=f"{name}.real")
 
     def length(self, x: str) -> tuple[str, str, str]:
-        """(T, s, r) of x [batch, T, n], as session.length_words: 1/T = r * 2**-s, r of shape [1]."""
+        """(T, s, r) of x [batch, T, n], as session.length_words; r has shape [1]."""
         shape = self.put("Shape", x, name="x.shape")
         steps = self.put("Gather", shape, self.integer(1), name="T", axis=0)
         powers = np.int64(1) << np.arange(LONGEST, dtype=np.int64)
