@@ -1,8 +1,8 @@
 """Size and speed of exported graphs beside the JAX interpreter: python benchmarks/onnx_runtime.py
 
 The demo's model, one sequence at a time. ONNX Runtime runs on one thread; JAX's first run, which
-compiles, does not count. "Loading" is what ONNX Runtime needs to make a session of the file. Seconds
-are the best of three runs, by the wall clock.
+compiles, does not count. "Loading" is what ONNX Runtime needs to make a session of the file.
+Seconds are the best of three runs, by the wall clock.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ def verify(
 
     labels[i] is a label or target, or None for a forward pass only. `stall_seed` holds every
     stream of the RTL back at random. `image` and `wrapper` put other memory contents or another
-    component in the engine's place (tests sabotage them). The level "onnx" exports the program, float and
-    integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file that
-    was exported, it compares that file's tensors and runs it alone.
+    component in the engine's place (tests sabotage them). The level "onnx" exports the program,
+    float and integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file
+    that was exported, it compares that file's tensors and runs it alone.
 
     Raises Mismatch naming the first differing step, block, signal and bit; ValueError when
     there is nothing to compare; SimulationError when a simulation gives no result; ToolMissing

@@ -29,9 +29,8 @@ def test_programs_and_checkpoints_are_exported(shelf, tmp_path):
     assert said["bytes"] == out.stat().st_size
     said = echoloom("export-onnx", shelf / "model.eqx", "-o", out, "--json").json
     assert "probabilities" in said["outputs"]
-    sentence = refused(
-        Exit.INPUT, "export-onnx", shelf / "model.eqx", "-o", tmp_path / "no.onnx", "--kind", "integer"
-    )  # fmt: skip
+    wrong = ("-o", tmp_path / "no.onnx", "--kind", "integer")
+    sentence = refused(Exit.INPUT, "export-onnx", shelf / "model.eqx", *wrong)
     assert "compile it first" in sentence
     assert not (tmp_path / "no.onnx").exists()
 
