@@ -2,7 +2,7 @@
 
 The demo's model, one sequence at a time. ONNX Runtime runs on one thread; JAX's first run, which
 compiles, does not count. "Loading" is what ONNX Runtime needs to make a session of the file.
-Seconds are the best of three runs, by the wall clock.
+Times are the best of three runs, by the wall clock.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
                 rows.append({
                     "graph": f"{kind} {passes}", "kB": round(len(model) / 1e3),
                     "loading s": round(loading, 2), "T": steps,
-                    "ONNX Runtime s": round(ours, 3), "JAX s": round(theirs, 3),
+                    "ONNX Runtime ms": round(1e3 * ours, 1), "JAX ms": round(1e3 * theirs, 1),
                 })  # fmt: skip
     packages = ["numpy", "jax", "onnx", "onnxruntime"]
     output.show("Exported graphs in ONNX Runtime", rows, packages, options.json)
