@@ -33,8 +33,11 @@ Rule = Callable[["BodyScope", Instr, list[Value]], Value]
 class Arithmetic(Protocol):
     """What the words of a program are and how they are computed."""
 
-    dtype: type
-    rules: Mapping[Op, Rule]
+    @property
+    def dtype(self) -> type: ...
+
+    @property
+    def rules(self) -> Mapping[Op, Rule]: ...
 
     def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
         """The sum after one more term."""
