@@ -64,7 +64,7 @@ def exports(program: CompiledProgram, path: str | os.PathLike[str] | None) -> It
     export, OSError for one that cannot be read.
     """
     if path is None:
-        for kind in KINDS:
+        for kind in reversed(KINDS):  # what must be identical first
             for passes in PASSES:
                 yield Export(kind, passes, onnx_model(program, kind, passes))
         return
