@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from echoloom.backends.archive import CorruptProgram, load
     from echoloom.backends.build import build
     from echoloom.backends.compiled import CompiledProgram, Overflowed, compile
+    from echoloom.backends.export_onnx import export_onnx
     from echoloom.frontend.bptt import bptt_gradient
     from echoloom.frontend.hamiltonian import Hamiltonian
     from echoloom.frontend.hssm import HSSM
@@ -24,6 +25,7 @@ _HOME = {
     "CompiledProgram": "backends.compiled",
     "Overflowed": "backends.compiled",
     "compile": "backends.compiled",
+    "export_onnx": "backends.export_onnx",
     "bptt_gradient": "frontend.bptt",
     "Hamiltonian": "frontend.hamiltonian",
     "HSSM": "frontend.hssm",
@@ -46,6 +48,7 @@ __all__ = [
     "bptt_gradient",
     "build",
     "compile",
+    "export_onnx",
     "import_rhel",
     "load",
     "published_gradients",

@@ -55,6 +55,14 @@ def test_a_page_does_what_it_says(page: Path):
     assert result.failed == 0, "".join(said)
 
 
+def test_the_onnx_page_does_what_it_says():
+    page = ROOT / "docs" / "onnx.md"
+    said: list[str] = []
+    test = doctest.DocTest(examples(page), {}, page.name, str(page), 0, None)
+    result = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    assert result.attempted > 15 and result.failed == 0, "".join(said)
+
+
 def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     built: list[object] = []

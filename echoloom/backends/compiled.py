@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,12 +22,12 @@ from echoloom.backends.integers import (
     to_real,
 )
 from echoloom.backends.levels import Artifact, numpy_run
+from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
-from echoloom.frontend.hssm import HSSM, trainable
-from echoloom.frontend.jaxpr import path_name
-from echoloom.frontend.stack import canonical, coefficient_values, plans, traced_stack
+from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.stack import coefficient_values, traced_stack
 from echoloom.ir.engine import Image, Section, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
@@ -122,19 +120,7 @@ class CompiledProgram:
 
     def raw_gradient(self, result: RunResult, length: int) -> HSSM:
         """Gradients of a run chained from the folded coefficients back to the raw parameters."""
-        gradients = self.coefficient_gradients(result, length)
-        with jax.enable_x64(True):
-            model = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), self.model)
-            spec = trainable(model)
-            import equinox as eqx
-
-            own, rest = eqx.partition(model, spec)
-            units = plans(model)
-            resolved, pull = jax.vjp(
-                lambda m: canonical(eqx.combine(m, rest).resolve(), units), own
-            )
-            cotangent = _like(resolved, gradients)
-            return pull(cotangent)[0]
+        return raw_gradient(self.model, self.coefficient_gradients(result, length))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -165,18 +151,6 @@ class CompiledProgram:
         return replace(
             self, model=model, artifact=replace(self.artifact, coefficients=coefficients)
         )
-
-
-def _like(resolved: Any, gradients: Mapping[str, Floats]) -> Any:
-    """Gradients by program name as a pytree like the resolved coefficients."""
-
-    def pick(path: tuple[Any, ...], leaf: Any) -> Any:
-        name = path_name(path)
-        name = name.replace("blocks.", "b", 1) if name.startswith("blocks.") else name
-        value = gradients.get(name)
-        return jnp.zeros_like(leaf) if value is None else jnp.asarray(value, leaf.dtype)
-
-    return jax.tree_util.tree_map_with_path(pick, resolved)
 
 
 ALIKE = (

@@ -10,6 +10,7 @@ import typer
 from echoloom.cli.build import build
 from echoloom.cli.compile import compile
 from echoloom.cli.doctor import doctor
+from echoloom.cli.export_onnx import export_onnx
 from echoloom.cli.import_rhel import import_rhel
 from echoloom.cli.report import report
 from echoloom.cli.train import train
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, import_rhel, compile, verify, build, report, doctor):
+for _command in (train, import_rhel, compile, export_onnx, verify, build, report, doctor):
     app.command()(_command)
 
 

@@ -20,7 +20,7 @@ from echoloom.cli.outcome import check_destination, command, json_bytes
 from echoloom.frontend.files import write_whole
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.run_rtl import Simulator
-from echoloom.sim.verify import KNOWN
+from echoloom.sim.verify import DEFAULT, KNOWN
 from echoloom.sim.verify import verify as verify_levels
 
 FORWARD, ECHO = 8, 4  # sequences, where nothing else is asked for
@@ -31,7 +31,7 @@ def verify(
     source: Source,
     levels: Annotated[
         str, typer.Option(help=f"Levels to compare, by commas: {', '.join(KNOWN)}.")
-    ] = ",".join(KNOWN),
+    ] = ",".join(DEFAULT),
     simulator: Annotated[
         str, typer.Option(help=f"Of the level rtl: {', '.join(get_args(Simulator))}.")
     ] = "verilator",
@@ -45,6 +45,10 @@ def verify(
     split: Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")] = None,
     stall_seed: Annotated[
         int | None, typer.Option(help="Hold the engine's streams back at random.")
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of the level onnx: this exported file, nothing else."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
@@ -84,6 +88,7 @@ def verify(
                     simulator=simulator,  # type: ignore[arg-type]
                     levels=[level.strip() for level in levels.split(",")],
                     stall_seed=stall_seed,
+                    onnx=onnx,
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}
@@ -141,6 +146,8 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
             f"{name}: {pass_['length']:,} steps, {pass_['rtl']:,} cycles, as predicted; "
             f"utilisation {pass_['utilisation']:.1%}"
         )
+    for name, error in values.get("floats", {}).items():
+        rows.append(f"ONNX {name}: at most {error:.2g} from JAX, relative")
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")

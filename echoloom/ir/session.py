@@ -21,6 +21,15 @@ Floats = NDArray[np.float64]
 Encoder = Callable[[str, Any], Any]
 
 GAIN_LIMIT = 14  # the loss is magnified by at most 2**14
+LONGEST = 62  # a sequence has at most 2**62 steps
+
+# exp in steps that IEEE 754 defines to the last bit, so that every level can repeat the host's
+# error words: libraries differ in the last bit of theirs.
+LOG2_E = 1.0 / math.log(2.0)
+LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # ln 2 = high + low; k * high is exact for |k| < 2**20
+LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
+EXP_TAYLOR = tuple(1.0 / math.factorial(n) for n in reversed(range(14)))
+OUT_OF_REACH = -708.0  # below, exp is not a normal number and counts as zero
 
 
 class Session:
@@ -95,13 +104,30 @@ def softmax_error(logits: Floats, labels: NDArray[np.int64]) -> Floats:
     """softmax(logits) - one-hot(label), without cancellation where the label is nearly certain."""
     logits = np.asarray(logits, np.float64)
     own = np.take_along_axis(logits, labels[..., None], -1)
-    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(-1, keepdims=True)
-    others = np.exp(np.clip(logits - own, None, 700.0))
+    exponentials = repeatable_exp(logits - logits.max(-1, keepdims=True))
+    probabilities = exponentials / _in_order(exponentials)
+    others = repeatable_exp(np.clip(logits - own, None, 700.0))
     np.put_along_axis(others, labels[..., None], 0.0, -1)
-    rest = others.sum(-1, keepdims=True)
+    rest = _in_order(others)
     np.put_along_axis(probabilities, labels[..., None], -rest / (1.0 + rest), -1)
     return probabilities
+
+
+def repeatable_exp(x: Floats) -> Floats:
+    """exp(x) for x up to 700, the same bits wherever sums and products are IEEE 754's."""
+    reach = np.maximum(x, OUT_OF_REACH)
+    whole = np.rint(reach * LOG2_E)
+    rest = (reach - whole * LN2_HIGH) - whole * LN2_LOW
+    total: Any = EXP_TAYLOR[0]
+    for factor in EXP_TAYLOR[1:]:
+        total = total * rest + factor
+    value = np.ldexp(total, whole.astype(np.int64))
+    return np.where(x < OUT_OF_REACH, 0.0, value)
+
+
+def _in_order(x: Floats) -> Floats:
+    """Sum over the last axis, first element first: np.sum may take another order."""
+    return np.cumsum(x, axis=-1)[..., -1:]
 
 
 def normalised_error(error: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +14,15 @@ from echoloom.backends.integers import Floats, RunResult, Words
 from echoloom.backends.levels import jax_run
 from echoloom.ir.engine import Image
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
+from echoloom.sim.level_onnx import Case, compare_export, exports
 from echoloom.sim.level_rtl import RtlRun, rtl_runs
 from echoloom.sim.locate import locate_jax, locate_rtl
 from echoloom.sim.run_rtl import Simulator, Wrapper
 
 Progress = Callable[[str], None]
 REFERENCE = "numpy"
-KNOWN = (REFERENCE, "jax", "rtl")
+DEFAULT = (REFERENCE, "jax", "rtl")
+KNOWN = (*DEFAULT, "onnx")  # which needs the extra packages onnx and onnxruntime
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class VerifyReport:
     simulator: str | None = None
     stall_seed: int | None = None
     notes: tuple[str, ...] = field(default=())
+    floats: Mapping[str, float] = field(
+        default_factory=dict
+    )  # worst relative errors of real numbers
 
 
 def verify(
@@ -62,20 +68,24 @@ def verify(
     xs: Sequence[Any] | Floats,
     labels: Sequence[Any] | None = None,
     simulator: Simulator = "verilator",
-    levels: Sequence[str] = KNOWN,
+    levels: Sequence[str] = DEFAULT,
     stall_seed: int | None = None,
     progress: Progress = lambda message: None,
     image: Image | None = None,
     wrapper: Wrapper | None = None,
+    onnx: str | os.PathLike[str] | None = None,
 ) -> VerifyReport:
     """Run sequences xs [n][T, inputs] at every level and compare all integers.
 
     labels[i] is a label or target, or None for a forward pass only. `stall_seed` holds every
     stream of the RTL back at random. `image` and `wrapper` put other memory contents or another
-    component in the engine's place (tests sabotage them).
+    component in the engine's place (tests sabotage them). The level "onnx" exports the program,
+    float and integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file
+    that was exported, it compares that file's tensors and runs it alone.
 
     Raises Mismatch naming the first differing step, block, signal and bit; ValueError when
-    there is nothing to compare; SimulationError when a simulation gives no result.
+    there is nothing to compare; SimulationError when a simulation gives no result; ToolMissing
+    without the packages of the level "onnx".
     """
     _check(xs, levels)
     xs = [np.asarray(x, np.float64) for x in xs]
@@ -115,6 +125,15 @@ def verify(
             compared += _compare_cycles(program, len(x), run)
         reports["rtl"] = _level(compared, labels)
         cycles = _cycles(program, xs, runs)
+    floats: dict[str, float] = {}
+    if "onnx" in levels:
+        cases = [Case(*case) for case in zip(xs, labels, expected, strict=True)]
+        compared = 0
+        for export in exports(program, onnx):
+            progress(f"onnx: {export.kind} {export.passes}")
+            count, errors = compare_export(program, export, cases)
+            compared, floats = compared + count, floats | errors
+        reports["onnx"] = _level(compared, labels)
     return VerifyReport(
         reports,
         _lsb_off(expected),
@@ -123,6 +142,7 @@ def verify(
         sum(e.overflow for e in expected),
         simulator if "rtl" in levels else None,
         stall_seed,
+        floats=floats,
     )
 
 
@@ -133,7 +153,9 @@ def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:
     if unknown:
         raise ValueError(f"unknown level {unknown[0]!r}; levels are {', '.join(KNOWN)}")
     if not set(levels) - {REFERENCE}:
-        raise ValueError("verify needs a level to hold against numpy: add 'jax' or 'rtl' to levels")
+        raise ValueError(
+            "verify needs a level to hold against numpy: add 'jax', 'rtl' or 'onnx' to levels"
+        )
 
 
 def _compare(

@@ -12,6 +12,7 @@ import pytest
 from published_files import NO_DATA, PUBLISHED
 
 import echoloom as el
+from echoloom.backends.run_onnx import OnnxModel
 from echoloom.frontend.hssm import HSSM
 
 pytestmark = pytest.mark.skipif(not PUBLISHED.is_dir(), reason=NO_DATA)
@@ -104,3 +105,14 @@ def test_the_linear_model_in_integers():
         for name, (cosine, ratio, _) in compared(gradient, vectors, index).items():
             assert cosine >= 0.999, (index, name)
             assert abs(ratio - 1.0) <= 0.02, (index, name)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_linear_probabilities_in_onnx(dtype, tmp_path):
+    """In the model's own float type, to 1e-5 of every probability."""
+    model, vectors = reference(LINEAR)
+    el.export_onnx(jax.tree.map(lambda leaf: leaf.astype(dtype), model), tmp_path / "m.onnx")
+    session = OnnxModel((tmp_path / "m.onnx").read_bytes())
+    found = session.run(vectors["X"])["probabilities"]
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, vectors["probabilities"], rtol=1e-5, atol=0)

@@ -1,0 +1,83 @@
+"""Exported programs in ONNX Runtime: the same RunResults as the other levels, and real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.backends.export_onnx import require
+from echoloom.backends.integers import Floats, InputRange, RunResult, is_classification
+from echoloom.ir.program import Program
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Arrays = dict[str, NDArray[Any]]
+OUT_OF_RANGE = 8  # as to_onnx.host has it, which needs the package onnx
+
+
+class OnnxModel:
+    """One model in an ONNX Runtime session on the CPU. Raises ToolMissing without the package."""
+
+    def __init__(self, model: ModelProto | bytes, threads: int = 1):
+        require("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # it warns of constants that it has folded away
+        options.intra_op_num_threads = threads
+        data = model if isinstance(model, bytes) else model.SerializeToString()
+        self.session = onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"]
+        )
+        self.names = [o.name for o in self.session.get_outputs()]
+        self.types = {
+            i.name: np.float32 if i.type == "tensor(float)" else np.float64
+            for i in self.session.get_inputs()
+        }
+
+    def run(self, x: Any, label: Any = None) -> Arrays:
+        """All outputs by name for x [batch, T, inputs] and labels [batch] or targets."""
+        feeds: Arrays = {"x": np.asarray(x, self.types["x"])}
+        if "label" in self.types:
+            feeds["label"] = np.asarray(label, np.int64)
+        if "target" in self.types:
+            feeds["target"] = np.asarray(label, np.float64)
+        return dict(zip(self.names, self.session.run(None, feeds), strict=True))  # type: ignore[arg-type]
+
+
+def integer_result(program: Program, found: Mapping[str, NDArray[Any]]) -> RunResult:
+    """One sequence's outputs of an integer graph as a RunResult; InputRange where a sample or
+    target did not fit its format."""
+    flags = [int(found[n][0]) for n in ("forward_flags", "echo_flags") if n in found]
+    if any(flag & OUT_OF_RANGE for flag in flags):
+        raise InputRange(
+            "a sample or target is outside the range that this program was compiled for"
+        )
+
+    def under(prefix: str) -> Arrays:
+        own = {n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)}
+        shapes = {a.name: a.type.shape for a in program.accumulators}
+        return {n: v[0].reshape(shapes.get(n, v[0].shape)) for n, v in own.items()}
+
+    zero = np.zeros((), np.int64)
+    return RunResult(
+        found["outputs"][0],
+        under("state/"),
+        found["forward_flags"][0],
+        under("sum/"),
+        under("echo_state/"),
+        found["echo_flags"][0] if "echo_flags" in found else zero,
+        found["exponent"][0] if "exponent" in found else zero,
+    )
+
+
+def batch_of_one(program: Program, x: Floats, label: Any) -> tuple[Any, Any]:
+    """x [T, inputs] and its label or targets with a batch axis."""
+    if label is None:
+        return x[None], None
+    label = np.asarray(label, np.int64 if is_classification(program) else np.float64)
+    return x[None], label[None]

@@ -1,0 +1,214 @@
+"""Exported graphs in ONNX Runtime, held against the program that they were exported from.
+
+Integer graphs must give the NumPy level's integers; float graphs JAX's outputs, and the gradients
+of backpropagation, to FLOAT_BOUND. Every tensor in a graph must be the program's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from echoloom.backends.compiled import CompiledProgram
+from echoloom.backends.export_onnx import KINDS, PASSES, Kind, Passes, onnx_model, require
+from echoloom.backends.integers import Floats, RunResult, Words, is_classification
+from echoloom.backends.quality import float64
+from echoloom.backends.raw_gradients import raw_gradient
+from echoloom.backends.run_onnx import Arrays, OnnxModel, integer_result
+from echoloom.frontend.bptt import bptt_gradient
+from echoloom.frontend.jaxpr import path_name
+from echoloom.ir.engine import Section
+from echoloom.sim.first_difference import Difference, Mismatch, lowest_bit, split_name
+from echoloom.sim.first_difference import first_difference as first
+from echoloom.sim.locate import numpy_trace
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LEVEL = "onnx"
+FLOAT_BOUND = 1e-5  # relative to the largest element of a sequence's tensor
+FLOOR = (
+    1e-5  # of the largest of all tensors: what is smaller counts as that, because it may be zero
+)
+Errors = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """A graph and what it says it is."""
+
+    kind: Kind
+    passes: Passes
+    model: ModelProto
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sequence with what the NumPy level made of it."""
+
+    x: Floats
+    label: Any
+    expected: RunResult
+
+
+def exports(program: CompiledProgram, path: str | os.PathLike[str] | None) -> Iterator[Export]:
+    """The four graphs of a program, or the one in a file whose tensors are the program's.
+
+    Raises Mismatch naming the first tensor that is not, ValueError for a file that is not an
+    export, OSError for one that cannot be read.
+    """
+    if path is None:
+        for kind in reversed(KINDS):  # what must be identical first
+            for passes in PASSES:
+                yield Export(kind, passes, onnx_model(program, kind, passes))
+        return
+    found = read(path)
+    own = onnx_model(program, found.kind, found.passes)
+    compare_tensors(own, found.model)
+    yield found
+
+
+def read(path: str | os.PathLike[str]) -> Export:
+    require("onnx")
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(os.fspath(path))
+    except DecodeError as error:
+        raise ValueError(f"{path}: this is not an ONNX file") from error
+    said = {p.key: p.value for p in model.metadata_props}
+    kind, passes = said.get("echoloom.kind"), said.get("echoloom.passes")
+    if kind not in KINDS or passes not in PASSES:
+        raise ValueError(f"{path}: this is not a graph that Echoloom exported")
+    return Export(kind, passes, model)
+
+
+def compare_tensors(own: ModelProto, found: ModelProto) -> None:
+    """Raises Mismatch at the first initializer that is not the program's."""
+    from onnx import numpy_helper
+
+    there = {t.name: numpy_helper.to_array(t) for t in found.graph.initializer}
+    for tensor in own.graph.initializer:
+        wanted = numpy_helper.to_array(tensor)
+        name = f"tensor {tensor.name}"
+        if tensor.name not in there:
+            raise Mismatch(Difference(LEVEL, None, "", name, (), None, "a tensor", "none"))
+        actual = there[tensor.name]
+        if wanted.shape != actual.shape or wanted.dtype != actual.dtype:
+            texts = tuple(f"{a.dtype}{list(a.shape)}" for a in (wanted, actual))
+            raise Mismatch(Difference(LEVEL, None, "", name, (), None, *texts))
+        unequal = np.asarray(wanted != actual)
+        if unequal.any():
+            at = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
+            a, b = wanted[at], actual[at]
+            bit = lowest_bit(int(a), int(b)) if wanted.dtype == np.int64 else None
+            pair = (int(a), int(b)) if bit is not None else (repr(float(a)), repr(float(b)))
+            raise Mismatch(Difference(LEVEL, None, "", name, at, bit, *pair))
+
+
+def compare_export(
+    program: CompiledProgram, export: Export, cases: Sequence[Case]
+) -> tuple[int, Errors]:
+    """Numbers compared, and a float graph's worst relative error. Raises Mismatch."""
+    gradient = export.passes == "gradient"
+    cases = [c for c in cases if c.label is not None] if gradient else list(cases)
+    session = OnnxModel(export.model)
+    compared, worst = 0, 0.0
+    for length in dict.fromkeys(len(c.x) for c in cases):
+        alike = [c for c in cases if len(c.x) == length]
+        labels = [c.label for c in alike] if gradient else None
+        found = session.run([c.x for c in alike], labels)
+        for index, case in enumerate(alike):
+            own = {name: value[index : index + 1] for name, value in found.items()}
+            if export.kind == "integer":
+                compared += _compare_integers(program, export, case, own)
+            else:
+                count, error = _compare_floats(program, export, case, own)
+                compared, worst = compared + count, max(worst, error)
+    named = {f"float {export.passes}": worst} if export.kind == "float" and cases else {}
+    return compared, named
+
+
+def _compare_integers(program: CompiledProgram, export: Export, case: Case, own: Arrays) -> int:
+    wanted, actual = case.expected, integer_result(program.ir, own)
+    if export.passes == "forward":
+        zero = np.zeros((), np.int64)
+        wanted = replace(wanted, gradients={}, echo_states={}, echo_flags=zero, exponent=zero)
+    pairs: list[dict[str, Words]] = [
+        {**r.named(), "exponent": r.exponent} for r in (wanted, actual)
+    ]
+    difference = first(*pairs, level=LEVEL)
+    if difference is not None:
+        raise Mismatch(locate_onnx(program, export, case) or difference)
+    return sum(int(np.size(v)) for v in pairs[0].values())
+
+
+def locate_onnx(program: CompiledProgram, export: Export, case: Case) -> Difference | None:
+    """The first value inside the graph that differs from the NumPy level."""
+    from echoloom.backends.to_onnx.trace import SCANNED, traced
+
+    label = case.label if export.passes == "gradient" else None
+    model, signals = traced(export.model, program.ir)
+    found = OnnxModel(model).run([case.x], None if label is None else [label])
+    for (section, step, name), words in numpy_trace(program.artifact, case.x, label).items():
+        if (section, name) not in signals:
+            continue
+        actual = found[signals[section, name]]
+        actual = actual[0, step] if section in SCANNED else actual[0]
+        expected, actual = np.broadcast_arrays(words, actual)
+        if np.array_equal(expected, actual):
+            continue
+        unequal = expected != actual
+        at = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
+        block, signal = split_name(name)
+        a, b = int(expected[at]), int(actual[at])
+        where = f"{signal} ({Section(section).name.lower()})"
+        return Difference(LEVEL, step, block, where, at, lowest_bit(a, b), a, b)
+    return None
+
+
+def _compare_floats(
+    program: CompiledProgram, export: Export, case: Case, own: Arrays
+) -> tuple[int, float]:
+    """How many numbers were held against JAX, and the worst tensor's relative error."""
+    wanted, actual = _float_values(program, export, case, own)
+    worst = 0.0
+    sizes = {name: float(np.max(np.abs(exact), initial=0.0)) for name, exact in wanted.items()}
+    for name, exact in wanted.items():
+        scale = max(sizes[name], FLOOR * max(sizes.values()))
+        error = float(np.max(np.abs(actual[name].reshape(exact.shape) - exact), initial=0.0))
+        relative = error / scale if scale > 0.0 else error
+        if not relative <= FLOAT_BOUND:
+            raise Mismatch(
+                Difference(LEVEL, None, "", f"float {name}", (), None,
+                           f"JAX's numbers to {FLOAT_BOUND:g}", f"{relative:.3g} off")
+            )  # fmt: skip
+        worst = max(worst, relative)
+    return sum(int(v.size) for v in wanted.values()), worst
+
+
+def _float_values(
+    program: CompiledProgram, export: Export, case: Case, own: Arrays
+) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
+    with jax.enable_x64(True):
+        model, x = float64(program.model), jnp.asarray(case.x)
+        wanted = {"outputs": np.asarray(model(x), np.float64)}
+        actual = {"outputs": np.asarray(own["outputs"][0], np.float64)}
+        if export.passes == "gradient":
+            label = case.label if is_classification(program.ir) else jnp.asarray(case.label)
+            exact = bptt_gradient(model, x, label)
+            ours = raw_gradient(
+                program.model,
+                {n.removeprefix("gradient/"): v[0] for n, v in own.items() if "gradient/" in n},
+            )
+            for values, tree in ((wanted, exact), (actual, ours)):
+                for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+                    values[f"gradient {path_name(path)}"] = np.asarray(leaf, np.float64)
+    return wanted, actual
