@@ -1,4 +1,4 @@
-"""Where a trainer's gradients come from: autodiff, echoes in floats, or the fabric's own numbers."""
+"""Where a trainer's gradients come from: autodiff, echoes in floats, or the fabric's numbers."""
 
 from __future__ import annotations
 
