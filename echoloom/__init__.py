@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from echoloom.frontend.hamiltonian import Hamiltonian
     from echoloom.frontend.hssm import HSSM
     from echoloom.frontend.import_rhel import import_rhel, published_gradients
+    from echoloom.frontend.learning import bptt_value_and_grad, rhel_value_and_grad
     from echoloom.frontend.rhel import rhel_gradient
     from echoloom.sim.first_difference import Mismatch
     from echoloom.sim.verify import VerifyReport, verify
@@ -31,6 +32,8 @@ _HOME = {
     "HSSM": "frontend.hssm",
     "import_rhel": "frontend.import_rhel",
     "published_gradients": "frontend.import_rhel",
+    "bptt_value_and_grad": "frontend.learning",
+    "rhel_value_and_grad": "frontend.learning",
     "rhel_gradient": "frontend.rhel",
     "Mismatch": "sim.first_difference",
     "VerifyReport": "sim.verify",
@@ -46,6 +49,7 @@ __all__ = [
     "Overflowed",
     "VerifyReport",
     "bptt_gradient",
+    "bptt_value_and_grad",
     "build",
     "compile",
     "export_onnx",
@@ -53,6 +57,7 @@ __all__ = [
     "load",
     "published_gradients",
     "rhel_gradient",
+    "rhel_value_and_grad",
     "verify",
 ]
 
