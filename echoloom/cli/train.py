@@ -16,7 +16,7 @@ from echoloom.cli.train_run import carry_out, make_source
 from echoloom.frontend.train import save_model
 from echoloom.frontend.train import train as fit
 from echoloom.frontend.training.example import EXAMPLE
-from echoloom.frontend.training.run import make_model
+from echoloom.frontend.training.model import make_model
 from echoloom.frontend.training.run_file import DataSection, ModelSection, Run, TrainingSection
 from echoloom.frontend.training.scores import make_scorer, measure_name
 

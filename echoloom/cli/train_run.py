@@ -11,10 +11,11 @@ from rich.table import Table
 from echoloom.cli.outcome import Reporter
 from echoloom.frontend.data_sets import Data
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.training.run import SeedResult, host_source, spread, summary, train_run
+from echoloom.frontend.training.run import host_source, train_run
 from echoloom.frontend.training.run_file import Run, read_run, run_data
 from echoloom.frontend.training.scores import measure_name
 from echoloom.frontend.training.source import GradientSource
+from echoloom.frontend.training.summary import SeedResult, spread, summary
 from echoloom.frontend.training.watch import Bar
 
 
@@ -44,7 +45,7 @@ def carry_out(say: Reporter, path: Path, folder: Path, fresh: bool) -> None:
 
 
 def _table(results: Sequence[SeedResult]) -> Table:
-    """A line a seed; of more than one also mean ± standard deviation, and the sums of the rest."""
+    """A line a seed; of more than one also mean ± standard deviation."""
     measure = measure_name(results[0].model.task)
     splits = list(results[0].scores)
     table = Table(title=f"{measure.replace('_', ' ')} by seed", box=box.SIMPLE_HEAD)
@@ -61,18 +62,14 @@ def _table(results: Sequence[SeedResult]) -> Table:
         )  # fmt: skip
     if len(results) > 1:
         table.add_section()
-        cells = []
-        for split in splits:
-            values = [result.scores[split].measure for result in results]
-            deviation = spread(values)
-            assert deviation is not None
-            mean = sum(values) / len(values)
-            cells.append(f"{_shown(mean, measure)} ± {_shown(deviation, measure)}")
-        seconds = sum(result.counters.seconds for result in results)
-        overflows = sum(result.overflows for result in results)
-        table.add_row("mean ± sd", *cells, "", f"{seconds:.1f}", str(overflows))
+        columns = [[result.scores[split].measure for result in results] for split in splits]
+        means = [_shown(sum(values) / len(values), measure) for values in columns]
+        table.add_row("mean", *means)
+        table.add_row("±", *(_shown(spread(values), measure) for values in columns))
     return table
 
 
-def _shown(value: float, measure: str) -> str:
+def _shown(value: float | None, measure: str) -> str:
+    if value is None:
+        return ""
     return f"{value:.1%}" if measure == "accuracy" else f"{value:.4g}"

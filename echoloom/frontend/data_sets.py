@@ -95,8 +95,8 @@ def _check(name: str, samples: Sequences, first: Sequences) -> None:
         shapes = {(x.ndim, x.shape[-1] if x.ndim else 0, 0 in x.shape) for x in samples}
         if len(shapes) != 1 or next(iter(shapes))[::2] != (2, False):
             raise ValueError(
-                f"{name} holds sequences of differing channels or without steps, but each must be "
-                "[T, channels]."
+                f"{name} holds no sequences, or some of differing channels or without steps, but "
+                "each must be [T, channels]."
             )
     elif samples.ndim != 3 or 0 in samples.shape:
         raise ValueError(

@@ -102,7 +102,7 @@ def _labelled(
     unknown = set() if y_test is None else set(y_test.astype(str)) - set(classes)
     if unknown:
         raise ValueError(
-            f"{name}: the class {min(unknown)!r} of the test split is not in the training split."
+            f"{name}: the class {str(min(unknown))!r} of the test split is not in the training split."
         )
     labels = [
         None if own is None else np.searchsorted(classes, own.astype(str)).astype(np.int64)
@@ -172,4 +172,6 @@ def _read_ts(path: Path) -> tuple[Sequences, NDArray[Any]]:
         X, y, *_ = load_from_ts_file(str(path))
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: aeon cannot read it as a .ts file: {error}") from error
+    if len(X) == 0:
+        raise ValueError(f"{path}: aeon finds no sequences in it; is it a .ts file?")
     return _turned(X), np.asarray(y)
