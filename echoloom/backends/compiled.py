@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.stack import coefficient_values, traced_stack
+from echoloom.frontend.stack import Folding, folded_stack
 from echoloom.ir.engine import Image, Section, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
@@ -47,6 +47,12 @@ class CompiledProgram:
     artifact: Artifact
     target: Target
     epsilons: tuple[float, ...]
+    folding: Folding | None = field(default=None, repr=False)
+
+    @cached_property
+    def folded(self) -> Folding:
+        """How raw parameters become coefficients; a loaded program traces its model for it."""
+        return folded_stack(self.model)[1] if self.folding is None else self.folding
 
     @property
     def ir(self) -> Program:
@@ -120,7 +126,7 @@ class CompiledProgram:
 
     def raw_gradient(self, result: RunResult, length: int) -> HSSM:
         """Gradients of a run chained from the folded coefficients back to the raw parameters."""
-        return raw_gradient(self.model, self.coefficient_gradients(result, length))
+        return raw_gradient(self.folded, self.model, self.coefficient_gradients(result, length))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -144,13 +150,11 @@ class CompiledProgram:
         check(model)
         _check_alike(model, self.model)
         names = {d.name for d in self.ir.coefficients}
-        values = coefficient_values(model)
+        values = self.folded.values(model)
         values |= addends(names, values)
         values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
-        coefficients = coefficient_words(self.ir, values)
-        return replace(
-            self, model=model, artifact=replace(self.artifact, coefficients=coefficients)
-        )
+        artifact = replace(self.artifact, coefficients=coefficient_words(self.ir, values))
+        return replace(self, model=model, artifact=artifact, folding=self.folded)
 
 
 ALIKE = (
@@ -201,10 +205,11 @@ def compile(
     samples = np.asarray(samples, np.float64)
     check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
-    graphs, values = traced_stack(model)
+    graphs, folding = folded_stack(model)
     targets = None
     if model.task == "regression" and labels is not None:
         targets = np.asarray(labels, np.float64)
+    values = folding.values(model)
     material = Material(graphs, values, samples, targets, model.output_step, widths)
     integer, epsilons = calibrate(material)
     mapped = place(
@@ -214,7 +219,7 @@ def compile(
     artifact = Artifact(
         integer.program, integer.coefficients, integer.tables, model.output_step, mapped
     )
-    return CompiledProgram(model, artifact, device, epsilons)
+    return CompiledProgram(model, artifact, device, epsilons, folding)
 
 
 def _target(name: str) -> Target:

@@ -58,7 +58,7 @@ class _Levels:
         self.behind = _closure(behind)
         self.owner = self._owners(before)
         self.values = {i.name: 0 for i in body.instrs}
-        self.recurrences = {s: 0 for s in self.carried}
+        self.recurrences = dict.fromkeys(self.carried, 0)
         while self._raise():
             pass
 
