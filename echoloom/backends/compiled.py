@@ -188,6 +188,7 @@ def compile(
     drains: int | None = None,
     slots: int = 4,
     widths: Widths | None = None,
+    weight_margin: int | None = None,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -195,6 +196,8 @@ def compile(
     `widths.margin` bits to spare. labels [n] or targets [n, T', outputs] calibrate the back
     signals; without targets the largest error |tanh - target| <= 2 is assumed. `drains` results
     are requantised per cycle (default lanes / 4), `slots` row groups wait for them.
+    `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
+    parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
     ValueError in one sentence for bad samples, labels, parameters or target.
     """
@@ -205,6 +208,9 @@ def compile(
     samples = np.asarray(samples, np.float64)
     check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
+    if weight_margin is not None:
+        widths = replace(widths, weight_margin=weight_margin)
+    _check_margins(widths)
     graphs, folding = folded_stack(model)
     targets = None
     if model.task == "regression" and labels is not None:
@@ -234,6 +240,17 @@ def _check_engine(lanes: int, drains: int, slots: int) -> None:
             f"an engine has lanes >= 1, 1 <= drains <= lanes and 1 <= slots <= 8, "
             f"got lanes={lanes}, drains={drains}, slots={slots}"
         )
+
+
+def _check_margins(widths: Widths) -> None:
+    for name, margin, width in (
+        ("margin", widths.margin, widths.word),
+        ("weight_margin", widths.weight_margin, widths.narrow),
+    ):
+        if not 0 <= margin <= width - 2:
+            raise ValueError(
+                f"{name} is {margin}, but a word of {width} bits can spare 0 to {width - 2} of them"
+            )
 
 
 def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:
