@@ -21,13 +21,13 @@ from echoloom.backends.integers import (
     output_type,
     to_real,
 )
-from echoloom.backends.levels import Artifact, numpy_run
+from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.stack import Folding, folded_stack
+from echoloom.frontend.stack import Folding, folded_stack, stack_graphs
 from echoloom.ir.engine import Image, Section, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
@@ -97,19 +97,23 @@ class CompiledProgram:
         return self.raw_gradient(result, len(x))
 
     def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
-        """float64 gradients of the folded coefficients, by name, from a run's integers."""
+        """float64 gradients of the folded coefficients, by name, from a run's integers.
+
+        From a batch's integers every sequence's own, with a first axis [n].
+        """
         echo = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
-        common = 2.0 ** float(result.exponent)
+        common = 2.0 ** np.asarray(result.exponent, np.float64)
         if is_classification(self.ir):
             per_step = common / length
         else:
-            common *= 2.0 / result.outputs.size
+            common = common * 2.0 / (result.outputs.shape[-1] * result.outputs.shape[-2])
             per_step = common
         gradients: dict[str, Floats] = {}
         for accumulator in self.ir.accumulators:
             if accumulator.target:
                 value = self._real_sum(accumulator, result.gradients[accumulator.name])
-                value = value * (per_step if accumulator.name in echo else common)
+                factor = per_step if accumulator.name in echo else common
+                value = value * factor.reshape(factor.shape + (1,) * (value.ndim - factor.ndim))
                 gradients[accumulator.target] = gradients.get(accumulator.target, 0.0) + value
         return gradients
 
@@ -201,7 +205,7 @@ def compile(
 
     ValueError in one sentence for bad samples, labels, parameters or target.
     """
-    device = _target(target)
+    device = target_named(target)
     drains = max(1, lanes // 4) if drains is None else drains
     _check_engine(lanes, drains, slots)
     check(model)
@@ -212,23 +216,58 @@ def compile(
         widths = replace(widths, weight_margin=weight_margin)
     _check_margins(widths)
     graphs, folding = folded_stack(model)
-    targets = None
-    if model.task == "regression" and labels is not None:
-        targets = np.asarray(labels, np.float64)
-    values = folding.values(model)
-    material = Material(graphs, values, samples, targets, model.output_step, widths)
+    material = Material(
+        graphs, folding.values(model), samples, _targets(model, labels), model.output_step, widths
+    )
     integer, epsilons = calibrate(material)
+    artifact = _placed(integer, widths, lanes, drains, slots)
+    return CompiledProgram(model, artifact, device, epsilons, folding)
+
+
+def calibrated_again(
+    program: CompiledProgram, model: HSSM, samples: Any, labels: Any, widths: Widths
+) -> CompiledProgram:
+    """`program` with formats for `model`'s parameters on these samples: another image for the same
+    engine.
+
+    Arguments as of `compile`; `widths` are those that `program` was compiled with. The nudges keep
+    the sizes found at first. Runaway (a ValueError) where the samples drive a state off.
+    """
+    check(model)
+    graphs = stack_graphs(model)
+    samples = np.asarray(samples, np.float64)
+    material = Material(
+        graphs, program.folded.values(model), samples, _targets(model, labels), model.output_step,
+        widths,
+    )  # fmt: skip
+    integer, epsilons = calibrate(material, program.epsilons)
+    config = program.artifact.mapped.config
+    artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
+    return replace(
+        program, model=model, artifact=artifact, epsilons=epsilons, folding=program.folded
+    )
+
+
+def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:
+    if model.task != "regression" or labels is None:
+        return None
+    return np.asarray(labels, np.float64)
+
+
+def _placed(
+    integer: IntegerProgram, widths: Widths, lanes: int, drains: int, slots: int
+) -> Artifact:
     mapped = place(
         integer.program, integer.tables, lanes, drains, slots, widths.word, widths.narrow,
         widths.accumulator, Timing(),
     )  # fmt: skip
-    artifact = Artifact(
-        integer.program, integer.coefficients, integer.tables, model.output_step, mapped
+    return Artifact(
+        integer.program, integer.coefficients, integer.tables, integer.output_step, mapped
     )
-    return CompiledProgram(model, artifact, device, epsilons, folding)
 
 
-def _target(name: str) -> Target:
+def target_named(name: str) -> Target:
+    """ValueError for a target that there is not."""
     if name not in TARGETS:
         raise ValueError(f"unknown target {name!r}; known targets are {', '.join(TARGETS)}")
     return TARGETS[name]

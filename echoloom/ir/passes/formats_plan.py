@@ -45,8 +45,9 @@ RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
 class Widths:
     """Word lengths of the target and spare range in bits.
 
-    `margin` is head-room above the calibrated range, `weight_margin` above the coefficients' present
-    size, for parameters that are going to be trained; `segment_bits` the most that a table takes.
+    `margin` is head-room above the calibrated range, `weight_margin` above the coefficients'
+    present size, for parameters that are going to be trained; `segment_bits` the most that a table
+    takes.
     """
 
     word: int = 28
