@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from echoloom.backends.archive import CorruptProgram, load
     from echoloom.backends.build import build
+    from echoloom.backends.calibration import CoefficientRange
     from echoloom.backends.compiled import CompiledProgram, Overflowed, compile
     from echoloom.backends.export_onnx import export_onnx
+    from echoloom.backends.fixed_gradient import FixedGradient, fixed_value_and_grad
+    from echoloom.backends.integers import InputRange
     from echoloom.frontend.bptt import bptt_gradient
     from echoloom.frontend.hamiltonian import Hamiltonian
     from echoloom.frontend.hssm import HSSM
@@ -23,10 +26,14 @@ _HOME = {
     "CorruptProgram": "backends.archive",
     "load": "backends.archive",
     "build": "backends.build",
+    "CoefficientRange": "backends.calibration",
     "CompiledProgram": "backends.compiled",
     "Overflowed": "backends.compiled",
     "compile": "backends.compiled",
     "export_onnx": "backends.export_onnx",
+    "FixedGradient": "backends.fixed_gradient",
+    "fixed_value_and_grad": "backends.fixed_gradient",
+    "InputRange": "backends.integers",
     "bptt_gradient": "frontend.bptt",
     "Hamiltonian": "frontend.hamiltonian",
     "HSSM": "frontend.hssm",
@@ -42,9 +49,12 @@ _HOME = {
 
 __all__ = [
     "HSSM",
+    "CoefficientRange",
     "CompiledProgram",
     "CorruptProgram",
+    "FixedGradient",
     "Hamiltonian",
+    "InputRange",
     "Mismatch",
     "Overflowed",
     "VerifyReport",
@@ -53,6 +63,7 @@ __all__ = [
     "build",
     "compile",
     "export_onnx",
+    "fixed_value_and_grad",
     "import_rhel",
     "load",
     "published_gradients",

@@ -18,7 +18,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ from echoloom.backends.targets import TARGETS
 from echoloom.frontend.checkpoint import model_bytes, read_model
 from echoloom.frontend.files import digest, write_whole
 from echoloom.frontend.hamiltonian import Hamiltonian
+from echoloom.frontend.hssm import HSSM
 from echoloom.ir.engine import Timing
 from echoloom.ir.passes.image import place
 from echoloom.ir.tables import TableContents
@@ -53,6 +54,11 @@ def save(program: CompiledProgram, path: str | os.PathLike[str]) -> None:
 
     Raises OSError, and ValueError for a model that a checkpoint cannot hold.
     """
+    write_whole(path, program_bytes(program))
+
+
+def program_bytes(program: CompiledProgram) -> bytes:
+    """What `save` writes. Raises ValueError for a model that a checkpoint cannot hold."""
     artifact, mapped = program.artifact, program.artifact.mapped
     parts = {"model": model_bytes(program.model), "ir": str(program.ir).encode()}
     for name, words in artifact.coefficients.items():
@@ -74,7 +80,7 @@ def save(program: CompiledProgram, path: str | os.PathLike[str]) -> None:
         "bytes": len(payload),
     }
     header["sha256"] = digest(header, payload)
-    write_whole(path, json.dumps(header).encode() + b"\n" + payload)
+    return json.dumps(header).encode() + b"\n" + payload
 
 
 def load(path: str | os.PathLike[str], unit: Hamiltonian | None = None) -> CompiledProgram:
@@ -85,13 +91,36 @@ def load(path: str | os.PathLike[str], unit: Hamiltonian | None = None) -> Compi
     one, and OSError for a file that cannot be read.
     """
     with open(path, "rb") as file:
-        line = file.readline(HEADER_LIMIT)
-        payload = file.read()
-    header = _header(path, line)
-    parts = _parts(path, header, payload)
+        header, parts = _read(path, file)
     # The stored float type counts, not the one that JAX happens to have as its default.
     with jax.enable_x64(True):
         model = read_model(io.BytesIO(parts.get("model", b"")), path, unit)
+    return _program(path, header, parts, model)
+
+
+def program_from(data: bytes, model: HSSM, where: str) -> CompiledProgram:
+    """The program of `program_bytes`, with `model` in the place of the stored one.
+
+    Its coefficients stay the stored ones. Raises CorruptProgram, which calls the bytes `where`.
+    """
+    header, parts = _read(where, io.BytesIO(data))
+    return _program(where, header, parts, model)
+
+
+def _read(
+    path: str | os.PathLike[str], file: BinaryIO
+) -> tuple[Mapping[str, Any], dict[str, bytes]]:
+    line, payload = file.readline(HEADER_LIMIT), file.read()
+    header = _header(path, line)
+    return header, _parts(path, header, payload)
+
+
+def _program(
+    path: str | os.PathLike[str],
+    header: Mapping[str, Any],
+    parts: Mapping[str, bytes],
+    model: HSSM,
+) -> CompiledProgram:
     try:
         return CompiledProgram(
             model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"])

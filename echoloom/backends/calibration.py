@@ -75,8 +75,12 @@ class Material:
         return IntegerProgram(quantised, words, tables, self.output_step)
 
 
-def calibrate(material: Material) -> tuple[IntegerProgram, Epsilons]:
-    """The integer program, and the nudge size of every block that suits it."""
+def calibrate(
+    material: Material, epsilons: Epsilons | None = None
+) -> tuple[IntegerProgram, Epsilons]:
+    """The integer program, and the nudge size of every block that suits it, or `epsilons`."""
+    if epsilons is not None:
+        return material.integer(epsilons), epsilons
     probing = (PROBE,) * len(material.graphs.blocks)
     widest = choose_epsilons(material.ranges(probing), probing)
     epsilons = _measured(material, widest, probing)

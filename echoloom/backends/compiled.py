@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,13 +21,13 @@ from echoloom.backends.integers import (
     output_type,
     to_real,
 )
-from echoloom.backends.levels import Artifact, numpy_run
+from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.stack import coefficient_values, traced_stack
+from echoloom.frontend.stack import Folding, folded_stack, stack_graphs
 from echoloom.ir.engine import Image, Section, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
@@ -47,6 +47,12 @@ class CompiledProgram:
     artifact: Artifact
     target: Target
     epsilons: tuple[float, ...]
+    folding: Folding | None = field(default=None, repr=False)
+
+    @cached_property
+    def folded(self) -> Folding:
+        """How raw parameters become coefficients; a loaded program traces its model for it."""
+        return folded_stack(self.model)[1] if self.folding is None else self.folding
 
     @property
     def ir(self) -> Program:
@@ -91,19 +97,23 @@ class CompiledProgram:
         return self.raw_gradient(result, len(x))
 
     def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
-        """float64 gradients of the folded coefficients, by name, from a run's integers."""
+        """float64 gradients of the folded coefficients, by name, from a run's integers.
+
+        From a batch's integers every sequence's own, with a first axis [n].
+        """
         echo = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
-        common = 2.0 ** float(result.exponent)
+        common = 2.0 ** np.asarray(result.exponent, np.float64)
         if is_classification(self.ir):
             per_step = common / length
         else:
-            common *= 2.0 / result.outputs.size
+            common = common * 2.0 / (result.outputs.shape[-1] * result.outputs.shape[-2])
             per_step = common
         gradients: dict[str, Floats] = {}
         for accumulator in self.ir.accumulators:
             if accumulator.target:
                 value = self._real_sum(accumulator, result.gradients[accumulator.name])
-                value = value * (per_step if accumulator.name in echo else common)
+                factor = per_step if accumulator.name in echo else common
+                value = value * factor.reshape(factor.shape + (1,) * (value.ndim - factor.ndim))
                 gradients[accumulator.target] = gradients.get(accumulator.target, 0.0) + value
         return gradients
 
@@ -120,7 +130,7 @@ class CompiledProgram:
 
     def raw_gradient(self, result: RunResult, length: int) -> HSSM:
         """Gradients of a run chained from the folded coefficients back to the raw parameters."""
-        return raw_gradient(self.model, self.coefficient_gradients(result, length))
+        return raw_gradient(self.folded, self.model, self.coefficient_gradients(result, length))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -144,13 +154,11 @@ class CompiledProgram:
         check(model)
         _check_alike(model, self.model)
         names = {d.name for d in self.ir.coefficients}
-        values = coefficient_values(model)
+        values = self.folded.values(model)
         values |= addends(names, values)
         values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
-        coefficients = coefficient_words(self.ir, values)
-        return replace(
-            self, model=model, artifact=replace(self.artifact, coefficients=coefficients)
-        )
+        artifact = replace(self.artifact, coefficients=coefficient_words(self.ir, values))
+        return replace(self, model=model, artifact=artifact, folding=self.folded)
 
 
 ALIKE = (
@@ -184,6 +192,7 @@ def compile(
     drains: int | None = None,
     slots: int = 4,
     widths: Widths | None = None,
+    weight_margin: int | None = None,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -191,33 +200,74 @@ def compile(
     `widths.margin` bits to spare. labels [n] or targets [n, T', outputs] calibrate the back
     signals; without targets the largest error |tanh - target| <= 2 is assumed. `drains` results
     are requantised per cycle (default lanes / 4), `slots` row groups wait for them.
+    `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
+    parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
     ValueError in one sentence for bad samples, labels, parameters or target.
     """
-    device = _target(target)
+    device = target_named(target)
     drains = max(1, lanes // 4) if drains is None else drains
     _check_engine(lanes, drains, slots)
     check(model)
     samples = np.asarray(samples, np.float64)
     check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
-    graphs, values = traced_stack(model)
-    targets = None
-    if model.task == "regression" and labels is not None:
-        targets = np.asarray(labels, np.float64)
-    material = Material(graphs, values, samples, targets, model.output_step, widths)
+    if weight_margin is not None:
+        widths = replace(widths, weight_margin=weight_margin)
+    _check_margins(widths)
+    graphs, folding = folded_stack(model)
+    material = Material(
+        graphs, folding.values(model), samples, _targets(model, labels), model.output_step, widths
+    )
     integer, epsilons = calibrate(material)
+    artifact = _placed(integer, widths, lanes, drains, slots)
+    return CompiledProgram(model, artifact, device, epsilons, folding)
+
+
+def calibrated_again(
+    program: CompiledProgram, model: HSSM, samples: Any, labels: Any, widths: Widths
+) -> CompiledProgram:
+    """`program` with formats for `model`'s parameters on these samples: another image for the same
+    engine.
+
+    Arguments as of `compile`; `widths` are those that `program` was compiled with. The nudges keep
+    the sizes found at first. Runaway (a ValueError) where the samples drive a state off.
+    """
+    check(model)
+    graphs = stack_graphs(model)
+    samples = np.asarray(samples, np.float64)
+    material = Material(
+        graphs, program.folded.values(model), samples, _targets(model, labels), model.output_step,
+        widths,
+    )  # fmt: skip
+    integer, epsilons = calibrate(material, program.epsilons)
+    config = program.artifact.mapped.config
+    artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
+    return replace(
+        program, model=model, artifact=artifact, epsilons=epsilons, folding=program.folded
+    )
+
+
+def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:
+    if model.task != "regression" or labels is None:
+        return None
+    return np.asarray(labels, np.float64)
+
+
+def _placed(
+    integer: IntegerProgram, widths: Widths, lanes: int, drains: int, slots: int
+) -> Artifact:
     mapped = place(
         integer.program, integer.tables, lanes, drains, slots, widths.word, widths.narrow,
         widths.accumulator, Timing(),
     )  # fmt: skip
-    artifact = Artifact(
-        integer.program, integer.coefficients, integer.tables, model.output_step, mapped
+    return Artifact(
+        integer.program, integer.coefficients, integer.tables, integer.output_step, mapped
     )
-    return CompiledProgram(model, artifact, device, epsilons)
 
 
-def _target(name: str) -> Target:
+def target_named(name: str) -> Target:
+    """ValueError for a target that there is not."""
     if name not in TARGETS:
         raise ValueError(f"unknown target {name!r}; known targets are {', '.join(TARGETS)}")
     return TARGETS[name]
@@ -229,6 +279,17 @@ def _check_engine(lanes: int, drains: int, slots: int) -> None:
             f"an engine has lanes >= 1, 1 <= drains <= lanes and 1 <= slots <= 8, "
             f"got lanes={lanes}, drains={drains}, slots={slots}"
         )
+
+
+def _check_margins(widths: Widths) -> None:
+    for name, margin, width in (
+        ("margin", widths.margin, widths.word),
+        ("weight_margin", widths.weight_margin, widths.narrow),
+    ):
+        if not 0 <= margin <= width - 2:
+            raise ValueError(
+                f"{name} is {margin}, but a word of {width} bits can spare 0 to {width - 2} of them"
+            )
 
 
 def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:

@@ -14,6 +14,7 @@ from echoloom.backends.compiled import CompiledProgram
 from echoloom.frontend.bptt import bptt_gradient
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.jaxpr import path_name
+from echoloom.frontend.stack import float64 as float64
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,6 @@ class TensorQuality:
 
     cosine: float
     norm_ratio: float
-
-
-def float64(model: HSSM) -> HSSM:
-    """The same model with float64 parameters; JAX's x64 mode must be on."""
-    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), model)
 
 
 def gradient_quality(

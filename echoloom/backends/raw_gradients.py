@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from echoloom.backends.integers import Floats
 from echoloom.frontend.hssm import HSSM, trainable
 from echoloom.frontend.jaxpr import path_name
-from echoloom.frontend.stack import canonical, plans
+from echoloom.frontend.stack import Folding, canonical, float64
 
 
-def raw_gradient(model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:
+def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:
     """Gradients by program name, chained back through the folding to the raw parameters.
 
     A float64 pytree like the model's trainable parameters, None elsewhere.
     """
     with jax.enable_x64(True):
-        model = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), model)
-        units = plans(model)
+        return _chained(folding)(float64(model), dict(gradients))
+
+
+@lru_cache(maxsize=8)
+def _chained(folding: Folding) -> Callable[[HSSM, dict[str, Any]], HSSM]:
+    def chain(model: HSSM, gradients: dict[str, Any]) -> HSSM:
         own, rest = eqx.partition(model, trainable(model))
-        resolved, pull = jax.vjp(lambda m: canonical(eqx.combine(m, rest).resolve(), units), own)
+        resolved, pull = jax.vjp(
+            lambda m: canonical(eqx.combine(m, rest).resolve(), folding.plans), own
+        )
         return pull(_like(resolved, gradients))[0]
 
+    return jax.jit(chain)
 
-def _like(resolved: Any, gradients: Mapping[str, Floats]) -> Any:
+
+def _like(resolved: Any, gradients: Mapping[str, Any]) -> Any:
     """Gradients by program name as a pytree like the resolved coefficients."""
 
     def pick(path: tuple[Any, ...], leaf: Any) -> Any:

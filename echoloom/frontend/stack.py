@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -15,18 +17,45 @@ from echoloom.frontend.canonical.builder import CONSTANT
 from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.jaxpr import path_name
-from echoloom.frontend.trace import Traced, trace
+from echoloom.frontend.trace import Origin, Traced, trace
 from echoloom.ir.passes.assemble import IDENTITY, BlockGraphs, StackGraphs
 from echoloom.ir.program import Graph
 
 Values = dict[str, np.ndarray]
+T = TypeVar("T")
+BLOCK = "block"  # what traced functions call the one block that they know
 
 
-def plans(model: HSSM) -> tuple[Plan, ...]:
-    """How every block's unit becomes coefficients. Raises Untraceable (a ValueError)."""
-    return tuple(
-        canonicalise(block.unit, block.step.size, model.hidden) for block in model.resolve().blocks
-    )
+@dataclass(frozen=True, eq=False)
+class Folding:
+    """How a model's raw parameters become the numbers that its program uses, worked out once.
+
+    It holds for every model that differs from the traced one in its parameters only.
+    """
+
+    plans: tuple[Plan, ...]
+    made: tuple[tuple[str, str, Origin], ...]  # name, its block ("" outside), how it is made
+    constants: Mapping[str, np.ndarray]
+
+    def values(self, model: HSSM) -> Values:
+        """The float64 coefficients of `model` by the names that the program uses."""
+        with jax.enable_x64(True):
+            leaves = _leaves(canonical(float64(model.resolve()), self.plans))
+        own = {block: _as_traced(leaves, block) for block in {block for _, block, _ in self.made}}
+        made = {name: origin.value(own[block]) for name, block, origin in self.made}
+        return {**leaves, **made, **self.constants}
+
+
+def _as_traced(leaves: Values, block: str) -> Values:
+    """Leaves by the names that traced functions have for them, which know one block at most."""
+    if not block:
+        return leaves
+    return {BLOCK + n[len(block) :]: v for n, v in leaves.items() if n.startswith(block + ".")}
+
+
+def float64(tree: T) -> T:
+    """The same model, or any part of one, in float64; JAX's x64 mode must be on."""
+    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), tree)
 
 
 def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCoefficients:
@@ -38,18 +67,26 @@ def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCo
     return eqx.tree_at(lambda c: c.blocks, coefficients, blocks)
 
 
-def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
-    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and the coefficients'
-    float64 values by the names that the program uses. Raises Untraceable (a ValueError)."""
-    units = plans(model)
+def folded_stack(model: HSSM) -> tuple[StackGraphs, Folding]:
+    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and where the
+    coefficients come from. Raises Untraceable (a ValueError)."""
+    units = tuple(
+        canonicalise(block.unit, block.step.size, model.hidden) for block in model.resolve().blocks
+    )
     with jax.enable_x64(True):
-        resolved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), model.resolve())
-        return _traced(model, canonical(resolved, units))
+        return _traced(model, canonical(float64(model.resolve()), units), units)
+
+
+def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
+    """The graphs of `folded_stack`, and the coefficients' float64 values by the names that the
+    program uses. Raises Untraceable (a ValueError)."""
+    graphs, folding = folded_stack(model)
+    return graphs, folding.values(model)
 
 
 def stack_graphs(model: HSSM) -> StackGraphs:
     """The graphs of `traced_stack`."""
-    return traced_stack(model)[0]
+    return folded_stack(model)[0]
 
 
 def coefficient_values(model: HSSM) -> Values:
@@ -57,19 +94,21 @@ def coefficient_values(model: HSSM) -> Values:
     return traced_stack(model)[1]
 
 
-class _Values:
-    """Collects the values that traced functions fold, under the program's names."""
+class _Made:
+    """Collects the coefficients that traced functions fold, under the program's names."""
 
     def __init__(self) -> None:
-        self.values: Values = {}
+        self.made: list[tuple[str, str, Origin]] = []
 
-    def take(self, traced: Traced, prefix: str = "", name: str = "") -> Graph:
-        for own, value in traced.values.items():
-            self.values[name + own[len(prefix) :] if prefix else own] = value
+    def take(self, traced: Traced, block: str = "") -> Graph:
+        for own, origin in traced.origins.items():
+            self.made.append((block + own[len(BLOCK) :] if block else own, block, origin))
         return traced.graph
 
 
-def _traced(model: HSSM, coefficients: StackCoefficients) -> tuple[StackGraphs, Values]:
+def _traced(
+    model: HSSM, coefficients: StackCoefficients, units: tuple[Plan, ...]
+) -> tuple[StackGraphs, Folding]:
     x = np.zeros(model.inputs)
     h = np.zeros(model.hidden)
     classification = model.task == "classification"
@@ -108,7 +147,7 @@ def _traced(model: HSSM, coefficients: StackCoefficients) -> tuple[StackGraphs, 
             target=np.zeros(model.outputs),
             gain=np.zeros(()),
         )
-    collected = _Values()
+    collected = _Made()
     blocks = tuple(
         _block_graphs(b, model.hidden, collected, f"b{i}")
         for i, b in enumerate(coefficients.blocks)
@@ -124,7 +163,7 @@ def _traced(model: HSSM, coefficients: StackCoefficients) -> tuple[StackGraphs, 
         model.outputs,
         model.hidden,
     )
-    return graphs, {**_leaves(coefficients), **collected.values, **_identity(model)}
+    return graphs, Folding(units, tuple(collected.made), _identity(model))
 
 
 def _identity(model: HSSM) -> Values:
@@ -153,7 +192,7 @@ def _trainable(unit: CanonicalUnit) -> Mapping[str, jax.Array]:
 
 
 def _block_graphs(
-    block: BlockCoefficients, hidden: int, collected: _Values, name: str
+    block: BlockCoefficients, hidden: int, collected: _Made, name: str
 ) -> BlockGraphs:
     h = np.zeros(hidden)
     q = np.zeros(block.step.shape)
@@ -176,7 +215,7 @@ def _block_graphs(
         return {"block": {"unit": _trainable(jax.grad(lambda unit: unit.kinetic(p))(block.unit))}}
 
     def traced(label: str, function, **arguments: np.ndarray) -> Graph:  # type: ignore[no-untyped-def]
-        return collected.take(trace(function, label, {"block": block}, **arguments), "block", name)
+        return collected.take(trace(function, label, {BLOCK: block}, **arguments), name)
 
     return BlockGraphs(
         drive=traced("drive", lambda block, x: {"u": parts.drive(block, x)}, x=h),

@@ -17,19 +17,34 @@ import numpy as np
 
 from echoloom.frontend.canonical import Untraceable as Untraceable
 from echoloom.frontend.jaxpr import Equation, Interpreter, path_name, staged
-from echoloom.frontend.trace.operands import Code, Floats, Held, Known, Operand, Ref
+from echoloom.frontend.trace.operands import (
+    Code,
+    Floats,
+    Held,
+    Known,
+    Operand,
+    Origin,
+    Ref,
+    leaf,
+    numbers,
+)
 from echoloom.frontend.trace.rules import RULES, table
 from echoloom.frontend.vocabulary import word_of
 from echoloom.ir.formats import real
 from echoloom.ir.program import Declaration, Graph
 
+# Operations that may leave a coefficient as it is, whatever its numbers are.
+SAME = frozenset({"convert_element_type", "copy", "reshape", "squeeze", "broadcast_in_dim"})
+
 
 @dataclass(frozen=True)
 class Traced:
-    """A graph, and the values of the coefficients that its code needs beside the leaves."""
+    """A graph, and the coefficients that its code needs beside the leaves: their values, and how
+    they are made of the leaves."""
 
     graph: Graph
     values: Mapping[str, Floats]
+    origins: Mapping[str, Origin]
 
 
 def trace(
@@ -59,20 +74,24 @@ def trace(
     jaxpr, consts = staged(flat, *(np.shape(leaf) for _, leaf in leaves))
     tracer = _Tracer(next(iter(given), "fixed"), label)
     operands: list[Operand] = []
-    for path, leaf in leaves:
+    for path, value in leaves:
         name = path_name(path)
         if path[0].key in given:
-            operands.append(Held(np.asarray(leaf, np.float64), name))
+            operands.append(Held(np.asarray(value, np.float64), leaf(name), name))
         else:
-            operands.append(Ref(name, np.shape(leaf)))
-            tracer.ir_shapes[name] = np.shape(leaf)
+            operands.append(Ref(name, np.shape(value)))
+            tracer.ir_shapes[name] = np.shape(value)
     with jax.enable_x64(True):
         results = tracer.run(jaxpr, consts, operands)
     outputs = [(n, tracer.settled(value)) for n, value in zip(structure, results, strict=True)]
     declarations = [Declaration(o.name, real(*o.shape)) for o in operands]  # type: ignore[union-attr]
     declarations += [Declaration(n, real(*v.shape)) for n, v in tracer.folded.items()]
     graph = Graph(tuple(declarations), tuple(tracer.instrs), tuple(outputs))
-    return Traced(graph, tracer.folded)
+    return Traced(
+        graph,
+        {name: held.value for name, held in tracer.folded.items()},
+        {name: held.origin for name, held in tracer.folded.items()},
+    )
 
 
 class _Tracer(Code, Interpreter):
@@ -80,7 +99,7 @@ class _Tracer(Code, Interpreter):
         array = np.asarray(value, np.float64)
         if array.size and (array == array.flat[0]).all():
             return Known(float(array.flat[0]), array.shape)
-        return Held(array)
+        return numbers(array)
 
     def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
         self.where = equation.where or self.where
@@ -102,20 +121,30 @@ class _Tracer(Code, Interpreter):
         """Arithmetic on coefficients; a matrix's transpose stays a view of the matrix."""
         first = operands[0]
         if equation.name == "transpose" and isinstance(first, Held) and first.name:
-            return [replace(first, value=first.value.T, transposed=not first.transposed)]
+            return [first.turned()]
         factor = _numeric_factor(equation, operands)
         if factor is not None:
             return [factor]
-        values = [
-            np.full(x.shape, x.value) if isinstance(x, Known) else x.product for x in operands
+        sources = [_whole(x) for x in operands]
+        results = [
+            np.asarray(r, np.float64) for r in equation.evaluate(*(s.value for s in sources))
         ]
-        results = [np.asarray(r, np.float64) for r in equation.evaluate(*values)]
-        same = len(results) == 1 and np.array_equal(results[0], values[0])
-        return [first] if same else [Held(r) for r in results]
+        if equation.name in SAME and np.array_equal(results[0], sources[0].value):
+            return [first]
+        origins = tuple(s.origin for s in sources)
+
+        def again(number: int) -> Origin:
+            return Origin(
+                f"{equation.name} {equation.params} {number}",
+                origins,
+                lambda *values: np.asarray(equation.evaluate(*values)[number], np.float64),
+            )
+
+        return [Held(value, again(number)) for number, value in enumerate(results)]
 
 
-def _array(x: Known | Held) -> Floats:
-    return np.full(x.shape, x.value) if isinstance(x, Known) else x.product
+def _whole(x: Known | Held) -> Held:
+    return numbers(np.full(x.shape, x.value)) if isinstance(x, Known) else x.plain
 
 
 def _numeric_factor(equation: Equation, operands: list[Any]) -> Held | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.frontend.trace.operands import Code, Held, Known, Operand, Ref
+from echoloom.frontend.trace.operands import Code, Held, Known, Operand, Ref, numbers
 from echoloom.ir.ops import Op, Scale, Table
 
 
@@ -35,11 +35,11 @@ def _mul(t: Code, args: list[Operand], params: Any) -> Operand:
     if isinstance(b, Known):
         return replace(_scaled(t, a, b.value), shape=shape)  # type: ignore[type-var]
     if isinstance(b, Held):
-        value = np.broadcast_to(b.value, shape)
+        whole = b if b.shape == shape else Held(b.value, b.origin).broadcast(shape)
         if t.ir_shapes[a.name] in ((), (1,)) and shape not in ((), (1,)):
-            column = t.held(Held(value.reshape(-1, 1)))
+            column = t.held(Held(whole.value, whole.origin).reshaped(-1, 1))
             return _scaled(t, t.emit(Op.MATVEC, (column, a.name), shape), b.factor)
-        own = b if value.shape == b.value.shape else Held(value.reshape(shape or (1,)))
+        own = b if whole is b else whole.reshaped(*(shape or (1,)))
         product = t.emit(Op.MUL, (t.held(_vector(own)), a.name), shape)
         return _scaled(t, replace(product, shape=shape), b.factor)
     short_a, short_b = (t.ir_shapes[x.name] in ((), (1,)) for x in (a, b))
@@ -56,11 +56,7 @@ def _whole(t: Code, value: Ref) -> str:
 
 
 def _vector(held: Held) -> Held:
-    return held if held.shape != () else Held(held.value.reshape(1))
-
-
-def _plain(held: Held) -> Held:
-    return held if held.factor == 1.0 else Held(held.product)
+    return held if held.shape != () else held.reshaped(1)
 
 
 def _additive(op: Op) -> Any:
@@ -82,9 +78,8 @@ def _addend(t: Code, value: Operand, shape: tuple[int, ...]) -> str:
     if isinstance(value, Known):
         return t.settled(Known(value.value, shape))
     if isinstance(value, Held):
-        full = np.broadcast_to(value.product, shape or (1,))
-        plain = full.shape == value.shape and value.factor == 1.0
-        return t.held(value if plain else Held(full))
+        plain = value.plain
+        return t.held(plain if plain.shape == (shape or (1,)) else plain.broadcast(shape or (1,)))
     return t.settled(Ref(value.name, shape, value.transposed))
 
 
@@ -133,7 +128,7 @@ def _reduce_sum(t: Code, args: list[Operand], params: Any) -> Operand:
         raise t.untraceable(f"a sum over axes {axes} of shape {a.shape} is not supported")
     if t.narrowed(a):
         return replace(_scaled(t, replace(a, shape=()), float(count)), shape=())  # type: ignore[type-var]
-    ones = t.held(Held(np.ones((1, count))))
+    ones = t.held(numbers(np.ones((1, count))))
     return replace(t.emit(Op.MATVEC, (ones, a.name), (1,)), shape=())
 
 
@@ -185,7 +180,7 @@ def _outer(t: Code, a: Operand, b: Operand) -> Operand:
     if len(a.shape) == 1 and len(b.shape) == 1:
         if isinstance(a, Known) and isinstance(b, Known):
             return Known(a.value * b.value, shape)
-        names = [t.held(_plain(x)) if isinstance(x, Held) else t.settled(x) for x in (a, b)]
+        names = [t.held(x.plain) if isinstance(x, Held) else t.settled(x) for x in (a, b)]
         return t.emit(Op.OUTER, (names[0], names[1]), shape)
     if len(shape) <= 1:
         return _mul(t, [a, b], {})
@@ -198,7 +193,9 @@ def _known_dot(
     known, other, axes = (a, b, cb) if isinstance(a, Known) else (b, a, ca)
     assert isinstance(known, Known)
     if isinstance(other, Held):
-        return Held(other.product.sum(axes) * known.value)
+        factor = known.value
+        how = f"sum {axes} times {factor}"
+        return other.plain.made(how, lambda v: v.sum(axes) * factor)
     total = _reduce_sum(t, [other], {"axes": axes})
     free = tuple(s for i, s in enumerate(a.shape) if i not in ca)
     free += tuple(s for i, s in enumerate(b.shape) if i not in cb)

@@ -19,6 +19,7 @@ from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
 
@@ -33,6 +34,8 @@ TWINS = (
     (".minus.", ".plus."),
     (".second.", ".first."),
 )
+# Bits that exponents of one vector spread over when it is to be trained.
+TRAINED_SPREAD = 4
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
 # a gain between 1/4 and 2**GAIN_LIMIT, which has to be exact.
 RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
@@ -42,13 +45,16 @@ RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
 class Widths:
     """Word lengths of the target and spare range in bits.
 
-    `margin` is head-room above the calibrated range; `segment_bits` the most that a table takes.
+    `margin` is head-room above the calibrated range, `weight_margin` above the coefficients'
+    present size, for parameters that are going to be trained; `segment_bits` the most that a table
+    takes.
     """
 
     word: int = 28
     narrow: int = 18
     accumulator: int = 54
     margin: int = 2
+    weight_margin: int = 0
     segment_bits: int = 11
     rounding: Rounding = Rounding.HALF_EVEN
 
@@ -108,12 +114,17 @@ class Formats:
         return Q(group.width, group.frac)
 
 
-def coefficient_format(values: Floats, width: int, per_element: bool) -> Q:
-    """The finest format that holds every value; exponents of a vector spread at most 31 bits."""
+def coefficient_format(values: Floats, width: int, per_element: bool, margin: int = 0) -> Q:
+    """The finest format that holds every value 2**margin times as large.
+
+    Exponents of a vector spread at most 31 bits; at most TRAINED_SPREAD where there is a margin,
+    because what is small moves by many times its size when it is trained.
+    """
     limit = (1 << (width - 1)) - 1
+    spread = TRAINED_SPREAD if margin else 31
 
     def frac(largest: float) -> int:
-        bits = min(width - 1 - (math.floor(math.log2(largest)) + 1), 60)
+        bits = min(width - 1 - (math.floor(math.log2(largest)) + 1) - margin, 60)
         return bits if round(largest * 2.0**bits) <= limit else bits - 1
 
     sizes = [float(abs(v)) for v in values.reshape(-1)]
@@ -121,7 +132,7 @@ def coefficient_format(values: Floats, width: int, per_element: bool) -> Q:
     lowest = min([frac(s) for s in sizes if s > 0.0] or [width - 1])
     if not per_element:
         return Q(width, lowest)
-    return Q(width, tuple(min(frac(s), lowest + 31) if s > 0.0 else lowest for s in sizes))
+    return Q(width, tuple(min(frac(s), lowest + spread) if s > 0.0 else lowest for s in sizes))
 
 
 class FormatPlan:
@@ -258,7 +269,9 @@ class FormatPlan:
         else:
             for name in instr.args:
                 if name in self.coefficients:
-                    self._add(name, float(np.max(np.abs(self.coefficients[name]))))
+                    margin = self.coefficient_margin(name, self.widths.margin)
+                    largest = float(np.max(np.abs(self.coefficients[name])))
+                    self.formats.add(name, largest, self.widths.word, margin)
                     self.formats.unite(key, name)
             return
         self.bases[body.section, instr.name] = (base, increment)
@@ -266,10 +279,15 @@ class FormatPlan:
         if base in self.coefficients:
             largest = float(np.max(np.abs(self.coefficients[base])))
             group = self.formats.of(key)
-            self.formats.add(base_key, largest, group.width, group.margin)
+            margin = self.coefficient_margin(base, group.margin)
+            self.formats.add(base_key, largest, group.width, margin)
         definition = self.definitions[body.section].get(base)
         if definition is None or definition.op is not Op.SCALE:
             self.formats.unite(base_key, key)
+
+    def coefficient_margin(self, name: str, least: int = 0) -> int:
+        """Spare bits of a coefficient; a number that the program is made with never changes."""
+        return least if name.startswith(NUMBER) else max(least, self.widths.weight_margin)
 
     def cap(self, key: str, frac: int) -> None:
         group = self.formats.of(key)

@@ -72,7 +72,8 @@ def _emit(plan: FormatPlan) -> Program:
             if name in plan.formats.parent:
                 raise ValueError(f"coefficient {name} is both multiplied and added; split it")
             per_element = vectors[name] and len(shape) == 1
-            q = coefficient_format(plan.coefficients[name], widths.narrow, per_element)
+            margin = plan.coefficient_margin(name)
+            q = coefficient_format(plan.coefficients[name], widths.narrow, per_element, margin)
         elif name in plan.formats.parent:
             q = plan.formats.q(name)
         else:
