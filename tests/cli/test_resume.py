@@ -52,8 +52,8 @@ class Killed:
 
 def write_run(folder: Path, gradient: str, steps: int, checkpoint_every: int) -> Path:
     rng = np.random.default_rng(0)
-    y = np.arange(13) % 2
-    X = rng.standard_normal((13, STEPS, CHANNELS)) + y[:, None, None]
+    y = np.arange(14) % 2
+    X = rng.standard_normal((14, STEPS, CHANNELS)) + y[:, None, None]
     write_data(folder / "data.npz", X=X, y=y)
     path = folder / "run.toml"
     text = RUN.format(gradient=gradient, steps=steps, checkpoint_every=checkpoint_every)
@@ -91,7 +91,7 @@ def kill_when(run: Path, folder: Path, ready: Callable[[], bool], delay: float) 
     process = start(run, folder)
     deadline = time.monotonic() + LIMIT_S
     while not ready() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
+        time.sleep(0.002)
     time.sleep(delay)
     process.kill()
     _, said = process.communicate()
@@ -110,10 +110,12 @@ def kill_and_resume(
     found: list[Killed] = []
     for _ in range(kills):
         before = state_step(cut)
+        # All together they leave steps for the last one; the delay falls anywhere in a step.
+        after = before + chance.randrange(1, steps // (kills + 1))
         found.append(
-            kill_when(run, cut, lambda b=before: state_step(cut) > b, chance.uniform(0.0, 0.25))
+            kill_when(run, cut, lambda s=after: state_step(cut) >= s, chance.uniform(0.0, 0.02))
         )
-        assert before < found[-1].step < steps
+        assert after <= found[-1].step < steps
     said = finish(run, cut)
     assert f"seed 0: resumed at step {found[-1].step} of {steps}" in said
     models = [folder / "seed-0" / "model.eqx" for folder in (whole, cut)]
