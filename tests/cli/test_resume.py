@@ -39,7 +39,7 @@ evaluate_every = 30
 checkpoint_every = {checkpoint_every}
 patience = 10000
 """
-LIMIT_S = 300
+LIMIT_S, POLL_S = 300, 0.002
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def kill_when(run: Path, folder: Path, ready: Callable[[], bool], delay: float) 
     process = start(run, folder)
     deadline = time.monotonic() + LIMIT_S
     while not ready() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
+        time.sleep(POLL_S)
     time.sleep(delay)
     process.kill()
     _, said = process.communicate()
@@ -148,6 +148,30 @@ def test_killed_many_times(tmp_path, gradient, kills, steps, seed):
     found = kill_and_resume(tmp_path, gradient, kills, steps, checkpoint_every=1, seed=seed)
     print(gradient, found)
     assert len({killed.step for killed in found}) == kills
+
+
+@pytest.mark.slow
+def test_killed_while_writing(tmp_path):
+    """Kills as soon as a half-written file is seen; most of them come before it is whole."""
+    run = write_run(tmp_path, "bptt", steps=4000, checkpoint_every=1)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    finish(run, whole)
+    own, torn = cut / "seed-0", 0
+
+    def writing() -> bool:
+        """Looks for up to some milliseconds, as the file is there for a tenth of one."""
+        until = time.monotonic() + 0.02
+        while time.monotonic() < until:
+            if own.is_dir() and any(name.endswith(".partial") for name in os.listdir(own)):
+                return True
+        return False
+
+    for _ in range(10):
+        torn += kill_when(run, cut, writing, 0.0).torn
+    finish(run, cut)
+    print("torn", torn)
+    assert torn > 0
+    assert (own / "model.eqx").read_bytes() == (whole / "seed-0" / "model.eqx").read_bytes()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.training.source import ValueAndGradient
+from echoloom.frontend.learning import ValueAndGradient
 
 AXIS = "batch"
 
