@@ -270,6 +270,7 @@ class FixedGradient:
 
     def _calibrate(self, model: HSSM, trouble: Trouble, X: Floats, y: Any) -> str:
         """Calibrate for `model`, on the sequences in trouble too; what happened, in one line."""
+        what = str(trouble.error).partition(";")[0]  # without the advice for users of `compile`
         samples = np.concatenate([self._samples, X[trouble.sequences]])
         labels = np.concatenate([self._labels, y[trouble.sequences]])
         try:
@@ -277,8 +278,8 @@ class FixedGradient:
         except Runaway as error:
             if not isinstance(trouble.error, Overflowed | Clamped):
                 raise
-            return f"{trouble.error}, and formats for them cannot be found: {error}"
-        return f"calibrated again: {trouble.error}"
+            return f"{what}, and formats for them cannot be found: {error}"
+        return f"calibrated again: {what}"
 
     def state(self) -> bytes:
         """The program whose formats are in use, as `save` would write it, after one number."""
