@@ -22,6 +22,8 @@ from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.dynamics import Driven, Prepared
 from echoloom.frontend.rhel.echoes import linear_passages, passages
+from echoloom.frontend.rhel.over_time import over_time
+from echoloom.frontend.rhel.over_time import total as over
 from echoloom.ir.scheme import Stage
 
 
@@ -82,7 +84,7 @@ def _sum(block, factor, seen, timed, change, work) -> Contrast:  # type: ignore[
     def action(unit: Driven, timed: tuple[jax.Array, ...]) -> jax.Array:
         total = jnp.zeros((), block.step.dtype)
         for stage, at in zip(stages, seen, strict=True):
-            each = jax.vmap(lambda a, v, s=stage: change(unit, s, a, v))(at, timed)
+            each = over_time(lambda own, a, v, s=stage: change(own, s, a, v))(unit, at, timed)
             total += stage.fraction * jnp.sum(each)
         return total
 
@@ -91,7 +93,7 @@ def _sum(block, factor, seen, timed, change, work) -> Contrast:  # type: ignore[
     total = jnp.zeros_like(block.step)
     for stage, at in zip(stages, seen, strict=True):
         each = jax.vmap(lambda a, v, s=stage: work(s, a, v))(at, timed)
-        total += stage.fraction * jnp.sum(each, axis=0)
+        total += stage.fraction * over(each)
     in_unit, in_timed = jax.tree.map(
         lambda g: g if g.dtype == jax.dtypes.float0 else factor * g, (in_unit, in_timed)
     )

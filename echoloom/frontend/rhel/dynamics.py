@@ -17,6 +17,7 @@ from echoloom.frontend.coefficients import BlockCoefficients
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.jaxpr import Split, split
 from echoloom.frontend.parts import State
+from echoloom.frontend.rhel.over_time import over_time
 
 # What one copy's stages of one sample saw, [m] each: the p of a drift, the q of a kick.
 Passage = tuple[jax.Array, ...]
@@ -58,7 +59,7 @@ def split_potential(block: BlockCoefficients) -> Split:
 def prepare(own: Split, unit: Hamiltonian, u: jax.Array) -> Prepared:
     """Everything of the unit's potential that q does not reach, for drives u [K, H]."""
     leaves = jax.tree.leaves(unit)
-    timed = jax.vmap(lambda at: own.timed(at, *leaves))(u)
+    timed = over_time(lambda own_leaves, at: own.timed(at, *own_leaves))(leaves, u)
     return Prepared(tuple(timed), tuple(own.lasting(*leaves)))
 
 

@@ -17,6 +17,8 @@ from echoloom.frontend import parts
 from echoloom.frontend.coefficients import Affine
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.rhel import rows
+from echoloom.frontend.rhel.over_time import total as over
 
 # Of logits and a class, or of one step's prediction [outputs] and target [outputs] -> scalar.
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -64,7 +66,7 @@ class Classified(eqx.Module):
         self, head: Affine, total: jax.Array, h: jax.Array, start: jax.Array | int
     ) -> jax.Array:
         """The sum [H] of the outputs so far."""
-        return total + jnp.sum(h, axis=0)
+        return total + over(h)
 
     def value(self, head: Affine, total: jax.Array) -> jax.Array:
         """The loss -> scalar."""
@@ -134,4 +136,4 @@ def objective(model: HSSM, loss: Loss | None, label: jax.Array, steps: int) -> O
 
 def _predict(head: Affine, h: jax.Array) -> jax.Array:
     """h [K, H] -> predictions [K, outputs]."""
-    return jnp.tanh(jax.vmap(lambda at: parts.head(head, at))(h))
+    return jnp.tanh(rows.affine(head, h))

@@ -14,8 +14,9 @@ from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.hamiltonian import Oscillators
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.echoes import Pair
+from echoloom.frontend.rhel.over_time import total
 
-# Of the state's rms: how far the echoes of a linear unit are kept apart.
+# Of the state's largest element: how far the echoes of a linear unit are kept apart.
 LINEAR_PARTING = 0.25
 
 
@@ -51,35 +52,27 @@ def choose_epsilon(
 
 
 def parting(block: BlockCoefficients) -> float:
-    """How far, of the state's rms, plus and minus should be from the free copy."""
+    """How far, of the state's size, plus and minus should be from the free copy."""
     if isinstance(block.unit, Oscillators):
         return LINEAR_PARTING
     return float(jnp.finfo(block.step.dtype).eps) ** (1.0 / 3.0)
 
 
 def renormalise(pair: Pair, free: State, push: jax.Array, part: float) -> Pair:
-    """`pair` centred on the free copy, its difference scaled to be `part` of the state's rms.
+    """`pair` centred on the free copy, its difference scaled to be `part` of the state's size.
 
     push [K, m] are the coming nudges at scale 1. The paper's echoes keep one scale and drift from
     the free copy as they will; here neither rounding nor curvature can pile up over a sequence.
     """
     half = jax.tree.map(lambda at: 0.5 * (at[0] - at[1]), pair.state)
-    coming = jnp.max(jnp.sum(jnp.abs(push), axis=0))
-    reach = State(_largest(half.q) / pair.scale, _largest(half.p) / pair.scale + coming)
-    wanted = jnp.minimum(_rms(free.q) / reach.q, _rms(free.p) / reach.p)
+    coming = total(jnp.abs(push))
+    # One reduction for all: each is a kernel of its own, and their number is what this costs.
+    sizes = jnp.max(jnp.abs(jnp.stack([*half, *free, coming])), axis=1)
+    q_reach, p_reach, q_size, p_size, nudged = sizes
+    wanted = jnp.minimum(q_size * pair.scale / q_reach, p_size / (p_reach / pair.scale + nudged))
     scale = power_of_two(part * wanted)
     ratio = scale / pair.scale
-    apart = jax.tree.map(lambda at: ratio * at, half)
-    state = jax.tree.map(lambda at, by: jnp.stack([at + by, at - by]), free, apart)
+    state = jax.tree.map(
+        lambda at, by: jnp.stack([at + ratio * by, at - ratio * by]), free, State(*half)
+    )
     return Pair(state, scale)
-
-
-def _largest(values: jax.Array) -> jax.Array:
-    return jnp.max(jnp.abs(values))
-
-
-def _rms(values: jax.Array) -> jax.Array:
-    """Of [m], by way of the largest: squares of small numbers vanish."""
-    largest = _largest(values)
-    safe = jnp.where(largest > 0.0, largest, 1.0)
-    return safe * jnp.sqrt(jnp.mean((values / safe) ** 2))

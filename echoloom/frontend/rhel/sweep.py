@@ -9,16 +9,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from echoloom.frontend import parts
 from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.jaxpr import Split
 from echoloom.frontend.parts import State
+from echoloom.frontend.rhel import rows
 from echoloom.frontend.rhel.chunks import cut, downwards, upwards
 from echoloom.frontend.rhel.contrast import Contrast, contrast_difference, contrast_pair
 from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, split_potential
 from echoloom.frontend.rhel.echoes import Difference, Echo, Pair, echo_difference, echo_pair
 from echoloom.frontend.rhel.forward import advance_chunk, forward
 from echoloom.frontend.rhel.objective import Objective
+from echoloom.frontend.rhel.over_time import total
 from echoloom.frontend.rhel.scale import choose_epsilon, parting, renormalise
 
 Echoes = Literal["renormalised", "fixed", "difference"]
@@ -105,11 +106,11 @@ def _weight(
     """The size [H] of the error at the last block's output, summed over time."""
 
     def body(carry, first, length):  # type: ignore[no-untyped-def]
-        states, total = carry
+        states, weight = carry
         piece = cut(x, first, length, coefficients.encoder.weight)
         states, h = advance_chunk(coefficients, splits, states, piece)
         error = objective.error(coefficients.head, every, h, first)[1]
-        return states, total + jnp.sum(jnp.abs(error), axis=0)
+        return states, weight + total(jnp.abs(error))
 
     from echoloom.frontend.hssm import rest
 
@@ -132,7 +133,7 @@ def _echo_chunk(
     pulled back, nudged, stepped and contrasted, and hands its input's error on.
     """
     h, encode_back = jax.vjp(
-        lambda encoder: jax.vmap(lambda at: parts.encode(encoder, at))(x), coefficients.encoder
+        lambda encoder: rows.affine(encoder, x), coefficients.encoder
     )
     free: list[State] = []
     downs = []
@@ -160,12 +161,11 @@ def _block_chunk(  # type: ignore[no-untyped-def]
     block: BlockCoefficients, own: Split, free: State, echo: Echo, h: jax.Array, plan: Plan
 ):
     """One block's way up: the free copy K steps back, the outputs [K, H], and the way down."""
-    u, drive_back = jax.vjp(lambda b, at: jax.vmap(lambda x: parts.drive(b, x))(at), block, h)
+    u, drive_back = jax.vjp(rows.drive, block, h)
     prepared, prepare_back = jax.vjp(lambda unit, at: prepare(own, unit, at), block.unit, u)
     loop = driven(block, own, prepared.lasting)
     end, met = retrace(loop, free, prepared.timed)
-    mix = jax.vmap(parts.mix, in_axes=(None, 0, 0, 0))
-    above, mix_back = jax.vjp(mix, block, met.q, u, h)
+    above, mix_back = jax.vjp(rows.mix, block, met.q, u, h)
 
     def down(error: jax.Array) -> tuple[Echo, BlockCoefficients, jax.Array]:
         in_mix, q_error, u_error, x_error = mix_back(error)
