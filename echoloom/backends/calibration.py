@@ -26,7 +26,7 @@ from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, measure
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import hold
-from echoloom.ir.passes.quantise import quantise
+from echoloom.ir.passes.quantise import cuts, quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Accumulator, Program
 from echoloom.ir.real import RULES
@@ -65,22 +65,20 @@ class Material:
         program, held = self.real(epsilons)
         return measure(program, held, self.samples, self.targets, self.output_step)
 
-    def integer(self, epsilons: Epsilons) -> IntegerProgram:
-        """The integer program for these nudge sizes, with its coefficients and tables."""
+    def integer(self, epsilons: Epsilons, earlier: Program | None = None) -> IntegerProgram:
+        """The integer program for these nudge sizes, with its coefficients and tables; of the same
+        code as `earlier`, as far as formats allow."""
         program, held = self.real(epsilons)
         ranges = measure(program, held, self.samples, self.targets, self.output_step)
-        quantised = check_retrace(verify(quantise(program, held, ranges, self.widths)))
+        like = None if earlier is None else cuts(earlier)
+        quantised = check_retrace(verify(quantise(program, held, ranges, self.widths, like)))
         tables = program_tables(quantised, self.widths.narrow)
         words = coefficient_words(quantised, held)
         return IntegerProgram(quantised, words, tables, self.output_step)
 
 
-def calibrate(
-    material: Material, epsilons: Epsilons | None = None
-) -> tuple[IntegerProgram, Epsilons]:
-    """The integer program, and the nudge size of every block that suits it, or `epsilons`."""
-    if epsilons is not None:
-        return material.integer(epsilons), epsilons
+def calibrate(material: Material) -> tuple[IntegerProgram, Epsilons]:
+    """The integer program, and the nudge size of every block that suits it."""
     probing = (PROBE,) * len(material.graphs.blocks)
     widest = choose_epsilons(material.ranges(probing), probing)
     epsilons = _measured(material, widest, probing)

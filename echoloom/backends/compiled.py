@@ -231,7 +231,8 @@ def calibrated_again(
     engine.
 
     Arguments as of `compile`; `widths` are those that `program` was compiled with. The nudges keep
-    the sizes found at first. Runaway (a ValueError) where the samples drive a state off.
+    the sizes found at first, and products the operand that is cut. Runaway (a ValueError) where the
+    samples drive a state off.
     """
     check(model)
     graphs = stack_graphs(model)
@@ -240,12 +241,10 @@ def calibrated_again(
         graphs, program.folded.values(model), samples, _targets(model, labels), model.output_step,
         widths,
     )  # fmt: skip
-    integer, epsilons = calibrate(material, program.epsilons)
+    integer = material.integer(program.epsilons, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
-    return replace(
-        program, model=model, artifact=artifact, epsilons=epsilons, folding=program.folded
-    )
+    return replace(program, model=model, artifact=artifact, folding=program.folded)
 
 
 def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:

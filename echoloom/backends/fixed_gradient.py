@@ -8,6 +8,7 @@ again: on a fabric that is another image for the same engine.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -149,6 +150,10 @@ def calibration_set(samples: Floats, targets: Floats | None) -> NDArray[np.int64
     return np.unique(np.concatenate([spread, farthest]))
 
 
+class Clamped(ArithmeticError):
+    """Signals were clamped to their words: a gradient of lower quality, but a gradient."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trouble:
     """What a program's formats do not hold, and which sequences of the batch [n] bool show it."""
@@ -164,10 +169,11 @@ class FixedGradient:
     and the training split; up to some 64 of its sequences calibrate the formats, always the same.
     `margin` and `weight_margin` are the spare bits of signals and of coefficients.
 
-    A weight that leaves its format, an input outside the calibrated range, or an overflow makes the
-    program be calibrated again, on the present weights, and the batch is tried once more; what
-    overflows even then is left out of the mean and counted. Without `recalibrate` overflows are
-    left out at once, and the first two are errors (CoefficientRange, InputRange: ValueErrors).
+    A weight that leaves its format, an input outside the calibrated range, an overflow or clamped
+    signals make the program be calibrated again, on the present weights, and the batch is tried
+    once more; what overflows even then is left out of the mean and counted. Without `recalibrate`
+    overflows are left out at once, and the first two are errors (CoefficientRange, InputRange:
+    ValueErrors).
 
     Raises ValueError, in one sentence, for a model, samples or sizes that do not go together.
     """
@@ -196,6 +202,9 @@ class FixedGradient:
         self._program: CompiledProgram | None = None
         self._runner: BatchRunner | None = None
         self._size = 0  # of the largest batch so far
+        # Share of a batch that was clamped even right after calibration, which is then no reason
+        # to calibrate again.
+        self._clamped = 0.0
 
     @property
     def program(self) -> CompiledProgram:
@@ -227,7 +236,10 @@ class FixedGradient:
         for _ in range(2):
             if trouble is not None and self._recalibrate:
                 notes.append(self._calibrate(model, trouble, X, y))
+                self._clamped = 0.0
                 found, trouble = self._attempt(model, X, y)
+        if found is not None and notes:
+            self._clamped = float(found.saturated.mean())
         if found is None:
             assert trouble is not None
             raise trouble.error
@@ -246,29 +258,37 @@ class FixedGradient:
             return None, Trouble(error, nothing)
         except InputRange as error:
             return None, Trouble(error, ~nothing)
-        lost = found.overflowed
-        if not lost.any():
-            return found, None
-        error = Overflowed(f"{lost.sum()} of {len(X)} sequences overflowed")
-        return found, Trouble(error, lost)
+        if found.overflowed.any():
+            lost = found.overflowed
+            error = Overflowed(f"{lost.sum()} of {len(X)} sequences overflowed")
+            return found, Trouble(error, lost)
+        if found.saturated.mean() > self._clamped:
+            clamped = found.saturated
+            error = Clamped(f"signals of {clamped.sum()} of {len(X)} sequences were clamped")
+            return found, Trouble(error, clamped)
+        return found, None
 
     def _calibrate(self, model: HSSM, trouble: Trouble, X: Floats, y: Any) -> str:
         """Calibrate for `model`, on the sequences in trouble too; what happened, in one line."""
+        what = str(trouble.error).partition(";")[0]  # without the advice for users of `compile`
         samples = np.concatenate([self._samples, X[trouble.sequences]])
         labels = np.concatenate([self._labels, y[trouble.sequences]])
         try:
             self._use(calibrated_again(self.program, model, samples, labels, self._widths))
         except Runaway as error:
-            if not isinstance(trouble.error, Overflowed):
+            if not isinstance(trouble.error, Overflowed | Clamped):
                 raise
-            return f"{trouble.error}, and formats for them cannot be found: {error}"
-        return f"calibrated again: {trouble.error}"
+            return f"{what}, and formats for them cannot be found: {error}"
+        return f"calibrated again: {what}"
 
     def state(self) -> bytes:
-        """The program whose formats are in use, as `save` would write it."""
-        return program_bytes(self.program)
+        """The program whose formats are in use, as `save` would write it, after one number."""
+        return struct.pack("<d", self._clamped) + program_bytes(self.program)
 
     def restore(self, state: bytes) -> None:
         """Go on with the formats of `state`. Raises CorruptProgram (a ValueError) for other
         bytes."""
-        self._use(program_from(state, self._start, "the saved state of training in fixed point"))
+        where = "the saved state of training in fixed point"
+        program = program_from(state[8:], self._start, where)
+        self._use(program)
+        (self._clamped,) = struct.unpack("<d", state[:8])

@@ -45,11 +45,23 @@ def fits(program: Program, tables: Mapping[str, TableContents]) -> bool:
 
 
 def structure(program: Program) -> Program:
-    """The program without its formats' exponents and other numbers: what code depends on."""
+    """The program without its formats and other numbers: what code depends on.
 
-    def plain(type_: Type) -> Type:
+    Widths stay where sums over time are made, because they decide how.
+    """
+    summed = {value for body in program.bodies for _, value in body.accumulates}
+    summed |= {
+        a
+        for body in program.bodies
+        for i in body.instrs
+        if i.op is Op.OUTER and i.name in summed
+        for a in i.args
+    }
+
+    def plain(type_: Type, name: str) -> Type:
         q = type_.q
-        return Type(type_.shape, Q(q.width, (0,) * len(q.fracs) if q.per_element else 0))
+        frac = (0,) * len(q.fracs) if q.per_element else 0
+        return Type(type_.shape, Q(q.width if name in summed else 1, frac))
 
     def instruction(i: Instr) -> Instr:
         attr = i.attr
@@ -59,17 +71,17 @@ def structure(program: Program) -> Program:
             attr = Scale(1.0 if attr.factor > 0 else -1.0)
         elif isinstance(attr, Table):
             attr = Table(attr.function)
-        return replace(i, type=plain(i.type), attr=attr)
+        return replace(i, type=plain(i.type, i.name), attr=attr)
 
     def declared(declarations: Any) -> Any:
-        return tuple(replace(d, type=plain(d.type)) for d in declarations)
+        return tuple(replace(d, type=plain(d.type, d.name)) for d in declarations)
 
     bodies = tuple(
         replace(b, frame=declared(b.frame), instrs=tuple(map(instruction, b.instrs)))
         for b in program.bodies
     )
     accumulators = tuple(
-        replace(a, type=plain(a.type), scale=1.0, divisor="") for a in program.accumulators
+        replace(a, type=plain(a.type, a.name), scale=1.0, divisor="") for a in program.accumulators
     )
     return replace(
         program, coefficients=declared(program.coefficients), runtime=declared(program.runtime),
@@ -92,8 +104,11 @@ def _numbers(
 ) -> dict[str, Any]:
     types = program.types(body)
     q = i.type.q
+    limits = {"limit": np.float64(largest(q.width))}
     if isinstance(i.attr, Requant):
-        return {"scale": 2.0 ** (q.scalar_frac - np.asarray(types[i.args[0]].q.frac))}
+        scale = 2.0 ** (q.scalar_frac - np.asarray(types[i.args[0]].q.frac, np.float64))
+        turn = {"turn": np.float64(2.0**q.width), "per_turn": np.float64(2.0**-q.width)}
+        return {"scale": scale, **limits, **(turn if i.attr.overflow is Overflow.WRAP else {})}
     if i.op in (Op.ADD, Op.SUB):
         finer = {k: q.scalar_frac - types[a].q.scalar_frac for k, a in zip("ab", i.args)}  # noqa: B905
         return {k: np.float64(2.0**by) for k, by in finer.items() if by}
@@ -107,7 +122,9 @@ def _numbers(
             "slope": np.pad(np.asarray(t.slope, np.float64), (0, unused)),
             "half": np.float64(1 << (t.segment_bits - 1)),
             "span": np.float64(2.0**t.fraction_bits),
+            "per_span": np.float64(2.0**-t.fraction_bits),
             "rise": np.float64(2.0**-t.slope_shift),
+            **limits,
         }
     return {}
 
@@ -177,30 +194,28 @@ def _product(x: jax.Array, matrix: jax.Array, axis: int) -> jax.Array:
 
 def _table(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
     t = s.numbers[i.name]
-    segment = jnp.clip(jnp.floor(args[0] / t["span"]), -t["half"], t["half"] - 1)
+    segment = jnp.clip(jnp.floor(args[0] * t["per_span"]), -t["half"], t["half"] - 1)
     at = (segment + t["half"]).astype(jnp.int32)
     base, slope = (t[k].at[at].get(mode="promise_in_bounds") for k in ("base", "slope"))
     line = base + jnp.rint(slope * (args[0] - segment * t["span"]) * t["rise"])
-    limit = largest(i.type.q.width)
-    s.flag(Flag.SATURATED, jnp.abs(line) > limit)
-    return jnp.clip(line, -limit, limit)
+    s.flag(Flag.SATURATED, jnp.abs(line) > t["limit"])
+    return jnp.clip(line, -t["limit"], t["limit"])
 
 
 def _requant(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
     assert isinstance(i.attr, Requant)
-    scale = s.numbers[i.name]["scale"]
+    own = s.numbers[i.name]
+    scale, limit = own["scale"], own["limit"]
     if i.attr.register is not DynamicShift.NONE:
         scale = scale * s.registers[i.attr.register.name]
     rounded = _rounded(args[0] * scale, i.attr.rounding)
-    width = i.type.q.width
-    limit = largest(width)
     outside = jnp.abs(rounded) > limit
     if i.attr.overflow is Overflow.SATURATE:
         s.flag(Flag.SATURATED, outside)
         return jnp.clip(rounded, -limit, limit)
     s.flag(Flag.STATE, outside)
-    turns = jnp.floor((rounded + 2.0 ** (width - 1)) * 2.0**-width)
-    return rounded - turns * 2.0**width
+    turns = jnp.floor(rounded * own["per_turn"] + 0.5)
+    return rounded - turns * own["turn"]
 
 
 def _unreachable(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:

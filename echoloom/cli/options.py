@@ -18,8 +18,8 @@ Source = Annotated[
     typer.Argument(
         metavar="DATA",
         help="An .npz file with X [n, T, channels] and y [n] (or targets [n, T', outputs]), "
-        "optionally X_test and y_test; or the name of a data set in the package aeon, "
-        "such as BasicMotions.",
+        "optionally X_test and y_test; the name of a data set in the package aeon, such as "
+        "BasicMotions; or a run file of `train`, run.toml.",
     ),
 ]
 Normalise = Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from echoloom.backends.fixed_gradient import FixedGradient
 from echoloom.cli.outcome import Reporter
 from echoloom.frontend.data_sets import Data
 from echoloom.frontend.hssm import HSSM
@@ -23,12 +24,11 @@ def make_source(run: Run, model: HSSM, data: Data) -> GradientSource:
     """The gradients that the run file asks for."""
     if run.training.gradient != "rhel-fixed":
         return host_source(run, model, data)
-    from echoloom.backends.fixed_gradient import FixedGradient
-
     own = run.fixed
     return FixedGradient(
-        model, data.X, data.y, target=own.target, lanes=own.lanes, weight_margin=own.weight_margin
-    )
+        model, data.X, data.y, target=own.target, lanes=own.lanes, margin=own.margin,
+        weight_margin=own.weight_margin,
+    )  # fmt: skip
 
 
 def carry_out(say: Reporter, path: Path, folder: Path, fresh: bool) -> None:

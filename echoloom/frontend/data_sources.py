@@ -102,7 +102,8 @@ def _labelled(
     unknown = set() if y_test is None else set(y_test.astype(str)) - set(classes)
     if unknown:
         raise ValueError(
-            f"{name}: the class {str(min(unknown))!r} of the test split is not in the training split."
+            f"{name}: the class {str(min(unknown))!r} of the test split is not in the training "
+            "split."
         )
     labels = [
         None if own is None else np.searchsorted(classes, own.astype(str)).astype(np.int64)

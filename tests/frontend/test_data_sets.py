@@ -69,7 +69,7 @@ def test_targets_are_scaled_by_the_training_range():
     assert data.target_scale is not None and data.target_centre is not None
     np.testing.assert_allclose((data.y[..., 0].min(), data.y[..., 0].max()), (-0.9, 0.9))
     np.testing.assert_allclose(data.y[..., 1], 0.0)
-    np.testing.assert_allclose(data.y_test * data.target_scale + data.target_centre, raw.y_test)
+    np.testing.assert_allclose(data.y_test * data.target_scale + data.target_centre, [[[8.0, 1.0]]])
 
 
 def test_one_number_a_sequence_is_a_target_unless_it_is_a_class():

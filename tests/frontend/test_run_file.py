@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
+import equinox as eqx
 import jax.numpy as jnp
 import msgspec
 import optax
@@ -119,7 +120,7 @@ def test_optimisers_by_name():
     states = own.init(weights), theirs.init(weights)
     for _ in range(2):
         steps = [o.update(gradient, s, weights) for o, s in zip((own, theirs), states, strict=True)]
-        assert steps[0][0]["w"].tolist() == steps[1][0]["w"].tolist()
+        assert eqx.tree_equal(steps[0][0], steps[1][0])
         states = steps[0][1], steps[1][1]
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.training.source import ValueAndGradient
+from echoloom.frontend.learning import ValueAndGradient
 
 AXIS = "batch"
 
@@ -25,7 +26,7 @@ def make_mesh(count: int) -> Mesh | None:
         raise ValueError(
             f"devices is {count}, but JAX sees {len(found)} here ({found[0].platform})."
         )
-    return None if count == 1 else jax.make_mesh((count,), (AXIS,), devices=found[:count])
+    return None if count == 1 else Mesh(np.asarray(found[:count]), (AXIS,))
 
 
 def share_gradient(function: ValueAndGradient, mesh: Mesh | None) -> ValueAndGradient:

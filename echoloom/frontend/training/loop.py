@@ -123,13 +123,13 @@ def fit(
         if counters.step % plan.evaluate_every == 0:
             state = _evaluated(state, evaluate, plan, time.perf_counter() - begun)
             watch.evaluated(state.counters.history[-1])
-        last = counters.step == plan.steps or state.counters.stopped
-        if file is not None and (last or counters.step % plan.checkpoint_every == 0):
-            spent = replace(state.counters, seconds=time.perf_counter() - begun)
-            file.save(replace(state, counters=spent), source.state())
-    counters = replace(state.counters, seconds=time.perf_counter() - begun)
-    keeps_best = plan.patience is not None and counters.best is not None
-    return Fitted(state.best if keeps_best else state.model, counters)
+        spent = replace(state.counters, seconds=time.perf_counter() - begun)
+        state = replace(state, counters=spent)
+        last = spent.step == plan.steps or spent.stopped
+        if file is not None and (last or spent.step % plan.checkpoint_every == 0):
+            file.save(state, source.state())
+    keeps_best = plan.patience is not None and state.counters.best is not None
+    return Fitted(state.best if keeps_best else state.model, state.counters)
 
 
 def check_finite(scores: dict[str, Score], step: int) -> None:

@@ -85,6 +85,7 @@ class FixedSection(Section, frozen=True, kw_only=True):
 
     target: str = "ecp5-85k"
     lanes: int = 4
+    margin: int = 2
     weight_margin: int = 1
 
 
@@ -176,10 +177,9 @@ def _check(run: Run) -> None:
             f"[training] seeds is {list(seeds)}, but it must hold different whole numbers, one or "
             "more, from 0 to 2^32 - 1."
         )
-    if run.fixed.weight_margin < 0:
-        raise ValueError(
-            f"[fixed] weight_margin is {run.fixed.weight_margin}, but it must be >= 0."
-        )
+    for name in ("margin", "weight_margin"):
+        if (bits := getattr(run.fixed, name)) < 0:
+            raise ValueError(f"[fixed] {name} is {bits}, but it must be >= 0.")
     if training.batch % training.devices:
         raise ValueError(
             f"[training] batch is {training.batch}, which {training.devices} devices cannot share "

@@ -10,9 +10,7 @@ import equinox as eqx
 import jax
 
 from echoloom.frontend.hssm import HSSM
-
-# `el.bptt_value_and_grad` and its like: (model, X [B, T, inputs], y) -> (mean loss, gradient).
-ValueAndGradient = Callable[[HSSM, jax.Array, jax.Array], tuple[jax.Array, HSSM]]
+from echoloom.frontend.learning import ValueAndGradient
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def stages(body: Body) -> tuple[Stage, ...]:
     """The stages of a step body, in an order in which they can run, each for all steps at once."""
     levels = _Levels(body)
     result = []
-    for level in range(max(levels.values.values(), default=0) + 1):
+    for level in range(max((*levels.values.values(), *levels.recurrences.values()), default=0) + 1):
         own = [i for i in body.instrs if levels.values[i.name] == level]
         states = tuple(s for s in levels.carried if levels.of(s) == level)
         recurrent = tuple(i for i in own if i.name in levels.owner)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import DynamicShift, Overflow
+from echoloom.ir.engine import DynamicShift, Overflow, Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
@@ -36,24 +36,47 @@ from echoloom.ir.verify import exact_type
 Floats = NDArray[np.float64]
 
 
+NARROWED = ".narrow"
+Cuts = Mapping[tuple[Section, str], int]
+
+
+def cuts(program: Program) -> Cuts:
+    """Which operand every product of an integer program has cut to the multiplier's narrow side."""
+    return {
+        (body.section, i.name): number
+        for body in program.bodies
+        for i in body.instrs
+        for number, a in enumerate(i.args)
+        if a.endswith(NARROWED)
+    }
+
+
 def quantise(
-    program: Program, coefficients: Mapping[str, Floats], ranges: Ranges, widths: Widths
+    program: Program,
+    coefficients: Mapping[str, Floats],
+    ranges: Ranges,
+    widths: Widths,
+    earlier: Cuts | None = None,
 ) -> Program:
     """Choose all formats and make every rounding explicit.
+
+    `earlier` are the `cuts` of a program that this one shall resemble: with them, calibrating again
+    changes formats but no code.
 
     ValueError when the program needs something the fixed-point target cannot express.
     """
     plan = FormatPlan(program, coefficients, ranges, widths)
+    earlier = {} if earlier is None else earlier
     # A word never has more fraction bits than the exact value it is cut from; each round of
     # emission reports such caps, and formats only ever get coarser, so this ends.
     for _ in range(200):
-        result = _emit(plan)
+        result = _emit(plan, earlier)
         if not plan.changed:
             return result
     raise ValueError("formats did not settle; this is a bug in quantise")
 
 
-def _emit(plan: FormatPlan) -> Program:
+def _emit(plan: FormatPlan, earlier: Cuts) -> Program:
     plan.changed = False
     program, widths = plan.program, plan.widths
     multiplied: set[str] = set()
@@ -91,7 +114,7 @@ def _emit(plan: FormatPlan) -> Program:
         accumulators=(), bodies=(),
     )  # fmt: skip
     for body in program.bodies:
-        emitted = _BodyEmitter(plan, result, body).emit()
+        emitted = _BodyEmitter(plan, result, body, earlier).emit()
         result = replace(
             result,
             bodies=(*result.bodies, emitted[0]),
@@ -101,8 +124,9 @@ def _emit(plan: FormatPlan) -> Program:
 
 
 class _BodyEmitter:
-    def __init__(self, plan: FormatPlan, program: Program, body: Body):
+    def __init__(self, plan: FormatPlan, program: Program, body: Body, earlier: Cuts):
         self.plan, self.body, self.section = plan, body, body.section
+        self.earlier = earlier
         self.frame = tuple(self._frame(d) for d in body.frame)
         self.types = {d.name: d.type for d in (*program.globals(), *self.frame)}
         self.accumulator_types = {a.name: a.type for a in program.accumulators}
@@ -238,7 +262,7 @@ class _BodyEmitter:
         if any(self.types[a].q.width <= self.narrow for a in args):
             return args
         crests = [self.plan.ranges.crest(self.section, a) for a in instr.args]
-        cut = 0 if crests[0] < crests[1] else 1
+        cut = self.earlier.get((self.section, instr.name), 0 if crests[0] < crests[1] else 1)
         if args[0] == args[1]:
             cut = 1
         if args[cut] in {d.name for d in self.frame}:
@@ -247,7 +271,7 @@ class _BodyEmitter:
         return args
 
     def _narrowed(self, name: str) -> str:
-        copy = f"{name}.narrow"
+        copy = name + NARROWED
         if copy not in self.types:
             q = self.types[name].q
             cut = Q(self.narrow, q.scalar_frac - (q.width - self.narrow))
