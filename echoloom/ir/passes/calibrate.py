@@ -76,8 +76,9 @@ class _Recorder:
         self.values[key] = max(_largest(value), self.values.get(key, 0.0))
         total, count = self.squares.get(key, (0.0, 0))
         chunk = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
-        for step in value if chunk else value[None]:
-            total += float(np.sum(np.square(step)))
+        steps = value if chunk else value[None]
+        for square in np.square(steps).reshape(len(steps), -1).sum(1).tolist():
+            total += square
         self.squares[key] = (total, count + np.size(value))
 
     def recurrence(self, section: Section, iteration: int, values: Mapping[str, Floats]) -> None:
