@@ -16,9 +16,9 @@ import numpy as np
 
 from echoloom.backends.integers import Floats, Words, is_classification, to_real
 from echoloom.backends.levels import IntegerProgram, numpy_run
+from echoloom.backends.run_numpy import StagedNumpyMachine
 from echoloom.ir.formats import largest
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.interpret import Machine
 from echoloom.ir.intervals import EVERYTHING, intervals
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.ops import Table
@@ -32,6 +32,7 @@ from echoloom.ir.program import Accumulator, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.session import Session, normalised_error, softmax_error
+from echoloom.ir.staged import StagedMachine
 from echoloom.ir.tables import program_tables
 from echoloom.ir.verify import verify
 
@@ -118,7 +119,7 @@ def _measured(material: Material, widest: Epsilons, probing: Epsilons) -> Epsilo
 def _labels(material: Material, probing: Epsilons) -> Any:
     """The least likely class of every sample, or the targets: labels that leave an error."""
     program, held = material.real(probing)
-    outputs = Session(Machine(program, RULES, dict(held)), material.output_step).forward(
+    outputs = Session(StagedMachine(program, RULES, dict(held)), material.output_step).forward(
         material.samples
     )
     if is_classification(program):
@@ -129,7 +130,7 @@ def _labels(material: Material, probing: Epsilons) -> Any:
 def _real_gradients(material: Material, epsilons: Epsilons, labels: Any) -> dict[str, Floats]:
     """Sums of every coefficient's gradient, normalised as the host does it, sample by sample."""
     program, held = material.real(epsilons)
-    machine = Machine(program, RULES, dict(held))
+    machine = StagedMachine(program, RULES, dict(held))
     session = Session(machine, material.output_step)
     outputs = session.forward(material.samples)
     if is_classification(program):
@@ -174,7 +175,7 @@ def _errors(
     integer: IntegerProgram, samples: Floats, labels: Any, exact: Mapping[str, Floats], blocks: int
 ) -> list[float]:
     """By block: root mean square over its own tensors of the gradient's relative error."""
-    result = numpy_run(integer, samples, labels)
+    result = numpy_run(integer, samples, labels, machine=StagedNumpyMachine)
     if result.overflow:
         return [np.inf] * blocks
     formats = {a.name: a.type.q for a in integer.program.accumulators}

@@ -62,29 +62,31 @@ def numpy_run(
     label: Any = None,
     observer: Observer | None = None,
     echo_steps: int | None = None,
+    machine: type[NumpyMachine] = NumpyMachine,
 ) -> RunResult:
     """x [..., T, inputs] through the NumPy level; with a label (or targets) also the echo.
 
-    `echo_steps` stops the echo after so many steps.
+    `echo_steps` stops the echo after so many steps. A StagedNumpyMachine gives the same integers
+    in less time, for x [n, T, inputs]; only its observer sees things otherwise.
     """
     program = artifact.program
     types = input_types(program)
-    machine = NumpyMachine(program, artifact.coefficients, artifact.tables, observer)
-    machine.flags = np.zeros(x.shape[:-2], np.int64)
+    runner = machine(program, artifact.coefficients, artifact.tables, observer)
+    runner.flags = np.zeros(x.shape[:-2], np.int64)
     session = Session(
-        machine, artifact.output_step, lambda name, v: to_words(v, types[name].q, name)
+        runner, artifact.output_step, lambda name, v: to_words(v, types[name].q, name)
     )
     outputs = session.forward(x)
     batch = x.shape[:-2]
-    states = {n: _batched(machine.values[n], batch) for n in forward_states(program)}
-    forward_flags = machine.flags
+    states = {n: _batched(runner.values[n], batch) for n in forward_states(program)}
+    forward_flags = runner.flags
     if label is None:
         zero = np.zeros((), np.int64)
         return RunResult(outputs, states, forward_flags, {}, {}, zero, zero)
-    machine.flags = np.zeros(batch, np.int64)
+    runner.flags = np.zeros(batch, np.int64)
     if is_classification(program):
         error, exponent = error_words(program, outputs, label)
-        machine.values["error"] = error
+        runner.values["error"] = error
         session.echo_from(x, echo_steps)
     else:
         predictions = to_real(outputs, output_type(program).q)
@@ -95,9 +97,9 @@ def numpy_run(
         outputs,
         states,
         forward_flags,
-        {a.name: machine.accumulators[a.name] for a in program.accumulators if a.target},
-        {d.name: _batched(machine.values[d.name], batch) for d in program.states if "." in d.name},
-        machine.flags,
+        {a.name: runner.accumulators[a.name] for a in program.accumulators if a.target},
+        {d.name: _batched(runner.values[d.name], batch) for d in program.states if "." in d.name},
+        runner.flags,
         exponent,
     )
 

@@ -13,6 +13,7 @@ from echoloom.ir.formats import Q
 from echoloom.ir.interpret import Machine, Observer, Rule, Value
 from echoloom.ir.ops import Constant, Op, Requant, Scale, Table
 from echoloom.ir.program import Instr, Program
+from echoloom.ir.staged import StagedMachine
 from echoloom.ir.tables import TableContents, table_key
 
 Words = NDArray[np.int64]
@@ -40,6 +41,23 @@ class NumpyMachine(Machine):
         hit = where.any(-1) if where.ndim else where
         if hit.any():
             self.flags = self.flags | np.where(hit, np.int64(flag), np.int64(0))
+
+
+class StagedNumpyMachine(NumpyMachine, StagedMachine):
+    """The same integers, a chunk of steps at a time."""
+
+    def raise_flag(self, flag: Flag, where: NDArray[np.bool_]) -> None:
+        steps = tuple(range(where.ndim - 1 - np.ndim(self.flags)))
+        super().raise_flag(flag, np.asarray(where.any(steps)))
+
+    def add_outer(self, name: str, left: Words, right: Words, first: bool) -> None:
+        """Step by step, because an accumulator may overflow at any of them."""
+        for k in range(len(left)):
+            new = left[k][..., :, None] * right[k][..., None, :]
+            start = first and k == 0
+            self.accumulators[name] = (
+                new if start else _accumulate(self, name, self.accumulators[name], new)
+            )
 
 
 def _accumulate(m: Machine, name: str, old: Words, new: Words) -> Words:

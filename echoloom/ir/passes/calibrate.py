@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.engine import Section
-from echoloom.ir.interpret import Machine
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
 from echoloom.ir.session import Session, normalised_error, softmax_error
+from echoloom.ir.staged import StagedMachine
 
 Floats = NDArray[np.float64]
 # No state gets here but by running away: a word of 28 bits would count in steps of 2**14.
@@ -51,6 +51,10 @@ class Ranges:
         return self.values.get((section, name), 0.0)
 
 
+def _largest(value: Floats) -> float:
+    return float(np.max(np.abs(value))) if np.size(value) else 0.0
+
+
 class _Recorder:
     def __init__(self, program: Program, length: int) -> None:
         self.length = length
@@ -65,24 +69,34 @@ class _Recorder:
         self.values: dict[tuple[Section, str], float] = {}
         self.differences: dict[int, float] = {}
         self.squares: dict[tuple[Section, str], tuple[float, int]] = {}
-        self._plus: Floats = np.zeros(0)
 
     def __call__(self, section: Section, iteration: int, name: str, value: Floats) -> None:
-        largest = float(np.max(np.abs(value))) if np.size(value) else 0.0
+        """A value of a body that runs once, or one of a chunk of steps, [steps, ...]."""
         key = (section, name)
-        if key in self.states:
-            if not largest < LIMIT:
-                raise self.runaway(key, iteration, np.abs(value))
-            self.before[key] = largest
-        self.values[key] = max(largest, self.values.get(key, 0.0))
+        self.values[key] = max(_largest(value), self.values.get(key, 0.0))
         total, count = self.squares.get(key, (0.0, 0))
-        self.squares[key] = (total + float(np.sum(np.square(value))), count + np.size(value))
-        if section is Section.ECHO_STEP and name.endswith(".plus.first.q"):
-            self._plus = value
-        if section is Section.ECHO_STEP and name.endswith(".minus.first.q"):
-            block = int(name.split(".")[0][1:])
-            largest = float(np.max(np.abs(self._plus - value)))
-            self.differences[block] = max(self.differences.get(block, 0.0), largest)
+        chunk = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+        steps = value if chunk else value[None]
+        for square in np.square(steps).reshape(len(steps), -1).sum(1).tolist():
+            total += square
+        self.squares[key] = (total, count + np.size(value))
+
+    def recurrence(self, section: Section, iteration: int, values: Mapping[str, Floats]) -> None:
+        """All values of a recurrence in a chunk of steps, [steps, ...] each."""
+        watched = {n: np.abs(v) for n, v in values.items() if (section, n) in self.states}
+        sizes = {n: [_largest(step) for step in v] for n, v in watched.items()}
+        for step in range(len(next(iter(values.values())))):
+            for name, sizes_of in sizes.items():
+                if not sizes_of[step] < LIMIT:
+                    raise self.runaway((section, name), iteration + step, watched[name][step])
+                self.before[section, name] = sizes_of[step]
+        for name, value in values.items():
+            self(section, iteration, name, value)
+            if section is Section.ECHO_STEP and name.endswith(".plus.first.q"):
+                block = int(name.split(".")[0][1:])
+                other = values[name.replace(".plus.", ".minus.")]
+                largest = _largest(value - other)
+                self.differences[block] = max(self.differences.get(block, 0.0), largest)
 
     def runaway(self, key: tuple[Section, str], iteration: int, sizes: Floats) -> Runaway:
         block, copy, name = self.states[key].split(".")
@@ -125,17 +139,23 @@ def _measure(
     output_step: int,
 ) -> Ranges:
     recorder = _Recorder(program, samples.shape[-2])
-    machine = Machine(program, RULES, dict(coefficients), observer=recorder)
+    machine = StagedMachine(
+        program,
+        RULES,
+        dict(coefficients),
+        observer=recorder,
+        recurrence_observer=recorder.recurrence,
+    )
     session = Session(machine, output_step)
     outputs = session.forward(samples)
     states: dict[str, float] = {}
     classification = any(d.name == "error" for d in program.runtime)
     if classification:
+        after = dict(machine.values)
         for label in range(outputs.shape[-1]):
             error, _ = normalised_error(softmax_error(outputs, np.full(len(samples), label)))
-            replay = Session(machine, output_step)
-            replay.forward(samples)
-            replay.echo_classification(samples, error)
+            machine.values = dict(after)
+            session.echo_classification(samples, error)
     else:
         if targets is None:
             signs = np.random.default_rng(0).integers(0, 2, outputs.shape)
