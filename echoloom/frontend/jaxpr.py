@@ -1,7 +1,8 @@
 """Jaxprs as plain equations: the one file that touches their insides.
 
 An `Interpreter` gives every live equation a meaning of its own: `canonical.py` does it for the
-user's energies, `trace.py` for the compiler's functions. `split` takes what does not depend on a state out of a loop.
+user's energies, `trace.py` for the compiler's functions. `split` takes what does not depend on a
+state out of a loop.
 """
 
 from __future__ import annotations

@@ -33,5 +33,5 @@ def downwards(body: Body[Carry], carry: Carry, steps: int, chunk: int) -> Carry:
 
 
 def cut(rows: jax.Array, start: jax.Array | int, length: int, like: jax.Array) -> jax.Array:
-    """rows [start : start + length] in the type of `like`; cast here, since a whole cast is long."""
+    """rows [start : start + length] in the type of `like`; a cast of all rows would be as long."""
     return jax.lax.dynamic_slice_in_dim(rows, start, length).astype(like.dtype)

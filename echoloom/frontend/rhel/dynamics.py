@@ -63,7 +63,9 @@ def prepare(own: Split, unit: Hamiltonian, u: jax.Array) -> Prepared:
     return Prepared(tuple(timed), tuple(own.lasting(*leaves)))
 
 
-def driven(block: BlockCoefficients, own: Split, lasting: tuple[jax.Array, ...]) -> BlockCoefficients:
+def driven(
+    block: BlockCoefficients, own: Split, lasting: tuple[jax.Array, ...]
+) -> BlockCoefficients:
     """`block` with a unit that is driven by prepared values."""
     return eqx.tree_at(lambda b: b.unit, block, Driven(block.unit, lasting, own))
 

@@ -1,4 +1,4 @@
-"""The forward pass in chunks: matrix products over a chunk, and a loop for the oscillators alone."""
+"""The forward pass in chunks: matrix products over a chunk, a loop for the oscillators alone."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def forward(
     all else of a chunk again.
     """
 
-    def body(
-        carry: tuple[States, Any], start: jax.Array | int, length: int
-    ) -> tuple[States, Any]:
+    def body(carry: tuple[States, Any], start: jax.Array | int, length: int) -> tuple[States, Any]:
         states, total = carry
         piece = cut(x, start, length, coefficients.encoder.weight)
         states, h = advance_chunk(coefficients, splits, states, piece)

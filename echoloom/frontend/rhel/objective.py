@@ -6,7 +6,6 @@ A regression has a loss at every emitted step, and an error there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import equinox as eqx
@@ -14,14 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from echoloom.frontend import parts
+from echoloom.frontend.batch import Loss
 from echoloom.frontend.coefficients import Affine
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.loss import cross_entropy, squared_error
 from echoloom.frontend.rhel import rows
 from echoloom.frontend.rhel.over_time import total as over
-
-# Of logits and a class, or of one step's prediction [outputs] and target [outputs] -> scalar.
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Objective(Protocol):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
+from echoloom.frontend.hssm import rest
 from echoloom.frontend.jaxpr import Split
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel import rows
@@ -31,14 +32,6 @@ class Plan:
 
     chunk: int
     echoes: Echoes
-
-
-class Copies(NamedTuple):
-    """One block's free copy, its echoes, and the loss gradient so far by its coefficients."""
-
-    free: State
-    echo: Echo
-    gradient: BlockCoefficients
 
 
 class Carry(NamedTuple):
@@ -112,8 +105,6 @@ def _weight(
         error = objective.error(coefficients.head, every, h, first)[1]
         return states, weight + total(jnp.abs(error))
 
-    from echoloom.frontend.hssm import rest
-
     return upwards(body, (rest(coefficients), jnp.zeros_like(every)), x.shape[0], chunk)[1]
 
 
@@ -132,9 +123,7 @@ def _echo_chunk(
     Upwards, the free copies give back the activations, never stored; downwards, every block is
     pulled back, nudged, stepped and contrasted, and hands its input's error on.
     """
-    h, encode_back = jax.vjp(
-        lambda encoder: rows.affine(encoder, x), coefficients.encoder
-    )
+    h, encode_back = jax.vjp(lambda encoder: rows.affine(encoder, x), coefficients.encoder)
     free: list[State] = []
     downs = []
     for block, own, state, echo in zip(
@@ -152,9 +141,7 @@ def _echo_chunk(
         in_blocks.append(in_block)
     (in_encoder,) = encode_back(error)
     here = StackCoefficients(in_encoder, tuple(reversed(in_blocks)), in_head)
-    return Carry(
-        tuple(free), tuple(reversed(echoes)), jax.tree.map(jnp.add, carry.gradient, here)
-    )
+    return Carry(tuple(free), tuple(reversed(echoes)), jax.tree.map(jnp.add, carry.gradient, here))
 
 
 def _block_chunk(  # type: ignore[no-untyped-def]
