@@ -6,12 +6,12 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from echoloom.frontend.bptt import bptt_value_and_grad
 from echoloom.frontend.check import check
 from echoloom.frontend.checkpoint import load_model as load_model
 from echoloom.frontend.checkpoint import save_model as save_model
 from echoloom.frontend.data import check_samples
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.learning import bptt_value_and_grad
 from echoloom.frontend.training.loop import fit, make_plan
 from echoloom.frontend.training.source import GradientSource, float_source
 from echoloom.frontend.training.watch import Bar, Watcher

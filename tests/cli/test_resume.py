@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -150,28 +151,45 @@ def test_killed_many_times(tmp_path, gradient, kills, steps, seed):
     assert len({killed.step for killed in found}) == kills
 
 
+def kill_in_a_write(run: Path, folder: Path, after: int, chance: random.Random) -> list[int]:
+    """Kills a run in the middle of a write, which it looks for from step `after` on.
+
+    It stops the process again and again until it stands there. Returns the sizes of the files that
+    are not put in place yet.
+    """
+    process, partial = start(run, folder), list[int]()
+    deadline = time.monotonic() + LIMIT_S
+    while state_step(folder) < after and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    while process.poll() is None and time.monotonic() < deadline:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        partial = [path.stat().st_size for path in (folder / "seed-0").glob("*.partial")]
+        if partial:
+            break
+        process.send_signal(signal.SIGCONT)
+        time.sleep(chance.uniform(0.0, 0.005))
+    process.kill()
+    _, said = process.communicate()
+    assert process.returncode == -9, f"it ended before it was killed: {said.decode()}"
+    return partial
+
+
 @pytest.mark.slow
 def test_killed_while_writing(tmp_path):
-    """Kills as soon as a half-written file is seen; most of them come before it is whole."""
     run = write_run(tmp_path, "bptt", steps=4000, checkpoint_every=1)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole, cut, chance = tmp_path / "whole", tmp_path / "cut", random.Random(7)
     finish(run, whole)
-    own, torn = cut / "seed-0", 0
-
-    def writing() -> bool:
-        """Looks for up to some milliseconds, as the file is there for a tenth of one."""
-        until = time.monotonic() + 0.02
-        while time.monotonic() < until:
-            if own.is_dir() and any(name.endswith(".partial") for name in os.listdir(own)):
-                return True
-        return False
-
-    for _ in range(10):
-        torn += kill_when(run, cut, writing, 0.0).torn
+    for _ in range(5):
+        after = state_step(cut) + chance.randrange(1, 300)
+        partial = kill_in_a_write(run, cut, after, chance)
+        print("at step", state_step(cut), "with a file of", partial, "bytes")
+        assert len(partial) == 1
+        assert state_step(cut) >= after
+        assert len(list((cut / "seed-0").glob("*.partial"))) == 1
     finish(run, cut)
-    print("torn", torn)
-    assert torn > 0
-    assert (own / "model.eqx").read_bytes() == (whole / "seed-0" / "model.eqx").read_bytes()
+    models = [folder / "seed-0" / "model.eqx" for folder in (whole, cut)]
+    assert models[0].read_bytes() == models[1].read_bytes()
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from echoloom.frontend.batch import ValueAndGradient
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.learning import ValueAndGradient
 
 AXIS = "batch"
 

@@ -11,6 +11,7 @@ import msgspec
 
 from echoloom.frontend.data_sets import Data, Pad, prepare
 from echoloom.frontend.data_sources import read_loader, read_source
+from echoloom.frontend.rhel.sweep import Echoes
 from echoloom.frontend.training.optimiser import OptimiserSection, make_optimiser
 
 Gradient = Literal["bptt", "rhel", "rhel-fixed"]
@@ -76,7 +77,7 @@ class RhelSection(Section, frozen=True, kw_only=True):
     """Options of gradient = "rhel"."""
 
     chunk: int = 128
-    echoes: str = "renormalised"
+    echoes: Echoes = "renormalised"
     epsilon: float | None = None
 
 
@@ -171,6 +172,11 @@ def _check(run: Run) -> None:
     for section, name, value in fields:
         if value is not None and not value > 0:
             raise ValueError(f"[{section}] {name} is {value}, but it must be > 0.")
+    if run.rhel.epsilon is not None and run.rhel.echoes != "fixed":
+        raise ValueError(
+            f'[rhel] epsilon is {run.rhel.epsilon}, but echoes = "{run.rhel.echoes}" finds its '
+            'own: say echoes = "fixed", or leave epsilon out.'
+        )
     seeds = training.seeds
     if not seeds or len(set(seeds)) != len(seeds) or not 0 <= min(seeds) <= max(seeds) < 2**32:
         raise ValueError(

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import equinox as eqx
 import jax
 
+from echoloom.frontend.batch import ValueAndGradient
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.learning import ValueAndGradient
 
 
 @dataclass(frozen=True)
