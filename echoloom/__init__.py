@@ -60,6 +60,7 @@ __all__ = [
     "InputRange",
     "Mismatch",
     "Overflowed",
+    "TrajectoryCheck",
     "VerifyReport",
     "bptt_gradient",
     "bptt_value_and_grad",
