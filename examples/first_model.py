@@ -47,8 +47,8 @@ SMALL = Sizes(hidden=4, state=2, blocks=1, steps=60, lanes=1)
 # %% [markdown]
 # ## 1. Data
 #
-# Sequences X [n, T, channels] and one label each. The full example takes UEA's BasicMotions, which the
-# package aeon carries; the small one tells slow sines from fast ones.
+# Sequences X [n, T, channels] and one label each. The full example takes UEA's BasicMotions, which
+# the package aeon carries; the small one tells slow sines from fast ones.
 
 # %%
 Split = tuple[np.ndarray, np.ndarray]
@@ -68,10 +68,10 @@ def load(small: bool) -> tuple[Split, Split]:
 # %% [markdown]
 # ## 2. Training
 #
-# A model is an Equinox module, trained as any other one. The one line that differs is where the gradient
-# comes from: `el.rhel_value_and_grad` runs the sequence forward, forgets it, and gets the gradient from
-# echoes that run back, in memory that does not grow with the sequence. `el.bptt_value_and_grad` is the
-# same by backpropagation through time, to compare with.
+# A model is an Equinox module, trained as any other one. The one line that differs is where the
+# gradient comes from: `el.rhel_value_and_grad` runs the sequence forward, forgets it, and gets the
+# gradient from echoes that run back, in memory that does not grow with the sequence.
+# `el.bptt_value_and_grad` is the same by backpropagation through time, to compare with.
 
 
 # %%
@@ -102,8 +102,8 @@ def train(model: el.HSSM, X: np.ndarray, y: np.ndarray, steps: int) -> el.HSSM:
 # ## 3. Compilation, 4. proof, 5. bitstream
 #
 # `el.compile` measures on samples what every value needs and chooses fixed-point formats and a
-# schedule. `el.verify` runs the same integers under NumPy, JAX and the Verilog in a simulator, forward
-# and back, and compares every one. `el.build` places and routes the engine with open tools.
+# schedule. `el.verify` runs the same integers under NumPy, JAX and the Verilog in a simulator,
+# forward and back, and compares every one. `el.build` places and routes the engine with open tools.
 
 
 # %%

@@ -29,6 +29,7 @@ HIDDEN, STATE, BLOCKS = 16, 8, 2
 # The linear unit's own spread of steps; one for the nonlinear unit, as in its published runs.
 STEP = {"linear": None, "nonlinear": 0.1}
 NORM_SAMPLES = 64
+Row = tuple[str, str, str]  # task, unit, gradient
 
 
 def train(task: str, unit: str, gradient: str, folder: Path, steps: int) -> dict[str, object]:
@@ -61,16 +62,18 @@ def train(task: str, unit: str, gradient: str, folder: Path, steps: int) -> dict
     return summary(run, data, train_run(run, data, place, make_source=make_source))
 
 
-def one_core(row: tuple[str, str, str], cores: SimpleQueue[int], options: argparse.Namespace) -> str:
+def one_core(row: Row, cores: SimpleQueue[int], options: argparse.Namespace) -> str:
     """One row in a process of its own, bound to one core; the last line of what it said."""
     core = cores.get()
     command = [
         sys.executable, __file__, "--only", *row, "--data", str(options.data),
         "--results", str(options.results), "--steps", str(options.steps),
     ]  # fmt: skip
+    # What JAX compiled for one seed serves the others.
+    cached = {"JAX_COMPILATION_CACHE_DIR": str(Path("build/parity/compiled").absolute())}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False,
+            command, capture_output=True, text=True, check=False, env=os.environ | cached,
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )  # fmt: skip
     finally:
