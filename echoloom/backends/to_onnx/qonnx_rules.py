@@ -114,8 +114,7 @@ def _requant(s: QuantScope, i: Instr, args: list[Held], shift: int) -> Held:
         )
     mode = MODES.get(i.attr.rounding, "ROUND")
     least = np.clip(finer, 0, FAR)
-    bound = ((value.bound - 1) >> least) + 1  # rounded up
-    bound = np.where(value.bound > 0, bound, 0) << np.clip(-finer, 0, FAR)
+    bound = (((value.bound - 1) >> least) + 1) << np.clip(-finer, 0, FAR)  # rounded up
     limit = largest(i.type.q.width)
     if i.attr.overflow is Overflow.SATURATE or np.all(bound <= limit):
         s.held("", i.type.q, np.minimum(bound, limit), text(i))
