@@ -56,10 +56,10 @@ def samples(steps: int, seed: int) -> np.ndarray:
     return rows.reshape(SEQUENCES, INPUTS, steps).swapaxes(1, 2)
 
 
-def prepare(folder: Path, name: str, lengths: Sequence[int]) -> None:
+def prepare(folder: Path, name: str, lengths: Sequence[int], blocks: int = BLOCKS) -> None:
     """Writes NAME.elp and, for every length T, NAME_T.npz with the first T steps of its data."""
-    options = {"unit": duffing()} | dict(MODELS[name])
-    model = el.HSSM(INPUTS, OUTPUTS, HIDDEN, blocks=BLOCKS, key=jax.random.key(0), **options)
+    options: dict[str, Any] = {"unit": duffing(), **MODELS[name]}
+    model = el.HSSM(INPUTS, OUTPUTS, HIDDEN, blocks=blocks, key=jax.random.key(0), **options)
     x = samples(max(lengths), 0)
     y: np.ndarray = np.arange(SEQUENCES) % OUTPUTS
     if model.task == "regression":

@@ -47,7 +47,7 @@ UNITS: dict[str, dict[str, Any]] = {
 @lru_cache(maxsize=len(UNITS))
 def program(name: str) -> tuple[el.CompiledProgram, np.ndarray]:
     """A model of one block in 12-bit words, and sequences [4, 6, INPUTS] in float32."""
-    options = {"state": 2, "blocks": 1} | UNITS[name]
+    options: dict[str, Any] = {"state": 2, "blocks": 1, **UNITS[name]}
     model = el.HSSM(INPUTS, 2, HIDDEN, key=jax.random.key(0), **options)
     x = np.random.default_rng(0).normal(size=(4, 6, INPUTS)).astype(np.float32)
     return el.compile(model, x, lanes=2, widths=NARROW), x
@@ -194,7 +194,7 @@ def test_weights_stand_where_readers_look_for_them() -> None:
     assert len(products) == 5 * 5 + 1
     for node in products:
         quant = seen.find_producer(node.input[1])
-        assert quant.op_type == "Quant" and quant.domain == DOMAIN
+        assert quant is not None and quant.op_type == "Quant" and quant.domain == DOMAIN
         assert seen.get_initializer(quant.input[0]) is not None
 
 
