@@ -173,7 +173,7 @@ def test_kinds_and_passes_and_models_without_formats(tmp_path: Path) -> None:
     program, _ = tiny()
     path = tmp_path / "m.onnx"
     refusals: list[tuple[tuple[Any, ...], str]] = [
-        ((program, path, "real"), "kind is 'real', but it must be float or integer"),
+        ((program, path, "real"), "kind is 'real', but it must be float, integer or qonnx"),
         ((program, path, "float", "echo"), "passes is 'echo', but it must be forward or gradient"),
         ((program.model, path, "integer"), "needs a compiled program"),
     ]
