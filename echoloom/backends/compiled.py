@@ -76,7 +76,8 @@ class CompiledProgram:
         if label is None:
             check_input(self.model, x)  # type: ignore[arg-type]
         else:
-            label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
+            with jax.enable_x64(True):  # or JAX would round targets to float32 before words
+                label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
         check_values(self.model, x, label)
         return numpy_run(self.artifact, x, label)
 

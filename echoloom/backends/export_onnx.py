@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 
     from echoloom.backends.to_onnx.graph import Subject
 
-Kind = Literal["float", "integer"]
+Kind = Literal["float", "integer", "qonnx"]
 Passes = Literal["forward", "gradient"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = ("float", "integer")  # of standard operators
+VIEW: Kind = "qonnx"
 PASSES: tuple[Passes, ...] = get_args(Passes)
 
 # A curved unit's contrast has an error of the nudge squared; in float64 the rounding that a small
@@ -50,8 +52,9 @@ def export_onnx(
     kind: Kind = "float",
     passes: Passes = "forward",
     samples: Any = None,
+    steps: int | None = None,
 ) -> None:
-    """Write one ONNX file of standard operators, whole or not at all; docs/onnx.md explains it.
+    """Write one ONNX file, whole or not at all; docs/onnx.md explains it.
 
     kind "float" is the model in real numbers, "integer" the compiled program word for word in
     int64. passes "forward" takes x [batch, T, inputs]; "gradient" also label [batch] or target
@@ -59,40 +62,78 @@ def export_onnx(
     float gradient is chosen on `samples` [n, T, inputs]; a compiled program knows its own, and
     noise of unit deviation stands in for an uncompiled model's if none are given.
 
-    Raises ValueError in one sentence for another kind, an integer export of a model that is not
-    compiled or whose words int64 cannot carry (naming the signal); ToolMissing without the
-    package onnx; OSError for a path that cannot be written.
+    kind "qonnx" is a compiled program's forward pass with QONNX's Quant nodes, for one sequence:
+    of `steps` samples, or without `steps` one time step from states to states.
+
+    Raises ValueError in one sentence for another kind, an export of words from a model that is not
+    compiled or whose words int64 (for "qonnx": float32) cannot carry, naming the signal;
+    ToolMissing without the package onnx; OSError for a path that cannot be written.
     """
-    data = onnx_model(source, kind, passes, samples).SerializeToString()
+    data = onnx_model(source, kind, passes, samples, steps).SerializeToString()
     write_whole(path, data)
 
 
 def onnx_model(
-    source: CompiledProgram | HSSM, kind: Kind, passes: Passes, samples: Any = None
+    source: CompiledProgram | HSSM,
+    kind: Kind,
+    passes: Passes,
+    samples: Any = None,
+    steps: int | None = None,
 ) -> ModelProto:
     """The checked model that `export_onnx` writes."""
-    for what, value, known in (("kind", kind, KINDS), ("passes", passes, PASSES)):
+    for what, value, known in (("kind", kind, (*KINDS, VIEW)), ("passes", passes, PASSES)):
         if value not in known:
-            raise ValueError(f"{what} is {value!r}, but it must be {' or '.join(known)}")
+            raise ValueError(f"{what} is {value!r}, but it must be {_one_of(known)}")
+    if steps is not None and kind != VIEW:
+        raise ValueError(f"steps is {steps}, but a graph of kind {kind} takes any length")
     require("onnx")
     import onnx
 
-    from echoloom.backends.to_onnx.graph import Assembly
-
-    subject = _subject(source, kind, passes, samples)
-    assembly = Assembly(subject)
-    assembly.forward()
-    if passes == "gradient":
-        assembly.echo()
     task = (source.model if isinstance(source, CompiledProgram) else source).task
-    title = f"{subject.program.name}_{kind}_{passes}"
-    model = assembly.model(title, _doc(task, kind, passes), _metadata(subject, kind, passes))
+    doc = _doc(task, kind, passes)
+    if kind == VIEW:
+        model = _view(source, passes, steps, doc)
+    else:
+        model = _graph(_subject(source, kind, passes, samples), kind, passes, doc)
     if model.ByteSize() >= LIMIT:
         raise ValueError(
             f"the model takes {model.ByteSize():,} bytes, but an ONNX file holds 2 GiB"
         )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _one_of(known: Sequence[str]) -> str:
+    return f"{', '.join(known[:-1])} or {known[-1]}"
+
+
+def _graph(subject: Subject, kind: Kind, passes: Passes, doc: str) -> ModelProto:
+    """A graph of standard operators."""
+    from echoloom.backends.to_onnx.graph import Assembly
+
+    assembly = Assembly(subject)
+    assembly.forward()
+    if passes == "gradient":
+        assembly.echo()
+    title = f"{subject.program.name}_{kind}_{passes}"
+    program, held, every = subject.program, subject.coefficients, subject.output_step
+    return assembly.model(title, doc, _metadata(program, held, every, kind, passes))
+
+
+def _view(
+    source: CompiledProgram | HSSM, passes: Passes, steps: int | None, doc: str
+) -> ModelProto:
+    """A graph with QONNX's operators."""
+    from echoloom.backends.to_onnx.qonnx_view import qonnx_view
+
+    if passes != "forward":
+        raise ValueError("a QONNX view holds the forward pass only; passes must be forward")
+    integer = _compiled(source, VIEW).artifact
+    view = qonnx_view(integer, steps)
+    program, held, every = integer.program, integer.coefficients, integer.output_step
+    metadata = _metadata(program, held, every, VIEW, passes)
+    metadata["echoloom.steps"] = "one" if steps is None else str(steps)
+    return view.model(f"{program.name}_{VIEW}", doc, metadata)
 
 
 def require(package: str) -> None:
@@ -107,12 +148,16 @@ def require(package: str) -> None:
 def _subject(source: CompiledProgram | HSSM, kind: Kind, passes: Passes, samples: Any) -> Subject:
     if kind == "float":
         return _real_subject(source, passes, samples)
-    if not isinstance(source, CompiledProgram):
-        raise ValueError(
-            "an integer export needs a compiled program, because a model has no formats yet; "
-            "compile it first"
-        )
-    return integer_subject(source.artifact)
+    return integer_subject(_compiled(source, kind).artifact)
+
+
+def _compiled(source: CompiledProgram | HSSM, kind: Kind) -> CompiledProgram:
+    if isinstance(source, CompiledProgram):
+        return source
+    raise ValueError(
+        f"an export of kind {kind} needs a compiled program, because a model has no formats yet; "
+        "compile it first"
+    )
 
 
 def integer_subject(integer: IntegerProgram) -> Subject:
@@ -182,8 +227,9 @@ def program_hash(program: Program, coefficients: Any) -> str:
     return found.hexdigest()
 
 
-def _metadata(subject: Subject, kind: Kind, passes: Passes) -> dict[str, str]:
-    program = subject.program
+def _metadata(
+    program: Program, coefficients: Any, output_step: int, kind: Kind, passes: Passes
+) -> dict[str, str]:
     declared = (*program.coefficients, *program.runtime, *program.states, *program.accumulators)
     formats = {d.name: str(d.type) for d in declared}
     return {
@@ -191,13 +237,17 @@ def _metadata(subject: Subject, kind: Kind, passes: Passes) -> dict[str, str]:
         "echoloom.kind": kind,
         "echoloom.passes": passes,
         "echoloom.program": program.name,
-        "echoloom.sha256": program_hash(program, subject.coefficients),
-        "echoloom.output_step": str(subject.output_step),
+        "echoloom.sha256": program_hash(program, coefficients),
+        "echoloom.output_step": str(output_step),
         "echoloom.formats": json.dumps(formats),
     }
 
 
 def _doc(task: str, kind: Kind, passes: Passes) -> str:
-    words = "real numbers" if kind == "float" else "fixed-point words in int64"
+    words = {
+        "float": "real numbers",
+        "integer": "fixed-point words in int64",
+        "qonnx": "fixed-point words in float32, with QONNX's Quant",
+    }[kind]
     what = "forward pass" if passes == "forward" else "forward pass and echo (gradients by RHEL)"
     return f"Hamiltonian state-space model, {task}: {what} in {words}. Written by Echoloom."

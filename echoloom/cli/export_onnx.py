@@ -9,7 +9,7 @@ import typer
 
 from echoloom.backends.archive import MAGIC, load
 from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.export_onnx import KINDS, PASSES, onnx_model
+from echoloom.backends.export_onnx import KINDS, PASSES, VIEW, onnx_model
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command
 from echoloom.frontend.checkpoint import load_model
@@ -25,15 +25,22 @@ def export_onnx(
         Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
     ],
     kind: Annotated[
-        str, typer.Option(help=f"{' or '.join(KINDS)}; integer takes a saved program.")
+        str,
+        typer.Option(help=f"{', '.join(KINDS)} or {VIEW}; the last two take a saved program."),
     ] = "float",
     passes: Annotated[
         str, typer.Option(help=f"{' or '.join(PASSES)}; gradient adds the echo.")
     ] = "forward",
+    steps: Annotated[
+        int | None,
+        typer.Option(help=f"Of kind {VIEW}: a sequence of so many samples; one step if not given."),
+    ] = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
     """Write a model as an ONNX graph of standard operators: real numbers, or the exact integers.
+
+    The kind qonnx is the forward pass with QONNX's Quant nodes, where float32 can hold its words.
 
     Example: echoloom export-onnx motions.elp -o motions.onnx --kind integer --passes gradient
     """
@@ -41,7 +48,7 @@ def export_onnx(
         check_destination(output)
         model = read_source(source, unit)
         with say.working("exporting"):
-            exported = onnx_model(model, kind, passes)  # type: ignore[arg-type]
+            exported = onnx_model(model, kind, passes, steps=steps)  # type: ignore[arg-type]
         data = exported.SerializeToString()
         write_whole(output, data)
         properties = {p.key.removeprefix("echoloom."): p.value for p in exported.metadata_props}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx_graphs import edited
 from runner import echoloom, refused
 
+import echoloom as el
 from echoloom.cli.outcome import Exit
+from echoloom.frontend.checkpoint import load_model
+from echoloom.ir.passes.formats_plan import Widths
 
 
 def test_all_four_combinations_in_one_command(shelf, tmp_path):
@@ -33,6 +37,26 @@ def test_programs_and_checkpoints_are_exported(shelf, tmp_path):
     sentence = refused(Exit.INPUT, "export-onnx", shelf / "model.eqx", *wrong)
     assert "compile it first" in sentence
     assert not (tmp_path / "no.onnx").exists()
+
+
+def test_the_qonnx_view_of_a_narrow_program(shelf, tmp_path):
+    out, narrow = tmp_path / "m.onnx", tmp_path / "narrow.elp"
+    said = refused(Exit.INPUT, "export-onnx", shelf / "program.elp", "-o", out, "--kind", "qonnx")
+    assert "forward_step: x : Q(" in said and "can take 28 bits, but QONNX computes" in said
+    assert not out.exists()
+    with np.load(shelf / "data.npz") as data:
+        X, y = data["X"] / 5.0, data["y"]
+    widths = Widths(word=12, narrow=9, accumulator=48)
+    el.compile(load_model(shelf / "model.eqx"), X, y, lanes=2, widths=widths).save(narrow)
+    told = echoloom("export-onnx", narrow, "-o", out, "--kind", "qonnx", "--json").json
+    assert told["inputs"] == ["x", "state/b0.free.q", "state/b0.free.p"]
+    assert told["outputs"] == ["term/pool", "next/b0.free.q", "next/b0.free.p"]
+    told = echoloom(
+        "export-onnx", narrow, "-o", out, "--kind", "qonnx", "--steps", 3, "--json"
+    ).json
+    assert told["inputs"] == ["x"] and told["outputs"][0] == "outputs"
+    wrong = ("--kind", "float", "--steps", 3)
+    assert "takes any length" in refused(Exit.INPUT, "export-onnx", narrow, "-o", out, *wrong)
 
 
 def test_an_edited_weight_ends_with_code_4(shelf, tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from echoloom.backends import run_jax, run_numpy
-from echoloom.backends.to_onnx import integer_rules, real_rules
+from echoloom.backends.to_onnx import integer_rules, qonnx_rules, real_rules
 from echoloom.ir import real
 from echoloom.ir.ops import ARITY, ATTRIBUTE_OF, Op
 from echoloom.ir.parity import PRODUCTS
 
 REAL_ONLY = {Op.SHIFT}  # a quantised program shifts in its requants
+ECHO_ONLY = {Op.OUTER}
 
 
 def test_the_real_interpreter_knows_every_operation() -> None:
@@ -20,6 +21,7 @@ def test_the_integer_interpreters_know_every_quantised_operation() -> None:
     assert set(run_numpy.RULES) == set(Op) - REAL_ONLY
     assert set(run_jax.RULES) == set(Op) - REAL_ONLY
     assert set(integer_rules.RULES) == set(Op) - REAL_ONLY
+    assert set(qonnx_rules.RULES) == set(Op) - REAL_ONLY - ECHO_ONLY
 
 
 def test_every_operation_has_an_arity_and_only_unknown_ones_attributes() -> None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
+from hamiltonians import GALLERY
 from onnx_graphs import edited, graphs
 from small_models import samples, target_of, tiny
 
@@ -172,7 +173,7 @@ def test_kinds_and_passes_and_models_without_formats(tmp_path: Path) -> None:
     program, _ = tiny()
     path = tmp_path / "m.onnx"
     refusals: list[tuple[tuple[Any, ...], str]] = [
-        ((program, path, "real"), "kind is 'real', but it must be float or integer"),
+        ((program, path, "real"), "kind is 'real', but it must be float, integer or qonnx"),
         ((program, path, "float", "echo"), "passes is 'echo', but it must be forward or gradient"),
         ((program.model, path, "integer"), "needs a compiled program"),
     ]
@@ -202,3 +203,20 @@ def test_a_model_that_is_not_compiled() -> None:
     found = OnnxModel(onnx_model(program.model, "float", "gradient")).run(x[:1], [targets])
     wanted = np.asarray(program.model(jnp.asarray(x[0])))
     np.testing.assert_allclose(found["outputs"][0], wanted, rtol=1e-12)
+
+
+def test_chaos_is_told_from_a_fault() -> None:
+    """Eight thousand steps of coupled rotors turn float64's last bit into other numbers."""
+    unit = GALLERY["rotors"](6, jax.random.key(1))
+    model = el.HSSM(3, 3, 6, 5, 1, unit=unit, step=0.2, key=jax.random.key(0))
+    x = np.clip(samples(model, 1, 8000), -2.0, 2.0)
+    program = el.compile(model, x[:, :40], lanes=4)
+    own = onnx_model(program, "float", "forward")
+    case = Case(x[0], None, program.run(x[0, :1]))
+    with pytest.raises(el.Mismatch, match="over 8000 steps this model is chaotic"):
+        compare_export(program, Export("float", "forward", own), [case])
+    short = Case(x[0, :50], None, program.run(x[0, :1]))
+    weight = onnx.numpy_helper.to_array(own.graph.initializer[0])
+    other = edited(own, {own.graph.initializer[0].name: weight * 1.01})
+    with pytest.raises(el.Mismatch, match=r"1e-05, found [-.e0-9]+ off\.$"):
+        compare_export(program, Export("float", "forward", other), [short])

@@ -1,0 +1,26 @@
+"""Targets become words from float64, whatever JAX's default float type is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from tiny_programs import samples, small_model
+
+import echoloom as el
+from echoloom.backends import compiled
+
+
+def test_targets_are_not_rounded_to_float32_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(task="regression")
+    x = samples()
+    program = el.compile(model, x, lanes=2)
+    targets = np.random.default_rng(1).uniform(-0.9, 0.9, (len(x[0]), model.outputs))
+    seen: list[Any] = []
+    run = compiled.numpy_run
+    monkeypatch.setattr(compiled, "numpy_run", lambda a, x, y: seen.append(y) or run(a, x, y))
+    with jax.enable_x64(False):
+        program.run(x[0], targets)
+    np.testing.assert_array_equal(seen[0], targets)
