@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from echoloom.frontend.hssm import HSSM
     from echoloom.frontend.import_rhel import import_rhel, published_gradients
     from echoloom.frontend.rhel import rhel_gradient, rhel_value_and_grad
-    from echoloom.frontend.trajectory import trajectory_check
+    from echoloom.frontend.trajectory import TrajectoryCheck, trajectory_check
     from echoloom.sim.first_difference import Mismatch
     from echoloom.sim.verify import VerifyReport, verify
 
