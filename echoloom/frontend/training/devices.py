@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from jax.typing import ArrayLike
 
 from echoloom.frontend.batch import ValueAndGradient
 from echoloom.frontend.hssm import HSSM
@@ -42,8 +44,8 @@ def share_gradient(function: ValueAndGradient, mesh: Mesh | None) -> ValueAndGra
 
     shared = _shared(part, mesh, 2, P())
 
-    def value_and_grad(model: HSSM, X: jax.Array, y: jax.Array) -> tuple[jax.Array, HSSM]:
-        return (function if X.shape[0] % mesh.size else shared)(model, X, y)
+    def value_and_grad(model: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
+        return (function if jnp.shape(X)[0] % mesh.size else shared)(model, X, y)
 
     return value_and_grad
 
