@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from echoloom.backends.export_onnx import export_onnx
     from echoloom.backends.fixed_gradient import FixedGradient
     from echoloom.backends.integers import InputRange
-    from echoloom.frontend.bptt import bptt_gradient
+    from echoloom.frontend.bptt import bptt_gradient, bptt_value_and_grad
     from echoloom.frontend.hamiltonian import Hamiltonian
     from echoloom.frontend.hssm import HSSM
     from echoloom.frontend.import_rhel import import_rhel, published_gradients
-    from echoloom.frontend.rhel import rhel_gradient
+    from echoloom.frontend.rhel import rhel_gradient, rhel_value_and_grad
+    from echoloom.frontend.trajectory import TrajectoryCheck, trajectory_check
     from echoloom.sim.first_difference import Mismatch
     from echoloom.sim.verify import VerifyReport, verify
 
@@ -39,6 +40,10 @@ _HOME = {
     "HSSM": "frontend.hssm",
     "import_rhel": "frontend.import_rhel",
     "published_gradients": "frontend.import_rhel",
+    "bptt_value_and_grad": "frontend.bptt",
+    "rhel_value_and_grad": "frontend.rhel",
+    "TrajectoryCheck": "frontend.trajectory",
+    "trajectory_check": "frontend.trajectory",
     "rhel_gradient": "frontend.rhel",
     "Mismatch": "sim.first_difference",
     "VerifyReport": "sim.verify",
@@ -57,6 +62,7 @@ __all__ = [
     "Overflowed",
     "VerifyReport",
     "bptt_gradient",
+    "bptt_value_and_grad",
     "build",
     "compile",
     "export_onnx",
@@ -65,6 +71,8 @@ __all__ = [
     "load",
     "published_gradients",
     "rhel_gradient",
+    "rhel_value_and_grad",
+    "trajectory_check",
     "verify",
 ]
 

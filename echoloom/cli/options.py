@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from echoloom.frontend.hamiltonian import Hamiltonian
+from echoloom.frontend.named import import_unit
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")
@@ -20,8 +18,8 @@ Source = Annotated[
     typer.Argument(
         metavar="DATA",
         help="An .npz file with X [n, T, channels] and y [n] (or targets [n, T', outputs]), "
-        "optionally X_test and y_test; or the name of a data set in the package aeon, "
-        "such as BasicMotions.",
+        "optionally X_test and y_test; the name of a data set in the package aeon, such as "
+        "BasicMotions; or a run file of `train`, run.toml.",
     ),
 ]
 Normalise = Annotated[
@@ -44,18 +42,4 @@ Unit = Annotated[
 
 def load_unit(name: str | None) -> Hamiltonian | None:
     """The Hamiltonian that --unit names. Raises ValueError."""
-    if name is None:
-        return None
-    module, _, attribute = name.partition(":")
-    # As with `python -m`: the user's own modules are found where the command is run.
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--unit {name}: {error}; name it as MODULE:NAME") from error
-    if not isinstance(found, Hamiltonian) and callable(found):
-        found = found()
-    if not isinstance(found, Hamiltonian):
-        raise ValueError(f"--unit {name}: this is a {type(found).__name__}, not a Hamiltonian")
-    return found
+    return None if name is None else import_unit(name, "--unit")

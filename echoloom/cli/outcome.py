@@ -18,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from echoloom.backends.bitstream import TimingMissed
 from echoloom.backends.toolrun import BuildFailed
 from echoloom.backends.tools import ToolMissing
+from echoloom.frontend.data_sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.requests import SimulationError
 
@@ -41,6 +42,7 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
+    (MissingPackage, Exit.TOOL),
     (BuildFailed, Exit.FAILED),
     (SimulationError, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),

@@ -1,23 +1,24 @@
-"""`echoloom train`: from samples to a checkpoint, on the host."""
+"""`echoloom train`: from samples to a checkpoint, or a whole run file carried out, on the host."""
 
 from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import typer
 
-from echoloom.cli.data import Data, load_data
+from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source
-from echoloom.cli.outcome import check_destination, command
-from echoloom.frontend.data import check_samples
-from echoloom.frontend.hssm import HSSM, with_statistics
+from echoloom.cli.outcome import Reporter, check_destination, command
+from echoloom.cli.train_run import carry_out, make_source
 from echoloom.frontend.train import save_model
 from echoloom.frontend.train import train as fit
+from echoloom.frontend.training.example import EXAMPLE
+from echoloom.frontend.training.model import make_model
+from echoloom.frontend.training.run_file import DataSection, ModelSection, Run, TrainingSection
+from echoloom.frontend.training.scores import make_scorer, measure_name
 
 
 class Task(enum.Enum):
@@ -49,10 +50,32 @@ class Activation(enum.Enum):
     gelu_tanh = "gelu_tanh"
 
 
+class GradientKind(enum.Enum):
+    """--gradient."""
+
+    bptt = "bptt"
+    rhel = "rhel"
+    rhel_fixed = "rhel-fixed"
+
+
+# What a run file leaves to the command line.
+OF_BOTH = {"source", "output", "as_json", "example", "fresh"}
+
+
+def _show_example(wanted: bool) -> None:
+    if wanted:
+        typer.echo(EXAMPLE, nl=False)
+        raise typer.Exit
+
+
 def train(
+    context: typer.Context,
     source: Source,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="CHECKPOINT", help="The file to write.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="The checkpoint to write; a run file's folder."
+        ),
     ],
     hidden: Annotated[int, typer.Option(help="Width H of the stack.")] = 16,
     state: Annotated[int, typer.Option(help="Oscillators in a block.")] = 8,
@@ -68,8 +91,9 @@ def train(
         Task, typer.Option(help="auto: classification if the labels are whole numbers [n].")
     ] = Task.auto,
     output_step: Annotated[
-        int, typer.Option(help="Regression: one output every so many steps.")
-    ] = 1,
+        int | None,
+        typer.Option(help="Regression: one output every so many steps; T // T' if not given."),
+    ] = None,
     step: Annotated[
         float | None,
         typer.Option(help="Initial step of every oscillator, 0 to 1; 0.5 to 0.73 if not given."),
@@ -81,88 +105,102 @@ def train(
     activation: Annotated[
         Activation, typer.Option(help="The exact GELU, or its tanh form.")
     ] = Activation.gelu,
+    gradient: Annotated[
+        GradientKind,
+        typer.Option(
+            help="Through time; by the echo in floats; by the echo in the fabric's words."
+        ),
+    ] = GradientKind.bptt,
     epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 60,
     lr: Annotated[float, typer.Option(help="Adam's learning rate.")] = 3e-3,
     batch: Annotated[int, typer.Option(help="Sequences in a batch.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the parameters and of the order of samples.")] = 0,
     normalise: Normalise = True,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run file: start over, forget what the folder holds.")
+    ] = False,
+    example: Annotated[
+        bool,
+        typer.Option(
+            "--example", is_eager=True, callback=_show_example, help="Print a run file and stop."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train an HSSM by gradients through time and write a checkpoint.
+    """Train an HSSM and write a checkpoint, or carry out a run file (DATA is then run.toml).
 
-    Example: echoloom train BasicMotions -o motions.eqx
+    Examples: echoloom train BasicMotions -o motions.eqx, echoloom train run.toml -o motions
     """
     with command("train", as_json) as say:
+        if source.endswith(".toml"):
+            _refuse_flags(context)
+            carry_out(say, Path(source), output, fresh)
+            return
+        if fresh:
+            raise ValueError("--fresh is for run files; a checkpoint is always trained anew.")
         check_destination(output)
-        data = load_data(source, normalise)
-        if data.y is None:
-            raise ValueError(f"{source}: it holds no array y; training needs labels or targets.")
-        classify = _classifies(task, data.y)
-        model = HSSM(
-            inputs=data.X.shape[2],
-            outputs=_outputs(data.y, classify),
+        section = ModelSection(
             hidden=hidden,
             state=state,
             blocks=blocks,
             unit=unit.value,
             complex=complex,
-            task="classification" if classify else "regression",
+            task=task.value,
             output_step=output_step,
             step=step,
             substeps=substeps,
             integrator=integrator.value,
             activation=activation.value,
-            key=jax.random.key(seed),
         )
-        check_samples(model, data.X, data.y)
-        if data.X_test is not None and data.y_test is not None:
-            check_samples(model, data.X_test, data.y_test)
-        model = with_statistics(model, jnp.asarray(data.X, model.encoder.weight.dtype))
-        model = fit(
-            model, data.X, data.y, epochs=epochs, learning_rate=lr, batch=batch, seed=seed,
-            progress=True,
-        )  # fmt: skip
-        scores = _scores(model, data)
-        save_model(output, model)
-        say.result |= {
-            "checkpoint": str(output),
-            "task": model.task,
-            "classes": list(data.classes),
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(model)),
-            "normalised": None if data.mean is None or data.scale is None else {
-                "mean": data.mean.tolist(), "scale": data.scale.tolist(),
-            },
-            **scores,
-        }  # fmt: skip
-        for name, value in scores.items():
-            text = f"{value:.1%}" if classify else f"{value:.6g}"
-            say.show(f"{name.replace('_', ' ')}: {text}")
-        say.show(f"wrote {output}")
+        run = Run(
+            data=DataSection(source=source, normalise=normalise),
+            model=section,
+            training=TrainingSection(
+                gradient=gradient.value, epochs=epochs, batch=batch, seeds=(seed,)
+            ),
+        )
+        _train_once(say, run, source, output, lr)
 
 
-def _classifies(task: Task, y: np.ndarray) -> bool:
-    if task is Task.auto:
-        return y.ndim == 1 and y.dtype.kind in "iu"
-    return task is Task.classification
+def _refuse_flags(context: typer.Context) -> None:
+    """Raises ValueError for a flag that says what the run file says."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name)
+        # By its name: newer releases of typer carry a click of their own.
+        if given is not None and given.name == "COMMANDLINE" and name not in OF_BOTH:
+            raise ValueError(
+                f"{parameter.opts[0]} is for training without a run file; write it into the run "
+                "file."
+            )
 
 
-def _outputs(y: np.ndarray, classify: bool) -> int:
-    """How many the labels need; what is wrong with them is for `check_samples` to say."""
-    if classify:
-        return max(2, int(y.max()) + 1) if y.size and y.dtype.kind in "iu" else 2
-    return y.shape[-1] if y.ndim == 3 else 1
-
-
-def _scores(model: HSSM, data: Data) -> dict[str, float]:
-    """Accuracy, or the mean squared error, on both splits."""
-    predict: Any = jax.jit(jax.vmap(model))
-    scores = {}
-    for split, X, y in (("train", data.X, data.y), ("test", data.X_test, data.y_test)):
-        if X is None or y is None:
-            continue
-        found = np.asarray(predict(jnp.asarray(X, model.encoder.weight.dtype)))
-        if model.task == "classification":
-            scores[f"{split}_accuracy"] = float(np.mean(found.argmax(axis=1) == y))
-        else:
-            scores[f"{split}_squared_error"] = float(np.mean((found - y) ** 2))
-    return scores
+def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -> None:
+    """The quick form: one seed, Adam, no stops."""
+    data, training = load_data(source, run.data.normalise), run.training
+    if data.y is None:
+        raise ValueError(f"{source}: it holds no array y; training needs labels or targets.")
+    assert training.epochs is not None
+    model = make_model(run.model, data, training.seeds[0])
+    model = fit(
+        model, data.X, data.y, epochs=training.epochs, learning_rate=lr, batch=training.batch,
+        seed=training.seeds[0], progress=True, source=make_source(run, model, data),
+    )  # fmt: skip
+    measure = measure_name(model.task)
+    found = make_scorer(data, training.batch)(model, ("train", "test"))
+    scores = {f"{split}_{measure}": score.measure for split, score in found.items()}
+    save_model(output, model)
+    say.result |= {
+        "checkpoint": str(output),
+        "task": model.task,
+        "classes": list(data.classes),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model)),
+        "normalised": None if data.mean is None or data.scale is None else {
+            "mean": data.mean.tolist(), "scale": data.scale.tolist(),
+        },
+        **scores,
+    }  # fmt: skip
+    for name, value in scores.items():
+        text = f"{value:.1%}" if measure == "accuracy" else f"{value:.6g}"
+        say.show(f"{name.replace('_', ' ')}: {text}")
+    say.show(f"wrote {output}")

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
 
+from echoloom.frontend.batch import Loss, ValueAndGradient, check_batch, check_same
+from echoloom.frontend.check import check
 from echoloom.frontend.data import check_sequence
 from echoloom.frontend.hssm import HSSM, trainable
-from echoloom.frontend.loss import loss
+from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.loss import loss as own_loss
+from echoloom.frontend.rhel.dynamics import split_potential
+from echoloom.frontend.rhel.forward import forward
+from echoloom.frontend.rhel.objective import objective
 
 
 def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
@@ -23,4 +31,72 @@ def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
 @eqx.filter_jit
 def _gradient(model: HSSM, x: jax.Array, label: jax.Array) -> HSSM:
     parameters, frozen = eqx.partition(model, trainable(model))
-    return jax.grad(lambda own: loss(eqx.combine(own, frozen), x, label))(parameters)
+    return jax.grad(lambda own: own_loss(eqx.combine(own, frozen), x, label))(parameters)
+
+
+def bptt_value_and_grad(
+    model: HSSM, loss: Loss | None = None, *, rematerialise: int | None = None
+) -> ValueAndGradient:
+    """A function (model, X, y) -> (value, gradient) through time; X, y and `loss` as in
+    `rhel_value_and_grad`.
+
+    Memory grows with T: every step is kept. `rematerialise` K keeps the states of every K-th step
+    alone and makes the rest again, chunk by chunk as `rhel_value_and_grad` does; memory still
+    grows, 1 / K as fast. Raises ValueError, in one sentence, for a model that `check` refuses, for
+    K < 1, and for shapes that do not fit the model.
+    """
+    check(model)
+    if rematerialise is not None and (
+        isinstance(rematerialise, bool) or not isinstance(rematerialise, int) or rematerialise < 1
+    ):
+        raise ValueError(
+            f"bptt_value_and_grad: rematerialise is {rematerialise!r}, but it must be None or a "
+            "whole number >= 1."
+        )
+
+    def value_and_grad(called: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
+        check_same(model, called)
+        return _learn(called, *check_batch(called, X, y), loss, rematerialise)
+
+    return value_and_grad
+
+
+@eqx.filter_jit
+def _learn(
+    model: HSSM, X: jax.Array, y: jax.Array, loss: Loss | None, rematerialise: int | None
+) -> tuple[jax.Array, HSSM]:
+    parameters, frozen = eqx.partition(model, trainable(model))
+
+    def mean(own: HSSM) -> jax.Array:
+        full = eqx.combine(own, frozen)
+
+        def one(x: jax.Array, label: jax.Array) -> jax.Array:
+            if rematerialise is None:
+                return _measure(full, x, label, loss)
+            return _in_chunks(full, x, label, loss, rematerialise)
+
+        return jnp.mean(jax.vmap(one)(X, y))
+
+    return jax.value_and_grad(mean)(parameters)
+
+
+def _measure(model: HSSM, x: jax.Array, label: jax.Array, loss: Loss | None) -> jax.Array:
+    """The loss of one sequence."""
+    found = model(x.astype(model.encoder.weight.dtype))
+    if model.task == "classification":
+        return (loss or cross_entropy)(found, label)
+    targets = label.astype(found.dtype)
+    return (
+        squared_error(found, targets) if loss is None else jnp.mean(jax.vmap(loss)(found, targets))
+    )
+
+
+def _in_chunks(
+    model: HSSM, x: jax.Array, label: jax.Array, loss: Loss | None, chunk: int
+) -> jax.Array:
+    """The loss of one sequence, whose derivative makes every chunk again."""
+    coefficients = model.resolve()
+    splits = tuple(split_potential(block) for block in coefficients.blocks)
+    target = objective(model, loss, label, x.shape[0])
+    _, total = forward(coefficients, splits, target, x, chunk, rematerialise=True)
+    return target.value(coefficients.head, total)

@@ -1,7 +1,8 @@
 """Jaxprs as plain equations: the one file that touches their insides.
 
 An `Interpreter` gives every live equation a meaning of its own: `canonical.py` does it for the
-user's energies, `trace.py` for the compiler's functions.
+user's energies, `trace.py` for the compiler's functions. `split` takes what does not depend on a
+state out of a loop.
 """
 
 from __future__ import annotations
@@ -121,6 +122,61 @@ class Interpreter(ABC):
             results = self.equation(Equation(eqn), [read(v) for v in eqn.invars])
             env.update(zip(eqn.outvars, results, strict=True))
         return [read(v) for v in jaxpr.outvars]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """f(q, u, *constants) in three: what neither q nor u reach, what q does not, and the rest.
+
+    f(q, u, *constants) == late(q, *timed(u, *constants), *lasting(*constants)). All three can be
+    differentiated and mapped.
+    """
+
+    lasting: Callable[..., list[Any]]
+    timed: Callable[..., list[Any]]
+    late: Callable[..., list[Any]]
+
+
+def split(function: Callable[..., Any], q: Any, u: Any, *constants: Any) -> Split:
+    """`function` of arrays (or their shapes and types) like these, in three.
+
+    A call counts as one operation: what it does is not taken apart.
+    """
+    closed = jax.make_jaxpr(function)(q, u, *constants)
+    jaxpr, debug = closed.jaxpr, jax.make_jaxpr(lambda: None)().jaxpr.debug_info
+    (in_q, in_u, *in_constants), equations = jaxpr.invars, _live(jaxpr)
+    late, beside_q = _reached(equations, {in_q})
+    early, timed = [e for e in equations if e not in late], _reached(equations, {in_u})[1]
+    needed = [v for e in late for v in e.invars] + list(jaxpr.outvars)
+    crossing = list(dict.fromkeys(v for v in needed if _is_early(v, beside_q)))
+    at_times = [v for v in crossing if v in timed]
+    at_once = [v for v in crossing if v not in timed]
+
+    def function_of(invars: list[Any], equations: list[Any], outvars: list[Any], consts: bool):
+        own = (jaxpr.constvars, closed.consts) if consts else ([], [])
+        body = jex.Jaxpr(own[0], invars, outvars, equations, debug_info=debug)
+        return jex.jaxpr_as_fun(jex.ClosedJaxpr(body, own[1]))
+
+    still = [e for e in early if timed.isdisjoint(e.outvars)]
+    return Split(
+        function_of(in_constants, still, at_once, True),
+        function_of([in_u, *in_constants], early, at_times, True),
+        function_of([in_q, *at_times, *at_once], late, list(jaxpr.outvars), False),
+    )
+
+
+def _is_early(atom: Any, beside_q: set[Any]) -> bool:
+    return not isinstance(atom, jex.Literal) and atom not in beside_q
+
+
+def _reached(equations: list[Any], roots: set[Any]) -> tuple[list[Any], set[Any]]:
+    """The equations that depend on `roots`, and all variables that do, the roots among them."""
+    reached, found = set(roots), []
+    for eqn in equations:
+        if any(not isinstance(v, jex.Literal) and v in reached for v in eqn.invars):
+            found.append(eqn)
+            reached.update(eqn.outvars)
+    return found, reached
 
 
 def _names(eqn: Any) -> Iterator[str]:

@@ -15,7 +15,9 @@ from echoloom.frontend import parts
 from echoloom.frontend.bptt import bptt_gradient
 from echoloom.frontend.hssm import rest, trainable
 from echoloom.frontend.loss import loss
-from echoloom.frontend.rhel import Copies, flip, nudge, rhel_gradient
+from echoloom.frontend.rhel import flip, rhel_gradient, traverse
+from echoloom.frontend.rhel.dynamics import driven, prepare, split_potential
+from echoloom.frontend.rhel.echoes import Pair, echo_pair
 
 TOLERANCE = 1e-9
 
@@ -139,14 +141,24 @@ def test_free_copy_returns_to_rest(make_model, make_sample):
 
 
 def test_nudge_pushes_the_echoes_apart_evenly(make_model):
-    block = make_model().resolve().blocks[0]
+    model = make_model()
+    block = model.resolve().blocks[0]
+    split = split_potential(block)
+    prepared = prepare(split, block.unit, jnp.zeros((1, model.hidden)))
+    loop = driven(block, split, prepared.lasting)
     state = parts.State(jnp.ones_like(block.step), 2.0 * jnp.ones_like(block.step))
-    error = jnp.arange(1.0, 1.0 + block.step.size)
-    free, plus, minus = nudge(block, Copies(state, state, state), error, 0.5)
-    np.testing.assert_array_equal(free.p, state.p)
-    np.testing.assert_allclose(plus.p - state.p, 0.5 * block.step * error)
-    np.testing.assert_allclose(plus.p + minus.p, 2 * state.p)
-    np.testing.assert_array_equal(plus.q, minus.q)
+    both = jax.tree.map(lambda at: jnp.stack([at, at]), state)
+    push = jnp.arange(1.0, 1.0 + block.step.size)
+    after, seen = echo_pair(loop, Pair(both, jnp.asarray(0.5)), push[None], prepared.timed)
+    np.testing.assert_array_equal(seen.q[0], both.q)
+    np.testing.assert_allclose(seen.p[0, 0] - state.p, push)
+    np.testing.assert_allclose(seen.p[0].sum(axis=0), 2 * state.p)
+    # Then each goes its own way: as far as a block of its own would take it.
+    for copy in (0, 1):
+        start = parts.State(state.q, seen.p[0, copy])
+        alone, _ = traverse(block, start, jnp.zeros(model.hidden))
+        np.testing.assert_allclose(after.state.q[copy], alone.q)
+        np.testing.assert_allclose(after.state.p[copy], alone.p)
 
 
 def test_memory_does_not_grow_with_the_sequence(make_model, make_sample):

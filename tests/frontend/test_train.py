@@ -43,5 +43,5 @@ def test_refusals(make_model):
         train(make_model(), samples, labels, **{**SETTINGS, "batch": 0})
     with pytest.raises(ValueError, match="out of range"):
         train(make_model(), samples, labels + 2, **SETTINGS)
-    with pytest.raises(ValueError, match=r"the loss became nan in epoch 1; use a learning"):
+    with pytest.raises(ValueError, match=r"the loss became nan in epoch 1, step 1; use a lower"):
         train(make_model(), 1e307 * samples, labels, **SETTINGS)

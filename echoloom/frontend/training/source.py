@@ -9,10 +9,8 @@ from typing import Any, Protocol
 import equinox as eqx
 import jax
 
+from echoloom.frontend.batch import ValueAndGradient
 from echoloom.frontend.hssm import HSSM
-
-# `el.bptt_value_and_grad` and its like: (model, X [B, T, inputs], y) -> (mean loss, gradient).
-ValueAndGradient = Callable[[HSSM, jax.Array, jax.Array], tuple[jax.Array, HSSM]]
 
 
 @dataclass(frozen=True)

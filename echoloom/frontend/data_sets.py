@@ -1,0 +1,209 @@
+"""Data ready for a model: checked, of one length, normalised, with a validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.frontend.data import check_numbers
+from echoloom.frontend.data_sources import Raw, Sequences
+
+Split = Literal["train", "validation", "test"]
+Pad = Literal["refuse", "zero"]
+TARGET_REACH = 0.9  # a regression's outputs are tanh: what it cannot reach it cannot learn
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Samples X [n, T, channels] with labels y [n] or targets y [n, T', outputs], where given.
+
+    `classes` names the labels 0, 1, ... of a data set whose own labels are texts; `mean` and
+    `scale` [channels] are what samples were normalised with: (raw - mean) / scale; and
+    `target_centre` and `target_scale` [outputs] the same of targets.
+    """
+
+    X: NDArray[Any]
+    y: NDArray[Any] | None
+    X_validation: NDArray[Any] | None = None
+    y_validation: NDArray[Any] | None = None
+    X_test: NDArray[Any] | None = None
+    y_test: NDArray[Any] | None = None
+    classes: tuple[str, ...] = ()
+    mean: NDArray[np.float64] | None = None
+    scale: NDArray[np.float64] | None = None
+    target_centre: NDArray[np.float64] | None = None
+    target_scale: NDArray[np.float64] | None = None
+
+    def split(self, name: Split | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Samples and labels of one split; of the test split, where there is one, for None."""
+        if name == "train" or (name is None and self.X_test is None):
+            return self.X, self.y
+        X, y = (
+            (self.X_validation, self.y_validation)
+            if name == "validation"
+            else (self.X_test, self.y_test)
+        )
+        if X is None:
+            raise ValueError(
+                f"the data has no {name or 'test'} split: it holds no X_{name or 'test'}"
+            )
+        return X, y
+
+
+def prepare(
+    name: str,
+    raw: Raw,
+    *,
+    normalise: bool = True,
+    pad: Pad = "refuse",
+    validation: float = 0.0,
+    split_seed: int = 0,
+    scale_targets: bool = False,
+    task: str = "auto",
+) -> Data:
+    """`raw`, which errors call `name`, as a model takes it.
+
+    validation: the part of the training split that is put aside, the same part of every class.
+    normalise: mean 0 and deviation 1 of every channel over what is left of the training split.
+    pad "zero": shorter sequences get zeros at their end, after normalising. scale_targets: the
+    smallest and largest training target of every output become -0.9 and 0.9. One number a sequence
+    becomes a target [1, 1] unless `task` is "classification". Raises ValueError.
+    """
+    for split in ("X", "X_validation", "X_test"):
+        if (samples := getattr(raw, split)) is not None:
+            _check(f"{name}: {split}", samples, raw.X)
+    raw = _with_targets(raw, task)
+    if validation:
+        raw = _with_validation(name, raw, validation, split_seed)
+    mean = scale = None
+    if normalise:
+        mean, scale = _moments(raw.X)
+        raw = _map_samples(raw, lambda x, m=mean, s=scale: (x - m) / s)
+    X, X_validation, X_test = _of_one_length(name, raw, pad)
+    data = Data(
+        X, raw.y, X_validation, raw.y_validation, X_test, raw.y_test, raw.classes, mean, scale
+    )
+    return _with_scaled_targets(name, data) if scale_targets else data
+
+
+def _check(name: str, samples: Sequences, first: Sequences) -> None:
+    if isinstance(samples, list):
+        shapes = {(x.ndim, x.shape[-1] if x.ndim else 0, 0 in x.shape) for x in samples}
+        if len(shapes) != 1 or next(iter(shapes))[::2] != (2, False):
+            raise ValueError(
+                f"{name} holds no sequences, or some of differing channels or without steps, but "
+                "each must be [T, channels]."
+            )
+    elif samples.ndim != 3 or 0 in samples.shape:
+        raise ValueError(
+            f"{name} has shape {list(samples.shape)}, but samples [n, T, channels] are needed, "
+            "one at least."
+        )
+    channels, wanted = samples[0].shape[-1], first[0].shape[-1]
+    if channels != wanted:
+        raise ValueError(f"{name} has {channels} channels, but X has {wanted}.")
+    for x in samples if isinstance(samples, list) else [samples]:
+        check_numbers(name, x)
+
+
+def _with_targets(raw: Raw, task: str) -> Raw:
+    """One real number a sequence, [n], as one target at its end: [n, 1, 1]."""
+    kinds = "fiu" if task == "regression" else "f" if task == "auto" else ""
+
+    def lifted(y: NDArray[Any] | None) -> NDArray[Any] | None:
+        return y[:, None, None] if y is not None and y.ndim == 1 and y.dtype.kind in kinds else y
+
+    return replace(
+        raw, y=lifted(raw.y), y_validation=lifted(raw.y_validation), y_test=lifted(raw.y_test)
+    )
+
+
+def _with_validation(name: str, raw: Raw, part: float, seed: int) -> Raw:
+    """Some training sequences put aside: the same part of every class, or of all of them."""
+    if raw.X_validation is not None:
+        raise ValueError(f"{name}: it holds X_validation already, so leave `validation` out.")
+    if raw.y is None:
+        raise ValueError(f"{name}: it holds no labels, so there is nothing to validate with.")
+    count, order = len(raw.X), np.random.default_rng(seed)
+    groups = np.unique(raw.y, return_inverse=True)[1] if raw.y.ndim == 1 else np.zeros(count, int)
+    if len(groups) != count:
+        raise ValueError(f"{name}: there are {count} sequences, but {len(groups)} labels.")
+    aside: list[int] = []
+    for group in range(groups.max() + 1):
+        members = order.permutation(np.flatnonzero(groups == group))
+        aside += members[: round(part * len(members))].tolist()
+    kept = np.setdiff1d(np.arange(count), aside)
+    if not aside or not len(kept):
+        raise ValueError(
+            f"{name}: validation = {part} of {count} sequences leaves {len(kept)} for training and "
+            f"{len(aside)} for validation, but both need one at least."
+        )
+    picked = np.sort(aside)
+    return replace(
+        raw,
+        X=_pick(raw.X, kept), y=raw.y[kept],
+        X_validation=_pick(raw.X, picked), y_validation=raw.y[picked],
+    )  # fmt: skip
+
+
+def _pick(samples: Sequences, index: NDArray[Any]) -> Sequences:
+    return [samples[i] for i in index] if isinstance(samples, list) else samples[index]
+
+
+def _moments(samples: Sequences) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    steps = np.concatenate(samples)[None] if isinstance(samples, list) else samples
+    mean, scale = steps.mean(axis=(0, 1)), steps.std(axis=(0, 1))
+    return mean, np.where(scale > 0.0, scale, 1.0)
+
+
+def _map_samples(raw: Raw, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Raw:
+    def changed(samples: Sequences | None) -> Any:
+        if isinstance(samples, list):
+            return [change(x) for x in samples]
+        return None if samples is None else change(samples)
+
+    return replace(
+        raw, X=changed(raw.X), X_validation=changed(raw.X_validation), X_test=changed(raw.X_test)
+    )
+
+
+def _of_one_length(
+    name: str, raw: Raw, pad: Pad
+) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
+    """Training, validation and test samples, each [n, T, channels]."""
+    splits = (raw.X, raw.X_validation, raw.X_test)
+    if not any(isinstance(samples, list) for samples in splits):
+        return splits  # type: ignore[return-value]
+    lengths = [len(x) for samples in splits if samples is not None for x in samples]
+    if pad != "zero" and min(lengths) != max(lengths):
+        raise ValueError(
+            f"{name}: its sequences have {min(lengths)} to {max(lengths)} steps; say pad = "
+            '"zero" under [data] of a run file to fill them up with zeros.'
+        )
+
+    def filled(samples: Sequences) -> NDArray[Any]:
+        return np.stack([np.pad(x, ((0, max(lengths) - len(x)), (0, 0))) for x in samples])
+
+    X, *others = (None if samples is None else filled(samples) for samples in splits)
+    assert X is not None
+    return X, others[0], others[1]
+
+
+def _with_scaled_targets(name: str, data: Data) -> Data:
+    if data.y is None or data.y.ndim != 3 or data.y.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: scale_targets is for a regression's targets, but it has none.")
+    low, high = data.y.min(axis=(0, 1)), data.y.max(axis=(0, 1))
+    centre, scale = (low + high) / 2, (high - low) / (2 * TARGET_REACH)
+    scale = np.where(scale > 0.0, scale, 1.0)
+
+    def scaled(y: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if y is None else (y - centre) / scale
+
+    return replace(
+        data, y=scaled(data.y), y_validation=scaled(data.y_validation), y_test=scaled(data.y_test),
+        target_centre=centre, target_scale=scale,
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""Time in chunks of K steps: nothing as long as the sequence is ever made, beside the sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+
+Carry = TypeVar("Carry")
+# (carry, first step of the chunk, its length, which is known when compiling) -> carry
+Body = Callable[[Carry, jax.Array | int, int], Carry]
+
+
+def upwards(body: Body[Carry], carry: Carry, steps: int, chunk: int) -> Carry:
+    """`body` over all chunks in order; the last one may be shorter, and is compiled apart."""
+    whole, rest = divmod(steps, chunk)
+    if whole:
+        carry = jax.lax.fori_loop(0, whole, lambda i, at: body(at, i * chunk, chunk), carry)
+    return body(carry, whole * chunk, rest) if rest else carry
+
+
+def downwards(body: Body[Carry], carry: Carry, steps: int, chunk: int) -> Carry:
+    """`body` over the chunks of `upwards` in reverse order."""
+    whole, rest = divmod(steps, chunk)
+    if rest:
+        carry = body(carry, whole * chunk, rest)
+    if not whole:
+        return carry
+    return jax.lax.fori_loop(
+        0, whole, lambda i, at: body(at, (whole - 1 - i) * chunk, chunk), carry
+    )
+
+
+def cut(rows: jax.Array, start: jax.Array | int, length: int, like: jax.Array) -> jax.Array:
+    """rows [start : start + length] in the type of `like`; a cast of all rows would be as long."""
+    return jax.lax.dynamic_slice_in_dim(rows, start, length).astype(like.dtype)

@@ -1,0 +1,111 @@
+"""A block's oscillators over a chunk of steps: what their state does not reach is made before.
+
+A scan's body runs once a step, so everything in it that does not depend on the state (B u first of
+all) is taken out of it and made for all steps of the chunk at once, as matrix products. This is
+done to any potential: its jaxpr is split by what depends on q.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+
+from echoloom.frontend import parts
+from echoloom.frontend.coefficients import BlockCoefficients
+from echoloom.frontend.hamiltonian import Hamiltonian
+from echoloom.frontend.jaxpr import Split, split
+from echoloom.frontend.parts import State
+from echoloom.frontend.rhel.over_time import over_time
+
+# What one copy's stages of one sample saw, [m] each: the p of a drift, the q of a kick.
+Passage = tuple[jax.Array, ...]
+
+
+class Prepared(NamedTuple):
+    """The values that a potential makes of u and of its coefficients, q aside."""
+
+    timed: tuple[jax.Array, ...]  # [K, ...] each
+    lasting: tuple[jax.Array, ...]
+
+
+class Driven(Hamiltonian):
+    """A unit whose potential takes, in u's place, what `Split.timed` made of u."""
+
+    unit: Hamiltonian
+    lasting: tuple[jax.Array, ...]
+    split: Split = eqx.field(static=True)
+
+    def potential(self, q: jax.Array, u: tuple[jax.Array, ...]) -> jax.Array:  # type: ignore[override]
+        """V(q [m]) -> scalar, up to nothing: the unit's own."""
+        return self.split.late(q, *u, *self.lasting)[0]
+
+    def kinetic(self, p: jax.Array) -> jax.Array:
+        """T(p [m]) -> scalar: the unit's own."""
+        return self.unit.kinetic(p)
+
+
+def split_potential(block: BlockCoefficients) -> Split:
+    """The block's potential by what depends on q [m] and on u [H]."""
+    leaves, structure = jax.tree.flatten(block.unit)
+
+    def potential(q: jax.Array, u: jax.Array, *own: jax.Array) -> jax.Array:
+        return jax.tree.unflatten(structure, own).potential(q, u)
+
+    return split(potential, block.step, block.scale, *leaves)
+
+
+def prepare(own: Split, unit: Hamiltonian, u: jax.Array) -> Prepared:
+    """Everything of the unit's potential that q does not reach, for drives u [K, H]."""
+    leaves = jax.tree.leaves(unit)
+    timed = over_time(lambda own_leaves, at: own.timed(at, *own_leaves))(leaves, u)
+    return Prepared(tuple(timed), tuple(own.lasting(*leaves)))
+
+
+def driven(
+    block: BlockCoefficients, own: Split, lasting: tuple[jax.Array, ...]
+) -> BlockCoefficients:
+    """`block` with a unit that is driven by prepared values."""
+    return eqx.tree_at(lambda b: b.unit, block, Driven(block.unit, lasting, own))
+
+
+def run(
+    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...]
+) -> tuple[State, jax.Array]:
+    """K forward steps of a driven block: the last state, and the positions [K, m] after each."""
+
+    def step(at: State, values: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
+        at = parts.integrate(block, at, values)  # type: ignore[arg-type]
+        return at, at.q
+
+    return jax.lax.scan(step, state, timed)
+
+
+def flip(state: State) -> State:
+    """Time reversal: p -> -p."""
+    return State(state.q, -state.p)
+
+
+def traverse(block: BlockCoefficients, state: State, u: jax.Array) -> tuple[State, Passage]:
+    """One sample's stages of the echo, last one first, and what they saw."""
+    seen: list[jax.Array] = []
+    for stage in reversed(parts.stages(block)):
+        seen.append(state.p if stage.kind == "drift" else state.q)
+        state = parts.advance_stage(block, stage, state, u)
+    return state, tuple(seen)
+
+
+def retrace(
+    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...]
+) -> tuple[State, State]:
+    """K steps of the echo of a driven block, last one first, from a flipped state.
+
+    Returns the last state, and the flipped states [K, m] that the echo met before each step: their
+    q is what the forward pass had after it.
+    """
+
+    def step(at: State, values: tuple[jax.Array, ...]) -> tuple[State, State]:
+        return traverse(block, at, values)[0], at  # type: ignore[arg-type]
+
+    return jax.lax.scan(step, state, timed, reverse=True)

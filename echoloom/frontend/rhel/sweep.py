@@ -1,0 +1,195 @@
+"""One sequence's echo, every block at once, chunk by chunk: memory does not grow with time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
+from echoloom.frontend.hssm import rest
+from echoloom.frontend.jaxpr import Split
+from echoloom.frontend.parts import State
+from echoloom.frontend.rhel import rows
+from echoloom.frontend.rhel.chunks import cut, downwards, upwards
+from echoloom.frontend.rhel.contrast import Contrast, contrast_difference, contrast_pair
+from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, split_potential
+from echoloom.frontend.rhel.echoes import Difference, Echo, Pair, echo_difference, echo_pair
+from echoloom.frontend.rhel.forward import advance_chunk, forward
+from echoloom.frontend.rhel.objective import Objective
+from echoloom.frontend.rhel.over_time import total
+from echoloom.frontend.rhel.scale import choose_epsilon, parting, renormalise
+
+Echoes = Literal["renormalised", "fixed", "difference"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to sweep: steps in a chunk, and how the echoes are carried."""
+
+    chunk: int
+    echoes: Echoes
+
+
+class Carry(NamedTuple):
+    """What the echo takes from chunk to chunk, blocks from the bottom up."""
+
+    free: tuple[State, ...]
+    echoes: tuple[Echo, ...]
+    gradient: StackCoefficients
+
+
+class Learned(NamedTuple):
+    """The loss of one sequence, its gradient, and where the free copies ended: at rest if exact."""
+
+    value: jax.Array
+    gradient: StackCoefficients
+    returned: tuple[State, ...]
+
+
+def sweep(
+    coefficients: StackCoefficients,
+    objective: Objective,
+    x: jax.Array,
+    plan: Plan,
+    epsilon: jax.Array | None,
+) -> Learned:
+    """Forward over x [T, inputs], and back."""
+    splits = tuple(split_potential(block) for block in coefficients.blocks)
+    states, total = forward(coefficients, splits, objective, x, plan.chunk)
+    value, in_head, every = objective.settle(coefficients.head, total)
+    free = tuple(flip(state) for state in states)
+    if epsilon is None and plan.echoes == "fixed":
+        weight = _weight(coefficients, splits, objective, every, x, plan.chunk)
+        epsilon = choose_epsilon(coefficients, states, weight)
+    zero = jax.tree.map(jnp.zeros_like, coefficients)
+    start = Carry(
+        free,
+        tuple(_at_rest(state, plan, epsilon) for state in free),
+        eqx.tree_at(lambda own: own.head, zero, in_head),
+    )
+
+    def body(carry: Carry, first: jax.Array | int, length: int) -> Carry:
+        piece = cut(x, first, length, coefficients.encoder.weight)
+        return _echo_chunk(coefficients, splits, objective, every, plan, carry, piece, first)
+
+    end = downwards(body, start, x.shape[0], plan.chunk)
+    return Learned(value, end.gradient, end.free)
+
+
+def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
+    """Echoes that have seen no nudge yet."""
+    if plan.echoes == "difference":
+        return Difference(jax.tree.map(jnp.zeros_like, free))
+    scale = jnp.ones_like(free.q[0]) if epsilon is None else epsilon.astype(free.q.dtype)
+    return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale)
+
+
+def _weight(
+    coefficients: StackCoefficients,
+    splits: tuple[Split, ...],
+    objective: Objective,
+    every: jax.Array,
+    x: jax.Array,
+    chunk: int,
+) -> jax.Array:
+    """The size [H] of the error at the last block's output, summed over time."""
+
+    def body(carry, first, length):  # type: ignore[no-untyped-def]
+        states, weight = carry
+        piece = cut(x, first, length, coefficients.encoder.weight)
+        states, h = advance_chunk(coefficients, splits, states, piece)
+        error = objective.error(coefficients.head, every, h, first)[1]
+        return states, weight + total(jnp.abs(error))
+
+    return upwards(body, (rest(coefficients), jnp.zeros_like(every)), x.shape[0], chunk)[1]
+
+
+def _echo_chunk(
+    coefficients: StackCoefficients,
+    splits: tuple[Split, ...],
+    objective: Objective,
+    every: jax.Array,
+    plan: Plan,
+    carry: Carry,
+    x: jax.Array,
+    first: jax.Array | int,
+) -> Carry:
+    """K steps of the echo, for x [K, inputs] of those steps, of which `first` is the earliest.
+
+    Upwards, the free copies give back the activations, never stored; downwards, every block is
+    pulled back, nudged, stepped and contrasted, and hands its input's error on.
+    """
+    h, encode_back = jax.vjp(lambda encoder: rows.affine(encoder, x), coefficients.encoder)
+    free: list[State] = []
+    downs = []
+    for block, own, state, echo in zip(
+        coefficients.blocks, splits, carry.free, carry.echoes, strict=True
+    ):
+        state, h, down = _block_chunk(block, own, state, echo, h, plan)
+        free.append(state)
+        downs.append(down)
+    in_head, error = objective.error(coefficients.head, every, h, first)
+    echoes: list[Echo] = []
+    in_blocks: list[BlockCoefficients] = []
+    for down in reversed(downs):
+        echo, in_block, error = down(error)
+        echoes.append(echo)
+        in_blocks.append(in_block)
+    (in_encoder,) = encode_back(error)
+    here = StackCoefficients(in_encoder, tuple(reversed(in_blocks)), in_head)
+    return Carry(tuple(free), tuple(reversed(echoes)), jax.tree.map(jnp.add, carry.gradient, here))
+
+
+def _block_chunk(  # type: ignore[no-untyped-def]
+    block: BlockCoefficients, own: Split, free: State, echo: Echo, h: jax.Array, plan: Plan
+):
+    """One block's way up: the free copy K steps back, the outputs [K, H], and the way down."""
+    u, drive_back = jax.vjp(rows.drive, block, h)
+    prepared, prepare_back = jax.vjp(lambda unit, at: prepare(own, unit, at), block.unit, u)
+    loop = driven(block, own, prepared.lasting)
+    end, met = retrace(loop, free, prepared.timed)
+    above, mix_back = jax.vjp(rows.mix, block, met.q, u, h)
+
+    def down(error: jax.Array) -> tuple[Echo, BlockCoefficients, jax.Array]:
+        in_mix, q_error, u_error, x_error = mix_back(error)
+        push = block.step * q_error
+        echoed, found = _contrast(block, loop, prepared.timed, free, met, echo, push, plan)
+        in_unit, u_contrast = prepare_back(found.prepared)
+        in_drive, x_contrast = drive_back(u_error + u_contrast)
+        in_block = eqx.tree_at(
+            lambda b: (b.scale, b.shift, b.unit, b.step),
+            in_mix,
+            (
+                in_drive.scale,
+                in_drive.shift,
+                jax.tree.map(jnp.add, in_unit, found.kinetic),
+                found.step,
+            ),
+        )
+        return echoed, in_block, x_error + x_contrast
+
+    return end, above, down
+
+
+def _contrast(
+    block: BlockCoefficients,
+    loop: BlockCoefficients,
+    timed: tuple[jax.Array, ...],
+    free: State,
+    met: State,
+    echo: Echo,
+    push: jax.Array,
+    plan: Plan,
+) -> tuple[Echo, Contrast]:
+    """The echoes K steps back, and what their difference says."""
+    if isinstance(echo, Difference):
+        after, nudged = echo_difference(loop, echo, push, met, timed)
+        return after, contrast_difference(loop, met, nudged, timed)
+    if plan.echoes == "renormalised":
+        echo = renormalise(echo, free, push, parting(block))
+    after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
+    return after, contrast_pair(loop, nudged, timed, echo.scale)

@@ -1,0 +1,80 @@
+"""The untrained model that a run file and its data describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.frontend.data import check_samples
+from echoloom.frontend.data_sets import Data
+from echoloom.frontend.hamiltonian import Hamiltonian
+from echoloom.frontend.hssm import HSSM, Task, with_statistics
+from echoloom.frontend.named import import_unit
+from echoloom.frontend.training.run_file import ModelSection
+
+
+def task_of(task: str, y: NDArray[Any]) -> Task:
+    """`task`, where "auto" means classification if the labels are whole numbers [n]."""
+    if task == "auto":
+        return "classification" if y.ndim == 1 and y.dtype.kind in "iu" else "regression"
+    return task  # type: ignore[return-value]
+
+
+def make_model(
+    section: ModelSection, data: Data, seed: int, norm_samples: int | None = None
+) -> HSSM:
+    """An untrained model that fits the data, its norm statistics measured on training samples.
+
+    Without `output_step`, targets [n, T', outputs] mean one every T // T' steps. `norm_samples`
+    takes so many sequences, evenly spread, in place of all. Raises ValueError for a section that
+    describes no model, or labels that do not fit it.
+    """
+    assert data.y is not None, "there is nothing to learn"
+    task = task_of(section.task, data.y)
+    unit = section.unit if isinstance(section.unit, tuple) else (section.unit,)
+    units = [_unit(name) for name in unit]
+    model = HSSM(
+        inputs=data.X.shape[2],
+        outputs=_outputs(data.y, task),
+        hidden=section.hidden,
+        state=section.state,
+        blocks=section.blocks,
+        unit=units if isinstance(section.unit, tuple) else units[0],
+        complex=section.complex,
+        task=task,
+        output_step=section.output_step or _output_step(data, task),
+        step=section.step,
+        substeps=section.substeps,
+        integrator=section.integrator,
+        activation=section.activation,
+        key=jax.random.key(seed),
+    )
+    check_samples(model, data.X, data.y)
+    for X, y in ((data.X_validation, data.y_validation), (data.X_test, data.y_test)):
+        if X is not None and y is not None:
+            check_samples(model, X, y)
+    count = len(data.X)
+    picks = np.unique(np.linspace(0, count - 1, min(norm_samples or count, count)).astype(int))
+    return with_statistics(model, jnp.asarray(data.X[picks], model.encoder.weight.dtype))
+
+
+def _unit(name: str) -> str | Hamiltonian:
+    return import_unit(name, "[model] unit") if ":" in name else name
+
+
+def _outputs(y: NDArray[Any], task: Task) -> int:
+    """How many the labels need; what is wrong with them is for `check_samples` to say."""
+    if task == "classification":
+        return max(2, int(y.max()) + 1) if y.size and y.dtype.kind in "iu" else 2
+    return y.shape[-1] if y.ndim == 3 else 1
+
+
+def _output_step(data: Data, task: Task) -> int:
+    assert data.y is not None
+    if task == "classification" or data.y.ndim != 3 or not data.y.shape[1]:
+        return 1
+    return max(1, data.X.shape[1] // data.y.shape[1])
