@@ -83,6 +83,7 @@ def training(unit: str, steps: int, margin: int, weight_margin: int) -> list[dic
 
     rows = []
     for name in ("integers", "floats"):
+        gradient: Any
         model, optimizer, order = start, optax.adam(3e-3), np.random.default_rng(0)
         state = optimizer.init(eqx.filter(model, trainable(model)))
         overflows, again, values, began = 0, 0, [], time.perf_counter()
