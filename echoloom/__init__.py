@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from echoloom.backends.archive import CorruptProgram, load
+    from echoloom.backends.batch_gradient import fixed_value_and_grad
     from echoloom.backends.build import build
     from echoloom.backends.calibration import CoefficientRange
     from echoloom.backends.compiled import CompiledProgram, Overflowed, compile
     from echoloom.backends.export_onnx import export_onnx
-    from echoloom.backends.fixed_gradient import FixedGradient, fixed_value_and_grad
+    from echoloom.backends.fixed_gradient import FixedGradient
     from echoloom.backends.integers import InputRange
     from echoloom.frontend.bptt import bptt_gradient, bptt_value_and_grad
     from echoloom.frontend.hamiltonian import Hamiltonian
@@ -32,7 +33,7 @@ _HOME = {
     "compile": "backends.compiled",
     "export_onnx": "backends.export_onnx",
     "FixedGradient": "backends.fixed_gradient",
-    "fixed_value_and_grad": "backends.fixed_gradient",
+    "fixed_value_and_grad": "backends.batch_gradient",
     "InputRange": "backends.integers",
     "bptt_gradient": "frontend.bptt",
     "Hamiltonian": "frontend.hamiltonian",

@@ -78,18 +78,28 @@ class Material:
         return IntegerProgram(quantised, words, tables, self.output_step)
 
 
-def calibrate(material: Material) -> tuple[IntegerProgram, Epsilons]:
-    """The integer program, and the nudge size of every block that suits it."""
+def calibrate(
+    material: Material, earlier: Program | None = None
+) -> tuple[IntegerProgram, Epsilons]:
+    """The integer program, of the same code as `earlier` as far as formats allow, and the nudge
+    size of every block that suits it."""
     probing = (PROBE,) * len(material.graphs.blocks)
     widest = choose_epsilons(material.ranges(probing), probing)
     epsilons = _measured(material, widest, probing)
-    return material.integer(epsilons), epsilons
+    return material.integer(epsilons, earlier), epsilons
+
+
+def curved(graphs: StackGraphs) -> list[bool]:
+    """By block: whether a contrast's quality depends on the nudge's size."""
+    return [
+        not is_affine(b.force, "f", "q") or not is_affine(b.velocity, "v", "p")
+        for b in graphs.blocks
+    ]
 
 
 def _measured(material: Material, widest: Epsilons, probing: Epsilons) -> Epsilons:
-    curved = [not is_affine(b.force, "f", "q") or not is_affine(b.velocity, "v", "p")
-              for b in material.graphs.blocks]  # fmt: skip
-    if not any(curved):
+    bent = curved(material.graphs)
+    if not any(bent):
         return widest
     count = min(TRIAL_SAMPLES, len(material.samples))
     targets = None if material.targets is None else material.targets[:count]
@@ -103,17 +113,17 @@ def _measured(material: Material, widest: Epsilons, probing: Epsilons) -> Epsilo
 
     def sizes(exponents: list[int]) -> Epsilons:
         return tuple(
-            e * 2.0**x if bent else e for e, x, bent in zip(widest, exponents, curved, strict=True)
+            e * 2.0**x if own else e for e, x, own in zip(widest, exponents, bent, strict=True)
         )
 
     for exponent in (*FIRST_TRIALS, *FURTHER_TRIALS):
         smallest = min(errors, default=0)
         if exponent in FURTHER_TRIALS and all(
-            best(b) > smallest and errors[best(b)][b] < np.inf for b in range(len(curved))
+            best(b) > smallest and errors[best(b)][b] < np.inf for b in range(len(bent))
         ):
             break
-        errors[exponent] = _trial_errors(trial, sizes([exponent] * len(curved)), labels, exact)
-    return sizes([best(b) for b in range(len(curved))])
+        errors[exponent] = _trial_errors(trial, sizes([exponent] * len(bent)), labels, exact)
+    return sizes([best(b) for b in range(len(bent))])
 
 
 def _labels(material: Material, probing: Epsilons) -> Any:

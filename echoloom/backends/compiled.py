@@ -27,7 +27,7 @@ from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.stack import Folding, folded_stack, stack_graphs
+from echoloom.frontend.stack import Folding, folded_stack
 from echoloom.ir.engine import Image, Section, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
@@ -52,7 +52,7 @@ class CompiledProgram:
     @cached_property
     def folded(self) -> Folding:
         """How raw parameters become coefficients; a loaded program traces its model for it."""
-        return folded_stack(self.model)[1] if self.folding is None else self.folding
+        return folded_stack(self.model) if self.folding is None else self.folding
 
     @property
     def ir(self) -> Program:
@@ -216,10 +216,11 @@ def compile(
     if weight_margin is not None:
         widths = replace(widths, weight_margin=weight_margin)
     _check_margins(widths)
-    graphs, folding = folded_stack(model)
+    folding = folded_stack(model)
     material = Material(
-        graphs, folding.values(model), samples, _targets(model, labels), model.output_step, widths
-    )
+        folding.graphs, folding.values(model), samples, _targets(model, labels),
+        model.output_step, widths,
+    )  # fmt: skip
     integer, epsilons = calibrate(material)
     artifact = _placed(integer, widths, lanes, drains, slots)
     return CompiledProgram(model, artifact, device, epsilons, folding)
@@ -231,21 +232,20 @@ def calibrated_again(
     """`program` with formats for `model`'s parameters on these samples: another image for the same
     engine.
 
-    Arguments as of `compile`; `widths` are those that `program` was compiled with. The nudges keep
-    the sizes found at first, and products the operand that is cut. Runaway (a ValueError) where the
-    samples drive a state off.
+    Arguments as of `compile`; `widths` are those that `program` was compiled with. Products keep
+    the operand that is cut, so that only formats and nudge sizes change. Runaway (a ValueError)
+    where the samples drive a state off.
     """
     check(model)
-    graphs = stack_graphs(model)
-    samples = np.asarray(samples, np.float64)
+    folding, samples = program.folded, np.asarray(samples, np.float64)
     material = Material(
-        graphs, program.folded.values(model), samples, _targets(model, labels), model.output_step,
-        widths,
+        folding.graphs, folding.values(model), samples, _targets(model, labels),
+        model.output_step, widths,
     )  # fmt: skip
-    integer = material.integer(program.epsilons, program.ir)
+    integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
-    return replace(program, model=model, artifact=artifact, folding=program.folded)
+    return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)
 
 
 def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:

@@ -9,133 +9,32 @@ again: on a fabric that is another image for the same engine.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.archive import program_bytes, program_from
+from echoloom.backends.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.batched import BatchRunner
+from echoloom.backends.calibration import CoefficientRange, curved
 from echoloom.backends.compiled import (
-    CoefficientRange,
     CompiledProgram,
     Overflowed,
     calibrated_again,
     compile,
     target_named,
 )
-from echoloom.backends.integers import (
-    FAILURES,
-    Floats,
-    InputRange,
-    is_classification,
-    output_type,
-    to_real,
-)
-from echoloom.backends.raw_gradients import raw_gradient
+from echoloom.backends.integers import Floats, InputRange
 from echoloom.frontend.check import check
-from echoloom.frontend.data import check_samples
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
-from echoloom.ir.engine import Flag
 from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.formats_plan import Widths
 
 CALIBRATION = 64  # sequences that formats are calibrated on, at most
-
-
-@dataclass(frozen=True, eq=False)
-class BatchGradient:
-    """What a program makes of a batch, one entry a sequence: [n] each."""
-
-    losses: Floats
-    overflowed: NDArray[np.bool_]
-    saturated: NDArray[np.bool_]
-    coefficients: dict[str, Floats]  # gradients of the folded coefficients, [n, ...]
-    program: CompiledProgram
-
-    def mean(self) -> tuple[jax.Array, HSSM]:
-        """Loss and gradient, in the model's own float type, over the sequences that did not
-        overflow; zeros where none is left."""
-        kept = ~self.overflowed
-        count = max(1, int(kept.sum()))
-        means = {n: g[kept].sum(0) / count for n, g in self.coefficients.items()}
-        model = self.program.model
-        raw = raw_gradient(self.program.folded, model, means)
-        own = eqx.filter(model, trainable(model))
-        gradient = jax.tree.map(lambda g, p: jnp.asarray(np.asarray(g), p.dtype), raw, own)
-        value = self.losses[kept].sum() / count
-        return jnp.asarray(value, model.encoder.weight.dtype), gradient
-
-
-def batch_gradient(
-    program: CompiledProgram, runner: BatchRunner, X: Floats, y: Any, size: int
-) -> BatchGradient:
-    """Losses and gradients of X [n, T, inputs] with y, as `program`'s integers give them.
-
-    A batch shorter than `size` is filled up, for which nothing has to be compiled anew.
-    """
-    filled = np.minimum(np.arange(max(size, len(X))), len(X) - 1)
-    result = runner.run(X[filled], y[filled], program.artifact.coefficients)
-    flags = (result.forward_flags | result.echo_flags)[: len(X)]
-    gradients = program.coefficient_gradients(result, X.shape[1])
-    return BatchGradient(
-        _losses(program, result.outputs[: len(X)], y),
-        flags & FAILURES != 0,
-        flags & Flag.SATURATED != 0,
-        {name: value[: len(X)] for name, value in gradients.items()},
-        program,
-    )
-
-
-def _losses(program: CompiledProgram, outputs: Any, y: Any) -> Floats:
-    """`loss.loss` of integer logits [n, outputs] or predictions [n, T', outputs]."""
-    values = to_real(outputs, output_type(program.ir).q)
-    if not is_classification(program.ir):
-        return np.mean((values - y) ** 2, axis=(1, 2))
-    own = np.take_along_axis(values, y[:, None], -1)
-    others = np.arange(values.shape[-1]) != y[:, None]
-    margins = np.where(others, values - own, -np.inf)
-    return np.logaddexp(0.0, np.logaddexp.reduce(margins, axis=-1))
-
-
-def fixed_value_and_grad(
-    program: CompiledProgram,
-) -> Callable[[HSSM, Any, Any], tuple[jax.Array, HSSM]]:
-    """(model, X, y) -> (mean loss, mean gradient) of a batch, by the program's integers.
-
-    X [n, T, inputs], y [n] or targets [n, T', outputs]; the gradient is like `bptt_gradient`'s, on
-    the raw parameters of `model`, whose weights are rounded to the program's formats.
-
-    The function raises CoefficientRange or InputRange (ValueErrors) for what the formats cannot
-    hold, and Overflowed where the fabric would have overflowed.
-    """
-    runner = BatchRunner(program.artifact)
-
-    def value_and_grad(model: HSSM, X: Any, y: Any) -> tuple[jax.Array, HSSM]:
-        X, y = _batch(model, X, y)
-        found = batch_gradient(program.with_parameters(model), runner, X, y, len(X))
-        lost = np.flatnonzero(found.overflowed)
-        if len(lost):
-            raise Overflowed(
-                f"the fabric would have overflowed on {len(lost)} of {len(X)} sequences "
-                f"({', '.join(map(str, lost))}), so their numbers mean nothing; compile with "
-                "samples that cover their range, or with more margin"
-            )
-        return found.mean()
-
-    return value_and_grad
-
-
-def _batch(model: HSSM, X: Any, y: Any) -> tuple[Floats, NDArray[Any]]:
-    X, y = np.asarray(X, np.float64), np.asarray(y)
-    check_samples(model, X, y)
-    return X, y if model.task == "classification" else y.astype(np.float64)
+STATE = struct.Struct("<dq")  # what a state begins with
 
 
 def calibration_set(samples: Floats, targets: Floats | None) -> NDArray[np.int64]:
@@ -152,6 +51,10 @@ def calibration_set(samples: Floats, targets: Floats | None) -> NDArray[np.int64
 
 class Clamped(ArithmeticError):
     """Signals were clamped to their words: a gradient of lower quality, but a gradient."""
+
+
+class Aged(Exception):
+    """Nudge sizes were found so long ago that they may not suit the model any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +76,9 @@ class FixedGradient:
     signals make the program be calibrated again, on the present weights, and the batch is tried
     once more; what overflows even then is left out of the mean and counted. Without `recalibrate`
     overflows are left out at once, and the first two are errors (CoefficientRange, InputRange:
-    ValueErrors).
+    ValueErrors). The nudges of a curved unit (one with a force that is not linear in q) suit the
+    size of the back signals, which grow as a model learns: it is calibrated again after every
+    `refresh` batches at the latest.
 
     Raises ValueError, in one sentence, for a model, samples or sizes that do not go together.
     """
@@ -189,9 +94,10 @@ class FixedGradient:
         margin: int = 2,
         weight_margin: int = 1,
         recalibrate: bool = True,
+        refresh: int = 25,
     ):
         check(model)
-        samples, labels = _batch(model, samples, labels)
+        samples, labels = checked_batch(model, samples, labels)
         chosen = calibration_set(samples, labels if model.task == "regression" else None)
         self._samples, self._labels = samples[chosen], labels[chosen]
         self._start, self._lanes, self._recalibrate = model, lanes, recalibrate
@@ -205,6 +111,7 @@ class FixedGradient:
         # Share of a batch that was clamped even right after calibration, which is then no reason
         # to calibrate again.
         self._clamped = 0.0
+        self._refresh, self._age = refresh, 0  # the age in batches since formats were found
 
     @property
     def program(self) -> CompiledProgram:
@@ -228,15 +135,22 @@ class FixedGradient:
 
     def __call__(self, model: HSSM, X: Any, y: Any) -> StepGradient:
         """The gradient of the batch X [n, T, inputs] with y, on `model`'s raw parameters."""
-        X, y = _batch(model, X, y)
+        X, y = checked_batch(model, X, y)
         self._size = max(self._size, len(X))
         notes: list[str] = []
+        self._age += 1
         found, trouble = self._attempt(model, X, y)
+        if (
+            trouble is None
+            and self._age > self._refresh
+            and any(curved(self.program.folded.graphs))
+        ):
+            trouble = Trouble(Aged(f"{self._refresh} batches have passed"), np.zeros(len(X), bool))
         # Two may come one after the other: a weight too large hides inputs and overflows.
         for _ in range(2):
             if trouble is not None and self._recalibrate:
                 notes.append(self._calibrate(model, trouble, X, y))
-                self._clamped = 0.0
+                self._clamped, self._age = 0.0, 1
                 found, trouble = self._attempt(model, X, y)
         if found is not None and notes:
             self._clamped = float(found.saturated.mean())
@@ -276,19 +190,20 @@ class FixedGradient:
         try:
             self._use(calibrated_again(self.program, model, samples, labels, self._widths))
         except Runaway as error:
-            if not isinstance(trouble.error, Overflowed | Clamped):
+            if not isinstance(trouble.error, Overflowed | Clamped | Aged):
                 raise
             return f"{what}, and formats for them cannot be found: {error}"
         return f"calibrated again: {what}"
 
     def state(self) -> bytes:
-        """The program whose formats are in use, as `save` would write it, after one number."""
-        return struct.pack("<d", self._clamped) + program_bytes(self.program)
+        """The program whose formats are in use, as `save` would write it, after two numbers."""
+        return STATE.pack(self._clamped, self._age) + program_bytes(self.program)
 
     def restore(self, state: bytes) -> None:
         """Go on with the formats of `state`. Raises CorruptProgram (a ValueError) for other
         bytes."""
         where = "the saved state of training in fixed point"
-        program = program_from(state[8:], self._start, where)
-        self._use(program)
-        (self._clamped,) = struct.unpack("<d", state[:8])
+        program = program_from(state[STATE.size :], self._start, where)
+        folding = None if self._program is None else self._program.folded
+        self._use(replace(program, folding=folding))
+        self._clamped, self._age = STATE.unpack(state[: STATE.size])

@@ -30,9 +30,11 @@ BLOCK = "block"  # what traced functions call the one block that they know
 class Folding:
     """How a model's raw parameters become the numbers that its program uses, worked out once.
 
-    It holds for every model that differs from the traced one in its parameters only.
+    It holds for every model that differs from the traced one in its parameters only, and so do the
+    `graphs` that use the numbers.
     """
 
+    graphs: StackGraphs
     plans: tuple[Plan, ...]
     made: tuple[tuple[str, str, Origin], ...]  # name, its block ("" outside), how it is made
     constants: Mapping[str, np.ndarray]
@@ -67,7 +69,7 @@ def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCo
     return eqx.tree_at(lambda c: c.blocks, coefficients, blocks)
 
 
-def folded_stack(model: HSSM) -> tuple[StackGraphs, Folding]:
+def folded_stack(model: HSSM) -> Folding:
     """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and where the
     coefficients come from. Raises Untraceable (a ValueError)."""
     units = tuple(
@@ -80,13 +82,13 @@ def folded_stack(model: HSSM) -> tuple[StackGraphs, Folding]:
 def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
     """The graphs of `folded_stack`, and the coefficients' float64 values by the names that the
     program uses. Raises Untraceable (a ValueError)."""
-    graphs, folding = folded_stack(model)
-    return graphs, folding.values(model)
+    folding = folded_stack(model)
+    return folding.graphs, folding.values(model)
 
 
 def stack_graphs(model: HSSM) -> StackGraphs:
     """The graphs of `traced_stack`."""
-    return folded_stack(model)[0]
+    return folded_stack(model).graphs
 
 
 def coefficient_values(model: HSSM) -> Values:
@@ -106,9 +108,7 @@ class _Made:
         return traced.graph
 
 
-def _traced(
-    model: HSSM, coefficients: StackCoefficients, units: tuple[Plan, ...]
-) -> tuple[StackGraphs, Folding]:
+def _traced(model: HSSM, coefficients: StackCoefficients, units: tuple[Plan, ...]) -> Folding:
     x = np.zeros(model.inputs)
     h = np.zeros(model.hidden)
     classification = model.task == "classification"
@@ -163,7 +163,7 @@ def _traced(
         model.outputs,
         model.hidden,
     )
-    return graphs, Folding(units, tuple(collected.made), _identity(model))
+    return Folding(graphs, units, tuple(collected.made), _identity(model))
 
 
 def _identity(model: HSSM) -> Values:

@@ -13,8 +13,9 @@ import optax
 import pytest
 
 import echoloom as el
+from echoloom.backends.batch_gradient import fixed_value_and_grad
 from echoloom.backends.calibration import coefficient_words
-from echoloom.backends.fixed_gradient import FixedGradient, calibration_set, fixed_value_and_grad
+from echoloom.backends.fixed_gradient import FixedGradient, calibration_set
 from echoloom.frontend.bptt import bptt_gradient
 from echoloom.frontend.hssm import trainable, with_statistics
 from echoloom.frontend.loss import loss
@@ -136,7 +137,6 @@ def test_an_outgrown_format_is_found_again() -> None:
     assert step.notes[0].startswith("calibrated again: coefficient head.weight reaches")
     assert "\n" not in step.notes[0]
     again = fixed.program.with_parameters(scaled(9.0))
-    assert fixed.program.epsilons == before.epsilons
     each = [leaves(again.gradient(a, b)) for a, b in zip(x[:4], y[:4], strict=True)]
     assert_close(step.gradient, [np.mean(g, axis=0) for g in zip(*each, strict=True)])
     with pytest.raises(el.CoefficientRange, match=r"head\.weight"):
@@ -208,10 +208,26 @@ def test_a_restored_source_goes_on_bit_for_bit() -> None:
         assert one.notes == two.notes and float(one.value) == float(two.value)
         assert_close(one.gradient, leaves(two.gradient), 0.0)
     assert fixed.state() == other.state()
-    for junk in (b"", b"12345678junk", kept[:-5]):
+    for junk in (b"", b"1234567812345678junk", kept[:-5]):
         with pytest.raises(ValueError, match="the saved state of training in fixed point"):
             other.restore(junk)
     assert fixed.state() == other.state()
+
+
+def test_a_curved_unit_has_its_nudges_measured_again() -> None:
+    x, y = waves()
+    own = el.HSSM(2, 3, 4, 2, 1, unit="nonlinear", step=0.1, key=jax.random.key(0))
+    fixed, other = (FixedGradient(own, x, y, lanes=2, refresh=2) for _ in range(2))
+    notes = []
+    for _ in range(5):
+        other.restore(fixed.state())  # as if resumed at every step
+        steps = [f(own, x[:2], y[:2]) for f in (fixed, other)]
+        assert steps[0].notes == steps[1].notes
+        notes.append(steps[0].notes)
+    again = ("calibrated again: 2 batches have passed",)
+    assert notes == [(), (), again, (), again]
+    linear = source(refresh=1)
+    assert [linear(model(), x[:2], y[:2]).notes for _ in range(3)] == [()] * 3
 
 
 def test_new_parameters_give_the_words_of_a_new_trace() -> None:
