@@ -49,6 +49,7 @@ __all__ = [
     "Hamiltonian",
     "Mismatch",
     "Overflowed",
+    "TrajectoryCheck",
     "VerifyReport",
     "bptt_gradient",
     "bptt_value_and_grad",

@@ -19,7 +19,12 @@ import echoloom as el
 
 ROOT = Path(__file__).parents[1]
 README, TOUR = ROOT / "README.md", ROOT / "docs" / "tour.md"
-WITH_EXAMPLES = {TOUR: 30, ROOT / "docs" / "own_units.md": 10}  # and the fewest that are there
+# And the fewest that are there.
+WITH_EXAMPLES = {
+    TOUR: 30,
+    ROOT / "docs" / "own_units.md": 10,
+    ROOT / "docs" / "gradients.md": 15,
+}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
