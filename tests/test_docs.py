@@ -24,6 +24,7 @@ WITH_EXAMPLES = {
     TOUR: 30,
     ROOT / "docs" / "own_units.md": 10,
     ROOT / "docs" / "training.md": 15,
+    ROOT / "docs" / "gradients.md": 15,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -12,8 +12,18 @@ Carry = TypeVar("Carry")
 Body = Callable[[Carry, jax.Array | int, int], Carry]
 
 
+def fitting(steps: int, chunk: int) -> int:
+    """The largest length from chunk / 2 to chunk that divides `steps`, or `chunk` if none does.
+
+    A last chunk of another length has to be compiled again.
+    """
+    lengths = range(min(chunk, steps), chunk // 2, -1)
+    return next((length for length in lengths if steps % length == 0), chunk)
+
+
 def upwards(body: Body[Carry], carry: Carry, steps: int, chunk: int) -> Carry:
-    """`body` over all chunks in order; the last one may be shorter, and is compiled apart."""
+    """`body` over all chunks in order, of `chunk` steps or fewer."""
+    chunk = fitting(steps, chunk)
     whole, rest = divmod(steps, chunk)
     if whole:
         carry = jax.lax.fori_loop(0, whole, lambda i, at: body(at, i * chunk, chunk), carry)
@@ -22,6 +32,7 @@ def upwards(body: Body[Carry], carry: Carry, steps: int, chunk: int) -> Carry:
 
 def downwards(body: Body[Carry], carry: Carry, steps: int, chunk: int) -> Carry:
     """`body` over the chunks of `upwards` in reverse order."""
+    chunk = fitting(steps, chunk)
     whole, rest = divmod(steps, chunk)
     if rest:
         carry = body(carry, whole * chunk, rest)

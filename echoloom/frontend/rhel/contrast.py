@@ -6,7 +6,7 @@ carry none. Each is -1 / 2 scale times a sum over steps and stages of their frac
 times, for d = plus - minus: of a parameter of V, and of u, d dV(q) over kicks; of a parameter of T,
 d dT(p) over drifts. h: the first-order change of T(h P) over the copies, with the half of it that
 belongs to the force summed by parts over time, which leaves F(q) dq over kicks and v(p) dp over
-drifts, all over h, the rates F and v taken half way between the copies.
+drifts, all over h, the rates F and v taken between the copies.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Contrast(NamedTuple):
     step: jax.Array
 
 
-def contrast_pair(
+def contrast_sides(
     block: BlockCoefficients, nudged: State, timed: tuple[jax.Array, ...], scale: jax.Array
 ) -> Contrast:
-    """Of a driven block whose plus and minus were at `nudged` [K, 2, m] before each step."""
+    """The paper's: of a driven block whose plus and minus were at `nudged` [K, 2, m]."""
     seen = passages(block, nudged, timed)
 
     def change(own: Driven, stage: Stage, at: jax.Array, values: tuple[jax.Array, ...]):
@@ -52,11 +52,31 @@ def contrast_pair(
     return _sum(block, -0.5 / scale, seen, timed, change, work)
 
 
+def contrast_between(
+    block: BlockCoefficients, nudged: State, timed: tuple[jax.Array, ...], scale: jax.Array
+) -> Contrast:
+    """`contrast_sides`, the difference of energies taken as their slope half way times the way.
+
+    The same for quadratic energies, and to the order of the nudge squared for others. Two energies
+    whose difference is far below their size are not subtracted: at small steps that alone would
+    lose a weight's gradient.
+    """
+    seen = tuple(
+        (0.5 * (at[:, 0] + at[:, 1]), at[:, 0] - at[:, 1]) for at in passages(block, nudged, timed)
+    )
+    return _along(block, -0.5 / scale, seen, timed)
+
+
 def contrast_difference(
     block: BlockCoefficients, free: State, nudged: State, timed: tuple[jax.Array, ...]
 ) -> Contrast:
     """Of a driven block whose free copy and difference were at these [K, m] before each step."""
     seen = tuple(zip(*linear_passages(block, free, nudged, timed), strict=True))
+    return _along(block, jnp.asarray(-1.0, block.step.dtype), seen, timed)
+
+
+def _along(block, factor, seen, timed) -> Contrast:  # type: ignore[no-untyped-def]
+    """Of places and ways from there, [K, m] each, a stage."""
 
     def change(own: Driven, stage: Stage, at, values):  # type: ignore[no-untyped-def]
         return jax.jvp(lambda here: _energy(own, stage, here, values), (at[0],), (at[1],))[1]
@@ -64,7 +84,7 @@ def contrast_difference(
     def work(stage: Stage, at, values):  # type: ignore[no-untyped-def]
         return _rate(block, stage, at[0], values) * at[1]
 
-    return _sum(block, jnp.asarray(-1.0, block.step.dtype), seen, timed, change, work)
+    return _sum(block, factor, seen, timed, change, work)
 
 
 def _energy(own: Hamiltonian, stage: Stage, at: jax.Array, values) -> jax.Array:  # type: ignore[no-untyped-def]

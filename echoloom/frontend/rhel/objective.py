@@ -6,7 +6,7 @@ A regression has a loss at every emitted step, and an error there.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -19,6 +19,19 @@ from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.loss import cross_entropy, squared_error
 from echoloom.frontend.rhel import rows
 from echoloom.frontend.rhel.over_time import total as over
+
+
+class Settled(NamedTuple):
+    """What the forward pass decides.
+
+    The loss, its gradient by the head as far as it is known, the error [H] that every step has, and
+    the errors' sizes [H] at the last block's output summed over time.
+    """
+
+    value: jax.Array
+    in_head: Affine
+    every: jax.Array
+    weight: jax.Array
 
 
 class Objective(Protocol):
@@ -36,9 +49,8 @@ class Objective(Protocol):
         """The loss -> scalar."""
         ...
 
-    def settle(self, head: Affine, total: Any) -> tuple[jax.Array, Affine, jax.Array]:
-        """The loss, its gradient by the head as far as it is known before the echo, and the error
-        [H] that every step has."""
+    def settle(self, head: Affine, total: Any) -> Settled:
+        """What is known before the echo."""
         ...
 
     def error(
@@ -69,10 +81,10 @@ class Classified(eqx.Module):
         """The loss -> scalar."""
         return self.loss(parts.head(head, total / self.steps), self.label)
 
-    def settle(self, head: Affine, total: jax.Array) -> tuple[jax.Array, Affine, jax.Array]:
-        """The loss, all of the head's gradient, and the error [H] of every step."""
+    def settle(self, head: Affine, total: jax.Array) -> Settled:
+        """The loss, all of the head's gradient, and the error of every step."""
         value, (in_head, every) = jax.value_and_grad(self.value, argnums=(0, 1))(head, total)
-        return value, in_head, every
+        return Settled(value, in_head, every, self.steps * jnp.abs(every))
 
     def error(
         self, head: Affine, every: jax.Array, h: jax.Array, start: jax.Array | int
@@ -82,31 +94,44 @@ class Classified(eqx.Module):
 
 
 class Emitted(eqx.Module):
-    """The mean over steps s - 1, 2 s - 1, ... of a loss of tanh(head(h))."""
+    """The mean over steps s - 1, 2 s - 1, ... of a loss of tanh(head(h)).
+
+    `weighs`: whether `Settled.weight` is wanted, which costs a pull-back through the head.
+    """
 
     targets: jax.Array  # [T // s, outputs]
     every: int = eqx.field(static=True)
     loss: Loss = eqx.field(static=True)
+    weighs: bool = eqx.field(static=True)
 
-    def empty(self, head: Affine) -> jax.Array:
-        """The sum of no losses."""
-        return jnp.zeros_like(head.weight[0, 0])
+    def empty(self, head: Affine) -> tuple[jax.Array, jax.Array]:
+        """The sum of no losses, and of no errors' sizes [H]."""
+        zero = jnp.zeros_like(head.weight[0])
+        return zero[0], zero
 
     def collect(
-        self, head: Affine, total: jax.Array, h: jax.Array, start: jax.Array | int
-    ) -> jax.Array:
-        """The sum of the losses so far."""
+        self,
+        head: Affine,
+        total: tuple[jax.Array, jax.Array],
+        h: jax.Array,
+        start: jax.Array | int,
+    ) -> tuple[jax.Array, jax.Array]:
+        """The sum of the losses so far, and of the errors' sizes [H]."""
         emits, targets = self._due(start, h)
         losses = jax.vmap(self.loss)(_predict(head, h), targets)
-        return total + jnp.sum(jnp.where(emits, losses, 0.0))
+        weight = total[1]
+        if self.weighs:
+            weight += over(jnp.abs(self.error(head, weight, h, start)[1]))
+        return total[0] + jnp.sum(jnp.where(emits, losses, 0.0)), weight
 
-    def value(self, head: Affine, total: jax.Array) -> jax.Array:
+    def value(self, head: Affine, total: tuple[jax.Array, jax.Array]) -> jax.Array:
         """The mean loss -> scalar."""
-        return total / self.targets.shape[0]
+        return total[0] / self.targets.shape[0]
 
-    def settle(self, head: Affine, total: jax.Array) -> tuple[jax.Array, Affine, jax.Array]:
+    def settle(self, head: Affine, total: tuple[jax.Array, jax.Array]) -> Settled:
         """The mean loss; everything else is found step by step."""
-        return self.value(head, total), jax.tree.map(jnp.zeros_like, head), head.weight[0] * 0.0
+        silent = jax.tree.map(jnp.zeros_like, head)
+        return Settled(self.value(head, total), silent, jnp.zeros_like(head.weight[0]), total[1])
 
     def error(
         self, head: Affine, every: jax.Array, h: jax.Array, start: jax.Array | int
@@ -124,11 +149,13 @@ class Emitted(eqx.Module):
         return after % self.every == 0, self.targets[which].astype(h.dtype)
 
 
-def objective(model: HSSM, loss: Loss | None, label: jax.Array, steps: int) -> Objective:
+def objective(
+    model: HSSM, loss: Loss | None, label: jax.Array, steps: int, weighs: bool = False
+) -> Objective:
     """The model's own objective for one sequence of T steps, or one with `loss`."""
     if model.task == "classification":
         return Classified(label, steps, loss or cross_entropy)
-    return Emitted(label, model.output_step, loss or squared_error)
+    return Emitted(label, model.output_step, loss or squared_error, weighs)
 
 
 def _predict(head: Affine, h: jax.Array) -> jax.Array:

@@ -10,17 +10,20 @@ import jax
 import jax.numpy as jnp
 
 from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
-from echoloom.frontend.hssm import rest
 from echoloom.frontend.jaxpr import Split
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel import rows
-from echoloom.frontend.rhel.chunks import cut, downwards, upwards
-from echoloom.frontend.rhel.contrast import Contrast, contrast_difference, contrast_pair
+from echoloom.frontend.rhel.chunks import cut, downwards
+from echoloom.frontend.rhel.contrast import (
+    Contrast,
+    contrast_between,
+    contrast_difference,
+    contrast_sides,
+)
 from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, split_potential
 from echoloom.frontend.rhel.echoes import Difference, Echo, Pair, echo_difference, echo_pair
-from echoloom.frontend.rhel.forward import advance_chunk, forward
+from echoloom.frontend.rhel.forward import forward
 from echoloom.frontend.rhel.objective import Objective
-from echoloom.frontend.rhel.over_time import total
 from echoloom.frontend.rhel.scale import choose_epsilon, parting, renormalise
 
 Echoes = Literal["renormalised", "fixed", "difference"]
@@ -60,24 +63,25 @@ def sweep(
     """Forward over x [T, inputs], and back."""
     splits = tuple(split_potential(block) for block in coefficients.blocks)
     states, total = forward(coefficients, splits, objective, x, plan.chunk)
-    value, in_head, every = objective.settle(coefficients.head, total)
+    settled = objective.settle(coefficients.head, total)
     free = tuple(flip(state) for state in states)
     if epsilon is None and plan.echoes == "fixed":
-        weight = _weight(coefficients, splits, objective, every, x, plan.chunk)
-        epsilon = choose_epsilon(coefficients, states, weight)
+        epsilon = choose_epsilon(coefficients, states, settled.weight)
     zero = jax.tree.map(jnp.zeros_like, coefficients)
     start = Carry(
         free,
         tuple(_at_rest(state, plan, epsilon) for state in free),
-        eqx.tree_at(lambda own: own.head, zero, in_head),
+        eqx.tree_at(lambda own: own.head, zero, settled.in_head),
     )
 
     def body(carry: Carry, first: jax.Array | int, length: int) -> Carry:
         piece = cut(x, first, length, coefficients.encoder.weight)
-        return _echo_chunk(coefficients, splits, objective, every, plan, carry, piece, first)
+        return _echo_chunk(
+            coefficients, splits, objective, settled.every, plan, carry, piece, first
+        )
 
     end = downwards(body, start, x.shape[0], plan.chunk)
-    return Learned(value, end.gradient, end.free)
+    return Learned(settled.value, end.gradient, end.free)
 
 
 def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
@@ -86,26 +90,6 @@ def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
         return Difference(jax.tree.map(jnp.zeros_like, free))
     scale = jnp.ones_like(free.q[0]) if epsilon is None else epsilon.astype(free.q.dtype)
     return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale)
-
-
-def _weight(
-    coefficients: StackCoefficients,
-    splits: tuple[Split, ...],
-    objective: Objective,
-    every: jax.Array,
-    x: jax.Array,
-    chunk: int,
-) -> jax.Array:
-    """The size [H] of the error at the last block's output, summed over time."""
-
-    def body(carry, first, length):  # type: ignore[no-untyped-def]
-        states, weight = carry
-        piece = cut(x, first, length, coefficients.encoder.weight)
-        states, h = advance_chunk(coefficients, splits, states, piece)
-        error = objective.error(coefficients.head, every, h, first)[1]
-        return states, weight + total(jnp.abs(error))
-
-    return upwards(body, (rest(coefficients), jnp.zeros_like(every)), x.shape[0], chunk)[1]
 
 
 def _echo_chunk(
@@ -192,4 +176,5 @@ def _contrast(
     if plan.echoes == "renormalised":
         echo = renormalise(echo, free, push, parting(block))
     after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
-    return after, contrast_pair(loop, nudged, timed, echo.scale)
+    contrast = contrast_sides if plan.echoes == "fixed" else contrast_between
+    return after, contrast(loop, nudged, timed, echo.scale)

@@ -62,7 +62,9 @@ def rhel_value_and_grad(
         )
     if echoes not in get_args(Echoes):
         wanted = ", ".join(repr(name) for name in get_args(Echoes))
-        raise ValueError(f"rhel_value_and_grad: echoes is {echoes!r}, but it must be of {wanted}.")
+        raise ValueError(
+            f"rhel_value_and_grad: echoes is {echoes!r}, but it must be one of {wanted}."
+        )
     if epsilon is not None and echoes != "fixed":
         raise ValueError(
             f"rhel_value_and_grad: epsilon is {epsilon!r}, but only echoes='fixed' has one nudge "
@@ -111,7 +113,8 @@ def _learn(
     coefficients = model.resolve()
 
     def one(x: jax.Array, label: jax.Array):
-        target = objective(model, loss, label, x.shape[0])
+        weighs = plan.echoes == "fixed" and epsilon is None
+        target = objective(model, loss, label, x.shape[0], weighs)
         found = sweep(coefficients, target, x, plan, epsilon)
         return found.value, found.gradient
 

@@ -1,0 +1,179 @@
+"""The pieces of the chunked sweep, each against what it stands for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gradient_errors import worst
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import echoloom as el
+from echoloom.frontend import parts
+from echoloom.frontend.rhel import flip, rows, traverse
+from echoloom.frontend.rhel.chunks import downwards, fitting, upwards
+from echoloom.frontend.rhel.dynamics import driven, prepare, retrace, run, split_potential
+from echoloom.frontend.rhel.echoes import Pair
+from echoloom.frontend.rhel.over_time import over_time, spread, total
+from echoloom.frontend.rhel.scale import power_of_two, renormalise
+
+STEPS = 9
+
+
+def arrays(seed: int, *shapes: tuple[int, ...]) -> list[jax.Array]:
+    keys = jax.random.split(jax.random.key(seed), len(shapes))
+    return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+
+
+def test_rows_are_the_parts_at_every_step(make_model):
+    model = make_model(activation="gelu_tanh")
+    coefficients = model.resolve()
+    block, hidden = coefficients.blocks[0], model.hidden
+    x, h, u, q = arrays(
+        0, (STEPS, model.inputs), (STEPS, hidden), (STEPS, hidden), (STEPS, block.step.size)
+    )
+    pairs = (
+        (rows.affine, parts.encode, coefficients.encoder, (x,)),
+        (rows.affine, parts.head, coefficients.head, (h,)),
+        (rows.drive, parts.drive, block, (h,)),
+        (rows.mix, parts.mix, block, (q, u, h)),
+    )
+    for at_once, one, own, values in pairs:
+        each = jax.vmap(partial(one, own))
+        found, back = jax.vjp(at_once, own, *values)
+        wanted, each_back = jax.vjp(lambda c, *v, f=one: jax.vmap(partial(f, c))(*v), own, *values)
+        assert_allclose(found, each(*values), rtol=1e-13, atol=1e-13)
+        (g,) = arrays(1, wanted.shape)
+        for a, b in zip(jax.tree.leaves(back(g)), jax.tree.leaves(each_back(g)), strict=True):
+            assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_over_time_is_a_map_and_its_gradient():
+    vector, matrix, values = arrays(2, (4,), (4, 3), (STEPS, 3))
+
+    def step(own, at: jax.Array) -> jax.Array:
+        return own[0] * jnp.tanh(own[1] @ at) + own[2]
+
+    own = (vector, matrix, jnp.asarray(0.5))
+    found, back = jax.vjp(over_time(step), own, values)
+    wanted, plain = jax.vjp(lambda o, v: jax.vmap(partial(step, o))(v), own, values)
+    assert_allclose(found, wanted, rtol=1e-14)
+    for a, b in zip(jax.tree.leaves(back(found)), jax.tree.leaves(plain(found)), strict=True):
+        assert_allclose(a, b, rtol=1e-13)
+    assert_allclose(total(spread(vector, STEPS)), STEPS * vector)
+
+
+class Gated(el.Hamiltonian):
+    """What a driven value may be: a truth value, a whole number, a dense matrix, a constant."""
+
+    coupling: jax.Array
+    drive: jax.Array
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        push = self.drive @ u
+        stiff = jnp.where(push > 0.0, 1.0, 0.5) * np.linspace(1.0, 2.0, 4)
+        order = jnp.argsort(jnp.arange(4))[::-1]
+        r = self.coupling @ q
+        return 0.5 * jnp.sum(stiff * r**2) + 0.1 * jnp.sum(q[order] ** 4) - q @ jnp.tanh(push)
+
+
+def test_what_the_state_does_not_reach_is_made_before_the_loop(make_model, custom_units):
+    for unit in ("linear", "nonlinear", *custom_units.values()):
+        block = make_model(unit=unit, blocks=1).resolve().blocks[0]
+        split = split_potential(block)
+        q, u = arrays(4, block.step.shape, (STEPS, 7))
+        prepared = prepare(split, block.unit, u)
+        loop = driven(block, split, prepared.lasting)
+        for k in range(STEPS):
+            here = tuple(values[k] for values in prepared.timed)
+            assert_allclose(
+                parts.force(loop.unit, q, here),  # pyright: ignore[reportArgumentType]
+                parts.force(block.unit, q, u[k]),
+                rtol=1e-13,
+                atol=1e-14,
+            )
+        drive = block.unit.drive  # pyright: ignore[reportAttributeAccessIssue]
+        assert all(values.shape != drive.shape for values in prepared.lasting)
+        assert [values.shape for values in prepared.timed] == [(STEPS, block.step.size)]
+
+
+@pytest.mark.parametrize("mode", ["renormalised", "fixed", "difference"])
+def test_a_unit_of_switches_learns(make_model, mode):
+    coupling, drive = arrays(5, (4, 4), (4, 7))
+    model = make_model(unit=Gated(0.3 * coupling + jnp.eye(4), drive), step=0.1, blocks=1)
+    X, y = arrays(6, (2, 30, 5))[0], jnp.array([0, 2])
+    wanted = el.bptt_value_and_grad(model)(model, X, y)[1]
+    found = el.rhel_value_and_grad(model, chunk=8, echoes=mode)(model, X, y)[1]
+    assert worst(found, wanted) < 1e-6
+
+
+def test_the_free_copy_meets_the_states_again(make_model):
+    block = make_model(unit="nonlinear", integrator="imex", substeps=2).resolve().blocks[0]
+    split = split_potential(block)
+    prepared = prepare(split, block.unit, arrays(7, (STEPS, 7))[0])
+    loop = driven(block, split, prepared.lasting)
+    start = parts.State(*arrays(8, block.step.shape, block.step.shape))
+    end, positions = run(loop, start, prepared.timed)
+    back, met = retrace(loop, flip(end), prepared.timed)
+    assert_allclose(met.q, positions, rtol=1e-12, atol=1e-13)
+    assert_allclose(flip(back).q, start.q, rtol=1e-12, atol=1e-13)
+    assert_allclose(flip(back).p, start.p, rtol=1e-12, atol=1e-13)
+    last = tuple(values[-1] for values in prepared.timed)
+    one, _ = traverse(loop, flip(end), last)  # pyright: ignore[reportArgumentType]
+    assert_allclose(met.q[-2], one.q, rtol=1e-12)
+
+
+@given(steps=st.integers(1, 200), chunk=st.integers(1, 64))
+@settings(max_examples=40, deadline=None)
+def test_chunks_cover_time_once_in_order(steps, chunk):
+    """Each chunk writes its number over its steps; the way back meets them in reverse."""
+    length = fitting(steps, chunk)
+    assert 1 <= length <= chunk
+
+    def stamp(carry, start, size):
+        seen, count = carry
+        places = start + jnp.arange(size)
+        return seen.at[places].add(count), count + 1
+
+    none = jnp.zeros(steps, int)
+    up, count = upwards(stamp, (none, 1), steps, chunk)
+    down, again = downwards(stamp, (none, 1), steps, chunk)
+    assert count == again == 1 + -(-steps // length)
+    np.testing.assert_array_equal(up, 1 + np.arange(steps) // length)
+    np.testing.assert_array_equal(down, count - up)
+
+
+def test_chunks_divide_where_they_can():
+    assert [fitting(t, 128) for t in (49_920, 300, 405, 17_984, 97, 50, 1009)] == [
+        128, 100, 81, 64, 97, 128, 128,
+    ]  # fmt: skip
+
+
+def test_renormalising_rounds_nothing_but_the_sum(make_model):
+    """The difference over twice the scale stays what it was; its size follows the free copy."""
+    free = parts.State(*arrays(9, (6,), (6,)))
+    apart = parts.State(*(2.0**-30 * a for a in arrays(10, (6,), (6,))))
+    both = jax.tree.map(lambda at, by: jnp.stack([at + by, at - by]), free, apart)
+    pair = Pair(both, jnp.asarray(2.0**-40))
+    found = renormalise(pair, free, jnp.zeros((STEPS, 6)), 0.25)
+    assert np.frexp(found.scale)[0] == 0.5
+    for before, after, centre in zip(pair.state, found.state, free, strict=True):
+        size = jnp.max(jnp.abs(after - centre)) / jnp.max(jnp.abs(centre))
+        assert 0.01 < size < 0.5
+        assert_allclose(after[0] + after[1], 2.0 * centre, rtol=1e-15)
+        adjoint = (before[0] - before[1]) / (2.0 * pair.scale)
+        assert_allclose((after[0] - after[1]) / (2.0 * found.scale), adjoint, rtol=1e-8)
+
+
+def test_echoes_that_are_not_apart_keep_their_scale():
+    rest = parts.State(jnp.zeros(3), jnp.zeros(3))
+    pair = Pair(jax.tree.map(lambda at: jnp.stack([at, at]), rest), jnp.asarray(1.0))
+    found = renormalise(pair, rest, jnp.zeros((STEPS, 3)), 0.25)
+    assert found.scale == 1.0 and bool(jnp.all(found.state.q == 0.0))
+    ratios = jnp.array([0.0, jnp.inf, jnp.nan, 3.0, 0.7, 2.0**-100])
+    assert power_of_two(ratios).tolist() == [1.0, 1.0, 1.0, 4.0, 0.5, 2.0**-100]
