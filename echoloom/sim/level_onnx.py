@@ -205,6 +205,7 @@ def _float_values(
             label = case.label if is_classification(program.ir) else jnp.asarray(case.label)
             exact = bptt_gradient(model, x, label)
             ours = raw_gradient(
+                program.folded,
                 program.model,
                 {n.removeprefix("gradient/"): v[0] for n, v in own.items() if "gradient/" in n},
             )
