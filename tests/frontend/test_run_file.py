@@ -75,7 +75,8 @@ CASES = [
     (LEAST + "patience = -1", "[training] patience is -1, but it must be > 0."),
     (LEAST + "[rhel]\nepsilon = 0.0", "[rhel] epsilon is 0.0, but it must be > 0."),
     (LEAST + "[rhel]\nepsilon = 0.5",
-X
+     '[rhel] epsilon is 0.5, but echoes = "renormalised" finds its own: say echoes = "fixed", '
+     'or leave epsilon out.'),
     (LEAST + "[rhel]\nechoes = 'x'",
      "[rhel] echoes is 'x', but it must be 'renormalised' or 'fixed' or 'difference'."),
     (LEAST + "[fixed]\nweight_margin = -1", "[fixed] weight_margin is -1, but it must be >= 0."),
