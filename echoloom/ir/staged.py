@@ -42,6 +42,17 @@ class StagedMachine(Machine):
         return {section: stages(self.program.body(section)) for section in STEPS}
 
     @cached_property
+    def _ranks(self) -> dict[Section, dict[str, int]]:
+        """How many axes of its own a value has; a scalar is a vector of length one."""
+        return {
+            section: {
+                name: max(1, len(type_.shape))
+                for name, type_ in self.program.types(self.program.body(section)).items()
+            }
+            for section in STEPS
+        }
+
+    @cached_property
     def _only_summed(self) -> dict[Section, dict[str, Instr]]:
         """Outer products that nothing but accumulators uses, which need not exist."""
         found: dict[Section, dict[str, Instr]] = {}
@@ -77,10 +88,13 @@ class StagedMachine(Machine):
         updates = dict(body.updates)
         final: dict[str, Value] = {}
 
+        sequences = next(iter(frames[0].values())).shape[:-1]
+
         def series(name: str) -> Value:
             if name in timed:
                 return timed[name]
-            return np.broadcast_to(same[name], (count, *same[name].shape))
+            own = same[name].shape[same[name].ndim - self._ranks[body.section][name] :]
+            return np.broadcast_to(same[name], (count, *sequences, *own))
 
         for stage in self._stages[body.section]:
             if stage.states:

@@ -246,7 +246,7 @@ def _onnx_values(program: CompiledProgram, export: Export, own: Arrays) -> Value
     if export.passes == "gradient":
         own = {n.removeprefix("gradient/"): v[0] for n, v in own.items() if "gradient/" in n}
         with jax.enable_x64(True):
-            values |= _leaves(raw_gradient(program.model, own))
+            values |= _leaves(raw_gradient(program.folded, program.model, own))
     return values
 
 

@@ -133,15 +133,21 @@ def test_words_of_the_largest_size_are_exact(seed: int, case: str, wraps: bool) 
 
 
 def test_accumulators_that_may_have_overflowed_are_summed_step_by_step() -> None:
-    program = program_of("linear").ir
-    narrow = tuple(
-        replace(a, type=Type(a.type.shape, Q(36, a.type.q.frac))) for a in program.accumulators
-    )
-    artifact = replace(program_of("linear").artifact, program=replace(program, accumulators=narrow))
-    x, y = np.concatenate([inputs(2, 9), 1e-3 * inputs(2, 9)]), np.array([0, 1, 2, 0])
-    exact = numpy_run(artifact, x, y)
-    assert (exact.echo_flags & Flag.ACCUMULATOR).any()
-    assert_same(BatchRunner(artifact).run(x, y), exact)
+    """At every width down to where all overflow, through those where a bound just tells it."""
+    program, x, y = program_of("linear").ir, inputs(4, 9), np.array([0, 1, 2, 0])
+    overflowed = []
+    for width in range(46, 34, -1):
+        narrow = tuple(
+            replace(a, type=Type(a.type.shape, Q(width, a.type.q.frac)))
+            for a in program.accumulators
+        )
+        artifact = replace(
+            program_of("linear").artifact, program=replace(program, accumulators=narrow)
+        )
+        exact = numpy_run(artifact, x, y)
+        assert_same(BatchRunner(artifact).run(x, y), exact)
+        overflowed.append(bool((exact.echo_flags & Flag.ACCUMULATOR).any()))
+    assert any(overflowed) and not all(overflowed)
 
 
 def test_only_what_is_doubted_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:

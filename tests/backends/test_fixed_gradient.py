@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hamiltonians import GALLERY
 
 import echoloom as el
 from echoloom.backends.batch_gradient import fixed_value_and_grad
@@ -24,6 +26,15 @@ from echoloom.ir.passes.formats_plan import Widths, coefficient_format
 from echoloom.ir.passes.hold import NUMBER, addends
 
 STEPS = 24
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_in_haste() -> Iterator[None]:
+    """Many compilations, each of which runs a few times."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @lru_cache
@@ -232,7 +243,10 @@ def test_a_curved_unit_has_its_nudges_measured_again() -> None:
 
 def test_new_parameters_give_the_words_of_a_new_trace() -> None:
     x, _ = waves()
-    for own in (model(), el.HSSM(2, 3, 4, 2, 1, unit="nonlinear", step=0.1, key=jax.random.key(0))):
+    units = [GALLERY[name] for name in ("fput", "rotors")]  # both fold coefficients on the host
+    own_units = [(unit(4, jax.random.key(1)), unit.positions) for unit in units]
+    for unit, state in (("linear", 2), ("nonlinear", 2), *own_units):
+        own = el.HSSM(2, 3, 4, state, 1, unit=unit, step=0.1, key=jax.random.key(0))
         program = el.compile(own, x, lanes=2, widths=Widths(weight_margin=2))
         moved = jax.tree.map(lambda a: a * (1.0 + 0.3 * jnp.cos(a)), own)
         values = coefficient_values(moved)
@@ -242,6 +256,8 @@ def test_new_parameters_give_the_words_of_a_new_trace() -> None:
         fresh = coefficient_words(program.ir, values)
         found = program.with_parameters(moved).artifact.coefficients
         assert any((fresh[n] != w).any() for n, w in program.artifact.coefficients.items())
+        made = {name for name, block, _ in program.folded.made if name in fresh}
+        assert made or isinstance(unit, str)
         for name, words in fresh.items():
             np.testing.assert_array_equal(found[name], words, name)
 

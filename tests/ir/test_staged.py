@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
+from hamiltonians import GALLERY
 from ir_models import Built, Sizes, build
 
+import echoloom as el
 from echoloom.backends.levels import IntegerProgram, numpy_run
 from echoloom.backends.run_numpy import StagedNumpyMachine
 from echoloom.ir import staged
@@ -70,3 +73,18 @@ def test_integers_and_flags(sizes: Sizes, scale: int, monkeypatch: pytest.Monkey
     for name, value in exact.named().items():
         np.testing.assert_array_equal(found.named()[name], value, name)
     assert bool((exact.forward_flags & Flag.STATE).any()) == (scale > 1)
+
+
+def test_an_outer_product_with_what_no_step_changes() -> None:
+    """The perceptron's gradient has one: a coefficient's, with the positions."""
+    unit = GALLERY["perceptron"]
+    model = el.HSSM(
+        2, 2, 3, unit.positions, 1, unit=unit(3, jax.random.key(1)), step=0.2,
+        key=jax.random.key(0),
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(3, 7, 2))
+    program = el.compile(model, x, lanes=2)
+    exact = numpy_run(program.artifact, x, np.array([0, 1, 1]))
+    found = numpy_run(program.artifact, x, np.array([0, 1, 1]), machine=StagedNumpyMachine)
+    for name, value in exact.named().items():
+        np.testing.assert_array_equal(found.named()[name], value, name)
