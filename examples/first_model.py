@@ -14,8 +14,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -80,7 +82,7 @@ def train(model: el.HSSM, X: np.ndarray, y: np.ndarray, steps: int) -> el.HSSM:
     """`model` after `steps` steps of Adam on batches of ten, its norms measured on X."""
     samples = jnp.asarray(X, model.encoder.weight.dtype)
     model = with_statistics(model, samples)
-    value_and_grad = el.rhel_value_and_grad(model)
+    value_and_grad: Callable[..., Any] = el.rhel_value_and_grad(model)
     optimiser = optax.adam(1e-2)
 
     @eqx.filter_jit

@@ -34,29 +34,33 @@ Row = tuple[str, str, str]  # task, unit, gradient
 
 def train(task: str, unit: str, gradient: str, folder: Path, steps: int) -> dict[str, object]:
     """Trains all seeds of one row and gives what `echoloom train` writes as result.json."""
+    import msgspec
     import numpy as np
 
     from echoloom.cli.train_run import make_source
     from echoloom.frontend.data_sets import Data
-    from echoloom.frontend.training.optimiser import OptimiserSection
-    from echoloom.frontend.training.run import summary, train_run
-    from echoloom.frontend.training.run_file import DataSection, ModelSection, Run, TrainingSection
+    from echoloom.frontend.training.run import train_run
+    from echoloom.frontend.training.run_file import Run
+    from echoloom.frontend.training.summary import summary
 
     own = load(task, folder)
     X, X_test = (samples.astype(np.float32) for samples in (own.X, own.X_test))
     data = Data(X, own.y, X_test=X_test, y_test=own.y_test)
-    run = Run(
-        data=DataSection(source=task),
-        model=ModelSection(
-            hidden=HIDDEN, state=STATE, blocks=BLOCKS, unit=unit, task=own.kind,
-            output_step=own.output_step, step=STEP[unit],
-        ),
-        optimiser=OptimiserSection(name="adam", learning_rate=LEARNING_RATE),
-        training=TrainingSection(
-            gradient=gradient, steps=steps, batch=BATCH, seeds=SEEDS,
-            evaluate_every=max(1, steps // 4), checkpoint_every=max(1, steps // 8),
-            norm_samples=NORM_SAMPLES,
-        ),
+    run = msgspec.convert(
+        {
+            "data": {"source": task},
+            "model": {
+                "hidden": HIDDEN, "state": STATE, "blocks": BLOCKS, "unit": unit,
+                "task": own.kind, "output_step": own.output_step, "step": STEP[unit],
+            },
+            "optimiser": {"name": "adam", "learning_rate": LEARNING_RATE},
+            "training": {
+                "gradient": gradient, "steps": steps, "batch": BATCH, "seeds": SEEDS,
+                "evaluate_every": max(1, steps // 4), "checkpoint_every": max(1, steps // 8),
+                "norm_samples": NORM_SAMPLES,
+            },
+        },
+        Run,
     )  # fmt: skip
     place = Path("build/parity") / f"{task}-{unit}-{gradient}-{steps}"
     return summary(run, data, train_run(run, data, place, make_source=make_source))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,13 +56,15 @@ def _from_aeon(name: str, folder: Path) -> Task:
     splits = [load_classification(name, split=split)[:2] for split in ("train", "test")]
     length = max(x.shape[1] for X, _ in splits for x in X)
     classes = np.unique(splits[0][1])
-    arrays: list[np.ndarray] = []
-    for X, labels in splits:
-        padded = np.zeros((len(X), length, X[0].shape[0]))
-        for at, x in zip(padded, X, strict=True):
+
+    def padded(X: Any) -> np.ndarray:
+        result = np.zeros((len(X), length, X[0].shape[0]))
+        for at, x in zip(result, X, strict=True):
             at[: x.shape[1]] = x.T
-        arrays += [padded, np.searchsorted(classes, labels).astype(np.int64)]
-    return Task(*arrays)
+        return result
+
+    (X, y), (X_test, y_test) = ((padded(X), np.searchsorted(classes, y)) for X, y in splits)
+    return Task(X, y, X_test, y_test)
 
 
 def _from_folder(name: str, folder: Path) -> Task:
@@ -81,21 +84,20 @@ def _engines(name: str, folder: Path) -> Task:
     stored = _read(name, folder)
     sensors, life = stored["X_flat"] / stored["div"], stored["rul_flat"].astype(np.float64)
     target = (np.minimum(life, LONGEST_LIFE) / LONGEST_LIFE * 2.0 - 1.0) * TARGET_REACH
-    windows: dict[bool, list[slice]] = {False: [], True: []}
+    windows: tuple[list[slice], list[slice]] = ([], [])
     offsets = stored["offsets"]
     for start, end, test in zip(offsets[:-1], offsets[1:], stored["is_test"], strict=True):
         last = int(end) - WINDOW
         first = last if test else int(start)
-        windows[bool(test)] += [slice(a, a + WINDOW) for a in range(first, last + 1, STRIDE)
-                                if a >= start]  # fmt: skip
-    arrays: list[np.ndarray] = []
-    for test in (False, True):
-        own = windows[test]
-        arrays += [
-            np.stack([sensors[at] for at in own]),
-            np.stack([target[at][OUTPUT_STEP - 1 :: OUTPUT_STEP, None] for at in own]),
-        ]
-    return Task(*arrays, output_step=OUTPUT_STEP)
+        windows[int(test)].extend(
+            slice(a, a + WINDOW) for a in range(first, last + 1, STRIDE) if a >= start
+        )
+    X, X_test = (np.stack([sensors[at] for at in own]) for own in windows)
+    y, y_test = (
+        np.stack([target[at][OUTPUT_STEP - 1 :: OUTPUT_STEP, None] for at in own])
+        for own in windows
+    )
+    return Task(X, y, X_test, y_test, OUTPUT_STEP)
 
 
 def _read(name: str, folder: Path) -> dict[str, np.ndarray]:
