@@ -159,8 +159,9 @@ def test_renormalising_rounds_nothing_but_the_sum(make_model):
     free = parts.State(*arrays(9, (6,), (6,)))
     apart = parts.State(*(2.0**-30 * a for a in arrays(10, (6,), (6,))))
     both = jax.tree.map(lambda at, by: jnp.stack([at + by, at - by]), free, apart)
-    pair = Pair(both, jnp.asarray(2.0**-40))
-    found = renormalise(pair, free, jnp.zeros((STEPS, 6)), 0.25)
+    pair = Pair(both, jnp.asarray(2.0**-40), jnp.asarray(0.2))
+    found = renormalise(pair, free, jnp.zeros((STEPS, 6)))
+    assert found.part == 0.25
     assert np.frexp(found.scale)[0] == 0.5
     for before, after, centre in zip(pair.state, found.state, free, strict=True):
         size = jnp.max(jnp.abs(after - centre)) / jnp.max(jnp.abs(centre))
@@ -170,10 +171,26 @@ def test_renormalising_rounds_nothing_but_the_sum(make_model):
         assert_allclose((after[0] - after[1]) / (2.0 * found.scale), adjoint, rtol=1e-8)
 
 
+def test_curved_echoes_are_kept_closer():
+    """Their mean left the free copy by a tenth of their distance: far too curved for that."""
+    free = parts.State(*arrays(11, (6,), (6,)))
+    by = parts.State(*(0.1 * a for a in arrays(12, (6,), (6,))))
+    both = jax.tree.map(lambda at, d: jnp.stack([at + 1.1 * d, at - 0.9 * d]), free, by)
+    found = renormalise(Pair(both, jnp.asarray(1.0), jnp.asarray(0.1)), free, jnp.zeros((STEPS, 6)))
+    # By their distance's largest element the bend is 0.1 of it, where a millionth is tolerated.
+    assert_allclose(found.part, 0.1 * np.finfo(float).eps ** (1 / 3) / 0.1, rtol=1e-6)
+    assert found.scale < 1e-3
+    straight = jax.tree.map(lambda at, d: jnp.stack([at + d, at - d]), free, by)
+    pair = Pair(straight, jnp.asarray(1.0), jnp.asarray(1e-3))
+    assert_allclose(renormalise(pair, free, jnp.zeros((STEPS, 6))).part, 4e-3)
+
+
 def test_echoes_that_are_not_apart_keep_their_scale():
     rest = parts.State(jnp.zeros(3), jnp.zeros(3))
-    pair = Pair(jax.tree.map(lambda at: jnp.stack([at, at]), rest), jnp.asarray(1.0))
-    found = renormalise(pair, rest, jnp.zeros((STEPS, 3)), 0.25)
-    assert found.scale == 1.0 and bool(jnp.all(found.state.q == 0.0))
+    pair = Pair(
+        jax.tree.map(lambda at: jnp.stack([at, at]), rest), jnp.asarray(1.0), jnp.asarray(0.1)
+    )
+    found = renormalise(pair, rest, jnp.zeros((STEPS, 3)))
+    assert found.scale == 1.0 and found.part == 0.1 and bool(jnp.all(found.state.q == 0.0))
     ratios = jnp.array([0.0, jnp.inf, jnp.nan, 3.0, 0.7, 2.0**-100])
     assert power_of_two(ratios).tolist() == [1.0, 1.0, 1.0, 4.0, 0.5, 2.0**-100]

@@ -20,10 +20,14 @@ Timed = tuple[jax.Array, ...]
 
 
 class Pair(NamedTuple):
-    """Plus and minus: q and p [2, m], plus first; their difference is 2 * scale * the adjoint."""
+    """Plus and minus: q and p [2, m], plus first; their difference is 2 * scale * the adjoint.
+
+    part: how far from the free copy they were last put, of its size.
+    """
 
     state: State
     scale: jax.Array
+    part: jax.Array
 
 
 class Difference(NamedTuple):
@@ -51,7 +55,7 @@ def echo_pair(
         return after, at
 
     state, nudged = jax.lax.scan(step, pair.state, (nudges, timed), reverse=True)
-    return Pair(state, pair.scale), nudged
+    return Pair(state, pair.scale, pair.part), nudged
 
 
 def passages(block: BlockCoefficients, states: State, timed: Timed) -> Passage:

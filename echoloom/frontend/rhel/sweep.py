@@ -24,7 +24,7 @@ from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, spli
 from echoloom.frontend.rhel.echoes import Difference, Echo, Pair, echo_difference, echo_pair
 from echoloom.frontend.rhel.forward import forward
 from echoloom.frontend.rhel.objective import Objective
-from echoloom.frontend.rhel.scale import choose_epsilon, parting, renormalise
+from echoloom.frontend.rhel.scale import choose_epsilon, first_parting, renormalise
 
 Echoes = Literal["renormalised", "fixed", "difference"]
 
@@ -70,7 +70,10 @@ def sweep(
     zero = jax.tree.map(jnp.zeros_like, coefficients)
     start = Carry(
         free,
-        tuple(_at_rest(state, plan, epsilon) for state in free),
+        tuple(
+            _at_rest(block, state, plan, epsilon)
+            for block, state in zip(coefficients.blocks, free, strict=True)
+        ),
         eqx.tree_at(lambda own: own.head, zero, settled.in_head),
     )
 
@@ -84,12 +87,13 @@ def sweep(
     return Learned(settled.value, end.gradient, end.free)
 
 
-def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
+def _at_rest(block: BlockCoefficients, free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
     """Echoes that have seen no nudge yet."""
     if plan.echoes == "difference":
         return Difference(jax.tree.map(jnp.zeros_like, free))
     scale = jnp.ones_like(free.q[0]) if epsilon is None else epsilon.astype(free.q.dtype)
-    return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale)
+    part = jnp.full_like(scale, first_parting(block))
+    return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale, part)
 
 
 def _echo_chunk(
@@ -174,7 +178,7 @@ def _contrast(
         after, nudged = echo_difference(loop, echo, push, met, timed)
         return after, contrast_difference(loop, met, nudged, timed)
     if plan.echoes == "renormalised":
-        echo = renormalise(echo, free, push, parting(block))
+        echo = renormalise(echo, free, push)
     after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
     contrast = contrast_sides if plan.echoes == "fixed" else contrast_between
     return after, contrast(loop, nudged, timed, echo.scale)
