@@ -291,7 +291,7 @@ class Twins(el.Hamiltonian):
 def test_coefficients_that_are_equal_by_chance_stay_two() -> None:
     drive = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4)))
     names = []
-    for quartic in (0.5, 0.25):
+    for quartic in (1.0, 0.25):  # folded: half the spring, a quarter of this
         unit = Twins(jnp.asarray(0.5), jnp.asarray(quartic), drive)
         own = el.HSSM(2, 3, 4, 2, 1, unit=unit, step=0.1, key=jax.random.key(0))
         names.append([name for name, _, _ in stack.folded_stack(own).made])
