@@ -146,9 +146,12 @@ class FixedGradient:
             and any(curved(self.program.folded.graphs))
         ):
             trouble = Trouble(Aged(f"{self._refresh} batches have passed"), np.zeros(len(X), bool))
-        # Two may come one after the other: a weight too large hides inputs and overflows.
+        # Two may come one after the other: a weight too large hides inputs and overflows. What is
+        # still there right after it was calibrated for stays.
+        met: set[type] = set()
         for _ in range(2):
-            if trouble is not None and self._recalibrate:
+            if trouble is not None and self._recalibrate and type(trouble.error) not in met:
+                met.add(type(trouble.error))
                 notes.append(self._calibrate(model, trouble, X, y))
                 self._clamped, self._age = 0.0, 1
                 found, trouble = self._attempt(model, X, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -18,10 +19,11 @@ import echoloom as el
 from echoloom.backends.batch_gradient import fixed_value_and_grad
 from echoloom.backends.calibration import coefficient_words
 from echoloom.backends.fixed_gradient import FixedGradient, calibration_set
+from echoloom.frontend import stack
 from echoloom.frontend.bptt import bptt_gradient
 from echoloom.frontend.hssm import trainable, with_statistics
 from echoloom.frontend.loss import loss
-from echoloom.frontend.stack import coefficient_values
+from echoloom.frontend.trace import trace
 from echoloom.ir.passes.formats_plan import Widths, coefficient_format
 from echoloom.ir.passes.hold import NUMBER, addends
 
@@ -241,25 +243,73 @@ def test_a_curved_unit_has_its_nudges_measured_again() -> None:
     assert [linear(model(), x[:2], y[:2]).notes for _ in range(3)] == [()] * 3
 
 
-def test_new_parameters_give_the_words_of_a_new_trace() -> None:
-    x, _ = waves()
-    units = [GALLERY[name] for name in ("fput", "rotors")]  # both fold coefficients on the host
-    own_units = [(unit(4, jax.random.key(1)), unit.positions) for unit in units]
-    for unit, state in (("linear", 2), ("nonlinear", 2), *own_units):
-        own = el.HSSM(2, 3, 4, state, 1, unit=unit, step=0.1, key=jax.random.key(0))
-        program = el.compile(own, x, lanes=2, widths=Widths(weight_margin=2))
-        moved = jax.tree.map(lambda a: a * (1.0 + 0.3 * jnp.cos(a)), own)
-        values = coefficient_values(moved)
-        names = {d.name for d in program.ir.coefficients}
-        values |= addends(names, values)
-        values |= {n: program.coefficient(n) for n in names if n.startswith(NUMBER)}
-        fresh = coefficient_words(program.ir, values)
-        found = program.with_parameters(moved).artifact.coefficients
-        assert any((fresh[n] != w).any() for n, w in program.artifact.coefficients.items())
-        made = {name for name, block, _ in program.folded.made if name in fresh}
-        assert made or isinstance(unit, str)
-        for name, words in fresh.items():
-            np.testing.assert_array_equal(found[name], words, name)
+@pytest.mark.parametrize("name", ["linear", "nonlinear", "fput", "rotors"])
+def test_new_parameters_give_the_words_of_a_new_trace(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last two units fold coefficients on the host."""
+    folds = name in GALLERY
+    unit = GALLERY[name](4, jax.random.key(1)) if folds else name
+    state = GALLERY[name].positions if folds else 2
+    own = el.HSSM(2, 3, 4, state, 1, unit=unit, step=0.1, key=jax.random.key(0))
+    program = el.compile(own, waves()[0], lanes=2, widths=Widths(weight_margin=2))
+    moved = jax.tree.map(lambda a: a * (1.0 + 0.3 * jnp.cos(a)), own)
+    traced: dict[str, np.ndarray] = {}
+
+    def recorded(*arguments: Any, **more: Any) -> Any:
+        result = trace(*arguments, **more)
+        traced.update(result.values)
+        return result
+
+    monkeypatch.setattr(stack, "trace", recorded)
+    values = stack.coefficient_values(moved)
+    made = {n.replace(stack.BLOCK, "b0", 1): value for n, value in traced.items()}
+    assert any(n in made for n in program.artifact.coefficients) or not folds
+    values |= made
+    names = {d.name for d in program.ir.coefficients}
+    values |= addends(names, values)
+    values |= {n: program.coefficient(n) for n in names if n.startswith(NUMBER)}
+    fresh = coefficient_words(program.ir, values)
+    found = program.with_parameters(moved).artifact.coefficients
+    assert any((fresh[n] != w).any() for n, w in program.artifact.coefficients.items())
+    for coefficient, words in fresh.items():
+        np.testing.assert_array_equal(found[coefficient], words, coefficient)
+
+
+class Twins(el.Hamiltonian):
+    """Two numbers that stand for vectors, and may be equal when a program is compiled."""
+
+    spring: jax.Array
+    quartic: jax.Array
+    drive: jax.Array
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        well = 0.5 * self.spring * jnp.sum(q**2) + 0.25 * self.quartic * jnp.sum(q**4)
+        return well - q @ jnp.tanh(self.drive @ u)
+
+
+def test_coefficients_that_are_equal_by_chance_stay_two() -> None:
+    drive = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4)))
+    names = []
+    for quartic in (1.0, 0.25):  # folded: half the spring, a quarter of this
+        unit = Twins(jnp.asarray(0.5), jnp.asarray(quartic), drive)
+        own = el.HSSM(2, 3, 4, 2, 1, unit=unit, step=0.1, key=jax.random.key(0))
+        names.append([name for name, _, _ in stack.folded_stack(own).made])
+    assert names[0] == names[1]
+
+
+def test_clamped_signals_are_a_reason_to_calibrate_again() -> None:
+    x, y = waves()
+    fixed = source(margin=1, weight_margin=4)
+    assert fixed(model(), x, y).notes == ()
+    step = fixed(scaled(9.0), x, y)
+    assert len(step.notes) == 1
+    assert re.fullmatch(
+        r"calibrated again: signals of \d+ of 12 sequences were clamped", step.notes[0]
+    )
+    program = fixed.program.with_parameters(scaled(9.0))
+    assert not any(program.run(a, b).saturated for a, b in zip(x, y, strict=True))
+    assert fixed(scaled(9.0), x, y).notes == ()
 
 
 def test_calibration_takes_the_sequences_that_reach_farthest() -> None:
