@@ -165,7 +165,7 @@ def _errors(
     name: str, kind: str, model: el.HSSM, x: jax.Array, label: int, chaotic: bool
 ) -> list[output.Row]:
     exact_model = cast(model, jnp.float64)
-    through = jax.jit(el.bptt_value_and_grad(model))
+    through = el.bptt_value_and_grad(model)
     value, exact = through(exact_model, x, label)
     along = course.references(model, x, label) if chaotic else {}
     rows: list[output.Row] = []

@@ -17,7 +17,7 @@ def fitting(steps: int, chunk: int) -> int:
 
     A last chunk of another length has to be compiled again.
     """
-    lengths = range(min(chunk, steps), chunk // 2, -1)
+    lengths = range(min(chunk, steps), (chunk - 1) // 2, -1)
     return next((length for length in lengths if steps % length == 0), chunk)
 
 
