@@ -20,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not place_and_route"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not place_and_route" --durations=30
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS)
