@@ -143,7 +143,8 @@ def _returned(coefficients: StackCoefficients, x: jax.Array, chunk: int) -> jax.
         for block, split, state in zip(coefficients.blocks, splits, states, strict=True):
             u = rows.drive(block, h)
             prepared = prepare(split, block.unit, u)
-            state, met = retrace(driven(block, split, prepared.lasting), state, prepared.timed)
+            loop = driven(block, split, prepared.lasting)
+            state, met = retrace(loop, state, prepared.timed, len(u))
             h = rows.mix(block, met.q, u, h)
             after.append(state)
         return tuple(after)

@@ -71,15 +71,18 @@ def driven(
 
 
 def run(
-    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...]
+    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...], steps: int | None = None
 ) -> tuple[State, jax.Array]:
-    """K forward steps of a driven block: the last state, and the positions [K, m] after each."""
+    """K forward steps of a driven block: the last state, and the positions [K, m] after each.
+
+    `steps` is K, which a potential without u cannot tell by what it makes of u.
+    """
 
     def step(at: State, values: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
         at = parts.integrate(block, at, values)  # type: ignore[arg-type]
         return at, at.q
 
-    return jax.lax.scan(step, state, timed)
+    return jax.lax.scan(step, state, timed, length=steps)
 
 
 def flip(state: State) -> State:
@@ -97,7 +100,7 @@ def traverse(block: BlockCoefficients, state: State, u: jax.Array) -> tuple[Stat
 
 
 def retrace(
-    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...]
+    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...], steps: int | None = None
 ) -> tuple[State, State]:
     """K steps of the echo of a driven block, last one first, from a flipped state.
 
@@ -108,4 +111,4 @@ def retrace(
     def step(at: State, values: tuple[jax.Array, ...]) -> tuple[State, State]:
         return traverse(block, at, values)[0], at  # type: ignore[arg-type]
 
-    return jax.lax.scan(step, state, timed, reverse=True)
+    return jax.lax.scan(step, state, timed, length=steps, reverse=True)

@@ -27,7 +27,7 @@ def advance_chunk(
     for block, own, state in zip(coefficients.blocks, splits, states, strict=True):
         u = rows.drive(block, h)
         prepared = prepare(own, block.unit, u)
-        state, q = run(driven(block, own, prepared.lasting), state, prepared.timed)
+        state, q = run(driven(block, own, prepared.lasting), state, prepared.timed, len(u))
         h = rows.mix(block, q, u, h)
         after.append(state)
     return tuple(after), h

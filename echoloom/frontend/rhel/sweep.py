@@ -139,7 +139,7 @@ def _block_chunk(  # type: ignore[no-untyped-def]
     u, drive_back = jax.vjp(rows.drive, block, h)
     prepared, prepare_back = jax.vjp(lambda unit, at: prepare(own, unit, at), block.unit, u)
     loop = driven(block, own, prepared.lasting)
-    end, met = retrace(loop, free, prepared.timed)
+    end, met = retrace(loop, free, prepared.timed, len(u))
     above, mix_back = jax.vjp(rows.mix, block, met.q, u, h)
 
     def down(error: jax.Array) -> tuple[Echo, BlockCoefficients, jax.Array]:
