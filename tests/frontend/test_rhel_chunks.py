@@ -221,8 +221,8 @@ def test_memory_is_the_same_at_any_length(make_model):
     for mode in MODES:
         echo = el.rhel_value_and_grad(model, chunk=32, echoes=mode)
         assert temporaries(echo, 64) == temporaries(echo, 6400)
-    # A chunk of another length is compiled beside the others, and adds at most its own.
-    assert temporaries(echo, 6389) <= 2.5 * temporaries(echo, 6400)
+        # A chunk of another length is compiled beside the others, and adds at most its own.
+        assert temporaries(echo, 6389) <= 2.5 * temporaries(echo, 6400)
     kept = el.bptt_value_and_grad(model, rematerialise=32)
     assert temporaries(kept, 64_000) > 2 * temporaries(kept, 6400)
 
