@@ -53,18 +53,24 @@ def choose_epsilon(
     return power_of_two(ratio)
 
 
-def first_parting(block: BlockCoefficients) -> float:
-    """How far from the free copy, of its size, the echoes are kept before anything was measured."""
+def bounds(block: BlockCoefficients) -> tuple[float, float]:
+    """How far from the free copy, of its size, the echoes are put at first and at most.
+
+    Curvature is measured over a chunk, which small steps make too short to show all of it: the
+    bound on units that are not linear leaves it less than the float's resolution to the third.
+    """
     if isinstance(block.unit, Oscillators):
-        return LINEAR_PARTING
-    return float(jnp.finfo(block.step.dtype).eps) ** (1.0 / 3.0)
+        return LINEAR_PARTING, LINEAR_PARTING
+    epsilon = float(jnp.finfo(block.step.dtype).eps)
+    return epsilon ** (1.0 / 3.0), min(LINEAR_PARTING, 2.0 * epsilon ** (1.0 / 6.0))
 
 
-def renormalise(pair: Pair, free: State, push: jax.Array) -> Pair:
+def renormalise(pair: Pair, free: State, push: jax.Array, most: float = LINEAR_PARTING) -> Pair:
     """`pair` centred on the free copy, its difference scaled to suit the state.
 
-    push [K, m] are the coming nudges at scale 1. The paper's echoes keep one scale and drift from
-    the free copy as they will; here neither rounding nor curvature can pile up over a sequence.
+    push [K, m] are the coming nudges at scale 1, `most` is of `bounds`. The paper's echoes keep one
+    scale and drift from the free copy as they will; here neither rounding nor curvature can pile up
+    over a sequence.
 
     The difference is a part of the state's size, as large as curvature lets it be. The echoes' mean
     left the free copy during the last chunk by curvature alone: of the difference, by the first
@@ -86,7 +92,7 @@ def renormalise(pair: Pair, free: State, push: jax.Array) -> Pair:
     tolerated = epsilon ** (1.0 / 3.0)
     moved = (q_reach > 0.0) & (p_reach > 0.0)
     fitting = pair.part * jnp.where(bent > 0.0, jnp.minimum(tolerated / bent, GROWTH), GROWTH)
-    part = jnp.where(moved, jnp.clip(fitting, epsilon**0.5, LINEAR_PARTING), pair.part)
+    part = jnp.where(moved, jnp.clip(fitting, epsilon**0.5, most), pair.part)
     wanted = jnp.minimum(q_size * pair.scale / q_reach, p_size / (p_reach / pair.scale + nudged))
     scale = power_of_two(part * wanted)
     ratio = scale / pair.scale

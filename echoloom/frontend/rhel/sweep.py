@@ -24,7 +24,7 @@ from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, spli
 from echoloom.frontend.rhel.echoes import Difference, Echo, Pair, echo_difference, echo_pair
 from echoloom.frontend.rhel.forward import forward
 from echoloom.frontend.rhel.objective import Objective
-from echoloom.frontend.rhel.scale import choose_epsilon, first_parting, renormalise
+from echoloom.frontend.rhel.scale import bounds, choose_epsilon, renormalise
 
 Echoes = Literal["renormalised", "fixed", "difference"]
 
@@ -92,7 +92,7 @@ def _at_rest(block: BlockCoefficients, free: State, plan: Plan, epsilon: jax.Arr
     if plan.echoes == "difference":
         return Difference(jax.tree.map(jnp.zeros_like, free))
     scale = jnp.ones_like(free.q[0]) if epsilon is None else epsilon.astype(free.q.dtype)
-    part = jnp.full_like(scale, first_parting(block))
+    part = jnp.full_like(scale, bounds(block)[0])
     return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale, part)
 
 
@@ -178,7 +178,7 @@ def _contrast(
         after, nudged = echo_difference(loop, echo, push, met, timed)
         return after, contrast_difference(loop, met, nudged, timed)
     if plan.echoes == "renormalised":
-        echo = renormalise(echo, free, push)
+        echo = renormalise(echo, free, push, bounds(block)[1])
     after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
     contrast = contrast_sides if plan.echoes == "fixed" else contrast_between
     return after, contrast(loop, nudged, timed, echo.scale)
