@@ -7,9 +7,12 @@ by JAX's differentiation, so that a new unit is written by writing its energies.
 
 from __future__ import annotations
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from echoloom.frontend.vocabulary import log_cosh
 
@@ -91,6 +94,42 @@ class NonlinearOscillators(Hamiltonian):
 
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
         """V(q [m], u [H]) -> scalar."""
-        z = self.weight * q + self.drive @ u + self.bias
         well = 0.5 * jnp.sum(self.alpha * q**2)
-        return well + jnp.sum(self.gain / self.weight * log_cosh(z))
+        return well + jnp.sum(_valley(self.gain, self.weight, q, self.drive @ u, self.bias))
+
+
+def _argument(weight: jax.Array, q: jax.Array, driven: jax.Array, bias: jax.Array) -> jax.Array:
+    return weight * q + driven + bias
+
+
+@jax.custom_jvp
+def _valley(
+    gain: jax.Array, weight: jax.Array, q: jax.Array, driven: jax.Array, bias: jax.Array
+) -> jax.Array:
+    """(gain / weight) log cosh(weight q + driven + bias).
+
+    Its slope in q is given as gain tanh(...). Automatic differentiation would make it
+    gain / weight * tanh(...) * weight, and the weight's gradient then the difference of two terms
+    which are as much larger than itself as one is larger than weight q.
+    """
+    return gain / weight * log_cosh(_argument(weight, q, driven, bias))
+
+
+@partial(_valley.defjvp, symbolic_zeros=True)
+def _valley_slopes(primals, tangents):  # type: ignore[no-untyped-def]
+    gain, weight, q, driven, bias = primals
+    slope = jnp.tanh(_argument(weight, q, driven, bias))
+    value = _valley(*primals)
+    slopes = (
+        lambda: log_cosh(_argument(weight, q, driven, bias)) / weight,
+        lambda: (gain * q * slope - value) / weight,
+        lambda: gain * slope,
+        lambda: gain / weight * slope,
+        lambda: gain / weight * slope,
+    )
+    moved = [
+        slope() * tangent
+        for slope, tangent in zip(slopes, tangents, strict=True)
+        if not isinstance(tangent, SymbolicZero)
+    ]
+    return value, sum(moved, start=jnp.zeros_like(value))

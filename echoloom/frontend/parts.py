@@ -42,6 +42,11 @@ def force(unit: Hamiltonian, q: jax.Array, u: jax.Array) -> jax.Array:
     return jax.grad(unit.potential)(q, u)
 
 
+def rate(unit: Hamiltonian, stage: Stage, at: jax.Array, u: jax.Array) -> jax.Array:
+    """What a stage adds per time: the velocity at p, or the force (to take off) at q; all [m]."""
+    return velocity(unit, at) if stage.kind == "drift" else force(unit, at, u)
+
+
 def stages(block: BlockCoefficients) -> tuple[Stage, ...]:
     """What one sample does to a unit, in the forward pass's order; the echo's is the reverse."""
     return stages_of(block.integrator, block.substeps)
@@ -54,8 +59,8 @@ def advance_stage(block: BlockCoefficients, stage: Stage, state: State, u: jax.A
     """
     part = stage.fraction * block.step
     if stage.kind == "drift":
-        return State(state.q + part * velocity(block.unit, state.p), state.p)
-    return State(state.q, state.p - part * force(block.unit, state.q, u))
+        return State(state.q + part * rate(block.unit, stage, state.p, u), state.p)
+    return State(state.q, state.p - part * rate(block.unit, stage, state.q, u))
 
 
 def integrate(block: BlockCoefficients, state: State, u: jax.Array) -> State:

@@ -149,9 +149,7 @@ def test_nudge_pushes_the_echoes_apart_evenly(make_model):
     state = parts.State(jnp.ones_like(block.step), 2.0 * jnp.ones_like(block.step))
     both = jax.tree.map(lambda at: jnp.stack([at, at]), state)
     push = jnp.arange(1.0, 1.0 + block.step.size)
-    after, seen = echo_pair(
-        loop, Pair(both, jnp.asarray(0.5), jnp.asarray(0.25)), push[None], prepared.timed
-    )
+    after, seen = echo_pair(loop, Pair(both, jnp.asarray(0.5)), push[None], prepared.timed)
     np.testing.assert_array_equal(seen.q[0], both.q)
     np.testing.assert_allclose(seen.p[0, 0] - state.p, push)
     np.testing.assert_allclose(seen.p[0].sum(axis=0), 2 * state.p)

@@ -87,6 +87,8 @@ def test_it_is_the_gradient_through_time(in_haste, custom_units, case):
 @settings(FEW, max_examples=100)
 @given(case=cases())
 def test_it_is_the_gradient_through_time_of_many(in_haste, custom_units, case):
+    # Hundreds of compiled programs side by side exhaust a process's memory maps.
+    jax.clear_caches()
     compare(custom_units, *case)
 
 
@@ -252,7 +254,7 @@ def test_a_tiny_loss_in_float64(in_haste, make_model, unit):
 @pytest.mark.parametrize("margin", [1.0, 28.0])
 @pytest.mark.parametrize("unit", ["linear", "nonlinear"])
 def test_float32_stays_near_float64(make_model, unit, margin):
-    """Whatever the loss. Echoes of a curved unit cannot part as far, so they round more."""
+    """Whatever the loss."""
     model = make_model(unit=unit, step=0.1)
     X, _ = batch(model, 1, 1500)
     sure, label = confident(model, X[0], margin)
@@ -261,8 +263,7 @@ def test_float32_stays_near_float64(make_model, unit, margin):
     X = X.astype(jnp.float32)
     wanted = el.bptt_value_and_grad(exact)(exact, X.astype(jnp.float64), label[None])[1]
     through_time = worst(el.bptt_value_and_grad(single)(single, X, label[None])[1], wanted)
-    parted = 1e-3 if unit == "linear" else 1e-2
-    bounds: dict[Echoes, float] = {"renormalised": parted, "difference": 3 * through_time}
+    bounds: dict[Echoes, float] = {"renormalised": 1e-3, "difference": 2 * through_time}
     for mode, bound in bounds.items():
         value, found = el.rhel_value_and_grad(single, echoes=mode)(single, X, label[None])
         assert value.dtype == jnp.float32

@@ -21,7 +21,7 @@ from echoloom.frontend.coefficients import BlockCoefficients
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.dynamics import Driven, Prepared
-from echoloom.frontend.rhel.echoes import linear_passages, passages
+from echoloom.frontend.rhel.echoes import adjoint_passages, passages
 from echoloom.frontend.rhel.over_time import over_time
 from echoloom.frontend.rhel.over_time import total as over
 from echoloom.ir.scheme import Stage
@@ -46,32 +46,27 @@ def contrast_sides(
         return above - below
 
     def work(stage: Stage, at: jax.Array, values: tuple[jax.Array, ...]) -> jax.Array:
-        above, below = (_rate(block, stage, at[i], values) for i in (0, 1))
+        above, below = (parts.rate(block.unit, stage, at[i], values) for i in (0, 1))  # type: ignore[arg-type]
         return 0.5 * (above + below) * (at[0] - at[1])
 
     return _sum(block, -0.5 / scale, seen, timed, change, work)
 
 
-def contrast_between(
-    block: BlockCoefficients, nudged: State, timed: tuple[jax.Array, ...], scale: jax.Array
+def contrast_adjoint(
+    block: BlockCoefficients,
+    free: State,
+    nudged: State,
+    timed: tuple[jax.Array, ...],
+    scale: jax.Array | None,
 ) -> Contrast:
-    """`contrast_sides`, the difference of energies taken as their slope half way times the way.
+    """Of a driven block whose free copy and difference were at these [K, m] before each step.
 
-    The same for quadratic energies, and to the order of the nudge squared for others. Two energies
+    `contrast_sides`, the difference of energies taken as their slope half way times the way. The
+    same for quadratic energies, and to the order of the nudge squared for others. Two energies
     whose difference is far below their size are not subtracted: at small steps that alone would
     lose a weight's gradient.
-    """
-    seen = tuple(
-        (0.5 * (at[:, 0] + at[:, 1]), at[:, 0] - at[:, 1]) for at in passages(block, nudged, timed)
-    )
-    return _along(block, -0.5 / scale, seen, timed)
-
-
-def contrast_difference(
-    block: BlockCoefficients, free: State, nudged: State, timed: tuple[jax.Array, ...]
-) -> Contrast:
-    """Of a driven block whose free copy and difference were at these [K, m] before each step."""
-    seen = tuple(zip(*linear_passages(block, free, nudged, timed), strict=True))
+    """  # fmt: skip
+    seen = tuple(zip(*adjoint_passages(block, scale, free, nudged, timed), strict=True))
     return _along(block, jnp.asarray(-1.0, block.step.dtype), seen, timed)
 
 
@@ -82,19 +77,13 @@ def _along(block, factor, seen, timed) -> Contrast:  # type: ignore[no-untyped-d
         return jax.jvp(lambda here: _energy(own, stage, here, values), (at[0],), (at[1],))[1]
 
     def work(stage: Stage, at, values):  # type: ignore[no-untyped-def]
-        return _rate(block, stage, at[0], values) * at[1]
+        return parts.rate(block.unit, stage, at[0], values) * at[1]
 
     return _sum(block, factor, seen, timed, change, work)
 
 
 def _energy(own: Hamiltonian, stage: Stage, at: jax.Array, values) -> jax.Array:  # type: ignore[no-untyped-def]
     return own.kinetic(at) if stage.kind == "drift" else own.potential(at, values)
-
-
-def _rate(block: BlockCoefficients, stage: Stage, at: jax.Array, values) -> jax.Array:  # type: ignore[no-untyped-def]
-    if stage.kind == "drift":
-        return parts.velocity(block.unit, at)
-    return parts.force(block.unit, at, values)
 
 
 def _sum(block, factor, seen, timed, change, work) -> Contrast:  # type: ignore[no-untyped-def]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from echoloom.frontend import parts
 from echoloom.frontend.coefficients import BlockCoefficients
@@ -18,6 +19,7 @@ from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.jaxpr import Split, split
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.over_time import over_time
+from echoloom.ir.scheme import Stage
 
 # What one copy's stages of one sample saw, [m] each: the p of a drift, the q of a kick.
 Passage = tuple[jax.Array, ...]
@@ -70,19 +72,52 @@ def driven(
     return eqx.tree_at(lambda b: b.unit, block, Driven(block.unit, lasting, own))
 
 
+class Sum(NamedTuple):
+    """A state, and what the additions to it have rounded away (None: nobody asks)."""
+
+    state: State
+    lost: State | None
+
+
+def _add(block: BlockCoefficients, stage: Stage, at: Sum, u: tuple[jax.Array, ...]) -> Sum:
+    """`parts.advance_stage`, whose sum takes up again what the one before has lost (Kahan's)."""
+    if at.lost is None:
+        return Sum(parts.advance_stage(block, stage, at.state, u), None)  # type: ignore[arg-type]
+    (q, p), lost = at.state, at.lost
+    part = stage.fraction * block.step
+    if stage.kind == "drift":
+        change = part * parts.velocity(block.unit, p) + lost.q
+        after = q + change
+        return Sum(State(after, p), State(change - (after - q), lost.p))
+    change = lost.p - part * parts.force(block.unit, q, u)  # type: ignore[arg-type]
+    after = p + change
+    return Sum(State(q, after), State(lost.q, change - (after - p)))
+
+
+def _begin(state: State, compensated: bool) -> Sum:
+    return Sum(state, jax.tree.map(jnp.zeros_like, state) if compensated else None)
+
+
 def run(
-    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...], steps: int | None = None
+    block: BlockCoefficients,
+    state: State,
+    timed: tuple[jax.Array, ...],
+    steps: int | None = None,
+    compensated: bool = False,
 ) -> tuple[State, jax.Array]:
     """K forward steps of a driven block: the last state, and the positions [K, m] after each.
 
-    `steps` is K, which a potential without u cannot tell by what it makes of u.
+    `steps` is K, which a potential without u cannot tell by what it makes of u. `compensated` sums
+    round a state once a chunk and not once a stage.
     """
 
-    def step(at: State, values: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
-        at = parts.integrate(block, at, values)  # type: ignore[arg-type]
-        return at, at.q
+    def step(at: Sum, values: tuple[jax.Array, ...]) -> tuple[Sum, jax.Array]:
+        for stage in parts.stages(block):
+            at = _add(block, stage, at, values)
+        return at, at.state.q
 
-    return jax.lax.scan(step, state, timed, length=steps)
+    end, positions = jax.lax.scan(step, _begin(state, compensated), timed, length=steps)
+    return end.state, positions
 
 
 def flip(state: State) -> State:
@@ -100,15 +135,24 @@ def traverse(block: BlockCoefficients, state: State, u: jax.Array) -> tuple[Stat
 
 
 def retrace(
-    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...], steps: int | None = None
+    block: BlockCoefficients,
+    state: State,
+    timed: tuple[jax.Array, ...],
+    steps: int | None = None,
+    compensated: bool = False,
 ) -> tuple[State, State]:
-    """K steps of the echo of a driven block, last one first, from a flipped state.
+    """K steps of the echo of a driven block, last one first, from a flipped state; cf. `run`.
 
     Returns the last state, and the flipped states [K, m] that the echo met before each step: their
     q is what the forward pass had after it.
     """
 
-    def step(at: State, values: tuple[jax.Array, ...]) -> tuple[State, State]:
-        return traverse(block, at, values)[0], at  # type: ignore[arg-type]
+    def step(at: Sum, values: tuple[jax.Array, ...]) -> tuple[Sum, State]:
+        met = at.state
+        for stage in reversed(parts.stages(block)):
+            at = _add(block, stage, at, values)
+        return at, met
 
-    return jax.lax.scan(step, state, timed, length=steps, reverse=True)
+    begin = _begin(state, compensated)
+    end, met = jax.lax.scan(step, begin, timed, length=steps, reverse=True)
+    return end.state, met

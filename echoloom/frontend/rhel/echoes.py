@@ -1,8 +1,7 @@
 """The echoes of one block over a chunk: nudged before every step, and what their stages saw.
 
-Two ways to carry them. A `Pair` is the paper's plus and minus, nudged along the loss gradient by
-+-scale. A `Difference` is their difference over twice the scale in the limit of a small one: it
-follows the linearised step.
+Two ways to carry them: as a `Pair`, the paper's plus and minus, or as an `Adjoint`, what they
+differ by.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from echoloom.frontend import parts
 from echoloom.frontend.coefficients import BlockCoefficients
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.dynamics import Passage, traverse
@@ -20,23 +20,24 @@ Timed = tuple[jax.Array, ...]
 
 
 class Pair(NamedTuple):
-    """Plus and minus: q and p [2, m], plus first; their difference is 2 * scale * the adjoint.
-
-    part: how far from the free copy they were last put, of its size.
-    """
+    """The paper's plus and minus: q and p [2, m], plus first, nudged by +-scale."""
 
     state: State
     scale: jax.Array
-    part: jax.Array
 
 
-class Difference(NamedTuple):
-    """The adjoint state itself: q and p [m]."""
+class Adjoint(NamedTuple):
+    """The difference of plus and minus over twice their scale: q and p [m].
+
+    With a scale, plus and minus are set to free +- scale * difference before every stage, and their
+    own rates say where they go. Without one (None) they are in the limit: the linearised stage.
+    """
 
     state: State
+    scale: jax.Array | None
 
 
-Echo = Pair | Difference
+Echo = Pair | Adjoint
 
 
 def echo_pair(
@@ -55,7 +56,7 @@ def echo_pair(
         return after, at
 
     state, nudged = jax.lax.scan(step, pair.state, (nudges, timed), reverse=True)
-    return Pair(state, pair.scale, pair.part), nudged
+    return Pair(state, pair.scale), nudged
 
 
 def passages(block: BlockCoefficients, states: State, timed: Timed) -> Passage:
@@ -67,14 +68,50 @@ def passages(block: BlockCoefficients, states: State, timed: Timed) -> Passage:
     return jax.vmap(copies)(states, timed)
 
 
-def echo_difference(
-    block: BlockCoefficients, difference: Difference, push: jax.Array, free: State, timed: Timed
-) -> tuple[Difference, State]:
+def echo_adjoint(
+    block: BlockCoefficients, adjoint: Adjoint, push: jax.Array, free: State, timed: Timed
+) -> tuple[Adjoint, State]:
     """K steps of the difference along the free copy's states [K, m], nudged by push [K, m].
 
     Returns the last difference, and the nudged ones [K, m].
     """
+    if adjoint.scale is None:
+        return _linearised(block, adjoint.state, push, free, timed)
+    scale = adjoint.scale
+    seen = jax.vmap(lambda own, values: traverse(block, own, values)[1])(free, timed)
 
+    def step(at: State, now: tuple[jax.Array, Passage, Timed]) -> tuple[State, State]:
+        nudge, centres, values = now
+        at = State(at.q, at.p + nudge)
+        return _between(block, scale, at, centres, values)[0], at
+
+    state, nudged = jax.lax.scan(step, adjoint.state, (push, seen, timed), reverse=True)
+    return Adjoint(state, scale), nudged
+
+
+def _between(
+    block: BlockCoefficients, scale: jax.Array, at: State, centres: Passage, values: Timed
+) -> tuple[State, Passage]:
+    """One sample's stages of a difference, by the rates of plus and minus; what the stages saw.
+
+    The difference itself is carried, and not two states of which it is a small part: what is
+    rounded is a stage's change of it.
+    """
+    seen: list[jax.Array] = []
+    for stage, centre in zip(reversed(parts.stages(block)), centres, strict=True):
+        part = stage.fraction * block.step
+        own = at.p if stage.kind == "drift" else at.q
+        seen.append(own)
+        plus, minus = (parts.rate(block.unit, stage, centre + by * own, values)  # type: ignore[arg-type]
+                       for by in (scale, -scale))  # fmt: skip
+        change = part * ((plus - minus) / (2.0 * scale))
+        at = State(at.q + change, at.p) if stage.kind == "drift" else State(at.q, at.p - change)
+    return at, tuple(seen)
+
+
+def _linearised(
+    block: BlockCoefficients, adjoint: State, push: jax.Array, free: State, timed: Timed
+) -> tuple[Adjoint, State]:
     def sample(own: State, values: Timed) -> State:
         return traverse(block, own, values)[0]  # type: ignore[arg-type]
 
@@ -88,16 +125,19 @@ def echo_difference(
         at = State(at.q, at.p + nudge)
         return tangent(at), at
 
-    state, nudged = jax.lax.scan(step, difference.state, (push, linear), reverse=True)
-    return Difference(state), nudged
+    state, nudged = jax.lax.scan(step, adjoint, (push, linear), reverse=True)
+    return Adjoint(state, None), nudged
 
 
-def linear_passages(
-    block: BlockCoefficients, free: State, nudged: State, timed: Timed
+def adjoint_passages(
+    block: BlockCoefficients, scale: jax.Array | None, free: State, nudged: State, timed: Timed
 ) -> tuple[Passage, Passage]:
     """What the stages saw of the free copy and of the difference, [K, m] a stage each."""
 
     def sample(own: State, change: State, values: Timed) -> tuple[Passage, Passage]:
-        return jax.jvp(lambda s: traverse(block, s, values)[1], (own,), (change,))  # type: ignore[arg-type]
+        if scale is None:
+            return jax.jvp(lambda s: traverse(block, s, values)[1], (own,), (change,))  # type: ignore[arg-type]
+        centres = traverse(block, own, values)[1]  # type: ignore[arg-type]
+        return centres, _between(block, scale, change, centres, values)[1]
 
     return jax.vmap(sample)(free, nudged, timed)

@@ -19,7 +19,11 @@ States = tuple[State, ...]
 
 
 def advance_chunk(
-    coefficients: StackCoefficients, splits: tuple[Split, ...], states: States, x: jax.Array
+    coefficients: StackCoefficients,
+    splits: tuple[Split, ...],
+    states: States,
+    x: jax.Array,
+    compensated: bool = False,
 ) -> tuple[States, jax.Array]:
     """K steps of the whole stack: x [K, inputs] -> the states after, the last outputs [K, H]."""
     h = rows.affine(coefficients.encoder, x)
@@ -27,7 +31,8 @@ def advance_chunk(
     for block, own, state in zip(coefficients.blocks, splits, states, strict=True):
         u = rows.drive(block, h)
         prepared = prepare(own, block.unit, u)
-        state, q = run(driven(block, own, prepared.lasting), state, prepared.timed, len(u))
+        loop = driven(block, own, prepared.lasting)
+        state, q = run(loop, state, prepared.timed, len(u), compensated)
         h = rows.mix(block, q, u, h)
         after.append(state)
     return tuple(after), h
@@ -40,6 +45,7 @@ def forward(
     x: jax.Array,
     chunk: int,
     rematerialise: bool = False,
+    compensated: bool = False,
 ) -> tuple[States, Any]:
     """The forward pass that forgets: final states, and what the objective collected of x.
 
@@ -50,7 +56,7 @@ def forward(
     def body(carry: tuple[States, Any], start: jax.Array | int, length: int) -> tuple[States, Any]:
         states, total = carry
         piece = cut(x, start, length, coefficients.encoder.weight)
-        states, h = advance_chunk(coefficients, splits, states, piece)
+        states, h = advance_chunk(coefficients, splits, states, piece, compensated)
         return states, objective.collect(coefficients.head, total, h, start)
 
     if rematerialise:

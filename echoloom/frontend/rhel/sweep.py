@@ -16,15 +16,14 @@ from echoloom.frontend.rhel import rows
 from echoloom.frontend.rhel.chunks import cut, downwards
 from echoloom.frontend.rhel.contrast import (
     Contrast,
-    contrast_between,
-    contrast_difference,
+    contrast_adjoint,
     contrast_sides,
 )
 from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, split_potential
-from echoloom.frontend.rhel.echoes import Difference, Echo, Pair, echo_difference, echo_pair
+from echoloom.frontend.rhel.echoes import Adjoint, Echo, Pair, echo_adjoint, echo_pair
 from echoloom.frontend.rhel.forward import forward
 from echoloom.frontend.rhel.objective import Objective
-from echoloom.frontend.rhel.scale import bounds, choose_epsilon, renormalise
+from echoloom.frontend.rhel.scale import choose_epsilon, parting, renormalise
 
 Echoes = Literal["renormalised", "fixed", "difference"]
 
@@ -35,6 +34,11 @@ class Plan:
 
     chunk: int
     echoes: Echoes
+
+    @property
+    def compensated(self) -> bool:
+        """Whether states are summed so that the way there and back costs no precision."""
+        return self.echoes == "difference"
 
 
 class Carry(NamedTuple):
@@ -62,7 +66,9 @@ def sweep(
 ) -> Learned:
     """Forward over x [T, inputs], and back."""
     splits = tuple(split_potential(block) for block in coefficients.blocks)
-    states, total = forward(coefficients, splits, objective, x, plan.chunk)
+    states, total = forward(
+        coefficients, splits, objective, x, plan.chunk, compensated=plan.compensated
+    )
     settled = objective.settle(coefficients.head, total)
     free = tuple(flip(state) for state in states)
     if epsilon is None and plan.echoes == "fixed":
@@ -89,11 +95,11 @@ def sweep(
 
 def _at_rest(block: BlockCoefficients, free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
     """Echoes that have seen no nudge yet."""
-    if plan.echoes == "difference":
-        return Difference(jax.tree.map(jnp.zeros_like, free))
-    scale = jnp.ones_like(free.q[0]) if epsilon is None else epsilon.astype(free.q.dtype)
-    part = jnp.full_like(scale, bounds(block)[0])
-    return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale, part)
+    if plan.echoes == "fixed":
+        scale = jnp.asarray(epsilon, free.q.dtype)
+        return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale)
+    none = jax.tree.map(jnp.zeros_like, free)
+    return Adjoint(none, None if plan.echoes == "difference" else jnp.ones((), free.q.dtype))
 
 
 def _echo_chunk(
@@ -139,7 +145,7 @@ def _block_chunk(  # type: ignore[no-untyped-def]
     u, drive_back = jax.vjp(rows.drive, block, h)
     prepared, prepare_back = jax.vjp(lambda unit, at: prepare(own, unit, at), block.unit, u)
     loop = driven(block, own, prepared.lasting)
-    end, met = retrace(loop, free, prepared.timed, len(u))
+    end, met = retrace(loop, free, prepared.timed, len(u), plan.compensated)
     above, mix_back = jax.vjp(rows.mix, block, met.q, u, h)
 
     def down(error: jax.Array) -> tuple[Echo, BlockCoefficients, jax.Array]:
@@ -174,11 +180,10 @@ def _contrast(
     plan: Plan,
 ) -> tuple[Echo, Contrast]:
     """The echoes K steps back, and what their difference says."""
-    if isinstance(echo, Difference):
-        after, nudged = echo_difference(loop, echo, push, met, timed)
-        return after, contrast_difference(loop, met, nudged, timed)
-    if plan.echoes == "renormalised":
-        echo = renormalise(echo, free, push, bounds(block)[1])
-    after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
-    contrast = contrast_sides if plan.echoes == "fixed" else contrast_between
-    return after, contrast(loop, nudged, timed, echo.scale)
+    if isinstance(echo, Pair):
+        after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
+        return after, contrast_sides(loop, nudged, timed, echo.scale)
+    if echo.scale is not None:
+        echo = echo._replace(scale=renormalise(echo.state, met, push, parting(block)))
+    after, nudged = echo_adjoint(loop, echo, push, met, timed)
+    return after, contrast_adjoint(loop, met, nudged, timed, echo.scale)

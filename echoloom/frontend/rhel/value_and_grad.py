@@ -43,14 +43,15 @@ def rhel_value_and_grad(
     Time is cut into chunks of `chunk` steps: larger ones take more memory, and more of the time is
     spent in matrix products. `echoes` says how the two nudged copies are carried:
 
-    - "renormalised": at every chunk's end they are centred on the free copy again, and their
-      difference is scaled by a power of two to suit the state. This departs from the paper's text,
-      and makes the nudge's size harmless, in float32 above all.
+    - "renormalised": before every stage they are centred on the free copy again, and at every
+      chunk's end their difference is scaled by a power of two to suit the state. This departs from
+      the paper's text, and makes the nudge's size harmless, in float32 above all.
     - "fixed": the paper's text (arXiv 2506.05259), one nudge `epsilon` for the whole sweep;
       `choose_epsilon` picks it for every sequence if it is None.
     - "difference": the difference of the two is carried instead of them, in the limit of a small
-      nudge, by the linearised step. It has no error of its own, and it is the adjoint method along
-      the echo's way back rather than an echo.
+      nudge, by the linearised step, and states are summed with compensation, which takes more
+      time. It has no error of its own, and it is the adjoint method along the echo's way back
+      rather than an echo.
 
     Raises ValueError, in one sentence, for a model that `check` refuses and for other arguments or
     shapes than these.
