@@ -84,10 +84,10 @@ def contenders(model: el.HSSM) -> dict[str, Gradient]:
     return found
 
 
-def time_rows(steps: int, repeats: int) -> list[output.Row]:
+def time_rows(names: list[str], steps: int, repeats: int) -> list[output.Row]:
     rows: list[output.Row] = []
     X, y = smooth(steps)[None], jnp.asarray([1], jnp.int32)
-    for name in MODELS:
+    for name in names:
         model = model_of(name, X[0])
         runs = {way: compiled(g, model, steps) for way, g in contenders(model).items()}
         taken: dict[str, list[float]] = {way: [] for way in runs}
@@ -116,9 +116,9 @@ def time_rows(steps: int, repeats: int) -> list[output.Row]:
     return rows
 
 
-def memory_rows() -> list[output.Row]:
+def memory_rows(names: list[str]) -> list[output.Row]:
     rows: list[output.Row] = []
-    for name in list(MODELS)[:2]:
+    for name in names:
         model = model_of(name, smooth(1))
         for way, gradient in contenders(model).items():
             sizes = [
@@ -164,10 +164,10 @@ def confident(model: el.HSSM, x: jax.Array) -> tuple[el.HSSM, int]:
     return sure, int(logits.argmax())
 
 
-def accuracy_rows(lengths: list[int]) -> list[output.Row]:
+def accuracy_rows(names: list[str], lengths: list[int]) -> list[output.Row]:
     rows: list[output.Row] = []
     with jax.enable_x64(True):
-        for name in MODELS:
+        for name in names:
             for steps in lengths:
                 x = smooth(steps)
                 made = model_of(name, x)
@@ -214,16 +214,18 @@ def _errors(
 def main() -> None:
     parser = output.arguments(__doc__)
     parser.add_argument("--only", choices=TABLES, action="append", help="a table; all if not given")
+    parser.add_argument("--model", choices=MODELS, action="append", help="one; all if not given")
     parser.add_argument("--steps", type=int, default=49_920, help="T of the times")
     parser.add_argument("--repeats", type=int, default=15, help="runs of each, interleaved")
     parser.add_argument(
         "--lengths", default="405,4096,17984,49920", help="T of the accuracies, with commas"
     )
     chosen = parser.parse_args()
+    names = chosen.model or list(MODELS)
     made: dict[str, Callable[[], list[output.Row]]] = {
-        "time": lambda: time_rows(chosen.steps, chosen.repeats),
-        "memory": memory_rows,
-        "accuracy": lambda: accuracy_rows([int(t) for t in chosen.lengths.split(",")]),
+        "time": lambda: time_rows(names, chosen.steps, chosen.repeats),
+        "memory": lambda: memory_rows(names),
+        "accuracy": lambda: accuracy_rows(names, [int(t) for t in chosen.lengths.split(",")]),
     }
     for table in chosen.only or TABLES:
         file = chosen.json and chosen.json.with_stem(f"{chosen.json.stem}_{table}")

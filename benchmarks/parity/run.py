@@ -4,7 +4,8 @@
 
 Trains every task, unit and gradient with three seeds, one process a core, and prints the table. A
 run that was cut off goes on where it stopped (its state is under build/parity). What a run came to
-is written to benchmarks/parity/results, and is trained again only after that file is removed.
+is written to benchmarks/parity/results, and is trained again only after that file is removed; other
+seeds or steps belong in another folder (--results).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ NORM_SAMPLES = 64
 Row = tuple[str, str, str]  # task, unit, gradient
 
 
-def train(task: str, unit: str, gradient: str, folder: Path, steps: int) -> dict[str, object]:
+def train(
+    task: str, unit: str, gradient: str, folder: Path, steps: int, seeds: tuple[int, ...]
+) -> dict[str, object]:
     """Trains all seeds of one row and gives what `echoloom train` writes as result.json."""
     import msgspec
     import numpy as np
@@ -55,14 +58,15 @@ def train(task: str, unit: str, gradient: str, folder: Path, steps: int) -> dict
             },
             "optimiser": {"name": "adam", "learning_rate": LEARNING_RATE},
             "training": {
-                "gradient": gradient, "steps": steps, "batch": BATCH, "seeds": SEEDS,
+                "gradient": gradient, "steps": steps, "batch": BATCH, "seeds": seeds,
                 "evaluate_every": max(1, steps // 4), "checkpoint_every": max(1, steps // 8),
                 "norm_samples": NORM_SAMPLES,
             },
         },
         Run,
     )  # fmt: skip
-    place = Path("build/parity") / f"{task}-{unit}-{gradient}-{steps}"
+    own_seeds = "" if seeds == SEEDS else "-" + "-".join(map(str, seeds))
+    place = Path("build/parity") / f"{task}-{unit}-{gradient}-{steps}{own_seeds}"
     return summary(run, data, train_run(run, data, place, make_source=make_source))
 
 
@@ -72,6 +76,7 @@ def one_core(row: Row, cores: SimpleQueue[int], options: argparse.Namespace) -> 
     command = [
         sys.executable, __file__, "--only", *row, "--data", str(options.data),
         "--results", str(options.results), "--steps", str(options.steps),
+        "--seeds", *map(str, options.seeds),
     ]  # fmt: skip
     # What JAX compiled for one seed serves the others.
     cached = {"JAX_COMPILATION_CACHE_DIR": str(Path("build/parity/compiled").absolute())}
@@ -91,12 +96,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of .npz")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--steps", type=int, default=STEPS, help="of Adam, the same for all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--units", nargs="+", choices=UNITS, default=list(UNITS))
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--only", nargs=3, metavar=("TASK", "UNIT", "GRADIENT"))
     options = parser.parse_args()
     if options.only is not None:
         task, unit, gradient = options.only
-        result = train(task, unit, gradient, options.data, options.steps)
+        result = train(task, unit, gradient, options.data, options.steps, tuple(options.seeds))
         options.results.mkdir(parents=True, exist_ok=True)
         path = options.results / f"{task}-{unit}-{gradient}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
@@ -108,7 +115,7 @@ def main() -> None:
         except Missing as missing:
             progress.print(f"left out: {missing}")
             continue
-        rows += [row for row in product((task,), UNITS, GRADIENTS)
+        rows += [row for row in product((task,), options.units, GRADIENTS)
                  if not (options.results / f"{'-'.join(row)}.json").exists()]  # fmt: skip
     cores: SimpleQueue[int] = SimpleQueue()
     available = sorted(os.sched_getaffinity(0))

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from numpy.testing import assert_allclose
 
 import echoloom as el
-from echoloom.frontend.rhel.sweep import Echoes
+from echoloom.frontend.rhel.objective import objective
+from echoloom.frontend.rhel.sweep import Echoes, Plan, sweep
 
 MODES: tuple[Echoes, ...] = ("renormalised", "fixed", "difference")
 # The contrast of curved units has an error of the nudge squared; a difference has none.
@@ -271,6 +272,25 @@ def test_float32_stays_near_float64(make_model, unit, margin):
         assert worst(found, wanted) < bound, mode
 
 
+def test_the_difference_is_nearer_than_echoes_are(make_model):
+    """Small steps are rounded away from the state, if their sums are not compensated."""
+    model = make_model(unit="linear", step=0.01, blocks=1)
+    X = batch(model, 1, 4000)[0].astype(jnp.float32)
+    single = as_float32(model)
+    # The steps as float32 has them, not as float64 would make them of the same raw parameters.
+    exact = jax.tree.map(lambda a: a.astype(jnp.float64), single.resolve())
+
+    def error(echoes: Echoes) -> float:
+        return worst(*(gradient(own, X, echoes) for own in (single.resolve(), exact)))
+
+    def gradient(own, X, echoes: Echoes):
+        dtype = own.encoder.weight.dtype
+        target = objective(model, None, jnp.asarray(1), X.shape[1])
+        return sweep(own, target, X[0].astype(dtype), Plan(128, echoes), None).gradient
+
+    assert error("difference") < 0.5 * error("renormalised")
+
+
 def test_a_fixed_nudge_is_the_papers(in_haste, make_model):
     """Too small a one drowns in the state's rounding: that is what renormalising is for."""
     model = make_model()
@@ -324,7 +344,6 @@ SHARED = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import echoloom as el
-from echoloom.frontend.rhel.sweep import Echoes
 
 assert len(jax.devices()) == 4
 model = el.HSSM(3, 2, 5, 4, 2, key=jax.random.key(0))

@@ -129,6 +129,31 @@ def test_the_free_copy_meets_the_states_again(make_model):
     assert_allclose(met.q[-2], one.q, rtol=1e-12)
 
 
+@pytest.mark.parametrize("way", [run, retrace])
+def test_compensated_sums_lose_nothing_on_the_way(make_model, way):
+    """Of float32 states, which end as near to float64's as one rounding lets them."""
+    block = make_model(unit="nonlinear", step=0.01).resolve().blocks[0]
+    u = arrays(16, (600, 7))[0]
+    start = parts.State(*arrays(17, block.step.shape, block.step.shape))
+    single = jax.tree.map(lambda a: a.astype(jnp.float32), (block, u, start))
+    exact = jax.tree.map(lambda a: a.astype(jnp.float64), single)
+
+    def end(own, compensated: bool) -> parts.State:
+        block, u, start = own
+        split = split_potential(block)
+        prepared = prepare(split, block.unit, u)
+        loop = driven(block, split, prepared.lasting)
+        return way(loop, start, prepared.timed, len(u), compensated)[0]
+
+    wanted, plain, careful = end(exact, False), end(single, False), end(single, True)
+    epsilon = float(np.finfo(np.float32).eps)
+    for of, found, better in zip(wanted, plain, careful, strict=True):
+        size = float(jnp.max(jnp.abs(of)))
+        assert better.dtype == jnp.float32
+        assert float(jnp.max(jnp.abs(better - of))) < 2 * epsilon * size
+        assert float(jnp.max(jnp.abs(found - of))) > 4 * epsilon * size
+
+
 @given(steps=st.integers(1, 200), chunk=st.integers(1, 64))
 @settings(max_examples=12, deadline=None, derandomize=True)
 def test_chunks_cover_time_once_in_order(steps, chunk):

@@ -195,3 +195,38 @@ def test_an_energy_written_as_one_expression(make_model, make_sample):
         ValueError, match=r"^Nothing\.potential at .*: the class has neither a potential nor"
     ):
         make_model(unit=Nothing(jnp.ones(4)))
+
+
+def test_slopes_of_the_nonlinear_unit_are_those_of_its_formula():
+    """The potential's derivative is written by hand; its energy is not."""
+    keys = jax.random.split(jax.random.key(0), 7)
+    weight, bias, q = (jax.random.normal(key, (4,)) for key in keys[:3])
+    drive, u = jax.random.normal(keys[3], (4, 3)), jax.random.normal(keys[4], (3,))
+    unit = NonlinearOscillators(weight, drive, bias, jnp.array([0.5, 0.0, -1.0, 2.0]), jnp.ones(1))
+
+    def formula(unit: NonlinearOscillators, q: jax.Array, u: jax.Array) -> jax.Array:
+        wells = jnp.log(jnp.cosh(unit.weight * q + unit.drive @ u + unit.bias))
+        return jnp.sum(unit.alpha * q**2) / 2 + jnp.sum(unit.gain / unit.weight * wells)
+
+    def slopes(energy):
+        """First derivatives by everything, and those of the force: by both modes."""
+        force = jax.grad(energy, argnums=1)
+        return (
+            jax.grad(energy, argnums=(0, 1, 2))(unit, q, u),
+            jax.jacrev(force, argnums=(0, 1, 2))(unit, q, u),
+            jax.jacfwd(force, argnums=(0, 1, 2))(unit, q, u),
+        )
+
+    found, wanted = (slopes(e) for e in (lambda unit, q, u: unit.potential(q, u), formula))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+def test_a_weight_keeps_its_gradient_where_q_is_small():
+    """In float32, of a force whose part in the weight is a millionth of it."""
+    unit = NonlinearOscillators(
+        *(jnp.array(v, jnp.float32) for v in ([0.3], [[1.0]], [0.2], [0.7], [0.1]))
+    )
+    q, u = jnp.array([3e-7], jnp.float32), jnp.array([0.4], jnp.float32)
+    slope = jax.grad(lambda unit: jax.grad(unit.potential)(q, u)[0])(unit).weight
+    np.testing.assert_allclose(slope, 0.7 * 3e-7 / np.cosh(0.6) ** 2, rtol=1e-5)
