@@ -165,6 +165,14 @@ def split(function: Callable[..., Any], q: Any, u: Any, *constants: Any) -> Spli
     )
 
 
+def is_affine(function: Callable[..., Any], at: Any) -> bool:
+    """Whether the slope of a function of one array is seen to be the same wherever `at` is."""
+    slope = jax.make_jaxpr(lambda here, way: jax.jvp(function, (here,), (way,))[1])(at, at).jaxpr
+    here = slope.invars[0]
+    used = [v for e in _live(slope) for v in e.invars] + list(slope.outvars)
+    return all(v is not here for v in used)
+
+
 def _is_early(atom: Any, beside_q: set[Any]) -> bool:
     return not isinstance(atom, jex.Literal) and atom not in beside_q
 

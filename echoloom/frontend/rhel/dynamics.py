@@ -120,6 +120,20 @@ def run(
     return end.state, positions
 
 
+def run_to_differentiate(
+    block: BlockCoefficients, state: State, timed: tuple[jax.Array, ...], steps: int | None = None
+) -> tuple[State, jax.Array]:
+    """`run`, of which reverse differentiation keeps the states, as one array, and nothing else."""
+
+    def step(at: jax.Array, values: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        after = parts.integrate(block, State(at[0], at[1]), values)  # type: ignore[arg-type]
+        return together(after), after.q
+
+    kept = jax.checkpoint(step, prevent_cse=False)
+    end, positions = jax.lax.scan(kept, together(state), timed, length=steps)
+    return State(end[0], end[1]), positions
+
+
 def flip(state: State) -> State:
     """Time reversal: p -> -p."""
     return State(state.q, -state.p)
@@ -147,12 +161,25 @@ def retrace(
     q is what the forward pass had after it.
     """
 
-    def step(at: Sum, values: tuple[jax.Array, ...]) -> tuple[Sum, State]:
-        met = at.state
+    def step(at: Sum, values: tuple[jax.Array, ...]) -> tuple[Sum, jax.Array]:
+        met = together(at.state)
         for stage in reversed(parts.stages(block)):
             at = _add(block, stage, at, values)
         return at, met
 
     begin = _begin(state, compensated)
     end, met = jax.lax.scan(step, begin, timed, length=steps, reverse=True)
-    return end.state, met
+    return end.state, apart(met)
+
+
+def together(state: State) -> jax.Array:
+    """A state as one array, to bring out of a loop: each array of its own takes as long as a step.
+
+    (XLA copies a carry that is also an output.)
+    """
+    return jnp.stack(state)
+
+
+def apart(states: jax.Array) -> State:
+    """States that came out of a loop, [K, 2, ...] -> q and p [K, ...]."""
+    return State(states[:, 0], states[:, 1])

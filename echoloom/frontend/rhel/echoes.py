@@ -13,8 +13,10 @@ import jax.numpy as jnp
 
 from echoloom.frontend import parts
 from echoloom.frontend.coefficients import BlockCoefficients
+from echoloom.frontend.jaxpr import is_affine
 from echoloom.frontend.parts import State
-from echoloom.frontend.rhel.dynamics import Passage, traverse
+from echoloom.frontend.rhel.dynamics import Passage, apart, together, traverse
+from echoloom.ir.scheme import Stage
 
 Timed = tuple[jax.Array, ...]
 
@@ -49,14 +51,14 @@ def echo_pair(
     """
     nudges = jnp.stack([push, -push], axis=1)
 
-    def step(at: State, now: tuple[jax.Array, Timed]) -> tuple[State, State]:
+    def step(at: State, now: tuple[jax.Array, Timed]) -> tuple[State, jax.Array]:
         nudge, values = now
         at = State(at.q, at.p + nudge)
         after = jax.vmap(lambda own: traverse(block, own, values)[0])(at)  # type: ignore[arg-type]
-        return after, at
+        return after, together(at)
 
     state, nudged = jax.lax.scan(step, pair.state, (nudges, timed), reverse=True)
-    return Pair(state, pair.scale), nudged
+    return Pair(state, pair.scale), apart(nudged)
 
 
 def passages(block: BlockCoefficients, states: State, timed: Timed) -> Passage:
@@ -80,13 +82,13 @@ def echo_adjoint(
     scale = adjoint.scale
     seen = jax.vmap(lambda own, values: traverse(block, own, values)[1])(free, timed)
 
-    def step(at: State, now: tuple[jax.Array, Passage, Timed]) -> tuple[State, State]:
+    def step(at: State, now: tuple[jax.Array, Passage, Timed]) -> tuple[State, jax.Array]:
         nudge, centres, values = now
         at = State(at.q, at.p + nudge)
-        return _between(block, scale, at, centres, values)[0], at
+        return _between(block, scale, at, centres, values)[0], together(at)
 
     state, nudged = jax.lax.scan(step, adjoint.state, (push, seen, timed), reverse=True)
-    return Adjoint(state, scale), nudged
+    return Adjoint(state, scale), apart(nudged)
 
 
 def _between(
@@ -102,11 +104,28 @@ def _between(
         part = stage.fraction * block.step
         own = at.p if stage.kind == "drift" else at.q
         seen.append(own)
-        plus, minus = (parts.rate(block.unit, stage, centre + by * own, values)  # type: ignore[arg-type]
-                       for by in (scale, -scale))  # fmt: skip
-        change = part * ((plus - minus) / (2.0 * scale))
+        change = part * _change(block, stage, scale, centre, own, values)
         at = State(at.q + change, at.p) if stage.kind == "drift" else State(at.q, at.p - change)
     return at, tuple(seen)
+
+
+def _change(
+    block: BlockCoefficients,
+    stage: Stage,
+    scale: jax.Array,
+    centre: jax.Array,
+    way: jax.Array,
+    values: Timed,
+) -> jax.Array:
+    """By how much the rates of plus and minus differ, over twice the scale."""
+
+    def rate(at: jax.Array) -> jax.Array:
+        return parts.rate(block.unit, stage, at, values)  # type: ignore[arg-type]
+
+    if is_affine(rate, centre):
+        # The same at any scale, so nothing need be subtracted.
+        return jax.jvp(rate, (centre,), (way,))[1]
+    return (rate(centre + scale * way) - rate(centre - scale * way)) / (2.0 * scale)
 
 
 def _linearised(
@@ -120,13 +139,13 @@ def _linearised(
         free, timed
     )
 
-    def step(at: State, now) -> tuple[State, State]:  # type: ignore[no-untyped-def]
+    def step(at: State, now) -> tuple[State, jax.Array]:  # type: ignore[no-untyped-def]
         nudge, tangent = now
         at = State(at.q, at.p + nudge)
-        return tangent(at), at
+        return tangent(at), together(at)
 
     state, nudged = jax.lax.scan(step, adjoint, (push, linear), reverse=True)
-    return Adjoint(state, None), nudged
+    return Adjoint(state, None), apart(nudged)
 
 
 def adjoint_passages(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,10 +14,12 @@ from echoloom.frontend.jaxpr import Split
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel import rows
 from echoloom.frontend.rhel.chunks import cut, upwards
-from echoloom.frontend.rhel.dynamics import driven, prepare, run
+from echoloom.frontend.rhel.dynamics import driven, prepare, run, run_to_differentiate
 from echoloom.frontend.rhel.objective import Objective
 
 States = tuple[State, ...]
+# `dynamics.run` or one like it.
+Run = Callable[..., tuple[State, jax.Array]]
 
 
 def advance_chunk(
@@ -23,7 +27,7 @@ def advance_chunk(
     splits: tuple[Split, ...],
     states: States,
     x: jax.Array,
-    compensated: bool = False,
+    run: Run = run,
 ) -> tuple[States, jax.Array]:
     """K steps of the whole stack: x [K, inputs] -> the states after, the last outputs [K, H]."""
     h = rows.affine(coefficients.encoder, x)
@@ -32,7 +36,7 @@ def advance_chunk(
         u = rows.drive(block, h)
         prepared = prepare(own, block.unit, u)
         loop = driven(block, own, prepared.lasting)
-        state, q = run(loop, state, prepared.timed, len(u), compensated)
+        state, q = run(loop, state, prepared.timed, len(u))
         h = rows.mix(block, q, u, h)
         after.append(state)
     return tuple(after), h
@@ -56,9 +60,10 @@ def forward(
     def body(carry: tuple[States, Any], start: jax.Array | int, length: int) -> tuple[States, Any]:
         states, total = carry
         piece = cut(x, start, length, coefficients.encoder.weight)
-        states, h = advance_chunk(coefficients, splits, states, piece, compensated)
+        states, h = advance_chunk(coefficients, splits, states, piece, steps)
         return states, objective.collect(coefficients.head, total, h, start)
 
+    steps = run_to_differentiate if rematerialise else partial(run, compensated=compensated)
     if rematerialise:
         # Under a loop the two passes cannot be merged, so nothing need be done against it.
         body = jax.checkpoint(body, prevent_cse=False, static_argnums=(2,))
