@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 
 import echoloom as el
 from echoloom.frontend import parts
+from echoloom.frontend.jaxpr import is_affine
 from echoloom.frontend.rhel import flip, rows, traverse
 from echoloom.frontend.rhel.chunks import downwards, fitting, upwards
 from echoloom.frontend.rhel.contrast import Contrast, contrast_adjoint, contrast_sides
@@ -203,6 +204,23 @@ def test_echoes_with_nothing_to_say_have_a_scale():
     assert renormalise(rest, still, jnp.ones((STEPS, 3)), 0.01) == 1.0
     ratios = jnp.array([0.0, jnp.inf, jnp.nan, 3.0, 0.7, 2.0**-100])
     assert power_of_two(ratios).tolist() == [1.0, 1.0, 1.0, 4.0, 0.5, 2.0**-100]
+
+
+def test_a_rate_is_affine_only_if_its_slope_is_seen_to_be(make_model, custom_units):
+    at = jnp.array([0.3, -2.0])
+    matrix, offset = arrays(18, (2, 2), (2,))
+    for function, is_one in (
+        (lambda q: matrix @ q + offset, True),
+        (lambda q: jax.grad(lambda r: 0.5 * jnp.sum(r**2))(q), True),
+        (lambda q: offset, True),
+        (lambda q: matrix @ q * q, False),
+        (jnp.tanh, False),
+        (jnp.abs, False),
+        (lambda q: jnp.where(q > 0.0, q, 2.0 * q), False),
+    ):
+        assert is_affine(function, at) == is_one
+    relativistic = make_model(unit=custom_units["relativistic"]).resolve().blocks[0].unit
+    assert not is_affine(partial(parts.velocity, relativistic), jnp.ones(4))
 
 
 @pytest.mark.parametrize("integrator", ["leapfrog", "imex"])
