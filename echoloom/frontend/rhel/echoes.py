@@ -1,7 +1,7 @@
 """The echoes of one block over a chunk: nudged before every step, and what their stages saw.
 
-Two ways to carry them: as a `Pair`, the paper's plus and minus, or as an `Adjoint`, what they
-differ by.
+Two ways to carry them: as a `Pair`, the paper's plus and minus, or as the adjoint, what they differ
+by.
 """
 
 from __future__ import annotations
@@ -28,18 +28,8 @@ class Pair(NamedTuple):
     scale: jax.Array
 
 
-class Adjoint(NamedTuple):
-    """The difference of plus and minus over twice their scale: q and p [m].
-
-    With a scale, plus and minus are set to free +- scale * difference before every stage, and their
-    own rates say where they go. Without one (None) they are in the limit: the linearised stage.
-    """
-
-    state: State
-    scale: jax.Array | None
-
-
-Echo = Pair | Adjoint
+# The adjoint state, q and p [m], is what plus and minus differ by over twice their scale.
+Echo = Pair | State
 
 
 def echo_pair(
@@ -71,15 +61,21 @@ def passages(block: BlockCoefficients, states: State, timed: Timed) -> Passage:
 
 
 def echo_adjoint(
-    block: BlockCoefficients, adjoint: Adjoint, push: jax.Array, free: State, timed: Timed
-) -> tuple[Adjoint, State]:
-    """K steps of the difference along the free copy's states [K, m], nudged by push [K, m].
+    block: BlockCoefficients,
+    adjoint: State,
+    scale: jax.Array | None,
+    push: jax.Array,
+    free: State,
+    timed: Timed,
+) -> tuple[State, State]:
+    """K steps of the adjoint along the free copy's states [K, m], nudged by push [K, m].
 
-    Returns the last difference, and the nudged ones [K, m].
+    With a scale, plus and minus are set to free +- scale * adjoint before every stage, and their
+    own rates say where they go. Without one (None) they are in the limit: the linearised stage.
+    Returns the last adjoint, and the nudged ones [K, m].
     """
-    if adjoint.scale is None:
-        return _linearised(block, adjoint.state, push, free, timed)
-    scale = adjoint.scale
+    if scale is None:
+        return _linearised(block, adjoint, push, free, timed)
     seen = jax.vmap(lambda own, values: traverse(block, own, values)[1])(free, timed)
 
     def step(at: State, now: tuple[jax.Array, Passage, Timed]) -> tuple[State, jax.Array]:
@@ -87,16 +83,16 @@ def echo_adjoint(
         at = State(at.q, at.p + nudge)
         return _between(block, scale, at, centres, values)[0], together(at)
 
-    state, nudged = jax.lax.scan(step, adjoint.state, (push, seen, timed), reverse=True)
-    return Adjoint(state, scale), apart(nudged)
+    state, nudged = jax.lax.scan(step, adjoint, (push, seen, timed), reverse=True)
+    return state, apart(nudged)
 
 
 def _between(
     block: BlockCoefficients, scale: jax.Array, at: State, centres: Passage, values: Timed
 ) -> tuple[State, Passage]:
-    """One sample's stages of a difference, by the rates of plus and minus; what the stages saw.
+    """One sample's stages of the adjoint, by the rates of plus and minus; what the stages saw.
 
-    The difference itself is carried, and not two states of which it is a small part: what is
+    Their difference itself is carried, and not two states of which it is a small part: what is
     rounded is a stage's change of it.
     """
     seen: list[jax.Array] = []
@@ -130,7 +126,7 @@ def _change(
 
 def _linearised(
     block: BlockCoefficients, adjoint: State, push: jax.Array, free: State, timed: Timed
-) -> tuple[Adjoint, State]:
+) -> tuple[State, State]:
     def sample(own: State, values: Timed) -> State:
         return traverse(block, own, values)[0]  # type: ignore[arg-type]
 
@@ -145,13 +141,13 @@ def _linearised(
         return tangent(at), together(at)
 
     state, nudged = jax.lax.scan(step, adjoint, (push, linear), reverse=True)
-    return Adjoint(state, None), apart(nudged)
+    return state, apart(nudged)
 
 
 def adjoint_passages(
     block: BlockCoefficients, scale: jax.Array | None, free: State, nudged: State, timed: Timed
 ) -> tuple[Passage, Passage]:
-    """What the stages saw of the free copy and of the difference, [K, m] a stage each."""
+    """What the stages saw of the free copy and of the adjoint, [K, m] a stage each."""
 
     def sample(own: State, change: State, values: Timed) -> tuple[Passage, Passage]:
         if scale is None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
+from echoloom.frontend.coefficients import StackCoefficients
 from echoloom.frontend.hamiltonian import Oscillators
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.over_time import total as over
 
-# Of the state's largest element: how far from the free copy echoes are kept at most.
-LINEAR_PARTING = 0.25
+# Measured: it suits short steps and long ones, in float32 and in float64.
+PARTING = 0.4
 
 
 def power_of_two(ratio: jax.Array) -> jax.Array:
@@ -50,25 +50,17 @@ def choose_epsilon(
     return power_of_two(ratio)
 
 
-def parting(block: BlockCoefficients) -> float:
-    """How far from the free copy echoes are set, of its size.
+def renormalise(adjoint: State, free: State, push: jax.Array) -> jax.Array:
+    """The scale, a power of two, by which plus and minus are free [K, m] +- scale * adjoint [m].
 
-    In a curved unit the force between them is off by a part of this squared, which adds up over
-    the sequence, and rounded by a part of the float's resolution over this. Measured, the power
-    0.4 of the resolution suits short steps and long ones, in float32 and in float64.
-    """
-    if isinstance(block.unit, Oscillators):
-        return LINEAR_PARTING
-    return float(jnp.finfo(block.step.dtype).eps) ** 0.4
-
-
-def renormalise(adjoint: State, free: State, push: jax.Array, part: float) -> jax.Array:
-    """The scale, a power of two, that sets free [K, m] +- scale * adjoint [m] apart by `part`.
-
-    push [K, m] are the coming nudges at scale 1.
+    push [K, m] are the coming nudges at scale 1. The largest distance is a part of the largest
+    state, the float's resolution to the power PARTING: in a curved unit the force between the
+    echoes is off by a part of it squared, which adds up over the sequence, and rounded by a part of
+    the resolution over it.
     """
     coming = over(jnp.abs(push))
     # One reduction for all: each is a kernel of its own, and their number is what this costs.
     reach = jnp.max(jnp.abs(jnp.stack([*adjoint, coming])), axis=1)
     size = jnp.max(jnp.abs(jnp.stack(free)), axis=(1, 2))
-    return power_of_two(part * jnp.min(size / (reach[:2] + jnp.array([0, 1]) * reach[2])))
+    parting = jnp.finfo(coming.dtype).eps ** PARTING
+    return power_of_two(parting * jnp.min(size / (reach[:2] + jnp.array([0, 1]) * reach[2])))

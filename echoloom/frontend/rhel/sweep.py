@@ -20,10 +20,10 @@ from echoloom.frontend.rhel.contrast import (
     contrast_sides,
 )
 from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, split_potential
-from echoloom.frontend.rhel.echoes import Adjoint, Echo, Pair, echo_adjoint, echo_pair
+from echoloom.frontend.rhel.echoes import Echo, Pair, echo_adjoint, echo_pair
 from echoloom.frontend.rhel.forward import forward
 from echoloom.frontend.rhel.objective import Objective
-from echoloom.frontend.rhel.scale import choose_epsilon, parting, renormalise
+from echoloom.frontend.rhel.scale import choose_epsilon, renormalise
 
 Echoes = Literal["renormalised", "fixed", "difference"]
 
@@ -76,10 +76,7 @@ def sweep(
     zero = jax.tree.map(jnp.zeros_like, coefficients)
     start = Carry(
         free,
-        tuple(
-            _at_rest(block, state, plan, epsilon)
-            for block, state in zip(coefficients.blocks, free, strict=True)
-        ),
+        tuple(_at_rest(state, plan, epsilon) for state in free),
         eqx.tree_at(lambda own: own.head, zero, settled.in_head),
     )
 
@@ -93,13 +90,12 @@ def sweep(
     return Learned(settled.value, end.gradient, end.free)
 
 
-def _at_rest(block: BlockCoefficients, free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
+def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
     """Echoes that have seen no nudge yet."""
     if plan.echoes == "fixed":
         scale = jnp.asarray(epsilon, free.q.dtype)
         return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale)
-    none = jax.tree.map(jnp.zeros_like, free)
-    return Adjoint(none, None if plan.echoes == "difference" else jnp.ones((), free.q.dtype))
+    return jax.tree.map(jnp.zeros_like, free)
 
 
 def _echo_chunk(
@@ -151,7 +147,7 @@ def _block_chunk(  # type: ignore[no-untyped-def]
     def down(error: jax.Array) -> tuple[Echo, BlockCoefficients, jax.Array]:
         in_mix, q_error, u_error, x_error = mix_back(error)
         push = block.step * q_error
-        echoed, found = _contrast(block, loop, prepared.timed, free, met, echo, push, plan)
+        echoed, found = _contrast(loop, prepared.timed, met, echo, push, plan)
         in_unit, u_contrast = prepare_back(found.prepared)
         in_drive, x_contrast = drive_back(u_error + u_contrast)
         in_block = eqx.tree_at(
@@ -170,10 +166,8 @@ def _block_chunk(  # type: ignore[no-untyped-def]
 
 
 def _contrast(
-    block: BlockCoefficients,
     loop: BlockCoefficients,
     timed: tuple[jax.Array, ...],
-    free: State,
     met: State,
     echo: Echo,
     push: jax.Array,
@@ -183,7 +177,6 @@ def _contrast(
     if isinstance(echo, Pair):
         after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
         return after, contrast_sides(loop, nudged, timed, echo.scale)
-    if echo.scale is not None:
-        echo = echo._replace(scale=renormalise(echo.state, met, push, parting(block)))
-    after, nudged = echo_adjoint(loop, echo, push, met, timed)
-    return after, contrast_adjoint(loop, met, nudged, timed, echo.scale)
+    scale = None if plan.echoes == "difference" else renormalise(echo, met, push)
+    after, nudged = echo_adjoint(loop, echo, scale, push, met, timed)
+    return after, contrast_adjoint(loop, met, nudged, timed, scale)
