@@ -58,7 +58,7 @@ ODD = {
     "task": "regression", "lanes": 4, "steps": 3, "seed": 5,
 }  # fmt: skip
 MODELS_IN_RTL = settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     derandomize=True,  # minutes of simulation: the same in every run
     suppress_health_check=[HealthCheck.too_slow],
@@ -73,7 +73,7 @@ def test_small_models_in_amaranth_simulation(case: dict[str, Any]) -> None:
     check(case, ("jax", "rtl"), "amaranth")
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_small_models_in_numpy_and_jax(case: dict[str, Any]) -> None:
     check(case, ("jax",), "amaranth")
