@@ -207,7 +207,9 @@ def compile(
     _check_engine(lanes, drains, slots)
     check(model)
     samples = real_array("samples", samples).astype(np.float64)
-    _, checked = check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
+    _, checked = check_samples(
+        model, samples, _stand_in(model, samples) if labels is None else labels
+    )
     targets = None if labels is None or model.task == "classification" else checked
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
     if weight_margin is not None:
@@ -229,9 +231,9 @@ def calibrated_again(
     """`program` with formats for `model`'s parameters on these samples: another image for the same
     engine.
 
-    Arguments as of `compile`, and checked as there; `widths` are those that `program` was compiled with. Products keep
-    the operand that is cut, so that only formats and nudge sizes change. Runaway (a ValueError)
-    where the samples drive a state off.
+    samples and labels are what `check_samples` gives, `widths` those that `program` was compiled
+    with. Products keep the operand that is cut, so that only formats and nudge sizes change.
+    Runaway (a ValueError) where the samples drive a state off.
     """
     check(model)
     folding = program.folded

@@ -35,7 +35,7 @@ def gradient_quality(
         model = float64(program.model)
         for x, label in zip(xs, labels, strict=True):
             x, label = host_sequence(model, x, label)
-            exact = _tensors(bptt_gradient(model, jnp.asarray(x), label))
+            exact = _tensors(bptt_gradient(model, jnp.asarray(x), jnp.asarray(label)))
             for name, value in _tensors(program.gradient(x, label)).items():
                 worst[name] = _worse(worst.get(name), _quality(value, exact[name]))
     return worst

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import NDArray
 
 TEXTS = "US"
@@ -61,9 +62,7 @@ def jax_array(name: str, value: Any) -> jax.Array:
         return jnp.asarray(real_array(name, value))
     if value.dtype == jnp.bool_:
         return value.astype(jnp.int32)
-    if not (
-        jnp.issubdtype(value.dtype, jnp.integer) or jnp.issubdtype(value.dtype, jnp.floating)
-    ):
+    if not (jnp.issubdtype(value.dtype, jnp.integer) or jnp.issubdtype(value.dtype, jnp.floating)):
         raise _not_real(name, value.dtype)
     return value
 
@@ -116,7 +115,7 @@ class _Refused(ValueError):
 
 
 def _is_traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def _is_bool(value: Any) -> bool:
@@ -161,4 +160,3 @@ def _plain(name: str, found: NDArray[Any]) -> NDArray[Any]:
 
 def _not_real(name: str, dtype: Any) -> ValueError:
     return ValueError(f"{name}: the type is {dtype}, but real numbers are needed.")
-

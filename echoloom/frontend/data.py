@@ -64,7 +64,8 @@ def host_sequence(
 
 
 def check_samples(model: HSSM, samples: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A data set as arrays of numbers. Raises ValueError, in one sentence, unless it fits the model.
+    """A data set as arrays of numbers. Raises ValueError, in one sentence, for one that does not
+    fit the model.
 
     samples: finite, [N, T, inputs] with N >= 1. labels: one of the model's classes for each, or
     its name, [N], [N, 1] or one-hot [N, outputs] (classification; [N] comes back), or finite
