@@ -8,19 +8,20 @@ from echoloom.frontend.data_sets import Data as Data
 from echoloom.frontend.data_sets import Split as Split
 from echoloom.frontend.data_sets import prepare
 from echoloom.frontend.data_sources import read_source
-from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.training.run_file import read_run, run_data
 
 
-def load_data(source: str, normalise: bool, model: HSSM | None = None) -> Data:
-    """The data that `source` names; a run file says itself whether they are normalised.
+def load_data(
+    source: str, normalise: bool, task: str = "auto", classes: tuple[str, ...] = ()
+) -> Data:
+    """The data that `source` names, for a task and the names that a model has for its classes.
 
-    Texts that are labels get the numbers that `model` knows them by.
+    A run file says itself whether data are normalised, and which task they are for.
 
     Raises ValueError or OSError for what is not usable data, MissingPackage without aeon.
     """
-    classes = () if model is None else model.classes
     if source.endswith(".toml"):
         path = Path(source)
         return run_data(read_run(path), path, classes)
-    return prepare(source, read_source(source), normalise=normalise, classes=classes)
+    raw = read_source(source)
+    return prepare(source, raw, normalise=normalise, task=task, classes=classes)

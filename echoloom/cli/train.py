@@ -177,7 +177,7 @@ def _refuse_flags(context: typer.Context) -> None:
 
 def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -> None:
     """The quick form: one seed, Adam, no stops."""
-    data, training = load_data(source, run.data.normalise), run.training
+    data, training = load_data(source, run.data.normalise, run.model.task), run.training
     if data.y is None:
         raise ValueError(f"{source}: it holds no array y; training needs labels or targets.")
     say.notes(data.notes)

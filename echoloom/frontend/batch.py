@@ -27,9 +27,11 @@ def check_batch(model: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, jax
     and types alone are looked at: a traced label that is no class makes loss and gradient NaN.
     """
     samples = jax_array("X", X)
-    # Before they become JAX's, whose integers may be too short for them.
-    names = model.task == "classification" and known(y)
-    labels = jax_array("y", class_labels("y", model, y) if names else y)
+    if model.task == "classification" and known(y):
+        # Before they become JAX's, whose integers may be too short; what is JAX's stays in place.
+        found = class_labels("y", model, y)
+        y = y if isinstance(y, jax.Array) else found
+    labels = jax_array("y", y)
     if samples.ndim == 2:
         samples, labels = samples[None], labels[None]
     if samples.ndim != 3 or 0 in samples.shape:

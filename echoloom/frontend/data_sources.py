@@ -128,7 +128,7 @@ def _from_npz(path: Path) -> Raw:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
+        if str(error).startswith("Object arrays"):
             raise ValueError(
                 f"{path}: some array in it holds Python objects, which are not read from files; "
                 "write it as numbers or texts, as y.astype(str) makes them of labels."

@@ -37,9 +37,10 @@ def class_labels(name: str, model: HSSM, labels: Any) -> NDArray[Any]:
     found = any_array(name, labels)
     if found.dtype.kind in TEXTS:
         found = places(name, found, model.classes)
-    if found.dtype.kind in "iu":
-        _check_range(name, found, model.outputs)
-    return found
+    if found.dtype.kind not in "iu":
+        return found
+    _check_range(name, found, model.outputs)
+    return found.astype(np.int64)
 
 
 def places(name: str, texts: NDArray[Any], classes: tuple[str, ...]) -> NDArray[np.int64]:
