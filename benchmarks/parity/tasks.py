@@ -23,8 +23,8 @@ class Missing(FileNotFoundError):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """X [n, T, channels], mean 0 and deviation 1 over the training split but for channels that never
-    change; labels or targets."""
+    """X [n, T, channels], mean 0 and deviation 1 over the training split but for constant
+    channels; labels or targets."""
 
     X: np.ndarray
     y: np.ndarray

@@ -106,7 +106,7 @@ def numbered(name: str, raw: Raw) -> Raw:
     if not texts:
         return replace(raw, **labels)
     if "y" not in texts or len(texts) < len(labels):
-        (other, *_) = [split for split in LABELS if split not in texts]
+        (other, *_) = [split for split in labels if split not in texts]
         raise ValueError(
             f"{name}: {min(texts)} holds texts, but {other} does not: labels must be texts in "
             "every split or in none."

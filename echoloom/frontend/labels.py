@@ -76,7 +76,7 @@ def one_a_sequence(labels: NDArray[Any]) -> NDArray[Any]:
 
 def named(classes: tuple[str, ...]) -> str:
     """A few classes for a sentence."""
-    shown = ", ".join(map(repr, classes[:5]))
+    shown = ", ".join(repr(str(own)) for own in classes[:5])
     return shown if len(classes) <= 5 else f"{shown} and {len(classes) - 5} others"
 
 
