@@ -88,7 +88,7 @@ def train(
         ),
     ] = True,
     task: Annotated[
-        Task, typer.Option(help="auto: classification if the labels are whole numbers [n].")
+        Task, typer.Option(help="auto: classification if the labels are whole numbers or texts.")
     ] = Task.auto,
     output_step: Annotated[
         int | None,
