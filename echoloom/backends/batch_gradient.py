@@ -112,6 +112,5 @@ def fixed_value_and_grad(
 
 def checked_batch(model: HSSM, X: Any, y: Any) -> tuple[Floats, NDArray[Any]]:
     """X and y as the integers' host takes them. ValueError for what does not fit the model."""
-    X, y = np.asarray(X, np.float64), np.asarray(y)
-    check_samples(model, X, y)
-    return X, y if model.task == "classification" else y.astype(np.float64)
+    X, y = check_samples(model, X, y)
+    return X.astype(np.float64), y if model.task == "classification" else y.astype(np.float64)
