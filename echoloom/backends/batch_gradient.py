@@ -23,7 +23,7 @@ from echoloom.backends.integers import (
 )
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.frontend.data import check_samples
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.ir.engine import Flag
 
 
@@ -45,7 +45,7 @@ class BatchGradient:
         means = {n: g[kept].sum(0) / count for n, g in self.coefficients.items()}
         model = self.program.model
         raw = raw_gradient(self.program.folded, model, means)
-        own = eqx.filter(model, trainable(model))
+        own = eqx.filter(model, eqx.is_inexact_array)
         gradient = jax.tree.map(lambda g, p: jnp.asarray(np.asarray(g), p.dtype), raw, own)
         value = self.losses[kept].sum() / count
         return jnp.asarray(value, model.encoder.weight.dtype), gradient

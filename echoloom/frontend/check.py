@@ -17,10 +17,24 @@ if TYPE_CHECKING:
 def check(model: HSSM) -> None:
     """Raises ValueError if `model` cannot run: the first fault found, in one sentence.
 
+    Within `jit` its numbers are not known; then nothing but shapes is looked at.
+
     Looked for: non-finite or wrongly shaped parameters, negative variances, and after folding
     non-finite coefficients, steps that are not positive, negative stiffness, oscillators that a
     step makes unstable (h^2 A >= 4, of either integrator), and nonlinear units with a zero weight.
     """
+    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(model))
+    if known:
+        _check_numbers(model)
+    coefficients = _resolved(model)
+    _check_shapes(model, coefficients)
+    if known:
+        _check_finite(coefficients, "coefficient")
+        for index, block in enumerate(coefficients.blocks):
+            _check_dynamics(block, f"blocks[{index}]")
+
+
+def _check_numbers(model: HSSM) -> None:
     _check_finite(model, "parameter")
     for index, block in enumerate(model.blocks):
         where = f"blocks[{index}].norm.variance"
@@ -28,17 +42,16 @@ def check(model: HSSM) -> None:
             raise ValueError(
                 f"check: {where} is {_worst(block.norm.variance)}, but a variance must be >= 0."
             )
+
+
+def _resolved(model: HSSM) -> StackCoefficients:
     try:
-        coefficients = model.resolve()
+        return model.resolve()
     except (TypeError, ValueError) as error:
         raise ValueError(
             "check: the parameters' shapes do not fit together, so the model does not resolve: "
             f"{error}"
         ) from error
-    _check_shapes(model, coefficients)
-    _check_finite(coefficients, "coefficient")
-    for index, block in enumerate(coefficients.blocks):
-        _check_dynamics(block, f"blocks[{index}]")
 
 
 def _check_finite(tree: object, kind: str) -> None:

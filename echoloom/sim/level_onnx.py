@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +31,7 @@ from echoloom.backends.quality import float64
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.run_onnx import Arrays, OnnxModel, integer_result
 from echoloom.frontend.bptt import bptt_gradient
+from echoloom.frontend.hssm import trainable
 from echoloom.frontend.jaxpr import path_name
 from echoloom.ir.engine import Section
 from echoloom.sim.first_difference import Difference, Mismatch, lowest_bit, split_name
@@ -251,7 +253,8 @@ def _onnx_values(program: CompiledProgram, export: Export, own: Arrays) -> Value
 
 
 def _leaves(gradient: Any) -> Values:
+    learned = eqx.filter(gradient, trainable(gradient))
     return {
         f"gradient {path_name(path)}": np.asarray(leaf, np.float64)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(learned)
     }

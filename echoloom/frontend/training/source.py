@@ -18,7 +18,7 @@ class StepGradient:
     """What one batch gave.
 
     value: the mean loss of the batch, a scalar. gradient: a pytree like `bptt_gradient`'s, the mean
-    over the batch, None where nothing is trainable. overflows: sequences of this batch on which the
+    over the batch; what is not trainable is not looked at. overflows: sequences of this batch on which the
     fabric would have raised its overflow flag; their gradients are left out of the mean. notes:
     events of one line each.
     """
