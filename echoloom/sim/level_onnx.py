@@ -177,7 +177,7 @@ def locate_onnx(program: CompiledProgram, export: Export, case: Case) -> Differe
         if (section, name) not in signals:
             continue
         actual = found[signals[section, name]]
-        actual = actual[0, step] if section in SCANNED else actual[0]
+        actual = actual[step, 0] if section in SCANNED else actual[0]
         expected, actual = np.broadcast_arrays(words, actual)
         if np.array_equal(expected, actual):
             continue
