@@ -14,10 +14,12 @@ from echoloom.backends.to_onnx.host import Host
 from echoloom.backends.to_onnx.writer import OPSET, Shared, element_of
 
 
-def run(write: Callable[[Host], list[str]], **feeds: np.ndarray) -> list[np.ndarray]:
+def run(
+    write: Callable[[Host], list[str]], accuracy: float = 0.0, **feeds: np.ndarray
+) -> list[np.ndarray]:
     """What `write` computes from the feeds, which are inputs of their names.
 
-    Integers, and floats but for functions' last bits, must be those of onnx's own evaluator too.
+    onnx's own evaluator must find the same, to `accuracy` of the larger of 1 and the number.
     """
     shared = Shared(names=set(feeds))
     scope = Host(shared)
@@ -41,10 +43,7 @@ def run(write: Callable[[Host], list[str]], **feeds: np.ndarray) -> list[np.ndar
     found = list(session.run(None, dict(feeds)))
     for ours, theirs in zip(found, reference(model, feeds).values(), strict=True):
         assert isinstance(ours, np.ndarray) and ours.dtype == theirs.dtype
-        if ours.dtype.kind == "f":
-            np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-12)
-        else:
-            np.testing.assert_array_equal(theirs, ours)
+        np.testing.assert_allclose(theirs, ours, rtol=accuracy, atol=accuracy)
     return found  # type: ignore[return-value]
 
 

@@ -22,6 +22,7 @@ from echoloom.backends.integers import (
     to_real,
 )
 from echoloom.backends.raw_gradients import raw_gradient
+from echoloom.frontend.check import is_traced
 from echoloom.frontend.data import check_samples
 from echoloom.frontend.hssm import HSSM
 from echoloom.ir.engine import Flag
@@ -112,6 +113,11 @@ def fixed_value_and_grad(
 
 def checked_batch(model: HSSM, X: Any, y: Any) -> tuple[Floats, NDArray[Any]]:
     """X and y as the integers' host takes them. ValueError for what does not fit the model."""
+    if is_traced(model, X, y):
+        raise ValueError(
+            "gradient: the program's integers are counted on the host, which jit, vmap and grad do "
+            "not wait for; call this function outside of them and jit the optimiser's update alone."
+        )
     X, y = np.asarray(X, np.float64), np.asarray(y)
     check_samples(model, X, y)
     return X, y if model.task == "classification" else y.astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import jax
@@ -23,15 +24,22 @@ def check(model: HSSM) -> None:
     non-finite coefficients, steps that are not positive, negative stiffness, oscillators that a
     step makes unstable (h^2 A >= 4, of either integrator), and nonlinear units with a zero weight.
     """
-    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(model))
+    known = not is_traced(model)
     if known:
         _check_numbers(model)
-    coefficients = _resolved(model)
+    # Within `jit` even known numbers would be folded later.
+    with jax.ensure_compile_time_eval() if known else nullcontext():
+        coefficients = _resolved(model)
     _check_shapes(model, coefficients)
     if known:
         _check_finite(coefficients, "coefficient")
         for index, block in enumerate(coefficients.blocks):
             _check_dynamics(block, f"blocks[{index}]")
+
+
+def is_traced(*trees: object) -> bool:
+    """Whether any number in these is not known yet, as within `jit`, `vmap` and `grad`."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def _check_numbers(model: HSSM) -> None:

@@ -120,7 +120,8 @@ def compare_tensors(own: ModelProto, found: ModelProto) -> None:
         if wanted.shape != actual.shape or wanted.dtype != actual.dtype:
             texts = tuple(f"{a.dtype}{list(a.shape)}" for a in (wanted, actual))
             raise Mismatch(Difference(LEVEL, None, "", name, (), None, *texts))
-        unequal = np.asarray(wanted != actual)
+        both_nan = (wanted != wanted) & (actual != actual)
+        unequal = np.asarray((wanted != actual) & ~both_nan)
         if unequal.any():
             at = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
             a, b = wanted[at], actual[at]
