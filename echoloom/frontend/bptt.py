@@ -21,8 +21,9 @@ from echoloom.frontend.rhel.objective import objective
 def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
     """d loss / d raw parameters of one sequence x [T, inputs], label as in `loss.loss`.
 
-    Returns what `eqx.filter_grad` would: a pytree like `model` with None where it has no floating
-    array, and zeros at the frozen norm statistics. Memory grows with T. Raises ValueError for shapes that do not fit the model.
+    Returns what `eqx.filter_grad` would: a pytree like `model` with None where it has no array of
+    floats, and zeros at the frozen norm statistics. Memory grows with T. Raises ValueError for
+    shapes that do not fit the model.
     """
     return _gradient(model, x, check_sequence(model, x, label))
 

@@ -31,8 +31,8 @@ def test_they_have_what_filter_grad_has(classifier: el.CompiledProgram) -> None:
         el.FixedGradient(model, X, y, lanes=2)(model, X, y).gradient,
     ]
     for gradient in found:
-        shapes = eqx.filter_eval_shape(lambda: gradient)
-        assert eqx.tree_equal(shapes, wanted)
+        assert jax.tree.structure(gradient) == jax.tree.structure(wanted)
+        assert jax.tree.map(jnp.shape, gradient) == jax.tree.map(jnp.shape, wanted)
         assert not jnp.any(gradient.blocks[0].norm.mean) and jnp.any(gradient.head.weight)
         updates, after = optim.update(gradient, state)
         moved = eqx.apply_updates(model, updates)
