@@ -84,8 +84,7 @@ class CompiledProgram:
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
-        A pytree like the model's trainable parameters, None elsewhere. Overflowed when an overflow
-        flag was raised.
+        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
         """
         result = self.run(x, label)
         self._insist(result)

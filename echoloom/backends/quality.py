@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.frontend.bptt import bptt_gradient
 from echoloom.frontend.data import check_samples, host_sequence
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.hssm import HSSM, trainable
 from echoloom.frontend.jaxpr import path_name
 from echoloom.frontend.stack import float64 as float64
 
@@ -42,7 +43,8 @@ def gradient_quality(
 
 
 def _tensors(gradient: HSSM) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_flatten_with_path(gradient)[0]
+    learned = eqx.filter(gradient, trainable(gradient))
+    leaves = jax.tree_util.tree_flatten_with_path(learned)[0]
     return {path_name(path): np.ravel(np.asarray(leaf, np.float64)) for path, leaf in leaves}
 
 

@@ -11,7 +11,7 @@ from echoloom.frontend.arrays import whole_number
 from echoloom.frontend.batch import Loss, ValueAndGradient, check_batch, check_same
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_sequence
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.loss import cross_entropy, only_classes, squared_error
 from echoloom.frontend.loss import loss as own_loss
 from echoloom.frontend.rhel.dynamics import split_potential
@@ -22,9 +22,10 @@ from echoloom.frontend.rhel.objective import objective
 def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
     """d loss / d raw parameters of one sequence x [T, inputs], label as in `loss.loss`.
 
-    Returns a pytree like `model`, with None where `trainable` is False. Memory grows with T.
-    Raises ValueError for shapes that do not fit the model and a label that is none of its classes;
-    where the label is traced, the gradient is NaN then.
+    Returns what `eqx.filter_grad` would: a pytree like `model` with None where it has no array of
+    floats, and zeros at the frozen norm statistics. Memory grows with T. Raises ValueError for
+    shapes that do not fit the model and a label that is none of its classes; where the label is
+    traced, the gradient is NaN then.
     """
     return _gradient(model, *check_sequence(model, x, label))
 
@@ -32,7 +33,7 @@ def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
 # The label is an array by here: a Python integer would be compiled in, once for each class.
 @eqx.filter_jit
 def _gradient(model: HSSM, x: jax.Array, label: jax.Array) -> HSSM:
-    parameters, frozen = eqx.partition(model, trainable(model))
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
     return jax.grad(lambda own: own_loss(eqx.combine(own, frozen), x, label))(parameters)
 
 
@@ -62,7 +63,7 @@ def bptt_value_and_grad(
 def _learn(
     model: HSSM, X: jax.Array, y: jax.Array, loss: Loss | None, rematerialise: int | None
 ) -> tuple[jax.Array, HSSM]:
-    parameters, frozen = eqx.partition(model, trainable(model))
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
 
     def mean(own: HSSM) -> jax.Array:
         full = eqx.combine(own, frozen)

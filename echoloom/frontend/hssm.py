@@ -213,12 +213,16 @@ def run(coefficients: StackCoefficients, x: jax.Array) -> jax.Array:
 
 
 def trainable(model: HSSM) -> HSSM:
-    """A filter spec like `model`: True at trainable arrays, False at the norm statistics."""
+    """A filter spec like `model`: True at trainable arrays, False at the norm statistics.
+
+    It is also a mask for optax, of parameters or gradients: what is None there is None here.
+    """
     spec = jax.tree.map(eqx.is_inexact_array, model)
     return eqx.tree_at(
         lambda m: [s for b in m.blocks for s in (b.norm.mean, b.norm.variance)],
         spec,
-        replace_fn=lambda _: False,
+        replace_fn=lambda learned: None if learned is None else False,
+        is_leaf=lambda node: node is None,
     )
 
 
@@ -288,5 +292,11 @@ def _affine(inputs: int, outputs: int, key: jax.Array) -> Affine:
 
 
 def _norm(hidden: int) -> AffineNorm:
-    ones, zeros = jnp.ones(hidden), jnp.zeros(hidden)
-    return AffineNorm(scale=ones, shift=zeros, mean=zeros, variance=ones, eps=1e-5)
+    # Four arrays: a buffer that is in a model twice cannot be donated.
+    return AffineNorm(
+        scale=jnp.ones(hidden),
+        shift=jnp.zeros(hidden),
+        mean=jnp.zeros(hidden),
+        variance=jnp.ones(hidden),
+        eps=1e-5,
+    )

@@ -14,7 +14,7 @@ from echoloom.frontend.arrays import real_number, shown, whole_number
 from echoloom.frontend.batch import Loss, ValueAndGradient, check_batch, check_same
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_sequence
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.rhel.objective import objective
 from echoloom.frontend.rhel.sweep import Echoes, Plan, sweep
 
@@ -122,6 +122,6 @@ def _learn(
 
     # Every sequence has sums of its own, so that devices that share a batch meet once, at the end.
     mean = jax.tree.map(lambda each: jnp.mean(each, axis=0), jax.vmap(one)(X, y))
-    parameters, frozen = eqx.partition(model, trainable(model))
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
     _, back = jax.vjp(lambda own: eqx.combine(own, frozen).resolve(), parameters)
     return mean[0], back(mean[1])[0]
