@@ -237,7 +237,11 @@ def compile(
 
 
 def calibrated_again(
-    program: CompiledProgram, model: HSSM, samples: Floats, labels: NDArray[Any], widths: Widths
+    program: CompiledProgram,
+    model: HSSM,
+    samples: Floats,
+    labels: NDArray[Any] | None,
+    widths: Widths,
 ) -> CompiledProgram:
     """`program` with formats for `model`'s parameters on these samples: another image for the same
     engine.

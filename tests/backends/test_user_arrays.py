@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,14 +55,9 @@ def test_every_dress_gives_the_same_integers(program, wanted, name):
 def test_compile_takes_them_too(program):
     samples, labels = DRESSES["big-endian"]
     one_hot = np.eye(3)[labels.astype(int)]
+    sizes: dict[str, Any] = {"lanes": np.int64(2), "slots": np.array(4)}
     for own in (labels, labels.astype(object), labels[:, None], one_hot):
-        again = el.compile(
-            MODEL,
-            samples.astype(object),
-            own,
-            lanes=np.int64(2),
-            slots=np.array(4),  # type: ignore[arg-type]
-        )
+        again = el.compile(MODEL, samples.astype(object), own, **sizes)
         assert str(again) == str(program)
         for name, words in program.artifact.coefficients.items():
             np.testing.assert_array_equal(words, again.artifact.coefficients[name])
@@ -74,8 +71,8 @@ def test_so_do_verify_and_the_figures(program):
         == el.verify(program, X[:2], [Y[0], None], levels=["jax"]).levels["jax"].compared
     )
     assert fixed_accuracy(program, samples, labels) == fixed_accuracy(program, X, Y)
-    quality = gradient_quality(program, samples[:1], labels[:1])
-    assert quality == gradient_quality(program, X[:1], Y[:1])
+    quality = gradient_quality(program, list(samples[:1]), list(labels[:1]))
+    assert quality == gradient_quality(program, list(X[:1]), list(Y[:1]))
 
 
 def test_and_training(program):

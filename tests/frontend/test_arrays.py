@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,14 +115,15 @@ def test_sizes_and_steps_of_numpy_and_jax():
         assert real_number(value) is None
 
 
-def test_a_model_takes_sizes_as_data_give_them(make_sample):
+def test_a_model_takes_sizes_as_data_give_them():
     y = np.array([0, 2, 1])
     plain = HSSM(5, 3, 4, [2, 1], 2, step=[0.5, 0.25], key=jax.random.key(0))
-    model = HSSM(
-        np.int64(5), y.max() + 1, jnp.asarray(4), np.array([2, 1]), np.array(2),
-        complex=np.bool_(True), step=np.array([0.5, 0.25], np.float32), output_step=np.int32(1),
-        key=jax.random.key(0),
-    )  # fmt: skip
+    sizes: dict[str, Any] = {
+        "inputs": np.int64(5), "outputs": y.max() + 1, "hidden": jnp.asarray(4),
+        "state": np.array([2, 1]), "blocks": np.array(2), "complex": np.bool_(True),
+        "step": np.array([0.5, 0.25], np.float32), "output_step": np.int32(1),
+    }  # fmt: skip
+    model = HSSM(**sizes, key=jax.random.key(0))
     assert jax.tree.structure(model) == jax.tree.structure(plain)
     assert type(model.outputs) is int and type(model.states[0]) is int
     for found, wanted in zip(jax.tree.leaves(model), jax.tree.leaves(plain), strict=True):
@@ -137,7 +139,8 @@ def test_a_model_reads_sequences_of_any_type_in_its_own():
     single = jax.tree.map(lambda a: a.astype(jnp.float32), model)
     x = np.arange(-15, 15).reshape(6, 5) % 7
     wanted = model(x.astype(float))  # type: ignore[arg-type]
-    for own in (x, x.astype(">f8"), x.astype(object).tolist()):
+    dressed: list[Any] = [x, x.astype(">f8"), x.astype(object).tolist()]
+    for own in dressed:
         assert model(own).tolist() == wanted.tolist()
     assert single(x.astype(np.float64)).dtype == jnp.float32  # type: ignore[arg-type]
     targets = np.full((6, 3), 0.75)

@@ -49,14 +49,14 @@ def test_moments_do_not_depend_on_the_unit(power):
 @pytest.mark.parametrize(
     "values",
     [
-        np.float64([518.67, 518.67]),
-        np.float64([518.67, np.nextafter(518.67, 600)]),
-        np.float64([0.1 + 0.2, 0.3]),
-        np.float64([518.67 - 1e-12, 518.67 + 1e-12]),
-        np.float32([518.67, 518.67]),
-        np.float32([518.67, np.nextafter(np.float32(518.67), np.float32(600))]),
-        np.int32([51867, 51867]),
-        np.float64([0.0, 0.0]),
+        np.array([518.67, 518.67], np.float64),
+        np.array([518.67, np.nextafter(518.67, 600)], np.float64),
+        np.array([0.1 + 0.2, 0.3], np.float64),
+        np.array([518.67 - 1e-12, 518.67 + 1e-12], np.float64),
+        np.array([518.67, 518.67], np.float32),
+        np.array([518.67, np.nextafter(np.float32(518.67), np.float32(600))], np.float32),
+        np.array([51867, 51867], np.int32),
+        np.array([0.0, 0.0], np.float64),
     ],
 )
 def test_a_channel_that_rounding_alone_moves_is_constant_and_said_to_be(values):
@@ -75,10 +75,10 @@ def test_a_channel_that_rounding_alone_moves_is_constant_and_said_to_be(values):
 @pytest.mark.parametrize(
     ("values", "deviation"),
     [
-        (np.float64([1e5, 1e5 + 1e-3]), 5e-4),  # a small change of a large number
-        (np.float64([1e-200, 3e-200]), 1e-200),  # a small number
-        (np.float32([101325.0, 101326.0]), 0.5),
-        (np.int64([10**9, 10**9 + 2]), 1.0),
+        (np.array([1e5, 1e5 + 1e-3], np.float64), 5e-4),  # a small change of a large number
+        (np.array([1e-200, 3e-200], np.float64), 1e-200),  # a small number
+        (np.array([101325.0, 101326.0], np.float32), 0.5),
+        (np.array([10**9, 10**9 + 2], np.int64), 1.0),
     ],
 )
 def test_a_channel_that_really_changes_is_not_constant(values, deviation):
@@ -98,7 +98,7 @@ def test_targets_that_rounding_alone_moves_are_constant_too():
     assert data.notes == (
         "box: target 0 never changes over the training split, so it is centred but not scaled",
     )
-    half = range_to(0.9, real := np.float16([[[6e4], [-6e4]]]).astype(np.float32))
+    half = range_to(0.9, real := np.array([[[6e4], [-6e4]]]))
     np.testing.assert_allclose(half.apply(real).ravel(), [0.9, -0.9])
 
 
