@@ -177,7 +177,7 @@ def test_partition_and_combine(model: el.HSSM, learn: Any) -> None:
 
 
 def test_trainable_is_a_mask_of_what_has_been_filtered(model: el.HSSM) -> None:
-    own = eqx.filter(model, el.trainable(model))
+    own: Any = eqx.filter(model, el.trainable(model))
     mask = el.trainable(own)
     assert jax.tree.structure(mask) == jax.tree.structure(own)
     assert all(jax.tree.leaves(mask))
