@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -177,13 +177,13 @@ def test_partition_and_combine(model: el.HSSM, learn: Any) -> None:
 
 
 def test_trainable_is_a_mask_of_what_has_been_filtered(model: el.HSSM) -> None:
-    own: Any = eqx.filter(model, el.trainable(model))
+    own = eqx.filter(model, el.trainable(model))
     mask = el.trainable(own)
     assert jax.tree.structure(mask) == jax.tree.structure(own)
     assert all(jax.tree.leaves(mask))
     optim = optax.adamw(1e-2, mask=el.trainable)
     state = optim.init(own)
-    optim.update(own, state, own)
+    optim.update(cast(Any, own), state, own)
 
 
 def test_donated_buffers() -> None:
