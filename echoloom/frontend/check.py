@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.hamiltonian import NonlinearOscillators, Oscillators
@@ -39,7 +40,7 @@ def check(model: HSSM) -> None:
 
 def is_traced(*trees: object) -> bool:
     """Whether any number in these is not known yet, as within `jit`, `vmap` and `grad`."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def _check_numbers(model: HSSM) -> None:

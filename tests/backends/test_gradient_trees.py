@@ -53,7 +53,7 @@ def test_an_empty_batch_is_refused(classifier: el.CompiledProgram) -> None:
     X, y = samples()[:0], np.zeros(0, np.int64)
     for work in (
         lambda: fixed_value_and_grad(classifier)(classifier.model, X, y),
-        lambda: el.verify(classifier, X, y, levels=("jax",)),
+        lambda: el.verify(classifier, X, levels=("jax",)),
         lambda: el.compile(classifier.model, X, y, lanes=2),
         lambda: el.FixedGradient(classifier.model, X, y, lanes=2),
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -195,7 +195,7 @@ def test_donated_buffers() -> None:
     @eqx.filter_jit(donate="all")
     def step(data: Any, model: Any, state: Any) -> Any:
         value, grads = value_and_grad(model, *data)
-        updates, state = optim.update(grads, state)
+        updates, state = optim.update(cast(Any, grads), state)
         return value, eqx.apply_updates(model, updates), state
 
     state = optim.init(eqx.filter(own, eqx.is_inexact_array))
