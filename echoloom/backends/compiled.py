@@ -11,6 +11,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.backends.arguments import (
+    check_output_step,
+    checked_widths,
+    engine_sizes,
+    target_named,
+)
 from echoloom.backends.calibration import CoefficientRange as CoefficientRange
 from echoloom.backends.calibration import Material, calibrate, coefficient_words
 from echoloom.backends.integers import (
@@ -23,7 +29,7 @@ from echoloom.backends.integers import (
 )
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
-from echoloom.backends.targets import TARGETS, Target
+from echoloom.backends.targets import Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM
@@ -204,18 +210,19 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    ValueError in one sentence for bad samples, labels, parameters or target.
+    ValueError in one sentence for bad samples, labels, parameters, sizes or target, and for a model
+    that needs more memory than an engine of these sizes can have.
     """
     device = target_named(target)
-    drains = max(1, lanes // 4) if drains is None else drains
-    _check_engine(lanes, drains, slots)
-    check(model)
-    samples = np.asarray(samples, np.float64)
-    check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
+    lanes, drains, slots = engine_sizes(lanes, drains, slots)
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
     if weight_margin is not None:
         widths = replace(widths, weight_margin=weight_margin)
-    _check_margins(widths)
+    widths = checked_widths(widths)
+    check(model)
+    check_output_step(model.output_step)
+    samples = np.asarray(samples, np.float64)
+    check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
     folding = folded_stack(model)
     material = Material(
         folding.graphs, folding.values(model), samples, _targets(model, labels),
@@ -264,32 +271,6 @@ def _placed(
     return Artifact(
         integer.program, integer.coefficients, integer.tables, integer.output_step, mapped
     )
-
-
-def target_named(name: str) -> Target:
-    """ValueError for a target that there is not."""
-    if name not in TARGETS:
-        raise ValueError(f"unknown target {name!r}; known targets are {', '.join(TARGETS)}")
-    return TARGETS[name]
-
-
-def _check_engine(lanes: int, drains: int, slots: int) -> None:
-    if lanes < 1 or not 1 <= drains <= lanes or not 1 <= slots <= 8:
-        raise ValueError(
-            f"an engine has lanes >= 1, 1 <= drains <= lanes and 1 <= slots <= 8, "
-            f"got lanes={lanes}, drains={drains}, slots={slots}"
-        )
-
-
-def _check_margins(widths: Widths) -> None:
-    for name, margin, width in (
-        ("margin", widths.margin, widths.word),
-        ("weight_margin", widths.weight_margin, widths.narrow),
-    ):
-        if not 0 <= margin <= width - 2:
-            raise ValueError(
-                f"{name} is {margin}, but a word of {width} bits can spare 0 to {width - 2} of them"
-            )
 
 
 def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:

@@ -30,7 +30,6 @@ from echoloom.ir.engine import (
     Wide,
     XMode,
 )
-
 from echoloom.ir.fields import never
 
 

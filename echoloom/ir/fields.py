@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from echoloom.ir.engine import (
     DRAIN_LAYOUT,
     MAC_LAYOUT,
+    MOST_LANES,
+    MOST_WORDS,
     SECTION_LAYOUT,
     EngineConfig,
     Register,
@@ -32,6 +34,15 @@ def check_register(register: Register, value: int) -> None:
     if bits is not None and not 0 <= value < 1 << bits:
         raise ValueError(
             f"the engine's register {register.name} holds 0 to {(1 << bits) - 1}, got {value}"
+        )
+
+
+def check_place(lane: int, address: int) -> None:
+    """ValueError for a lane or an address that the host bus cannot name."""
+    if not 0 <= lane < MOST_LANES or not 0 <= address < MOST_WORDS:
+        raise ValueError(
+            f"the host bus names lanes 0 to {MOST_LANES - 1} and addresses 0 to {MOST_WORDS - 1}, "
+            f"got lane {lane} and address {address}"
         )
 
 

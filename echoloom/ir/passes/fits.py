@@ -32,7 +32,7 @@ def check_fits(at: Allocation, tasks: Iterable[Sequence[Task]]) -> None:
     ):
         if used > MOST_WORDS:
             raise _too_much(
-                f"the {what} take {used:,} words in each of {at.lanes} lanes",
+                f"with lanes={at.lanes} the {what} take {used:,} words in every lane",
                 _lanes_enough(at.lanes, memories, used),
             )
     if at.table_words > MOST_WORDS:
@@ -48,13 +48,15 @@ def check_fits(at: Allocation, tasks: Iterable[Sequence[Task]]) -> None:
             "drains",
             SMALLER,
         )
-    everything = [task for section in tasks for task in section]
-    multiplies = sum(len(task.segments) + 1 for task in everything)
-    drained = sum(task.drain is not None for task in everything)
+    sections = list(tasks)
+    everything = [task for section in sections for task in section]
+    # Every section's entries are ended by one more.
+    multiplies = len(sections) + sum(len(task.segments) for task in everything)
+    drained = len(sections) + sum(task.drain is not None for task in everything)
     for what, count in (("multiply", multiplies), ("drain", drained)):
         if count > MOST_WORDS:
             raise _too_much(
-                f"the program has {count:,} {what} instructions on {at.lanes} lanes",
+                f"with lanes={at.lanes} the program has {count:,} {what} instructions",
                 "more lanes need fewer, and " + SMALLER,
             )
 
@@ -69,7 +71,7 @@ def _lanes_enough(lanes: int, memories: Sequence[Memory], used: int) -> str:
     besides = used - sum(place.words(lanes) for place in places)  # of one word in every lane
     while (lanes := 2 * lanes) <= MOST_LANES:
         if besides + sum(place.words(lanes) for place in places) <= MOST_WORDS:
-            return f"on {lanes} lanes it fits"
+            return f"with lanes={lanes} they fit"
     return f"no engine has more than {MOST_LANES} lanes; {SMALLER}"
 
 
