@@ -1,4 +1,4 @@
-"""A unit whose tables take more than the least address field can say: all-to-all cosine coupling."""
+"""All-to-all cosine coupling: tables that take more than the least address field can say."""
 
 from __future__ import annotations
 
