@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -67,6 +67,10 @@ class CompiledProgram:
 
     def __str__(self) -> str:
         return str(self.ir)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy` take along; the folding holds traced code and is made anew."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "folding": None}
 
     @cached_property
     def image(self) -> Image:
