@@ -32,6 +32,7 @@ VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
 DONE = "done"  # the file that a finished build has, and a killed one lacks
 BUILD_SECONDS = 1800.0
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # where there is room besides $TMPDIR
 
 
 def cache_directory() -> Path:
@@ -211,7 +212,7 @@ def _workshop(directory: Path) -> Iterator[Path]:
 
 def _plain_place(wanted: Path) -> str:
     """A folder for temporary files that make can name. SimulationError if there is none."""
-    for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+    for place in (tempfile.gettempdir(), *TEMPORARY):
         if tools.plain(Path(place).resolve()) and os.access(place, os.W_OK | os.X_OK):
             return place
     raise SimulationError(
