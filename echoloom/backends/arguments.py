@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import fields, replace
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -25,19 +26,21 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def engine_sizes(lanes: int, drains: int | None, slots: int) -> tuple[int, int, int]:
+def engine_sizes(
+    lanes: SupportsIndex, drains: SupportsIndex | None, slots: SupportsIndex
+) -> tuple[int, int, int]:
     """(lanes, drains, slots) as plain numbers, `drains` with its default. ValueError where they
     are no engine's."""
-    lanes, slots = whole("lanes", lanes), whole("slots", slots)
-    drains = max(1, lanes // 4) if drains is None else whole("drains", drains)
-    if lanes > MOST_LANES:
-        raise ValueError(f"an engine has at most {MOST_LANES} lanes, got lanes={lanes}")
-    if lanes < 1 or not 1 <= drains <= lanes or not 1 <= slots <= MOST_SLOTS:
+    own, waiting = whole("lanes", lanes), whole("slots", slots)
+    emptied = max(1, own // 4) if drains is None else whole("drains", drains)
+    if own > MOST_LANES:
+        raise ValueError(f"an engine has at most {MOST_LANES} lanes, got lanes={own}")
+    if own < 1 or not 1 <= emptied <= own or not 1 <= waiting <= MOST_SLOTS:
         raise ValueError(
             f"an engine has lanes >= 1, 1 <= drains <= lanes and 1 <= slots <= {MOST_SLOTS}, "
-            f"got lanes={lanes}, drains={drains}, slots={slots}"
+            f"got lanes={own}, drains={emptied}, slots={waiting}"
         )
-    return lanes, drains, slots
+    return own, emptied, waiting
 
 
 def checked_widths(widths: Widths) -> Widths:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,7 @@ class FixedGradient:
         labels: Any,
         *,
         target: str = "ecp5-85k",
-        lanes: int = 4,
+        lanes: SupportsIndex = 4,
         margin: int = 2,
         weight_margin: int = 1,
         recalibrate: bool = True,

@@ -22,7 +22,7 @@ def test_whole_numbers_of_any_kind_are_plain_afterwards(number: Any):
     sizes = engine_sizes(number, number, number)
     assert sizes == (2, 2, 2) and all(type(size) is int for size in sizes)
     names = [field.name for field in fields(Widths) if field.name != "rounding"]
-    widths = Widths(**{name: np.int64(getattr(Widths(), name)) for name in names})
+    widths = replace(Widths(), **{name: np.int64(getattr(Widths(), name)) for name in names})
     widths = checked_widths(replace(widths, margin=number))
     assert widths == replace(Widths(), margin=2)
     assert all(type(getattr(widths, name)) is int for name in names)
@@ -49,7 +49,7 @@ def test_what_is_no_whole_number_is_refused_by_name(name: str, wrong: Any):
 @pytest.mark.parametrize("name", [f.name for f in fields(Widths) if f.name != "rounding"])
 def test_word_lengths_likewise(name: str):
     with pytest.raises(ValueError, match=f"^{name} is 28.0, but it must be a whole number$"):
-        el.compile(small_model(), samples(), lanes=2, widths=Widths(**{name: 28.0}))
+        el.compile(small_model(), samples(), lanes=2, widths=replace(Widths(), **{name: 28.0}))
 
 
 @pytest.mark.parametrize(
