@@ -66,7 +66,9 @@ def test_saving_again_gives_the_same_bytes(classifier, tmp_path):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_round_trip_of_narrow_floats(classifier, tmp_path, dtype):
     """A program of a model in another float type: the same integers and the same gradients."""
-    program = classifier.with_parameters(jax.tree.map(lambda a: a.astype(dtype), classifier.model))
+    # A little smaller: no weight is rounded out of its format.
+    model = jax.tree.map(lambda a: (0.9 * a).astype(dtype), classifier.model)
+    program = classifier.with_parameters(model)
     program.save(tmp_path / "program.elp")
     assert_same(el.load(tmp_path / "program.elp"), program, 1)
 
