@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import fields, replace
 from typing import SupportsIndex
 
-import numpy as np
-
 from echoloom.backends.targets import TARGETS, Target
+from echoloom.frontend.arrays import whole_number
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.engine import DRAIN_LAYOUT, MOST_LANES, Register
 from echoloom.ir.fields import REGISTER_BITS
@@ -31,8 +29,8 @@ def engine_sizes(
 ) -> tuple[int, int, int]:
     """(lanes, drains, slots) as plain numbers, `drains` with its default. ValueError where they
     are no engine's."""
-    own, waiting = whole("lanes", lanes), whole("slots", slots)
-    emptied = max(1, own // 4) if drains is None else whole("drains", drains)
+    own, waiting = whole_number("compile: lanes", lanes), whole_number("compile: slots", slots)
+    emptied = max(1, own // 4) if drains is None else whole_number("compile: drains", drains)
     if own > MOST_LANES:
         raise ValueError(f"an engine has at most {MOST_LANES} lanes, got lanes={own}")
     if own < 1 or not 1 <= emptied <= own or not 1 <= waiting <= MOST_SLOTS:
@@ -51,7 +49,9 @@ def checked_widths(widths: Widths) -> Widths:
             "Rounding.HALF_EVEN"
         )
     names = [field.name for field in fields(widths) if field.name != "rounding"]
-    widths = replace(widths, **{name: whole(name, getattr(widths, name)) for name in names})
+    widths = replace(
+        widths, **{n: whole_number(f"compile: {n}", getattr(widths, n)) for n in names}
+    )
     for name, margin, width in (
         ("margin", widths.margin, widths.word),
         ("weight_margin", widths.weight_margin, widths.narrow),
@@ -83,13 +83,3 @@ def check_output_step(steps: int) -> None:
             f"the model's output_step is {steps}, but an engine counts at most {most} steps from "
             "one output to the next"
         )
-
-
-def whole(name: str, value: object) -> int:
-    """A whole number of any kind, NumPy's too, as a plain int. ValueError for anything else."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ValueError(f"{name} is {value!r}, but it must be a whole number") from None

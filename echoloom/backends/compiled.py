@@ -30,8 +30,9 @@ from echoloom.backends.integers import (
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import Target
+from echoloom.frontend.arrays import real_array
 from echoloom.frontend.check import check
-from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
+from echoloom.frontend.data import check_samples, host_sequence
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.stack import Folding, folded_stack
 from echoloom.ir.engine import Image, Section, Timing
@@ -82,14 +83,7 @@ class CompiledProgram:
 
         ValueError for malformed input, InputRange (a ValueError) outside the calibrated range.
         """
-        x = np.asarray(x, np.float64)
-        if label is None:
-            check_input(self.model, x)  # type: ignore[arg-type]
-        else:
-            with jax.enable_x64(True):  # or JAX would round targets to float32 before words
-                label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
-        check_values(self.model, x, label)
-        return numpy_run(self.artifact, x, label)
+        return numpy_run(self.artifact, *host_sequence(self.model, x, label))
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
@@ -100,8 +94,7 @@ class CompiledProgram:
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
-        A pytree like the model's trainable parameters, None elsewhere. Overflowed when an overflow
-        flag was raised.
+        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
         """
         result = self.run(x, label)
         self._insist(result)
@@ -186,7 +179,7 @@ class CompiledProgram:
 
 ALIKE = (
     "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
-    "integrator", "activation",
+    "integrator", "activation", "classes",
 )  # fmt: skip
 
 
@@ -237,44 +230,44 @@ def compile(
     widths = checked_widths(widths)
     check(model)
     check_output_step(model.output_step)
-    samples = np.asarray(samples, np.float64)
-    check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
+    samples = real_array("samples", samples).astype(np.float64)
+    _, checked = check_samples(
+        model, samples, _stand_in(model, samples) if labels is None else labels
+    )
+    targets = None if labels is None or model.task == "classification" else checked
     folding = folded_stack(model)
     material = Material(
-        folding.graphs, folding.values(model), samples, _targets(model, labels),
-        model.output_step, widths,
-    )  # fmt: skip
+        folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
+    )
     integer, epsilons = calibrate(material)
     artifact = _placed(integer, widths, *sizes)
     return CompiledProgram(model, artifact, device, epsilons, folding)
 
 
 def calibrated_again(
-    program: CompiledProgram, model: HSSM, samples: Any, labels: Any, widths: Widths
+    program: CompiledProgram, model: HSSM, samples: Floats, labels: NDArray[Any], widths: Widths
 ) -> CompiledProgram:
     """`program` with formats for `model`'s parameters on these samples: another image for the same
     engine.
 
-    Arguments as of `compile`; `widths` are those that `program` was compiled with. Products keep
-    the operand that is cut, so that only formats and nudge sizes change. Runaway (a ValueError)
-    where the samples drive a state off.
+    samples and labels are what `check_samples` gives, `widths` those that `program` was compiled
+    with. Products keep the operand that is cut, so that only formats and nudge sizes change.
+    Runaway (a ValueError) where the samples drive a state off.
     """
     check(model)
-    folding, samples = program.folded, np.asarray(samples, np.float64)
+    folding = program.folded
+    targets = None if model.task == "classification" else labels
     material = Material(
-        folding.graphs, folding.values(model), samples, _targets(model, labels),
-        model.output_step, widths,
-    )  # fmt: skip
+        folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
+    )
     integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
     return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)
 
 
-def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:
-    if model.task != "regression" or labels is None:
-        return None
-    return np.asarray(labels, np.float64)
+def _floats(targets: NDArray[Any] | None) -> Floats | None:
+    return None if targets is None else targets.astype(np.float64)
 
 
 def _placed(

@@ -22,6 +22,7 @@ from echoloom.backends.batched import BatchRunner
 from echoloom.backends.calibration import CoefficientRange, curved
 from echoloom.backends.compiled import CompiledProgram, Overflowed, calibrated_again, compile
 from echoloom.backends.integers import Floats, InputRange
+from echoloom.frontend.arrays import whole_number
 from echoloom.frontend.check import check
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
@@ -92,6 +93,10 @@ class FixedGradient:
         refresh: int = 25,
     ):
         check(model)
+        lanes = whole_number("FixedGradient: lanes", lanes)
+        margin = whole_number("FixedGradient: margin", margin)
+        weight_margin = whole_number("FixedGradient: weight_margin", weight_margin)
+        refresh = whole_number("FixedGradient: refresh", refresh)
         samples, labels = checked_batch(model, samples, labels)
         chosen = calibration_set(samples, labels if model.task == "regression" else None)
         self._samples, self._labels = samples[chosen], labels[chosen]

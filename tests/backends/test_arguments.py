@@ -42,13 +42,15 @@ def test_numbers_of_numpy_give_the_same_program(classifier):
 def test_what_is_no_whole_number_is_refused_by_name(name: str, wrong: Any):
     if wrong is None and name in ("drains", "weight_margin"):
         return  # their defaults
-    with pytest.raises(ValueError, match=f"^{name} is .*, but it must be a whole number$"):
+    with pytest.raises(ValueError, match=f"^compile: {name} is .*, but it must be a whole number"):
         el.compile(small_model(), samples(), **{"lanes": 2, name: wrong})
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Widths) if f.name != "rounding"])
 def test_word_lengths_likewise(name: str):
-    with pytest.raises(ValueError, match=f"^{name} is 28.0, but it must be a whole number$"):
+    with pytest.raises(
+        ValueError, match=f"^compile: {name} is 28.0, but it must be a whole number"
+    ):
         el.compile(small_model(), samples(), lanes=2, widths=replace(Widths(), **{name: 28.0}))
 
 
