@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.backends.arguments import (
+    check_output_step,
+    checked_widths,
+    engine_sizes,
+    target_named,
+)
 from echoloom.backends.calibration import CoefficientRange as CoefficientRange
 from echoloom.backends.calibration import Material, calibrate, coefficient_words
 from echoloom.backends.integers import (
@@ -23,8 +29,8 @@ from echoloom.backends.integers import (
 )
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
-from echoloom.backends.targets import TARGETS, Target
-from echoloom.frontend.arrays import real_array, whole_number
+from echoloom.backends.targets import Target
+from echoloom.frontend.arrays import real_array
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_samples, host_sequence
 from echoloom.frontend.hssm import HSSM
@@ -62,6 +68,10 @@ class CompiledProgram:
 
     def __str__(self) -> str:
         return str(self.ir)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy` take along; the folding holds traced code and is made anew."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "folding": None}
 
     @cached_property
     def image(self) -> Image:
@@ -194,11 +204,11 @@ def compile(
     samples: Any,
     labels: Any = None,
     target: str = "ecp5-85k",
-    lanes: int = 16,
-    drains: int | None = None,
-    slots: int = 4,
+    lanes: SupportsIndex = 16,
+    drains: SupportsIndex | None = None,
+    slots: SupportsIndex = 4,
     widths: Widths | None = None,
-    weight_margin: int | None = None,
+    weight_margin: SupportsIndex | None = None,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -209,30 +219,28 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    ValueError in one sentence for bad samples, labels, parameters or target.
+    ValueError in one sentence for bad samples, labels, parameters, sizes or target, and for a model
+    that needs more memory than an engine of these sizes can have.
     """
     device = target_named(target)
-    lanes = whole_number("compile: lanes", lanes)
-    drains = max(1, lanes // 4) if drains is None else whole_number("compile: drains", drains)
-    slots = whole_number("compile: slots", slots)
-    _check_engine(lanes, drains, slots)
+    sizes = engine_sizes(lanes, drains, slots)
+    widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
+    if weight_margin is not None:
+        widths = replace(widths, weight_margin=weight_margin)
+    widths = checked_widths(widths)
     check(model)
+    check_output_step(model.output_step)
     samples = real_array("samples", samples).astype(np.float64)
     _, checked = check_samples(
         model, samples, _stand_in(model, samples) if labels is None else labels
     )
     targets = None if labels is None or model.task == "classification" else checked
-    widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
-    if weight_margin is not None:
-        weight_margin = whole_number("compile: weight_margin", weight_margin)
-        widths = replace(widths, weight_margin=weight_margin)
-    _check_margins(widths)
     folding = folded_stack(model)
     material = Material(
         folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
     )
     integer, epsilons = calibrate(material)
-    artifact = _placed(integer, widths, lanes, drains, slots)
+    artifact = _placed(integer, widths, *sizes)
     return CompiledProgram(model, artifact, device, epsilons, folding)
 
 
@@ -276,32 +284,6 @@ def _placed(
     return Artifact(
         integer.program, integer.coefficients, integer.tables, integer.output_step, mapped
     )
-
-
-def target_named(name: str) -> Target:
-    """ValueError for a target that there is not."""
-    if name not in TARGETS:
-        raise ValueError(f"unknown target {name!r}; known targets are {', '.join(TARGETS)}")
-    return TARGETS[name]
-
-
-def _check_engine(lanes: int, drains: int, slots: int) -> None:
-    if lanes < 1 or not 1 <= drains <= lanes or not 1 <= slots <= 8:
-        raise ValueError(
-            f"an engine has lanes >= 1, 1 <= drains <= lanes and 1 <= slots <= 8, "
-            f"got lanes={lanes}, drains={drains}, slots={slots}"
-        )
-
-
-def _check_margins(widths: Widths) -> None:
-    for name, margin, width in (
-        ("margin", widths.margin, widths.word),
-        ("weight_margin", widths.weight_margin, widths.narrow),
-    ):
-        if not 0 <= margin <= width - 2:
-            raise ValueError(
-                f"{name} is {margin}, but a word of {width} bits can spare 0 to {width - 2} of them"
-            )
 
 
 def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:

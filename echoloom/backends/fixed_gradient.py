@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.archive import program_bytes, program_from
+from echoloom.backends.arguments import checked_widths, engine_sizes, target_named
 from echoloom.backends.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.batched import BatchRunner
 from echoloom.backends.calibration import CoefficientRange, curved
-from echoloom.backends.compiled import (
-    CompiledProgram,
-    Overflowed,
-    calibrated_again,
-    compile,
-    target_named,
-)
+from echoloom.backends.compiled import CompiledProgram, Overflowed, calibrated_again, compile
 from echoloom.backends.integers import Floats, InputRange
 from echoloom.frontend.arrays import whole_number
 from echoloom.frontend.check import check
@@ -91,7 +86,7 @@ class FixedGradient:
         labels: Any,
         *,
         target: str = "ecp5-85k",
-        lanes: int = 4,
+        lanes: SupportsIndex = 4,
         margin: int = 2,
         weight_margin: int = 1,
         recalibrate: bool = True,
@@ -105,10 +100,13 @@ class FixedGradient:
         samples, labels = checked_batch(model, samples, labels)
         chosen = calibration_set(samples, labels if model.task == "regression" else None)
         self._samples, self._labels = samples[chosen], labels[chosen]
-        self._start, self._lanes, self._recalibrate = model, lanes, recalibrate
+        self._lanes, _, _ = engine_sizes(lanes, None, slots=4)
+        self._start, self._recalibrate = model, recalibrate
         self._target = target_named(target)
-        self._widths = Widths(
-            self._target.word, self._target.narrow, margin=margin, weight_margin=weight_margin
+        self._widths = checked_widths(
+            Widths(
+                self._target.word, self._target.narrow, margin=margin, weight_margin=weight_margin
+            )
         )
         self._program: CompiledProgram | None = None
         self._runner: BatchRunner | None = None

@@ -28,6 +28,7 @@ from echoloom.hdl.link import (
 )
 from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
 from echoloom.ir.engine import EngineConfig, Register, Space, Timing
+from echoloom.ir.fields import check_place, check_register
 
 T = TypeVar("T")
 Conversation = Generator[bytes, bytes, T]
@@ -101,7 +102,12 @@ def reset() -> Conversation[None]:
 
 
 def write(space: Space, lane: int, address: int, words: Sequence[int]) -> Conversation[None]:
-    """Write 64-bit words, taken modulo 2**64, to consecutive addresses."""
+    """Write 64-bit words, taken modulo 2**64, to consecutive addresses.
+
+    Raises ValueError, before the first, for a lane or an address that the bus cannot name.
+    """
+    check_place(lane, address)
+    check_place(lane, address + max(len(words), 1) - 1)
     for start in range(0, len(words), MOST_WORDS):
         burst = words[start : start + MOST_WORDS]
         target = struct.pack("<BBH", space, lane, address + start)
@@ -124,7 +130,12 @@ def write_all(items: Iterable[tuple[int, int, int, int]]) -> Conversation[None]:
 
 
 def read(space: Space, lane: int, address: int, count: int) -> Conversation[list[int]]:
-    """Read `count` words from consecutive addresses, as signed 64-bit integers."""
+    """Read `count` words from consecutive addresses, as signed 64-bit integers.
+
+    Raises ValueError, before the first, for a lane or an address that the bus cannot name.
+    """
+    check_place(lane, address)
+    check_place(lane, address + max(count, 1) - 1)
     words: list[int] = []
     while len(words) < count:
         most = min(MOST_WORDS, count - len(words))
@@ -168,8 +179,11 @@ def run_pass(
     `registers` are written before: LENGTH, and whatever else the pass reads; a register keeps
     its value from pass to pass. Samples and outputs take turns, so neither can block the other.
     Raises LinkError when `polls` rounds in a row moved nothing and the pass is not done, or if
-    samples are left over.
+    samples are left over; ValueError, before anything is sent, for a value that a register would
+    cut.
     """
+    for register, value in registers.items():
+        check_register(register, value)
     for register, value in [*registers.items(), (Register.COMMAND, command)]:
         yield from write(Space.REGISTER, 0, register, [value])
     outputs: list[int] = []

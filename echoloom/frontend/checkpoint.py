@@ -39,7 +39,7 @@ Units = Hamiltonian | Sequence[str | Hamiltonian] | None
 
 
 def save_model(path: str | os.PathLike[str], model: HSSM) -> None:
-    """Writes `model`, whole or not at all. All arrays are stored in their common float type.
+    """Writes `model`, whole or not at all. Arrays come back in the float types that they have.
 
     Raises ValueError for a model with a raw unit of its own, and OSError if it cannot be written.
     """
@@ -48,7 +48,8 @@ def save_model(path: str | os.PathLike[str], model: HSSM) -> None:
 
 def model_bytes(model: HSSM) -> bytes:
     """What `save_model` writes."""
-    dtype = np.result_type(*(np.asarray(leaf).dtype for leaf in jax.tree.leaves(model)))
+    dtypes = [np.asarray(leaf).dtype for leaf in jax.tree.leaves(model)]
+    dtype = _stored_type(dtypes)
     buffer = io.BytesIO()
     eqx.tree_serialise_leaves(buffer, jax.tree.map(lambda a: np.asarray(a, dtype), model))
     payload = buffer.getvalue()
@@ -74,12 +75,24 @@ def model_bytes(model: HSSM) -> bytes:
         "dtype": str(dtype),
         "model": arguments,
     }
+    if any(own != dtype for own in dtypes):
+        header["dtypes"] = [str(own) for own in dtypes]
     header["sha256"] = digest(header, payload)
     return json.dumps(header).encode() + b"\n" + payload
 
 
+def _stored_type(dtypes: Sequence[np.dtype]) -> np.dtype:
+    """One type that holds all of them exactly and that NumPy's files know: bfloat16 and its like
+    are float32 there."""
+    first = dtypes[0]
+    if first.kind == "f" and all(own == first for own in dtypes):
+        return first
+    return np.result_type(np.float32, *(own for own in dtypes if own.itemsize >= 4))
+
+
 def load_model(path: str | os.PathLike[str], unit: Units = None) -> HSSM:
-    """The model that `save_model` wrote, in JAX's default float type.
+    """The model that `save_model` wrote, in its own float types; without x64, JAX makes float64
+    float32.
 
     `unit` is needed for a model with Hamiltonians of its own: code is not stored, so an instance
     of the same class and shapes says what each is; its numbers come from the file. One stands for
@@ -112,6 +125,7 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         described = list(arguments["unit"])
         names = [str(own["class"] if own["kind"] == "own" else own["kind"]) for own in described]
         dtype = np.dtype(header["dtype"])
+        own = [jnp.dtype(name) for name in header.get("dtypes", [])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _nonsense(path, error) from error
     units = _matched(path, names, described, unit)
@@ -127,7 +141,15 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         raise ValueError(
             f"{path}: the arrays do not fit the model in the header; save it again."
         ) from error
-    return jax.tree.map(jnp.asarray, stored)
+    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, stored))
+    if len(own) not in (0, len(leaves)):
+        raise _nonsense(path, ValueError(f"{len(own)} types of {len(leaves)} arrays"))
+    # A type that JAX has switched off stays what JAX made of it.
+    narrowed = [
+        leaf.astype(narrow) if narrow.itemsize < leaf.dtype.itemsize else leaf
+        for leaf, narrow in zip(leaves, own or [dtype] * len(leaves), strict=True)
+    ]
+    return jax.tree.unflatten(structure, narrowed)
 
 
 def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:

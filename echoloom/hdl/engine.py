@@ -15,10 +15,10 @@ from echoloom.hdl.frames import Frames
 from echoloom.hdl.host import Host
 from echoloom.hdl.issue import DrainIssue, MacIssue
 from echoloom.hdl.layouts import (
-    DRAIN_ENTRY,
     HOST_BITS,
-    MAC_ENTRY,
     REQUEST,
+    drain_entry,
+    mac_entry,
     trace,
     word_stream,
 )
@@ -72,9 +72,10 @@ class Engine(wiring.Component):
         config = self.config
         flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
         m.submodules.host = host = Host(config, read_latency=READ_LATENCY)
-        m.submodules.sequencer = sequencer = Sequencer(flush=flush)
-        m.submodules.mac_fetch = mac_fetch = Fetch(Space.MAC, MAC_ENTRY, config.mac_depth)
-        m.submodules.drain_fetch = drain_fetch = Fetch(Space.DRAIN, DRAIN_ENTRY, config.drain_depth)
+        m.submodules.sequencer = sequencer = Sequencer(config, flush=flush)
+        mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth)
+        drain_fetch = Fetch(Space.DRAIN, drain_entry(config), config.drain_depth)
+        m.submodules.mac_fetch, m.submodules.drain_fetch = mac_fetch, drain_fetch
         m.submodules.frames = frames = Frames(config)
         m.submodules.output_buffer = buffer = fifo.SyncFIFOBuffered(
             width=config.word, depth=config.output_depth + IN_FLIGHT_EMITS

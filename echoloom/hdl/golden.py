@@ -16,7 +16,6 @@ import numpy as np
 
 from echoloom.ir.arithmetic import Rounding, narrow, piecewise_linear, round_shift
 from echoloom.ir.engine import (
-    NEVER,
     Add,
     Destination,
     DrainEntry,
@@ -31,6 +30,7 @@ from echoloom.ir.engine import (
     Wide,
     XMode,
 )
+from echoloom.ir.fields import never
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class GoldenEngine:
         config = image.config
         self._image = image
         self._rounding = rounding
+        self._never = never(config)
         self.weight = _filled(image.weight, config.lanes, config.weight_depth)
         self.vector = _filled(image.vector, config.lanes, config.vector_depth)
         self.gradient = _filled((), config.lanes, config.gradient_depth)
@@ -125,7 +126,7 @@ class GoldenEngine:
 
     def _elements(self, address: int) -> Iterator[tuple[int, MacEntry, int, int]]:
         """(cycle, entry, o, i) of every MAC element of a section."""
-        while (entry := self._image.mac[address]).start != NEVER:
+        while (entry := self._image.mac[address]).start != self._never:
             for o in range(entry.outer):
                 for i in range(entry.inner):
                     yield entry.start + o * entry.inner + i, entry, o, i
@@ -133,7 +134,7 @@ class GoldenEngine:
 
     def _chunks(self, address: int) -> Iterator[tuple[int, DrainEntry, int]]:
         """(cycle, entry, c) of every drain chunk of a section."""
-        while (entry := self._image.drain[address]).start != NEVER:
+        while (entry := self._image.drain[address]).start != self._never:
             for c in range(-(-entry.count // self._image.config.drains)):
                 yield entry.start + c, entry, c
             address += 1

@@ -8,8 +8,9 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, SHIFT
+from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, mac_entry
 from echoloom.ir.engine import EngineConfig, Flag, Register, Space
+from echoloom.ir.fields import REGISTER_BITS
 
 COUNTER_BITS = 48
 FORWARD, ECHO = 1, 2  # values of Register.COMMAND
@@ -61,15 +62,15 @@ class Host(wiring.Component):
                 "done": In(1),
                 "counts": In(1),
                 "stalls": In(1),
-                "lanes": In(7),
+                "lanes": In(mac_entry(config)["lanes"].shape),
                 "flags": In(len(Flag)),
                 "start": Out(1),
                 "echo": Out(1),
-                "length": Out(32),
-                "output_step": Out(16),
+                "length": Out(REGISTER_BITS[Register.LENGTH]),
+                "output_step": Out(REGISTER_BITS[Register.OUTPUT_STEP]),
                 "frame": Out(range(config.frame_depth + 1)),
-                "shift_length": Out(SHIFT),
-                "shift_loss": Out(SHIFT),
+                "shift_length": Out(REGISTER_BITS[Register.SHIFT_LENGTH]),
+                "shift_loss": Out(REGISTER_BITS[Register.SHIFT_LOSS]),
             }
         )
 

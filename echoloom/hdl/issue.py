@@ -10,11 +10,11 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import (
     ACCESS,
-    DRAIN_ENTRY,
-    MAC_ENTRY,
     addresses,
     chunk,
+    drain_entry,
     lane_bits,
+    mac_entry,
     operation,
 )
 from echoloom.ir.engine import Destination, EngineConfig, XMode
@@ -41,23 +41,24 @@ class MacIssue(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._layout = mac_entry(config)
         super().__init__(
             {
                 "access": In(ACCESS),
-                "entry": In(MAC_ENTRY),
+                "entry": In(self._layout),
                 "begin": In(1),
                 "overwrite": In(1),
                 "keep": In(1),
                 "address": Out(addresses(config)),
                 "operation": Out(operation(config)),
-                "lanes": Out(MAC_ENTRY["lanes"].shape),
+                "lanes": Out(self._layout["lanes"].shape),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         active = Signal()
-        entry = Signal(MAC_ENTRY, reset_less=True)
+        entry = Signal(self._layout, reset_less=True)
         bits = {name: len(entry[name]) for name in ("inner", "outer", "w_base")}
         inner_left = Signal(bits["inner"], reset_less=True)
         outer_left = Signal(bits["outer"], reset_less=True)
@@ -185,10 +186,11 @@ class DrainIssue(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._layout = drain_entry(config)
         super().__init__(
             {
                 "access": In(ACCESS),
-                "entry": In(DRAIN_ENTRY),
+                "entry": In(self._layout),
                 "begin": In(1),
                 "chunk": Out(chunk(config)),
             }
@@ -197,10 +199,10 @@ class DrainIssue(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         drains = self._config.drains
-        left = Signal(DRAIN_ENTRY["count"].shape)
+        left = Signal(self._layout["count"].shape)
         number = Signal.like(self.chunk.chunk, reset_less=True)
         exponent = Signal.like(self.chunk.exponent, reset_less=True)
-        entry = Signal(DRAIN_ENTRY, reset_less=True)
+        entry = Signal(self._layout, reset_less=True)
         with m.If(self.begin):
             m.d.sync += [
                 entry.eq(self.entry),

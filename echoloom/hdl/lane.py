@@ -11,7 +11,8 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.engine import MAC_LAYOUT, EngineConfig, Narrow, Space, Wide, XMode
+from echoloom.ir.engine import EngineConfig, Narrow, Space, Wide, XMode
+from echoloom.ir.fields import mac_fields
 
 # An element issued in cycle t: its memory words are registered in OPERANDS, it multiplies in
 # MULTIPLY (the product is there a cycle later) and is added in ADD.
@@ -28,7 +29,7 @@ def tree_result(config: EngineConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "valid": 1,
-            "slot": MAC_LAYOUT["slot"],
+            "slot": mac_fields(config)["slot"],
             "row": lane_bits(config),
             "value": signed(config.accumulator),
         }

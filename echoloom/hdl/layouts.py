@@ -9,7 +9,8 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import ceil_log2
 
-from echoloom.ir.engine import DRAIN_LAYOUT, MAC_LAYOUT, SECTION_LAYOUT, EngineConfig
+from echoloom.ir.engine import ADDRESS_BITS, LANE_BITS, EngineConfig
+from echoloom.ir.fields import drain_fields, mac_fields, section_fields
 
 HOST_BITS = 64
 
@@ -19,19 +20,36 @@ def struct(fields: Mapping[str, int]) -> data.StructLayout:
     return data.StructLayout({name: unsigned(bits) for name, bits in fields.items()})
 
 
-MAC_ENTRY = struct(MAC_LAYOUT)
-DRAIN_ENTRY = struct(DRAIN_LAYOUT)
-SECTION_ENTRY = struct(SECTION_LAYOUT)
-
-REQUEST = struct({"write": 1, "space": 4, "lane": 8, "address": 16, "data": HOST_BITS})
+REQUEST = struct(
+    {"write": 1, "space": 4, "lane": LANE_BITS, "address": ADDRESS_BITS, "data": HOST_BITS}
+)
 
 # A decoded request, seen by every memory: `write` is a strobe, `read` is high until the answer is
 # taken, the other fields hold.
 ACCESS = struct(
-    {"read": 1, "write": 1, "space": 4, "lane": 8, "address": 16, "data": HOST_BITS}
-)  # fmt: skip
+    {
+        "read": 1,
+        "write": 1,
+        "space": 4,
+        "lane": LANE_BITS,
+        "address": ADDRESS_BITS,
+        "data": HOST_BITS,
+    }
+)
 
 SHIFT = unsigned(6)
+
+
+def mac_entry(config: EngineConfig) -> data.StructLayout:
+    return struct(mac_fields(config))
+
+
+def drain_entry(config: EngineConfig) -> data.StructLayout:
+    return struct(drain_fields(config))
+
+
+def section_entry(config: EngineConfig) -> data.StructLayout:
+    return struct(section_fields(config))
 
 
 def word_stream(config: EngineConfig) -> stream.Signature:
@@ -76,7 +94,7 @@ def operation(config: EngineConfig) -> data.StructLayout:
             "accumulate": 1,
             "gradient": 1,
             "push": 1,
-            "slot": MAC_LAYOUT["slot"],
+            "slot": mac_fields(config)["slot"],
             "tree": 1,
             "tree_restart": 1,
             "tree_push": 1,
@@ -96,7 +114,7 @@ def chunk(config: EngineConfig) -> data.StructLayout:
             "base": ceil_log2(config.vector_depth),
             "destination": ceil_log2(config.vector_depth),
             "exponent": ceil_log2(config.exponent_depth),
-            **{name: DRAIN_LAYOUT[name] for name in kept},
+            **{name: bits for name, bits in drain_fields(config).items() if name in kept},
         }
     )
 

@@ -9,8 +9,9 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.hdl.layouts import ACCESS, HOST_BITS, SECTION_ENTRY
-from echoloom.ir.engine import Section, Space
+from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
+from echoloom.ir.engine import EngineConfig, Register, Section, Space
+from echoloom.ir.fields import REGISTER_BITS
 
 SECTIONS_IN_PASS = 3
 STEP = 1  # position of a pass's step section
@@ -64,15 +65,16 @@ class Sequencer(wiring.Component):
     keep: Signal
     read_data: Signal
 
-    def __init__(self, *, flush: int) -> None:
+    def __init__(self, config: EngineConfig, *, flush: int) -> None:
         self._flush = flush
+        self._layout = section_entry(config)
         super().__init__(
             {
                 "access": In(ACCESS),
                 "start": In(1),
                 "echo": In(1),
-                "length": In(32),
-                "output_step": In(16),
+                "length": In(REGISTER_BITS[Register.LENGTH]),
+                "output_step": In(REGISTER_BITS[Register.OUTPUT_STEP]),
                 "frame_available": In(1),
                 "output_empty": In(1),
                 "busy": Out(1),
@@ -83,11 +85,11 @@ class Sequencer(wiring.Component):
                 "rewind": Out(1),
                 "preload": Out(1),
                 "run": Out(1),
-                "time": Out(SECTION_ENTRY["length"].shape),
-                "next_section": Out(SECTION_ENTRY),
+                "time": Out(self._layout["length"].shape),
+                "next_section": Out(self._layout),
                 "release": Out(1),
                 "section": Out(3),
-                "iteration": Out(32),
+                "iteration": Out(REGISTER_BITS[Register.LENGTH]),
                 "first": Out(1),
                 "keep": Out(1),
                 "read_data": Out(HOST_BITS),
@@ -99,7 +101,7 @@ class Sequencer(wiring.Component):
         state = Signal(State)
         position = Signal(2)  # of the running section in its pass
         upcoming = Signal(2)
-        upcoming_iteration = Signal(32)
+        upcoming_iteration = Signal.like(self.iteration)
         more = Signal()
         echo = Signal()
         flushing = Signal(range(self._flush))
@@ -206,7 +208,7 @@ class Sequencer(wiring.Component):
 
     def _sections(self, m: Module) -> list[Any]:
         """The section table, in registers: choosing the next section must not take time."""
-        table = [Signal(SECTION_ENTRY, name=f"section_{section.name}") for section in Section]
+        table = [Signal(self._layout, name=f"section_{section.name}") for section in Section]
         for section, entry in zip(Section, table, strict=True):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
             with m.If(self.access.write & chosen):

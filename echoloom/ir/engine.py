@@ -115,8 +115,9 @@ class Space(enum.IntEnum):
     SECTION = 8  # address = Section -> SectionEntry packed
 
 
+# field -> bits, least significant first. These are the least widths: `ir.fields` has those of an
+# engine, where fields grow with its sizes.
 MAC_LAYOUT: Mapping[str, int] = {
-    # field -> bits, least significant first
     "start": 14, "inner": 11, "outer": 7, "destination": 2, "clear": 1, "push": 1, "slot": 3,
     "narrow": 2, "wide": 1, "load_gradient": 1,
     "w_base": 13, "w_inner": 11, "w_outer": 11,
@@ -134,7 +135,11 @@ DRAIN_LAYOUT: Mapping[str, int] = {
 
 SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14}
 
-NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a stream
+NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a stream, at least
+
+# What the host bus can name.
+LANE_BITS, ADDRESS_BITS = 8, 16
+MOST_LANES, MOST_WORDS = 1 << LANE_BITS, 1 << ADDRESS_BITS
 
 
 @dataclass(frozen=True)
@@ -229,12 +234,21 @@ def layout_bits(layout: Mapping[str, int]) -> int:
     return sum(layout.values())
 
 
+# Sizes that the host bus addresses.
+ADDRESSED = (
+    "weight_depth", "vector_depth", "gradient_depth", "table_depth", "exponent_depth", "mac_depth",
+    "drain_depth",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class EngineConfig:
     """Sizes of one engine, fixed at synthesis; a program needs a config at least as large.
 
     `drains` results are requantised per cycle, `slots` row groups wait between accumulators
     and requantisers. Depths count words per lane.
+
+    Raises ValueError for sizes that the host bus cannot address.
     """
 
     lanes: int
@@ -253,13 +267,21 @@ class EngineConfig:
     frame_depth: int = 128  # elements of one input frame
     frames: int = 2
     output_depth: int = 64
+    section_cycles: int = NEVER  # of the longest iteration of a section
+    run: int = (1 << MAC_LAYOUT["inner"]) - 1  # elements that an instruction walks in one row
 
     def __post_init__(self) -> None:
-        if self.lanes < 1 or not 1 <= self.drains <= self.lanes:
+        if not 1 <= self.lanes <= MOST_LANES or not 1 <= self.drains <= self.lanes:
             raise ValueError(
-                f"an engine needs lanes >= 1 and 1 <= drains <= lanes, "
+                f"an engine needs 1 <= lanes <= {MOST_LANES} and 1 <= drains <= lanes, "
                 f"got lanes={self.lanes}, drains={self.drains}"
             )
+        for name in ADDRESSED:
+            if getattr(self, name) > MOST_WORDS:
+                raise ValueError(
+                    f"an engine addresses {MOST_WORDS} words of a memory, "
+                    f"got {name}={getattr(self, name)}"
+                )
 
     @property
     def tree_latency(self) -> int:

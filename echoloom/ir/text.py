@@ -26,7 +26,10 @@ class ParseError(ValueError):
 
     def __init__(self, line: int, sentence: str):
         super().__init__(f"line {line}: {sentence}")
-        self.line = line
+        self.line, self.sentence = line, sentence
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.line, self.sentence), self.__dict__
 
 
 # Writing

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
 DONE = "done"  # the file that a finished build has, and a killed one lacks
 BUILD_SECONDS = 1800.0
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # where there is room besides $TMPDIR
 
 
 def cache_directory() -> Path:
@@ -141,7 +143,7 @@ def _build_command(simulator: str, directory: Path) -> list[str | Path]:
             tools.verilator().path,
             *("--cc", "--exe", "--build", "-j", "2", "--top-module", TOP, "--prefix", "Vengine"),
             *VERILATOR_CPP_ARGUMENTS,
-            *("-Mdir", directory, "-o", "player", directory / "engine.v", PLAYER),
+            *("-Mdir", directory, "-o", "player", directory / "engine.v", directory / PLAYER.name),
         ]
     return [sys.executable, "-m", COCOTB_PROCESS, "build", simulator, directory]
 
@@ -183,11 +185,37 @@ def _build(
     variables: Mapping[str, str],
 ) -> None:
     shutil.rmtree(directory, ignore_errors=True)  # a build that was killed
-    directory.mkdir()
-    (directory / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
-    log = directory / "build.log"
     what = f"the {simulator} build"
-    command = _build_command(simulator, directory)
-    if code := run_process(command, variables, log, BUILD_SECONDS, what):
-        raise SimulationError(f"{what} failed with code {code}:\n{last_lines(log)}")
+    with _workshop(directory) as work:
+        (work / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
+        shutil.copy(PLAYER, work)
+        log = work / "build.log"
+        command = _build_command(simulator, work)
+        if code := run_process(command, variables, log, BUILD_SECONDS, what):
+            raise SimulationError(f"{what} failed with code {code}:\n{last_lines(log)}")
     (directory / DONE).touch()
+
+
+@contextmanager
+def _workshop(directory: Path) -> Iterator[Path]:
+    """Where to build what `directory` gets: there, if make can name it; else a temporary folder
+    whose content moves there. What was built does not know its own path."""
+    real = directory.resolve()
+    if tools.plain(real):
+        real.mkdir()
+        yield real
+        return
+    with tempfile.TemporaryDirectory(prefix="echoloom-build-", dir=_plain_place(real)) as work:
+        yield Path(work)
+        shutil.copytree(work, directory, symlinks=True)
+
+
+def _plain_place(wanted: Path) -> str:
+    """A folder for temporary files that make can name. SimulationError if there is none."""
+    for place in (tempfile.gettempdir(), *TEMPORARY):
+        if tools.plain(Path(place).resolve()) and os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise SimulationError(
+        f"make cannot build in {str(wanted)!r}, nor in any folder for temporary files: set {CACHE} "
+        f"to a folder whose path has {tools.PLAIN}"
+    )

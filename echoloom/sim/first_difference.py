@@ -52,6 +52,9 @@ class Mismatch(Exception):
         super().__init__(str(difference))
         self.difference = difference
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.difference,), self.__dict__
+
 
 def lowest_bit(expected: int, actual: int) -> int:
     """The lowest bit in which two unequal integers differ."""

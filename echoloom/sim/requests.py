@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from echoloom.ir.engine import Register, Section, Space
+from echoloom.ir.fields import check_place, check_register
 
 Kind = Literal["forward", "echo"]
 
@@ -70,6 +71,10 @@ class PassRequest:
         if reserved := RESERVED_REGISTERS.intersection(self.registers):
             names = ", ".join(sorted(Register(register).name for register in reserved))
             raise ValueError(f"a pass cannot set {names}: the engine or the runner does")
+        for register, value in {**self.registers, Register.LENGTH: len(self.frames)}.items():
+            check_register(register, value)
+        for _, lane, address, *_ in (*self.writes, *self.reads):
+            check_place(lane, address)
 
 
 @dataclass(frozen=True)

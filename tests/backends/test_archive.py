@@ -63,6 +63,16 @@ def test_saving_again_gives_the_same_bytes(classifier, tmp_path):
     assert (tmp_path / "a.elp").read_bytes() == (tmp_path / "b.elp").read_bytes()
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_round_trip_of_narrow_floats(classifier, tmp_path, dtype):
+    """A program of a model in another float type: the same integers and the same gradients."""
+    # A little smaller: no weight is rounded out of its format.
+    model = jax.tree.map(lambda a: (0.9 * a).astype(dtype), classifier.model)
+    program = classifier.with_parameters(model)
+    program.save(tmp_path / "program.elp")
+    assert_same(el.load(tmp_path / "program.elp"), program, 1)
+
+
 def test_round_trip_of_regression(tmp_path):
     model = small_model(outputs=2, task="regression", output_step=4, complex=False)
     targets = np.random.default_rng(1).uniform(-0.9, 0.9, (2, STEPS // 4, 2))

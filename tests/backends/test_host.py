@@ -11,7 +11,7 @@ from echoloom.backends import host
 from echoloom.backends.serial import SerialPort
 from echoloom.hdl.link import ERROR, REPLY, Command, Fault, identity
 from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
-from echoloom.ir.engine import EngineConfig, Space, Timing
+from echoloom.ir.engine import EngineConfig, Register, Space, Timing
 
 CONFIG = EngineConfig(lanes=2, drains=1)
 
@@ -118,3 +118,18 @@ def test_not_a_serial_port(tmp_path):
 
 def test_flush_is_longer_than_any_packet():
     assert len(encode(1, bytes(255))) <= FLUSH
+
+
+@pytest.mark.parametrize(
+    ("conversation", "sentence"),
+    [
+        (host.write(Space.WEIGHT, 256, 0, [1]), "got lane 256 and address 0"),
+        (host.write(Space.WEIGHT, 0, 65_530, [1] * 7), "got lane 0 and address 65536"),
+        (host.read(Space.WEIGHT, 0, 65_536, 1), "got lane 0 and address 65536"),
+        (host.run_pass(1, [], {Register.LENGTH: 2**32}), "LENGTH holds 0 to 4294967295"),
+        (host.run_pass(1, [], {Register.OUTPUT_STEP: 65_536}), "OUTPUT_STEP holds 0 to 65535"),
+    ],
+)
+def test_what_a_packet_or_a_register_would_cut_is_refused_before_it_is_sent(conversation, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        next(conversation)

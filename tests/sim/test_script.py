@@ -183,3 +183,16 @@ def test_recordings_must_be_exactly_what_was_asked():
 def test_reads_and_writes_have_their_direction():
     assert reads([(Space.VECTOR, 1, 2)])["write"].tolist() == [0]
     assert writes([(Space.VECTOR, 1, 2, -1)])["data"].tolist() == [2**64 - 1]
+
+
+def test_requests_beyond_the_bus_or_a_register_are_refused():
+    words = frames(2)
+    with pytest.raises(ValueError, match="OUTPUT_STEP holds 0 to 65535, got 65536"):
+        PassRequest("forward", words, {Register.OUTPUT_STEP: 65_536})
+    with pytest.raises(ValueError, match="got lane 256 and address 0"):
+        PassRequest("forward", words, writes=((Space.VECTOR, 256, 0, 1),))
+    with pytest.raises(ValueError, match="got lane 0 and address 65536"):
+        PassRequest("forward", words, reads=((Space.VECTOR, 0, 65_536),))
+    endless = np.broadcast_to(np.zeros((1, 1), np.int64), (2**32, 1))  # one word of memory
+    with pytest.raises(ValueError, match="LENGTH holds 0 to 4294967295, got 4294967296"):
+        PassRequest("forward", endless)

@@ -32,6 +32,9 @@ class Runaway(ValueError):
         super().__init__(sentence)
         self.echo = echo
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.echo), self.__dict__
+
 
 @dataclass(frozen=True)
 class Ranges:

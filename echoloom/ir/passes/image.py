@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.engine import (
-    NEVER,
     DrainEntry,
     EngineConfig,
     Image,
@@ -18,8 +17,10 @@ from echoloom.ir.engine import (
     SectionEntry,
     Timing,
 )
+from echoloom.ir.fields import never
 from echoloom.ir.ops import Constant
 from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
+from echoloom.ir.passes.fits import check_fits, vector_words
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
@@ -65,7 +66,8 @@ def place(
 ) -> Mapped:
     """Allocate, lower and schedule; the engine's depths are the smallest powers of two that do.
 
-    InvalidProgram when the program does not fit these widths.
+    InvalidProgram when the program does not fit these widths, DoesNotFit when it needs more memory
+    than an engine of these lanes can have.
     """
     verify_target(program, narrow, word, accumulator)
     config = EngineConfig(lanes, drains, slots, word, narrow, accumulator)
@@ -73,12 +75,13 @@ def place(
     copied: frozenset[tuple[Section, str]] = frozenset()
     while True:
         at = allocate(program, tables, stored, lanes, drains, word, narrow, copied)
+        tasks = {section: lower(program, program.body(section), at) for section in Section}
+        check_fits(at, tasks.values())
         schedules: dict[Section, Schedule] = {}
         failed: frozenset[tuple[Section, str]] = frozenset()
         for section in Section:
-            tasks = lower(program, program.body(section), at)
             try:
-                schedules[section] = schedule(tasks, config, timing)
+                schedules[section] = schedule(tasks[section], config, timing)
             except CyclicTasks as cycle:
                 failed = frozenset((section, state) for state in cycle.states)
                 break
@@ -99,11 +102,12 @@ def _sized(
     schedules: Mapping[Section, Schedule],
 ) -> EngineConfig:
     frames = [sum(d.type.size for d in b.frame) for b in program.bodies]
-    vectors = max([at.vectors.used, *(m.used for m in at.temporaries.values())])
+    longest = max(s.length for s in schedules.values())
+    runs = [max(e.inner, e.w_inner) for s in schedules.values() for e in s.mac]
     return replace(
         config,
         weight_depth=_power(at.weight.used),
-        vector_depth=_power(vectors),
+        vector_depth=_power(vector_words(at)),
         gradient_depth=_power(at.gradient.used),
         table_depth=_power(at.table_words),
         exponent_depth=_power(len(at.exponent_words[0]) if at.exponent_words else 1),
@@ -111,6 +115,8 @@ def _sized(
         drain_depth=_power(sum(len(s.drain) + 1 for s in schedules.values())),
         frame_depth=_power(max([1, *frames])),
         output_depth=_power(max([1, *(_emitted(program))])),
+        section_cycles=max(config.section_cycles, _power(longest + 1) - 1),
+        run=max(config.run, _power(max(runs, default=1) + 1) - 1),
     )
 
 
@@ -134,12 +140,13 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
     vector = _fill(at.vectors, constants, lanes)
     mac: list[MacEntry] = []
     drain: list[DrainEntry] = []
+    end = never(mapped.config)
     sections: list[SectionEntry] = []
     for section in Section:
         plan = mapped.schedules[section]
         sections.append(SectionEntry(len(mac), len(drain), plan.length))
-        mac += [*plan.mac, MacEntry(NEVER)]
-        drain += [*plan.drain, DrainEntry(NEVER, 0, 0, 0)]
+        mac += [*plan.mac, MacEntry(end)]
+        drain += [*plan.drain, DrainEntry(end, 0, 0, 0)]
     tables: list[tuple[int, int]] = []
     for base, slope in at.table_addresses:
         tables += zip(base, slope, strict=True)

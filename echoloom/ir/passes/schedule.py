@@ -24,6 +24,9 @@ class CyclicTasks(ValueError):
         super().__init__(f"states {', '.join(sorted(states))} cannot be updated in place")
         self.states = states
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.states,), self.__dict__
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -1,0 +1,107 @@
+"""How wide the fields of an engine's instructions and registers are.
+
+An instruction's fields follow from the engine's sizes. A field is at least as wide as `ir.engine`
+lists it, so engines that those widths serve have one form of program; where a size needs more, its
+fields grow with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from echoloom.ir.engine import (
+    DRAIN_LAYOUT,
+    MAC_LAYOUT,
+    MOST_LANES,
+    MOST_WORDS,
+    SECTION_LAYOUT,
+    EngineConfig,
+    Register,
+)
+
+# Registers that a host writes before a pass, beside FRAME, which counts to frame_depth.
+REGISTER_BITS: Mapping[Register, int] = {
+    Register.LENGTH: 32,
+    Register.OUTPUT_STEP: 16,
+    Register.SHIFT_LENGTH: 6,
+    Register.SHIFT_LOSS: 6,
+}
+
+
+def check_register(register: Register, value: int) -> None:
+    """ValueError for a value that the register would cut."""
+    bits = REGISTER_BITS.get(register)
+    if bits is not None and not 0 <= value < 1 << bits:
+        raise ValueError(
+            f"the engine's register {register.name} holds 0 to {(1 << bits) - 1}, got {value}"
+        )
+
+
+def check_place(lane: int, address: int) -> None:
+    """ValueError for a lane or an address that the host bus cannot name."""
+    if not 0 <= lane < MOST_LANES or not 0 <= address < MOST_WORDS:
+        raise ValueError(
+            f"the host bus names lanes 0 to {MOST_LANES - 1} and addresses 0 to {MOST_WORDS - 1}, "
+            f"got lane {lane} and address {address}"
+        )
+
+
+def mac_fields(config: EngineConfig) -> Mapping[str, int]:
+    """Bits of every field of a MacEntry, least significant first."""
+    return _at_least(
+        MAC_LAYOUT,
+        start=_time(config),
+        inner=_bits(config.run),
+        outer=_bits(config.lanes),
+        slot=_bits(config.slots - 1),
+        w_base=_bits(config.weight_depth - 1),
+        w_inner=_bits(config.run),
+        w_outer=_bits(config.run),
+        x_base=_bits(max(config.vector_depth, config.frame_depth) - 1),
+        x_bank=_bits(config.lanes - 1),
+        y_base=_bits(config.vector_depth - 1),
+        g_base=_bits(config.gradient_depth - 1),
+        lanes=_bits(config.lanes),
+    )
+
+
+def drain_fields(config: EngineConfig) -> Mapping[str, int]:
+    """Bits of every field of a DrainEntry, least significant first."""
+    return _at_least(
+        DRAIN_LAYOUT,
+        start=_time(config),
+        slot=_bits(config.slots - 1),
+        count=_bits(config.lanes),
+        destination=_bits(config.vector_depth - 1),
+        base=_bits(config.vector_depth - 1),
+        exponents=_bits(config.exponent_depth - 1),
+        table=_bits(config.table_depth - 1),
+    )
+
+
+def section_fields(config: EngineConfig) -> Mapping[str, int]:
+    """Bits of every field of a SectionEntry, least significant first."""
+    return _at_least(
+        SECTION_LAYOUT,
+        mac=_bits(config.mac_depth - 1),
+        drain=_bits(config.drain_depth - 1),
+        length=_time(config),
+    )
+
+
+def never(config: EngineConfig) -> int:
+    """Start time of the entry that ends a stream: no section lasts until then."""
+    return (1 << mac_fields(config)["start"]) - 1
+
+
+def _time(config: EngineConfig) -> int:
+    return _bits(config.section_cycles)
+
+
+def _bits(largest: int) -> int:
+    """Bits of the numbers 0 .. largest."""
+    return largest.bit_length()
+
+
+def _at_least(layout: Mapping[str, int], **needed: int) -> Mapping[str, int]:
+    return {name: max(bits, needed.get(name, 0)) for name, bits in layout.items()}

@@ -1,0 +1,111 @@
+"""Fields of instructions: whatever an engine's sizes allow has room in its entries."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echoloom.ir.engine import (
+    DRAIN_LAYOUT,
+    MAC_LAYOUT,
+    NEVER,
+    SECTION_LAYOUT,
+    DrainEntry,
+    EngineConfig,
+    MacEntry,
+    Register,
+    SectionEntry,
+    pack,
+)
+from echoloom.ir.fields import (
+    check_place,
+    check_register,
+    drain_fields,
+    mac_fields,
+    never,
+    section_fields,
+)
+
+DEPTH = st.integers(1, 16).map(lambda bits: 1 << bits)
+CONFIGS = st.builds(
+    EngineConfig,
+    lanes=st.integers(1, 256),
+    drains=st.just(1),
+    slots=st.integers(1, 8),
+    weight_depth=DEPTH,
+    vector_depth=DEPTH,
+    gradient_depth=DEPTH,
+    table_depth=DEPTH,
+    exponent_depth=DEPTH,
+    mac_depth=DEPTH,
+    drain_depth=DEPTH,
+    frame_depth=DEPTH,
+    section_cycles=st.integers(NEVER, 2**24),
+    run=st.integers(2047, 2**16),
+)
+
+
+@given(CONFIGS)
+def test_the_last_of_everything_packs_and_comes_back(config: EngineConfig) -> None:
+    last, lanes = config.section_cycles - 1, config.lanes
+    vector = config.vector_depth - 1
+    mac = MacEntry(
+        last, inner=config.run, outer=lanes, slot=config.slots - 1, w_base=config.weight_depth - 1,
+        w_inner=config.run, x_base=max(vector, config.frame_depth - 1), x_bank=lanes - 1,
+        y_base=vector, g_base=config.gradient_depth - 1, lanes=lanes,
+    )  # fmt: skip
+    drain = DrainEntry(
+        last, slot=config.slots - 1, count=lanes, destination=vector, base=vector,
+        exponents=config.exponent_depth - 1, table=config.table_depth - 1,
+    )  # fmt: skip
+    section = SectionEntry(config.mac_depth - 1, config.drain_depth - 1, config.section_cycles)
+    for fields, entry in (
+        (mac_fields(config), mac),
+        (drain_fields(config), drain),
+        (section_fields(config), section),
+    ):
+        packed = pack(fields, entry)
+        for name, bits in fields.items():
+            assert packed & (1 << bits) - 1 == int(getattr(entry, name)), name
+            packed >>= bits
+        assert packed == 0
+    # No entry starts when the stream has ended.
+    assert last < never(config) == (1 << drain_fields(config)["start"]) - 1
+
+
+def test_engines_that_the_least_widths_serve_have_them() -> None:
+    config = EngineConfig(
+        lanes=127, drains=4, slots=8, weight_depth=2**13, vector_depth=2**11, gradient_depth=2**13,
+        table_depth=2**13, exponent_depth=2**10, mac_depth=2**12, drain_depth=2**12,
+        frame_depth=2**11,
+    )  # fmt: skip
+    assert mac_fields(config) == MAC_LAYOUT
+    assert drain_fields(config) == DRAIN_LAYOUT
+    assert section_fields(config) == SECTION_LAYOUT
+    assert never(config) == NEVER
+
+
+@pytest.mark.parametrize(
+    ("register", "value", "most"),
+    [
+        (Register.LENGTH, 2**32, 2**32 - 1),
+        (Register.OUTPUT_STEP, 70_000, 65_535),
+        (Register.SHIFT_LENGTH, 64, 63),
+        (Register.SHIFT_LOSS, -1, 63),
+    ],
+)
+def test_a_register_never_cuts_a_value(register: Register, value: int, most: int) -> None:
+    check_register(register, most)
+    message = f"the engine's register {register.name} holds 0 to {most}, got {value}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_register(register, value)
+
+
+@pytest.mark.parametrize(("lane", "address"), [(256, 0), (0, 65536), (-1, 0), (0, -1)])
+def test_places_beyond_the_bus_are_refused(lane: int, address: int) -> None:
+    check_place(255, 65535)
+    with pytest.raises(ValueError, match=f"got lane {lane} and address {address}"):
+        check_place(lane, address)
