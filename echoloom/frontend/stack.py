@@ -187,8 +187,9 @@ def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
     return {"head": by_head, "h": by_h}
 
 
-def _trainable(unit: CanonicalUnit) -> Mapping[str, jax.Array]:
-    return {n: v for n, v in unit.coefficients.items() if not n.startswith(CONSTANT)}
+def _trainable(unit: CanonicalUnit) -> CanonicalUnit:
+    own = {n: v for n, v in unit.coefficients.items() if not n.startswith(CONSTANT)}
+    return CanonicalUnit(own, unit.plan)
 
 
 def _block_graphs(

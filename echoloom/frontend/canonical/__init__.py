@@ -16,6 +16,7 @@ from jax.core import Tracer
 
 from echoloom.frontend.canonical.builder import Builder, Host, NoForm, Run, Untraceable
 from echoloom.frontend.canonical.facts import Facts
+from echoloom.frontend.canonical.own_slope import is_plain_slope
 from echoloom.frontend.canonical.plan import CanonicalUnit as CanonicalUnit
 from echoloom.frontend.canonical.plan import Energy, Plan
 from echoloom.frontend.canonical.refusals import REFUSED, refuse_own_slope
@@ -160,7 +161,8 @@ class _Canonicaliser(Interpreter):
                 RULES[word](b, equation, operands) if word in RULES else [b.word(word, operands[0])]
             )
         if equation.name == "custom_jvp_call" and equation.is_written_by_user:
-            refuse_own_slope(b)
+            if not is_plain_slope(equation, operands):
+                refuse_own_slope(b)
         inner = equation.inner
         if inner is not None:
             return self.run(*inner, operands)
