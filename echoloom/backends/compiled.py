@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import NDArray
@@ -177,11 +178,16 @@ def _check_alike(model: HSSM, compiled: HSSM) -> None:
                 f"the new model has {name} = {new}, but this program was compiled for {old}; "
                 "compile the new model instead of reusing formats"
             )
-    if jax.tree.structure(model) != jax.tree.structure(compiled):
+    if _fixed_parts(model) != _fixed_parts(compiled):
         raise ValueError(
             "the new model has other blocks or units than the one that this program was compiled "
             "for; compile the new model instead of reusing formats"
         )
+
+
+def _fixed_parts(model: HSSM) -> tuple[Any, list[Any]]:
+    """What no parameter is: the structure, and leaves such as a module's activation."""
+    return jax.tree.structure(model), jax.tree.leaves(eqx.filter(model, eqx.is_array, inverse=True))
 
 
 def compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -42,7 +43,7 @@ def check(model: HSSM) -> None:
 
 
 def _check_finite(tree: object, kind: str) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array)):
         bad = np.argwhere(~np.isfinite(np.asarray(leaf)))
         if len(bad):
             value = float(np.asarray(leaf)[tuple(bad[0])])

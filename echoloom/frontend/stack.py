@@ -57,7 +57,11 @@ def _as_traced(leaves: Values, block: str) -> Values:
 
 def float64(tree: T) -> T:
     """The same model, or any part of one, in float64; JAX's x64 mode must be on."""
-    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), tree)
+
+    def widened(leaf: Any) -> Any:
+        return jnp.asarray(np.asarray(leaf), jnp.float64) if eqx.is_array(leaf) else leaf
+
+    return jax.tree.map(widened, tree)
 
 
 def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCoefficients:

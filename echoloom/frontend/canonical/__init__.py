@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -23,7 +24,7 @@ from echoloom.frontend.canonical.refusals import REFUSED, refuse_own_slope
 from echoloom.frontend.canonical.rules import RULES
 from echoloom.frontend.canonical.split import check_even, pruned, separate
 from echoloom.frontend.canonical.stage import check_class, staged_energy
-from echoloom.frontend.hamiltonian import Hamiltonian, Separated
+from echoloom.frontend.hamiltonian import Hamiltonian, written
 from echoloom.frontend.jaxpr import Equation, Interpreter, path_name, same_code
 from echoloom.frontend.vocabulary import FUNCTIONS, word_of
 from echoloom.ir.parity import Parity
@@ -56,8 +57,8 @@ def check_echo(unit: Hamiltonian, positions: int, hidden: int) -> None:
 
 
 def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
-    unit = unit.unit if isinstance(unit, Separated) else unit
-    leaves = jax.tree_util.tree_leaves_with_path(unit)
+    unit = written(unit)
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(unit, eqx.is_array))
     values = [np.asarray(leaf, np.float64) for _, leaf in leaves]
     b = Builder(
         type(unit).__name__,
@@ -111,7 +112,8 @@ def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> i
     b.steps, b.facts, b.inputs = [], [], 0
     jaxpr, consts = staged_energy(b, unit, method, sizes)
     start = b.where
-    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(jax.tree.leaves(unit)))]
+    leaves = jax.tree.leaves(eqx.filter(unit, eqx.is_array))
+    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(leaves))]
     for name, size in sizes.items():
         parity = Parity.ODD if name == "p" else Parity.EVEN
         operands.append(b.input(name, (size,), Facts(parity=parity, inputs=frozenset({name}))))
