@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.backends.blame import users_lines
 from echoloom.backends.calibration import CoefficientRange as CoefficientRange
 from echoloom.backends.calibration import Material, calibrate, coefficient_words
 from echoloom.backends.integers import (
@@ -159,7 +160,9 @@ class CompiledProgram:
         values = self.folded.values(model)
         values |= addends(names, values)
         values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
-        artifact = replace(self.artifact, coefficients=coefficient_words(self.ir, values))
+        with users_lines(model, self.folded):
+            words = coefficient_words(self.ir, values)
+        artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
 
@@ -227,7 +230,8 @@ def compile(
         folding.graphs, folding.values(model), samples, _targets(model, labels),
         model.output_step, widths,
     )  # fmt: skip
-    integer, epsilons = calibrate(material)
+    with users_lines(model, folding):
+        integer, epsilons = calibrate(material)
     artifact = _placed(integer, widths, lanes, drains, slots)
     return CompiledProgram(model, artifact, device, epsilons, folding)
 
@@ -248,7 +252,8 @@ def calibrated_again(
         folding.graphs, folding.values(model), samples, _targets(model, labels),
         model.output_step, widths,
     )  # fmt: skip
-    integer, epsilons = calibrate(material, program.ir)
+    with users_lines(model, folding):
+        integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
     return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)

@@ -20,7 +20,6 @@ from jax.extend import core as jex
 
 from echoloom.frontend import places
 
-
 # Calls that compute what their body says.
 CALLS = frozenset({
     "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "remat", "remat2", "checkpoint",

@@ -162,9 +162,9 @@ class _Canonicaliser(Interpreter):
             return (
                 RULES[word](b, equation, operands) if word in RULES else [b.word(word, operands[0])]
             )
-        if equation.name == "custom_jvp_call" and equation.is_written_by_user:
-            if not is_plain_slope(equation, operands):
-                refuse_own_slope(b)
+        own_rule = equation.name == "custom_jvp_call" and equation.is_written_by_user
+        if own_rule and not is_plain_slope(equation, operands):
+            refuse_own_slope(b)
         inner = equation.inner
         if inner is not None:
             return self.run(*inner, operands)

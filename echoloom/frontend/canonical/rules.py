@@ -19,7 +19,6 @@ from echoloom.frontend.canonical.plan import Kind
 from echoloom.frontend.jaxpr import Equation
 from echoloom.ir.parity import Parity
 
-
 # Operations that hand their operands on, whatever they tell a compiler or an allocator.
 SAME = ("copy", "device_put", "name", "optimization_barrier", "sharding_constraint")
 
