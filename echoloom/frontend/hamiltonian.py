@@ -96,7 +96,7 @@ class Separated(Hamiltonian):
 
 
 def separated(unit: Hamiltonian, hidden: int) -> Hamiltonian:
-    """`unit`, with T and V of its own whichever way it is written, and with no leaves but arrays."""
+    """`unit`, with T and V of its own whichever way it is written, and no leaves but arrays."""
     whole = equipped(unit)
     return whole if type(unit).energy is Hamiltonian.energy else Separated(whole, hidden)
 
