@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,6 @@ from echoloom.backends.calibration import Material, calibrate, coefficient_words
 from echoloom.backends.integers import (
     Floats,
     RunResult,
-    Words,
     is_classification,
     output_type,
     to_real,
@@ -104,24 +104,32 @@ class CompiledProgram:
 
         From a batch's integers every sequence's own, with a first axis [n].
         """
+        sums = {a.name: to_real(result.gradients[a.name], a.type.q)
+                for a in self.ir.accumulators if a.target}  # fmt: skip
+        return self.gradients_of_sums(sums, result.exponent, result.outputs.shape, length)
+
+    def gradients_of_sums(
+        self, sums: Mapping[str, Floats], exponent: Any, outputs: tuple[int, ...], length: int
+    ) -> dict[str, Floats]:
+        """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
         echo = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
-        common = 2.0 ** np.asarray(result.exponent, np.float64)
+        common = 2.0 ** np.asarray(exponent, np.float64)
         if is_classification(self.ir):
             per_step = common / length
         else:
-            common = common * 2.0 / (result.outputs.shape[-1] * result.outputs.shape[-2])
+            common = common * 2.0 / (outputs[-1] * outputs[-2])
             per_step = common
         gradients: dict[str, Floats] = {}
         for accumulator in self.ir.accumulators:
             if accumulator.target:
-                value = self._real_sum(accumulator, result.gradients[accumulator.name])
+                value = self._scaled(accumulator, sums[accumulator.name])
                 factor = per_step if accumulator.name in echo else common
                 value = value * factor.reshape(factor.shape + (1,) * (value.ndim - factor.ndim))
                 gradients[accumulator.target] = gradients.get(accumulator.target, 0.0) + value
         return gradients
 
-    def _real_sum(self, accumulator: Accumulator, words: Words) -> Floats:
-        value = to_real(words, accumulator.type.q) * accumulator.scale
+    def _scaled(self, accumulator: Accumulator, total: Floats) -> Floats:
+        value = total * accumulator.scale
         if accumulator.divisor:
             value = value / self.coefficient(accumulator.divisor)
         return value
@@ -134,6 +142,13 @@ class CompiledProgram:
     def raw_gradient(self, result: RunResult, length: int) -> HSSM:
         """Gradients of a run chained from the folded coefficients back to the raw parameters."""
         return raw_gradient(self.folded, self.model, self.coefficient_gradients(result, length))
+
+    def coefficient_values(self, model: HSSM) -> dict[str, Floats]:
+        """float64 coefficients of `model` by the program's names, before they are rounded."""
+        names = {d.name for d in self.ir.coefficients}
+        values = self.folded.values(model)
+        values |= addends(names, values)
+        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -156,12 +171,8 @@ class CompiledProgram:
         """
         check(model)
         _check_alike(model, self.model)
-        names = {d.name for d in self.ir.coefficients}
-        values = self.folded.values(model)
-        values |= addends(names, values)
-        values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
         with users_lines(model, self.folded):
-            words = coefficient_words(self.ir, values)
+            words = coefficient_words(self.ir, self.coefficient_values(model))
         artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 

@@ -20,6 +20,7 @@ from echoloom.backends.toolrun import BuildFailed
 from echoloom.backends.tools import ToolMissing
 from echoloom.frontend.data_sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
+from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.requests import SimulationError
 
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
@@ -40,6 +41,7 @@ class Exit(enum.IntEnum):
 # The first class that fits decides.
 _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
+    (WrongModel, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),
