@@ -49,12 +49,12 @@ class Equipped(Hamiltonian):
 
     arrays: Hamiltonian  # the unit, with None for every other leaf
     others: tuple[Hashable, ...] = eqx.field(static=True)  # those leaves
-    structure: jax.tree_util.PyTreeDef = eqx.field(static=True)  # of the unit without its arrays
+    structure: Hashable = eqx.field(static=True)  # of the unit without its arrays
 
     @property
     def unit(self) -> Hamiltonian:
         """The unit as it was written."""
-        return eqx.combine(self.arrays, jax.tree.unflatten(self.structure, self.others))
+        return eqx.combine(self.arrays, jax.tree.unflatten(self.structure, self.others))  # type: ignore[arg-type]
 
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
         """V(q [m], u [H]) -> scalar."""

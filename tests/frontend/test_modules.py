@@ -131,8 +131,9 @@ def test_steps_of_an_optimiser(compiled: el.CompiledProgram) -> None:
     own = compiled.model
     state = optimiser.init(eqx.filter(own, trainable(own)))
     _, gradient = el.fixed_value_and_grad(compiled)(own, X, np.array([0, 1]))
-    moved = eqx.apply_updates(own, optimiser.update(gradient, state)[0])
-    weights = [m.blocks[0].unit.hamiltonian.net.layers[0].weight for m in (own, moved)]
+    moved = eqx.apply_updates(own, optimiser.update(gradient, state)[0])  # type: ignore[arg-type]
+    units: list[Any] = [m.blocks[0].unit for m in (own, moved)]
+    weights = [found.hamiltonian.net.layers[0].weight for found in units]
     assert (weights[0] != weights[1]).all()
     assert (compiled.with_parameters(moved).predict(X[0]) != compiled.predict(X[0])).any()
 

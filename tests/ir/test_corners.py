@@ -71,7 +71,7 @@ def test_they_hold(data: st.DataObject) -> None:
         names.append(f"v{i}")
     rng = np.random.default_rng(0)
     ends = {n: np.sort(rng.normal(size=2)) for n in ("x", "y")}
-    values = {n: rng.uniform(*e, 200) for n, e in ends.items()}
+    values = {n: rng.uniform(e[0], e[1], 200) for n, e in ends.items()}
     proven = intervals(code(*lines), ends)
     for i, (op, args, number) in enumerate(lines):
         found = values[f"v{i}"] = evaluated(op, [values[n] for n in args], number)
