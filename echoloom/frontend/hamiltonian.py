@@ -22,8 +22,8 @@ class Hamiltonian(eqx.Module):
     """A unit's energies. Its arrays are real numbers, and are the parameters that learn.
 
     Fields may hold modules of Equinox's, and lists, tuples and dictionaries of them. What else is
-    in them (functions, Python's numbers, truth values, text) is fixed, as in `eqx.field(static=
-    True)`. Positions q and momenta p have shape [m], the drive u has shape [H].
+    in them (functions, Python's numbers, truth values, text) is fixed, as if it were static.
+    Positions q and momenta p have shape [m], the drive u has shape [H].
     All quantities are dimensionless: time is counted in the unit's own step.
     """
 
