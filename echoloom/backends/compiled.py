@@ -26,8 +26,9 @@ from echoloom.backends.integers import (
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import TARGETS, Target
+from echoloom.frontend.arrays import real_array, whole_number
 from echoloom.frontend.check import check
-from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
+from echoloom.frontend.data import check_samples, host_sequence
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.stack import Folding, folded_stack
 from echoloom.ir.engine import Image, Section, Timing
@@ -74,14 +75,7 @@ class CompiledProgram:
 
         ValueError for malformed input, InputRange (a ValueError) outside the calibrated range.
         """
-        x = np.asarray(x, np.float64)
-        if label is None:
-            check_input(self.model, x)  # type: ignore[arg-type]
-        else:
-            with jax.enable_x64(True):  # or JAX would round targets to float32 before words
-                label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
-        check_values(self.model, x, label)
-        return numpy_run(self.artifact, x, label)
+        return numpy_run(self.artifact, *host_sequence(self.model, x, label))
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
@@ -92,8 +86,7 @@ class CompiledProgram:
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
-        A pytree like the model's trainable parameters, None elsewhere. Overflowed when an overflow
-        flag was raised.
+        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
         """
         result = self.run(x, label)
         self._insist(result)
@@ -179,7 +172,7 @@ class CompiledProgram:
 
 ALIKE = (
     "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
-    "integrator", "activation",
+    "integrator", "activation", "classes",
 )  # fmt: skip
 
 
@@ -227,20 +220,25 @@ def compile(
     ValueError in one sentence for bad samples, labels, parameters or target.
     """
     device = target_named(target)
-    drains = max(1, lanes // 4) if drains is None else drains
+    lanes = whole_number("compile: lanes", lanes)
+    drains = max(1, lanes // 4) if drains is None else whole_number("compile: drains", drains)
+    slots = whole_number("compile: slots", slots)
     _check_engine(lanes, drains, slots)
     check(model)
-    samples = np.asarray(samples, np.float64)
-    check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
+    samples = real_array("samples", samples).astype(np.float64)
+    _, checked = check_samples(
+        model, samples, _stand_in(model, samples) if labels is None else labels
+    )
+    targets = None if labels is None or model.task == "classification" else checked
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
     if weight_margin is not None:
+        weight_margin = whole_number("compile: weight_margin", weight_margin)
         widths = replace(widths, weight_margin=weight_margin)
     _check_margins(widths)
     folding = folded_stack(model)
     material = Material(
-        folding.graphs, folding.values(model), samples, _targets(model, labels),
-        model.output_step, widths,
-    )  # fmt: skip
+        folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
+    )
     with users_lines(model, folding):
         integer, epsilons = calibrate(material)
     artifact = _placed(integer, widths, lanes, drains, slots)
@@ -248,21 +246,21 @@ def compile(
 
 
 def calibrated_again(
-    program: CompiledProgram, model: HSSM, samples: Any, labels: Any, widths: Widths
+    program: CompiledProgram, model: HSSM, samples: Floats, labels: NDArray[Any], widths: Widths
 ) -> CompiledProgram:
     """`program` with formats for `model`'s parameters on these samples: another image for the same
     engine.
 
-    Arguments as of `compile`; `widths` are those that `program` was compiled with. Products keep
-    the operand that is cut, so that only formats and nudge sizes change. Runaway (a ValueError)
-    where the samples drive a state off.
+    samples and labels are what `check_samples` gives, `widths` those that `program` was compiled
+    with. Products keep the operand that is cut, so that only formats and nudge sizes change.
+    Runaway (a ValueError) where the samples drive a state off.
     """
     check(model)
-    folding, samples = program.folded, np.asarray(samples, np.float64)
+    folding = program.folded
+    targets = None if model.task == "classification" else labels
     material = Material(
-        folding.graphs, folding.values(model), samples, _targets(model, labels),
-        model.output_step, widths,
-    )  # fmt: skip
+        folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
+    )
     with users_lines(model, folding):
         integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
@@ -270,10 +268,8 @@ def calibrated_again(
     return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)
 
 
-def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:
-    if model.task != "regression" or labels is None:
-        return None
-    return np.asarray(labels, np.float64)
+def _floats(targets: NDArray[Any] | None) -> Floats | None:
+    return None if targets is None else targets.astype(np.float64)
 
 
 def _placed(

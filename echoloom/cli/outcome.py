@@ -6,7 +6,7 @@ import enum
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,13 @@ class Reporter:
         """A table or a line of the result, for people."""
         # Markup would eat the brackets of shapes like [T, 6].
         self.results.print(item, markup=False)
+
+    def notes(self, lines: Sequence[str]) -> None:
+        """What a user should know of the data: on stderr, and in the JSON object."""
+        if lines:
+            self.result["notes"] = list(lines)
+        for line in lines:
+            self.errors.print(line, markup=False)
 
     @contextmanager
     def working(self, what: str) -> Iterator[Progress]:

@@ -72,7 +72,9 @@ def verify(
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
         compiled = load(program, load_unit(unit))
-        X, y = load_data(source, normalise).split(split)  # type: ignore[arg-type]
+        data = load_data(source, normalise, compiled.model.task, compiled.model.classes)
+        say.notes(data.notes)
+        X, y = data.split(split)  # type: ignore[arg-type]
         labels = _labels(source, len(X), y, forward, echo)
         values: dict[str, Any] = {
             "kind": "verify",

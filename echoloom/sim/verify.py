@@ -12,6 +12,7 @@ import numpy as np
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.backends.integers import Floats, RunResult, Words
 from echoloom.backends.levels import jax_run
+from echoloom.frontend.data import host_sequence
 from echoloom.ir.engine import Image
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance
@@ -92,10 +93,11 @@ def verify(
     without the packages of the level "onnx".
     """
     _check(xs, levels)
-    xs = [np.asarray(x, np.float64) for x in xs]
     labels = [None] * len(xs) if labels is None else list(labels)
     if len(labels) != len(xs):
         raise ValueError(f"verify got {len(xs)} sequences but {len(labels)} labels")
+    checked = [host_sequence(program.model, *one) for one in zip(xs, labels, strict=True)]
+    xs, labels = [x for x, _ in checked], [label for _, label in checked]
     progress(f"numpy: {len(xs)} sequences")
     expected = [program.run(x, label) for x, label in zip(xs, labels, strict=True)]
     reports: dict[str, LevelReport] = {}
