@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from own_rules import clipped_jvp, moved_jvp, still_jvp, stopped_jvp, straight_jvp, straight_vjp
 from refused_units import (
     POSITIONS,
     Golden,
@@ -26,55 +27,6 @@ from refused_units import (
 
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.hssm import check
-
-
-@jax.custom_vjp
-def straight_vjp(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-straight_vjp.defvjp(lambda x: (x**2, x), lambda x, g: (g,))
-
-
-@jax.custom_jvp
-def straight_jvp(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-straight_jvp.defjvp(lambda p, t: (p[0] ** 2, t[0]))
-
-
-@jax.custom_jvp
-def still_jvp(k: jax.Array, x: jax.Array) -> jax.Array:
-    return k * x**2
-
-
-still_jvp.defjvp(lambda p, t: (p[0] * p[1] ** 2, 2.0 * p[0] * p[1] * t[1]))
-
-
-@jax.custom_jvp
-def stopped_jvp(x: jax.Array) -> jax.Array:
-    return x**3
-
-
-stopped_jvp.defjvp(lambda p, t: (p[0] ** 3, jax.lax.stop_gradient(3.0 * p[0] ** 2) * t[0]))
-
-
-@jax.custom_jvp
-def moved_jvp(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-moved_jvp.defjvp(lambda p, t: (p[0] ** 2 + 1.0, 2.0 * p[0] * t[0]))
-
-
-@jax.custom_jvp
-def clipped_jvp(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-clipped_jvp.defjvp(lambda p, t: (p[0] ** 2, 2.0 * jnp.clip(p[0], -1.0, 1.0) * t[0]))
-
 
 GOLDENS = [
     Golden(
