@@ -33,7 +33,7 @@ from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
-from echoloom.ir.tables import program_tables
+from echoloom.ir.tables import NoTable, program_tables
 from echoloom.ir.verify import verify
 
 Epsilons = tuple[float, ...]
@@ -44,6 +44,10 @@ TRIAL_SAMPLES = 4
 
 class CoefficientRange(ValueError):
     """New parameters do not fit the formats a program was compiled with."""
+
+
+class PoleRange(NoTable, CoefficientRange):
+    """New parameters let the argument of a function too near to its pole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,8 +245,11 @@ def _check_poles(program: Program, values: Mapping[str, Floats]) -> None:
             segment = 2.0 ** (instr.attr.range_bits + 1 - instr.attr.segment_bits)
             smallest = proven.get(instr.args[0], EVERYTHING)[0]
             if smallest < segment:
-                raise CoefficientRange(
-                    f"with these parameters the argument of {instr.attr.function} at {instr.name} "
-                    f"may be as small as {smallest:.3g}, but a segment of its table is "
-                    f"{segment:.3g} wide; compile the new model instead of reusing formats"
+                function = instr.attr.function
+                raise PoleRange(
+                    function,
+                    f"with these parameters the argument of {function} may be as small as "
+                    f"{smallest:.3g}, but a segment of its table is {segment:.3g} wide; compile "
+                    "the new model instead of reusing formats",
+                    instr.name,
                 )

@@ -197,7 +197,7 @@ class _Chunk:
             return (states, step.raised), {n: local[n] for n in seen}
 
         start = {s: self.memory.states[s] for s in stage.states}
-        (states, raised), series = jax.lax.scan(advance, (start, blank), streamed)
+        (states, raised), series = jax.lax.scan(advance, (start, blank), streamed, self.length)
         self.last.update(states)
         self.flags = _with_raised(self.flags, raised)
         self.env.update(series)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, SupportsIndex
 
+import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from echoloom.backends.arguments import (
     engine_sizes,
     target_named,
 )
+from echoloom.backends.blame import users_lines
 from echoloom.backends.calibration import CoefficientRange as CoefficientRange
 from echoloom.backends.calibration import Material, calibrate, coefficient_words
 from echoloom.backends.integers import (
@@ -172,7 +174,8 @@ class CompiledProgram:
         """
         check(model)
         _check_alike(model, self.model)
-        words = coefficient_words(self.ir, self.coefficient_values(model))
+        with users_lines(model, self.folded):
+            words = coefficient_words(self.ir, self.coefficient_values(model))
         artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
@@ -192,11 +195,16 @@ def _check_alike(model: HSSM, compiled: HSSM) -> None:
                 f"the new model has {name} = {new}, but this program was compiled for {old}; "
                 "compile the new model instead of reusing formats"
             )
-    if jax.tree.structure(model) != jax.tree.structure(compiled):
+    if _fixed_parts(model) != _fixed_parts(compiled):
         raise ValueError(
             "the new model has other blocks or units than the one that this program was compiled "
             "for; compile the new model instead of reusing formats"
         )
+
+
+def _fixed_parts(model: HSSM) -> tuple[Any, list[Any]]:
+    """What no parameter is: the structure, and leaves such as a module's activation."""
+    return jax.tree.structure(model), jax.tree.leaves(eqx.filter(model, eqx.is_array, inverse=True))
 
 
 def compile(
@@ -239,7 +247,8 @@ def compile(
     material = Material(
         folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
     )
-    integer, epsilons = calibrate(material)
+    with users_lines(model, folding):
+        integer, epsilons = calibrate(material)
     artifact = _placed(integer, widths, *sizes)
     return CompiledProgram(model, artifact, device, epsilons, folding)
 
@@ -264,7 +273,8 @@ def calibrated_again(
     material = Material(
         folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
     )
-    integer, epsilons = calibrate(material, program.ir)
+    with users_lines(model, folding):
+        integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
     return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)

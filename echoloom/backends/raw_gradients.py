@@ -34,7 +34,7 @@ def _chained(folding: Folding) -> Callable[[HSSM, dict[str, Any]], HSSM]:
         )
         return pull(_like(resolved, gradients))[0]
 
-    return jax.jit(chain)
+    return eqx.filter_jit(chain)
 
 
 def _like(resolved: Any, gradients: Mapping[str, Any]) -> Any:

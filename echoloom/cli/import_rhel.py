@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import equinox as eqx
 import jax
 import typer
 
@@ -52,7 +53,9 @@ def import_rhel(
             "blocks": len(model.blocks),
             "complex": model.complex,
             "output_step": model.output_step,
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(model)),
+            "parameters": sum(
+                leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))
+            ),
         }
         say.result |= {"checkpoint": str(output), **fields}
         say.show(fields_table("imported", fields | {"complex": str(model.complex).lower()}))

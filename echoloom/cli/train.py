@@ -6,6 +6,7 @@ import enum
 from pathlib import Path
 from typing import Annotated
 
+import equinox as eqx
 import jax
 import typer
 
@@ -195,7 +196,7 @@ def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -
         "checkpoint": str(output),
         "task": model.task,
         "classes": list(data.classes),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model)),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
         "normalised": None if data.mean is None or data.scale is None else {
             "mean": data.mean.tolist(), "scale": data.scale.tolist(),
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -179,7 +179,7 @@ def _integrator(name: str, value: object) -> str:
 
 
 def _check_unit(where: str, unit: object, state: int, hidden: int) -> None:
-    """A known name, or a user's unit: arrays only, and energies that an echo can learn."""
+    """A known name, or a user's unit: leaves of known use, and energies that an echo can learn."""
     name = type(unit).__name__
     if isinstance(unit, str) and unit in UNITS:
         return
@@ -189,9 +189,23 @@ def _check_unit(where: str, unit: object, state: int, hidden: int) -> None:
             f"HSSM: {where} is {found}, but it must be 'linear', 'nonlinear' or a Hamiltonian."
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(unit):
-        if not (isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)):
-            raise ValueError(
-                f"HSSM: {name}{jax.tree_util.keystr(path)} is a {type(leaf).__name__}, but a "
-                "Hamiltonian's leaves must be real JAX arrays: mark other fields static."
-            )
+        _check_leaf(f"{name}{jax.tree_util.keystr(path)}", leaf)
     check_echo(unit, state, hidden)
+
+
+def _check_leaf(where: str, leaf: object) -> None:
+    """A real array, which learns, or what JAX can keep beside the arrays, which does not."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating):
+        return
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        kind = "a JAX" if isinstance(leaf, jax.Array) else "a NumPy"
+        raise ValueError(
+            f"HSSM: {where} is {kind} array of {leaf.dtype}, but a Hamiltonian's arrays are real "
+            "JAX arrays, which learn: make one by jnp.asarray(x, float), or keep numbers that do "
+            "not learn as a tuple in a static field."
+        )
+    if not isinstance(leaf, Hashable):
+        raise ValueError(
+            f"HSSM: {where} is a {type(leaf).__name__}, which has no hash, so JAX cannot keep it "
+            "beside the arrays: make it a tuple, a number, text or a function."
+        )

@@ -53,8 +53,9 @@ def check_same(made: HSSM, called: HSSM) -> None:
     """Raises ValueError unless the model called with has the structure of the one made for."""
 
     def shapes(model: HSSM) -> object:
-        arrays = jax.tree.map(jnp.shape, eqx.filter(model, eqx.is_array))
-        return jax.tree.structure(model), jax.tree.leaves(arrays, is_leaf=_is_shape)
+        arrays, others = eqx.partition(model, eqx.is_array)
+        sizes = jax.tree.leaves(jax.tree.map(jnp.shape, arrays), is_leaf=_is_shape)
+        return jax.tree.structure(model), sizes, jax.tree.leaves(others)
 
     if shapes(made) != shapes(called):
         raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -64,7 +65,7 @@ def _resolved(model: HSSM) -> StackCoefficients:
 
 
 def _check_finite(tree: object, kind: str) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array)):
         bad = np.argwhere(~np.isfinite(np.asarray(leaf)))
         if len(bad):
             value = float(np.asarray(leaf)[tuple(bad[0])])

@@ -48,10 +48,11 @@ def save_model(path: str | os.PathLike[str], model: HSSM) -> None:
 
 def model_bytes(model: HSSM) -> bytes:
     """What `save_model` writes."""
-    dtypes = [np.asarray(leaf).dtype for leaf in jax.tree.leaves(model)]
+    arrays = eqx.filter(model, eqx.is_array)
+    dtypes = [np.asarray(leaf).dtype for leaf in jax.tree.leaves(arrays)]
     dtype = _stored_type(dtypes)
     buffer = io.BytesIO()
-    eqx.tree_serialise_leaves(buffer, jax.tree.map(lambda a: np.asarray(a, dtype), model))
+    eqx.tree_serialise_leaves(buffer, jax.tree.map(lambda a: np.asarray(a, dtype), arrays))
     payload = buffer.getvalue()
     arguments = {
         "inputs": model.inputs,
@@ -134,7 +135,9 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         model = eqx.filter_eval_shape(lambda: _blank(arguments, units, described))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _nonsense(path, error) from error
-    template = jax.tree.map(lambda a: np.zeros(a.shape, dtype), model)
+    # What is no array comes with the caller's unit, as its class does.
+    shapes, others = eqx.partition(model, lambda a: isinstance(a, jax.ShapeDtypeStruct))
+    template = jax.tree.map(lambda a: np.zeros(a.shape, dtype), shapes)
     try:
         stored = eqx.tree_deserialise_leaves(io.BytesIO(payload), template)
     except (RuntimeError, ValueError, EOFError) as error:
@@ -149,7 +152,7 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         leaf.astype(narrow) if narrow.itemsize < leaf.dtype.itemsize else leaf
         for leaf, narrow in zip(leaves, own or [dtype] * len(leaves), strict=True)
     ]
-    return jax.tree.unflatten(structure, narrowed)
+    return eqx.combine(jax.tree.unflatten(structure, narrowed), others)
 
 
 def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:

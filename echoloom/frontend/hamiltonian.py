@@ -7,6 +7,7 @@ by JAX's differentiation, so that a new unit is written by writing its energies.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import partial
 
 import equinox as eqx
@@ -18,10 +19,11 @@ from echoloom.frontend.vocabulary import log_cosh
 
 
 class Hamiltonian(eqx.Module):
-    """A unit's energies. Its inexact-array leaves are the coefficients that live in fabric.
+    """A unit's energies. Its arrays are real numbers, and are the parameters that learn.
 
-    A subclass keeps every other value in `eqx.field(static=True)`, so that the whole object can be
-    differentiated and traced. Positions q and momenta p have shape [m], the drive u has shape [H].
+    Fields may hold modules of Equinox's, and lists, tuples and dictionaries of them. What else is
+    in them (functions, Python's numbers, truth values, text) is fixed, as if it were static.
+    Positions q and momenta p have shape [m], the drive u has shape [H].
     All quantities are dimensionless: time is counted in the unit's own step.
     """
 
@@ -42,14 +44,47 @@ class Hamiltonian(eqx.Module):
         return self.kinetic(p) + self.potential(q, u)
 
 
+class Equipped(Hamiltonian):
+    """A unit that holds more than arrays, which is static here: the leaves are its arrays alone."""
+
+    arrays: Hamiltonian  # the unit, with None for every other leaf
+    others: tuple[Hashable, ...] = eqx.field(static=True)  # those leaves
+    structure: Hashable = eqx.field(static=True)  # of the unit without its arrays
+
+    @property
+    def unit(self) -> Hamiltonian:
+        """The unit as it was written."""
+        return eqx.combine(self.arrays, jax.tree.unflatten(self.structure, self.others))  # type: ignore[arg-type]
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        """V(q [m], u [H]) -> scalar."""
+        return self.unit.potential(q, u)
+
+    def kinetic(self, p: jax.Array) -> jax.Array:
+        """T(p [m]) -> scalar."""
+        return self.unit.kinetic(p)
+
+
+def equipped(unit: Hamiltonian) -> Hamiltonian:
+    """`unit`, with no leaves but its arrays."""
+    arrays, others = eqx.partition(unit, eqx.is_array)
+    leaves, structure = jax.tree.flatten(others)
+    return Equipped(arrays, tuple(leaves), structure) if leaves else unit
+
+
 class Separated(Hamiltonian):
     """T and V of a unit that writes its `energy` as one expression: V = H(q, 0, u), T = H(0, p, 0).
 
     The two differ from the terms that the compiler finds by constants, which no derivative sees.
     """
 
-    unit: Hamiltonian
+    whole: Hamiltonian
     hidden: int = eqx.field(static=True)
+
+    @property
+    def unit(self) -> Hamiltonian:
+        """The unit as it was written."""
+        return written(self.whole)
 
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
         """V(q [m], u [H]) -> scalar."""
@@ -61,8 +96,14 @@ class Separated(Hamiltonian):
 
 
 def separated(unit: Hamiltonian, hidden: int) -> Hamiltonian:
-    """`unit`, with T and V of its own whichever way it is written."""
-    return unit if type(unit).energy is Hamiltonian.energy else Separated(unit, hidden)
+    """`unit`, with T and V of its own whichever way it is written, and no leaves but arrays."""
+    whole = equipped(unit)
+    return whole if type(unit).energy is Hamiltonian.energy else Separated(whole, hidden)
+
+
+def written(unit: Hamiltonian) -> Hamiltonian:
+    """The user's own unit, of which `separated` made this one."""
+    return unit.unit if isinstance(unit, Equipped | Separated) else unit
 
 
 class Oscillators(Hamiltonian):

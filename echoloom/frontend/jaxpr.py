@@ -7,17 +7,23 @@ state out of a loop.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.extend import core as jex
 
 from echoloom.frontend import places
+
+# Calls that compute what their body says.
+CALLS = frozenset({
+    "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "remat", "remat2", "checkpoint",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +81,15 @@ class Equation:
         return jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, []))
 
     @property
+    def body(self) -> Callable[..., list[Any]]:
+        """What a call computes, as a function with the derivatives of its operations."""
+        assert self.inner is not None
+        return jex.jaxpr_as_fun(jex.ClosedJaxpr(*self.inner))
+
+    @property
     def inner(self) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
         """Body and constants of a call, None for an operation that is no call."""
-        if self.name not in (
-            "jit",
-            "pjit",
-            "closed_call",
-            "custom_jvp_call",
-            "remat",
-            "checkpoint",
-        ):
+        if self.name not in CALLS:
             return None
         closed: Any = self.params.get("jaxpr") or self.params.get("call_jaxpr")
         return getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
@@ -218,12 +223,43 @@ def same_code(a: Equation, function: Callable[..., Any]) -> bool:
     return theirs is not None and str(inner[0]) == str(theirs[0])
 
 
+class NamedKey(NamedTuple):
+    """A pytree key that is a whole dotted name already, as `path_name` made it."""
+
+    dotted: str
+
+
 def path_name(path: tuple[Any, ...]) -> str:
-    """Dotted name of a pytree path: ('block', .unit, .drive) -> block.unit.drive."""
-    parts = []
-    for key in path:
-        for attribute in ("key", "name", "idx"):
-            if hasattr(key, attribute):
-                parts.append(str(getattr(key, attribute)))
-                break
-    return ".".join(parts)
+    """Dotted name of a pytree path: ('block', .unit, .drive) -> block.unit.drive.
+
+    Different paths have different names, and each can be written in a program's text: what is no
+    letter of ASCII, digit or _ in a key is its code in hexadecimal, as -20- for a blank.
+    """
+    return ".".join(map(_key_name, path))
+
+
+def _key_name(key: Any) -> str:
+    if isinstance(key, NamedKey):
+        return key.dotted
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            key = getattr(key, attribute)
+            break
+    if isinstance(key, str):
+        # An index is a number: the text of one is told apart by its first letter.
+        first = _code(key[0]) if key.isdecimal() else _PLAIN.sub(_coded, key[:1])
+        return first + _PLAIN.sub(_coded, key[1:]) if key else "--"
+    if type(key) is int and key >= 0:
+        return str(key)
+    return "--" + _PLAIN.sub(_coded, repr(key))
+
+
+_PLAIN = re.compile(r"[^A-Za-z0-9_]")
+
+
+def _coded(found: re.Match[str]) -> str:
+    return _code(found[0])
+
+
+def _code(letter: str) -> str:
+    return f"-{ord(letter):x}-"

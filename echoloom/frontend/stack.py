@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -56,7 +56,11 @@ def _as_traced(leaves: Values, block: str) -> Values:
 
 def float64(tree: T) -> T:
     """The same model, or any part of one, in float64; JAX's x64 mode must be on."""
-    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), tree)
+
+    def widened(leaf: Any) -> Any:
+        return jnp.asarray(np.asarray(leaf), jnp.float64) if eqx.is_array(leaf) else leaf
+
+    return jax.tree.map(widened, tree)
 
 
 def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCoefficients:
@@ -186,8 +190,9 @@ def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
     return {"head": by_head, "h": by_h}
 
 
-def _trainable(unit: CanonicalUnit) -> Mapping[str, jax.Array]:
-    return {n: v for n, v in unit.coefficients.items() if n in unit.plan.learned}
+def _trainable(unit: CanonicalUnit) -> CanonicalUnit:
+    own = {n: v for n, v in unit.coefficients.items() if n in unit.plan.learned}
+    return CanonicalUnit(own, unit.plan)
 
 
 def _block_graphs(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.ir.corners import Forms
 from echoloom.ir.ops import Constant, Op, Scale, Table
 from echoloom.ir.program import Instr
 
@@ -87,12 +88,15 @@ def intervals(
             return float(coefficients[name].min()), float(coefficients[name].max())
         return found.get(name, EVERYTHING)
 
+    forms = Forms(of)
     for instr in instrs:
         if instr.op is Op.REQUANT:
             same[instr.name] = same.get(instr.args[0], instr.args[0])
         lo, hi = _interval(instr, [of(a) for a in instr.args], coefficients)
         if instr.op is Op.MUL and len({same.get(a, a) for a in instr.args}) == 1:
             lo = max(lo, 0.0)
+        if (cornered := forms.add(instr)) is not None:
+            lo, hi = max(lo, cornered[0]), min(hi, cornered[1])
         found[instr.name] = lo, hi
     return found
 

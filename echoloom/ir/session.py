@@ -47,6 +47,10 @@ class Session:
         if any(d.name == "inverse_length" for d in program.runtime):
             machine.values["inverse_length"] = self.encode("inverse_length", np.asarray([inverse]))
         machine.run(Section.FORWARD_PROLOGUE)
+        # Each sequence has states of its own, also where no input ever reaches them.
+        for state, _ in program.body(Section.FORWARD_PROLOGUE).updates:
+            at_rest = machine.values[state]
+            machine.values[state] = np.broadcast_to(at_rest, samples.shape[:-2] + at_rest.shape)
         machine.run(Section.FORWARD_STEP, self._frames(samples))
         machine.run(Section.FORWARD_EPILOGUE)
         if any(d.name == "error" for d in program.runtime):

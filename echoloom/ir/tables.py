@@ -31,6 +31,14 @@ GOAL = 2.0**-14  # a table's worst error, in units of its largest result
 FEWEST_SEGMENTS = 5  # bits
 
 
+class NoTable(ValueError):
+    """No table can hold a function of the argument that the instruction `value` gives it."""
+
+    def __init__(self, function: str, problem: str, value: str = ""):
+        super().__init__(problem)
+        self.function, self.problem, self.value = function, problem, value
+
+
 @dataclass(frozen=True)
 class TableContents:
     """Integers of one table: lines base[i] + slope[i] * f / 2**slope_shift, f from the segment's
@@ -69,7 +77,7 @@ def segment_bits(name: str, source: Q, largest: float, most: int, smallest: floa
 
     `largest` is the largest result to expect; beyond it no accuracy is asked. A function with
     straight tails bends where its results are near 1, so large ones on a tail excuse nothing.
-    `smallest` is the least argument of a function with a pole at zero: ValueError where even `most`
+    `smallest` is the least argument of a function with a pole at zero: NoTable where even `most`
     segments cannot tell it from zero.
     """
     reach = range_bits(name, source)
@@ -77,11 +85,12 @@ def segment_bits(name: str, source: Q, largest: float, most: int, smallest: floa
     if FUNCTIONS[name].positive:
         finest = 2.0 ** (reach + 1 - min(most, source.scalar_frac + reach + 1))
         if smallest < finest:
-            raise ValueError(
+            raise NoTable(
+                name,
                 f"the argument of {name} may be as small as {smallest:.3g}, but the {1 << most} "
                 f"segments of its table, which has to reach {2.0**reach:g}, are {finest:.3g} wide; "
                 f"declare a larger lower bound, such as jnp.maximum(x, {finest:.3g}), or scale the "
-                "argument down"
+                "argument down",
             )
         fewest = max(fewest, reach + 1 - math.floor(math.log2(smallest)))
     goal = GOAL * (largest if FUNCTIONS[name].tails is None else min(largest, 1.0))

@@ -46,7 +46,8 @@ def test_parameters_that_keep_the_distance(compiled: el.CompiledProgram) -> None
 def test_parameters_that_come_too_near(compiled: el.CompiledProgram) -> None:
     with pytest.raises(
         ValueError,
-        match=r"^with these parameters the argument of \w+ at \S+ may be as small as 1.13e-07, but "
+        match=r"^SoftCore.potential at \S+test_poles.py:\d+:\d+: with these parameters the "
+        r"argument of \w+ may be as small as 1.13e-07, but "
         r"a segment of its table is [\d.]+ wide; compile the new model instead of reusing formats$",
     ):
         compiled.with_parameters(with_floor(compiled.model, -16.0))
@@ -54,6 +55,8 @@ def test_parameters_that_come_too_near(compiled: el.CompiledProgram) -> None:
 
 def test_a_model_that_comes_too_near(compiled: el.CompiledProgram) -> None:
     with pytest.raises(
-        ValueError, match=r"argument of \w+ may be as small as 1.13e-07, but the 2048"
+        ValueError,
+        match=r"^SoftCore.potential at \S+test_poles.py:\d+:\d+: the argument of \w+ may be as "
+        r"small as 1.13e-07, but the 2048",
     ):
         el.compile(with_floor(compiled.model, -16.0), SAMPLES, lanes=2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
+from jax.ad_checkpoint import checkpoint_name
 from written_energies import (
     BINARY,
     LEAVES,
@@ -73,7 +75,77 @@ def test_every_function_of_two(name: str, right: str) -> None:
     assert_same(written(summed(tree)))
 
 
+@jax.custom_jvp
+def squared(x: jax.Array) -> jax.Array:
+    return x**2
+
+
+squared.defjvp(lambda p, t: (p[0] ** 2, 2.0 * p[0] * t[0]))
+
+
+@jax.custom_jvp
+def scaled(k: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A rule for several operands and results, on a part of the real line alone."""
+    return k * jnp.log(x), k + x
+
+
+scaled.defjvp(lambda p, t: (scaled(*p), (t[0] * jnp.log(p[1]) + p[0] / p[1] * t[1], t[0] + t[1])))
+
+
+FIXED = np.array([True, False, True, True])
+
+# What has no effect on numbers, or is there for numbers that a run never has.
+LOOKED_THROUGH: dict[str, Expression] = {
+    "checkpoint": lambda unit, at: jax.checkpoint(lambda q: jnp.sum(unit.a * jnp.sin(q)))(at["q"]),
+    "a checkpoint's policy": lambda unit, at: jnp.sum(
+        jax.checkpoint(
+            lambda q: checkpoint_name(jnp.sin(q), "kept") ** 2,
+            policy=jax.checkpoint_policies.save_only_these_names("kept"),
+        )(at["q"])
+    ),
+    "named_call": lambda unit, at: jax.named_call(jnp.sum, name="all of it")(at["q"] ** 3),
+    "named_scope": lambda unit, at: jax.named_scope("inner")(jnp.sum)(at["q"] ** 3),
+    "jit in jit": lambda unit, at: jax.jit(lambda q: jax.jit(jnp.sin)(q) @ unit.a)(at["q"]),
+    "jit with a static argument": lambda unit, at: jnp.sum(
+        jax.jit(lambda x, n: x**n, static_argnums=1)(at["q"], 3)
+    ),
+    "Equinox's calls": lambda unit, at: jnp.sum(
+        eqx.filter_checkpoint(eqx.filter_jit(jnp.sin))(at["q"]) * unit.a
+    ),
+    "a barrier": lambda unit, at: jnp.sum(jax.lax.optimization_barrier(at["q"]) ** 3),
+    "a device": lambda unit, at: jnp.sum(jax.device_put(at["q"]) ** 3),
+    "a rule": lambda unit, at: unit.a @ squared(jnp.sin(at["q"])),
+    "a rule in vmap and jit": lambda unit, at: unit.a @ jax.vmap(jax.jit(squared))(at["q"]),
+    "a rule of two": lambda unit, at: jnp.sum(
+        scaled(unit.a, 1.0 + at["q"] ** 2)[0] * scaled(unit.s, jnp.full(M, 2.0))[1]
+    ),
+    "var": lambda unit, at: jnp.var(unit.a * at["q"], ddof=1),
+    "var of some": lambda unit, at: jnp.var(at["q"], where=FIXED),
+    "a root of var": lambda unit, at: jnp.sqrt(0.1 + jnp.var(at["q"])),
+    "nanmean": lambda unit, at: jnp.nanmean(at["q"] ** 3) * unit.s,
+    "nan_to_num": lambda unit, at: jnp.sum(jnp.nan_to_num(at["q"]) ** 3),
+    "isfinite": lambda unit, at: jnp.sum(jnp.where(jnp.isfinite(at["q"]), at["q"] ** 3, jnp.nan)),
+    "isinf": lambda unit, at: jnp.sum(jnp.where(jnp.isinf(at["q"]), jnp.inf, unit.a * at["q"])),
+    "all chosen": lambda unit, at: jnp.sum(jnp.where(np.ones(M, bool), at["q"] ** 3, jnp.nan)),
+    "none chosen": lambda unit, at: jnp.sum(jnp.where(np.zeros(M, bool), jnp.inf, at["q"] ** 3)),
+    "infinite under a mask": lambda unit, at: jnp.sum(
+        jnp.where(FIXED, jnp.exp(-jnp.where(FIXED, at["q"] ** 2, 0.0)), 0.0)
+        * jnp.where(FIXED, unit.a, np.where(FIXED, np.nan, 1.0))
+    ),
+}
 SHAPES: dict[str, Expression] = {
+    "a product of scalars": lambda unit, at: jnp.dot(jnp.sum(at["q"]), jnp.sum(at["u"] ** 2)),
+    "an outer sum": lambda unit, at: jnp.einsum("i,j->", jnp.sin(at["q"]), at["u"]),
+    "a product of no axes": lambda unit, at: jnp.sum(
+        jnp.tanh(jnp.tensordot(jnp.sum(at["q"]), at["u"], axes=0)) * unit.w
+    ),
+    "an outer product of matrices": lambda unit, at: jnp.sum(
+        jnp.einsum("ij,k->ikj", at["q"].reshape(2, 2), at["u"]) ** 2 * unit.k.transpose(0, 2, 1)
+    ),
+    "batches of scalars": lambda unit, at: jnp.einsum(
+        "b,b,->b", at["q"], jnp.sin(at["q"]), jnp.sum(at["u"])
+    ) @ unit.a,
+    "a product of nothing": lambda unit, at: jnp.dot(at["q"][:0], at["u"][:0]) + unit.s,
     "scalars": lambda unit, at: unit.s * at["q"][0] * at["u"][-1],
     "length one": lambda unit, at: jnp.sum(at["q"][:1] * at["u"] * unit.s),
     "a matrix that is not square": lambda unit, at: at["q"] @ (unit.w @ jnp.tanh(at["u"])),
@@ -154,7 +226,7 @@ SHAPES: dict[str, Expression] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [*SHAPES, *LOOKED_THROUGH])
 def test_shapes(name: str) -> None:
-    tree = SHAPES[name]
+    tree = (SHAPES | LOOKED_THROUGH)[name]
     assert_same(written(lambda unit, at: tree(unit, at) + jnp.sum(at["q"] ** 2)))

@@ -11,6 +11,8 @@ from refused_units import Golden, Method, cases, model, refused_by_the_compiler,
 import echoloom as el
 from echoloom.frontend.rhel import rhel_gradient
 
+MASK = np.array([True, True, False])
+
 
 def helper(x: jax.Array) -> jax.Array:
     return jnp.arctan(x) + jnp.sum(x)
@@ -22,6 +24,23 @@ def jitted_helper(x: jax.Array) -> jax.Array:
 
 
 GOLDENS = [
+    Golden(
+        "where puts numbers that are not finite in the place of some elements, and no word of the "
+        "fabric can hold them; put a finite number there and choose again afterwards, as in "
+        "jnp.where(mask, f(jnp.where(mask, q, 0.0)), 0.0).",
+        {
+            "infinity by a fixed mask": (
+                "jnp.where(MASK, q**2, jnp.inf)",
+                lambda self, q, u: jnp.sum(jnp.where(MASK, q**2, jnp.inf)),
+            ),
+        },
+    ),
+    Golden(
+        "sqrt(x) has an argument that is only known to lie in [0, inf], so the energy or its slope "
+        "is infinite there and no table can hold it; declare the range with jnp.maximum(x, 0.01) "
+        "or jnp.clip, or add a positive number.",
+        {"std": ("jnp.std(q)", lambda self, q, u: jnp.std(q))},
+    ),
     Golden(
         "a loop (while_loop or fori_loop) has no form in a static schedule, whose length must "
         "not depend on data; write a Python loop with a fixed count, which unrolls while "

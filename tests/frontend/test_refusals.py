@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from own_rules import clipped_jvp, moved_jvp, still_jvp, stopped_jvp, straight_jvp, straight_vjp
 from refused_units import (
     POSITIONS,
     Golden,
@@ -26,23 +27,6 @@ from refused_units import (
 
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.hssm import check
-
-
-@jax.custom_vjp
-def straight_vjp(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-straight_vjp.defvjp(lambda x: (x**2, x), lambda x, g: (g,))
-
-
-@jax.custom_jvp
-def straight_jvp(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-straight_jvp.defjvp(lambda p, t: (p[0] ** 2, t[0]))
-
 
 GOLDENS = [
     Golden(
@@ -109,19 +93,29 @@ GOLDENS = [
         },
     ),
     Golden(
-        "a function with a derivative of its own (jax.custom_vjp) gives a force that is not the"
-        " slope of the energy, so the echo's gradient would be wrong; write the function in "
-        "plain operations, which are differentiated as they are.",
+        "a function with a backward rule of its own (jax.custom_vjp) cannot be differentiated "
+        "forwards, as the echo's gradient has to be; write the function in plain operations, which "
+        "are differentiated as they are, or give it a rule by jax.custom_jvp.",
         {
             "custom_vjp": ("straight_vjp(q)", lambda self, q, u: jnp.sum(straight_vjp(q))),
         },
     ),
     Golden(
-        "a function with a derivative of its own (jax.custom_jvp) gives a force that is not the"
-        " slope of the energy, so the echo's gradient would be wrong; write the function in "
-        "plain operations, which are differentiated as they are.",
+        "the rule of this function's own (jax.custom_jvp) is not the derivative of its operations, "
+        "so the force would not be the slope of the energy and the echo's gradient would be wrong; "
+        "write the function in plain operations, which are differentiated as they are.",
         {
             "custom_jvp": ("straight_jvp(q)", lambda self, q, u: jnp.sum(straight_jvp(q))),
+            "of a parameter": (
+                "still_jvp(self.k, q)",
+                lambda self, q, u: jnp.sum(still_jvp(self.k, q)),
+            ),
+            "of the second derivative": (
+                "stopped_jvp(q)",
+                lambda self, q, u: jnp.sum(stopped_jvp(q)),
+            ),
+            "of the value": ("moved_jvp(q)", lambda self, q, u: jnp.sum(jnp.sin(moved_jvp(q)))),
+            "beyond 1": ("clipped_jvp(q)", lambda self, q, u: jnp.sum(clipped_jvp(q))),
         },
     ),
     Golden(
@@ -248,14 +242,24 @@ class Counted(Plain):
 
 @pytest.mark.parametrize(
     ("leaf", "kind"),
-    [(jnp.arange(3), "ArrayImpl"), (jnp.ones(3, bool), "ArrayImpl"), (2, "int"), (1.5, "float"),
-     (jnp.ones(3, complex), "ArrayImpl")],
+    [(jnp.arange(3), "a JAX array of int64"), (jnp.ones(3, bool), "a JAX array of bool"),
+     (jnp.ones(3, complex), "a JAX array of complex128"), (np.ones(3), "a NumPy array of float64"),
+     (np.float32(1.0), "a NumPy array of float32")],
 )  # fmt: skip
-def test_leaves_that_cannot_learn(leaf: object, kind: str) -> None:
+def test_arrays_that_cannot_learn(leaf: object, kind: str) -> None:
     refusal(
         lambda: model(Counted(jnp.ones(3), jnp.ones((3, 2)), leaf)),
-        f"HSSM: Counted.count is a {kind}, but a Hamiltonian's leaves must be real JAX arrays: "
-        "mark other fields static.",
+        f"HSSM: Counted.count is {kind}, but a Hamiltonian's arrays are real JAX arrays, which "
+        "learn: make one by jnp.asarray(x, float), or keep numbers that do not learn as a tuple in "
+        "a static field.",
+    )
+
+
+def test_a_leaf_that_jax_cannot_keep() -> None:
+    refusal(
+        lambda: model(Counted(jnp.ones(3), jnp.ones((3, 2)), {1, 2})),
+        "HSSM: Counted.count is a set, which has no hash, so JAX cannot keep it beside the arrays: "
+        "make it a tuple, a number, text or a function.",
     )
 
 

@@ -10,19 +10,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
 
 from echoloom.frontend.canonical.builder import Builder, Host, Names, NoForm, Run, Untraceable
 from echoloom.frontend.canonical.facts import Facts
+from echoloom.frontend.canonical.own_slope import is_plain_slope
 from echoloom.frontend.canonical.plan import CanonicalUnit as CanonicalUnit
 from echoloom.frontend.canonical.plan import Energy, Plan
 from echoloom.frontend.canonical.refusals import REFUSED, refuse_own_slope
 from echoloom.frontend.canonical.rules import RULES
 from echoloom.frontend.canonical.split import check_even, pruned, separate
 from echoloom.frontend.canonical.stage import check_class, staged_energy
-from echoloom.frontend.hamiltonian import Hamiltonian, Separated
+from echoloom.frontend.hamiltonian import Hamiltonian, written
 from echoloom.frontend.jaxpr import Equation, Interpreter, path_name, same_code
 from echoloom.frontend.vocabulary import FUNCTIONS, word_of
 from echoloom.ir.parity import Parity
@@ -55,8 +57,8 @@ def check_echo(unit: Hamiltonian, positions: int, hidden: int) -> None:
 
 
 def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
-    unit = unit.unit if isinstance(unit, Separated) else unit
-    leaves = jax.tree_util.tree_leaves_with_path(unit)
+    unit = written(unit)
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(unit, eqx.is_array))
     values = [np.asarray(leaf, np.float64) for _, leaf in leaves]
     names = [path_name(path) for path, _ in leaves]
     b = Builder(
@@ -113,7 +115,8 @@ def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> i
     b.steps, b.facts, b.inputs = [], [], 0
     jaxpr, consts = staged_energy(b, unit, method, sizes)
     start = b.where
-    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(jax.tree.leaves(unit)))]
+    leaves = jax.tree.leaves(eqx.filter(unit, eqx.is_array))
+    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(leaves))]
     for name, size in sizes.items():
         parity = Parity.ODD if name == "p" else Parity.EVEN
         operands.append(b.input(name, (size,), Facts(parity=parity, inputs=frozenset({name}))))
@@ -162,7 +165,8 @@ class _Canonicaliser(Interpreter):
             return (
                 RULES[word](b, equation, operands) if word in RULES else [b.word(word, operands[0])]
             )
-        if equation.name == "custom_jvp_call" and equation.is_written_by_user:
+        own_rule = equation.name == "custom_jvp_call" and equation.is_written_by_user
+        if own_rule and not is_plain_slope(equation, operands):
             refuse_own_slope(b)
         inner = equation.inner
         if inner is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,7 +120,7 @@ class _Joint:
 
 def _selection(joint: tuple[int, ...], axes: list[int], shape: tuple[int, ...]) -> np.ndarray:
     """0/1 matrix [joint size, size]: the element of a tensor at every joint index."""
-    grid = np.indices(joint).reshape(len(joint), -1)
+    grid = np.indices(joint).reshape(len(joint), math.prod(joint))
     index = np.zeros(grid.shape[1], int)
     for axis, extent in zip(axes, shape, strict=True):
         index = index * extent + grid[axis]

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from echoloom.frontend.jaxpr import NamedKey
 from echoloom.frontend.vocabulary import FUNCTIONS
 
 Evaluate = Callable[..., list[Any]]
@@ -133,7 +134,7 @@ class CanonicalUnit:
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         names = tuple(self.coefficients)
-        children = [(jax.tree_util.DictKey(n), self.coefficients[n]) for n in names]
+        children = [(NamedKey(n), self.coefficients[n]) for n in names]
         return children, (names, self.plan)
 
     @classmethod

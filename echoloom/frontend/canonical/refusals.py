@@ -38,16 +38,16 @@ _PLACE = (
     "{0} yields places instead of numbers, and a place has no slope",
     "weigh all elements by jnp.where with comparisons",
 )
-_OWN_SLOPE = (
-    "a function with a derivative of its own ({0}) gives a force that is not the slope of the "
-    "energy, so the echo's gradient would be wrong",
-    "write the function in plain operations, which are differentiated as they are",
-)
+_PLAINLY = "write the function in plain operations, which are differentiated as they are"
 
 
 def refuse_own_slope(b: Builder) -> None:
-    """Untraceable for a call of a custom_jvp function of the user's."""
-    raise b.refuse(_OWN_SLOPE[0].format("jax.custom_jvp"), _OWN_SLOPE[1])
+    """Untraceable for a call of a custom_jvp function whose rule is not its derivative."""
+    raise b.refuse(
+        "the rule of this function's own (jax.custom_jvp) is not the derivative of its operations, "
+        "so the force would not be the slope of the energy and the echo's gradient would be wrong",
+        _PLAINLY,
+    )
 
 
 REFUSED: Mapping[str, Rule] = {
@@ -79,7 +79,11 @@ REFUSED: Mapping[str, Rule] = {
         "leave it out, or stop a parameter alone, as in jax.lax.stop_gradient(self.k) * q",
     ),
     **{
-        name: _refused(_OWN_SLOPE[0].format("jax.custom_vjp"), _OWN_SLOPE[1])
+        name: _refused(
+            "a function with a backward rule of its own (jax.custom_vjp) cannot be differentiated "
+            "forwards, as the echo's gradient has to be",
+            f"{_PLAINLY}, or give it a rule by jax.custom_jvp",
+        )
         for name in ("custom_vjp_call", "custom_vjp_call_jaxpr")
     },
 }

@@ -19,6 +19,9 @@ from echoloom.frontend.canonical.plan import Kind
 from echoloom.frontend.jaxpr import Equation
 from echoloom.ir.parity import Parity
 
+# Operations that hand their operands on, whatever they tell a compiler or an allocator.
+SAME = ("copy", "device_put", "name", "optimization_barrier", "sharding_constraint")
+
 
 def _quotient(b: Builder, x: Operand, y: Operand) -> Operand:
     if isinstance(y, Run):
@@ -158,10 +161,22 @@ def _compare(swap: bool, strict: bool) -> Rule:
 
 
 def _equal(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
+    if _never_differ(x) or _never_equal(x):
+        return [b.fixed(np.full(e.shapes[0], _never_differ(x) == (e.name == "eq")))]
     raise b.no_form(
         "two run-time numbers are compared for equality, which rounded words hardly ever show",
         "compare with < or >= instead, for instance jnp.abs(x - y) < 0.01",
     )
+
+
+def _never_differ(x: list[Any]) -> bool:
+    """One and the same, as in `jnp.isnan`: run-time numbers are finite."""
+    return all(isinstance(v, Run) for v in x) and x[0].index == x[1].index
+
+
+def _never_equal(x: list[Any]) -> bool:
+    """A finite number and one that is not, as in `jnp.isinf`."""
+    return any(isinstance(v, Host) and not np.isfinite(v.value).any() for v in x)
 
 
 def _logic(rule: Callable[[Builder, list[Any]], Operand]) -> Rule:
@@ -197,9 +212,7 @@ def _select(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
                 "them, and the choice has no gradient",
                 "choose by q, u or p, or in plain Python by a static field",
             )
-        mask = b.fixed(chosen.value.astype(np.float64))
-        rest = b.fixed(1.0 - mask.value)
-        return [total(b, _scaled(b, yes, mask), _scaled(b, no, rest))]
+        return [_chosen(b, chosen.value, as_real(b, yes), as_real(b, no), e.shapes[0])]
     if isinstance(yes, Host) and isinstance(no, Host):
         gap: Operand = b.one(lambda y, n: jnp.subtract(1.0 * y, n), yes, no)
     else:
@@ -207,8 +220,27 @@ def _select(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     return [total(b, product(b, chosen, gap), as_real(b, no))]
 
 
-def _scaled(b: Builder, x: Operand, mask: Host) -> Operand:
-    return b.one(jnp.multiply, x, mask) if isinstance(x, Host) else b.times(x, mask)
+def _chosen(
+    b: Builder, mask: np.ndarray, yes: Operand, no: Operand, shape: tuple[int, ...]
+) -> Operand:
+    """where(mask, yes, no) for a fixed mask; what it leaves out may be anything, nan too."""
+    if mask.all() or not mask.any():
+        return yes if mask.all() else no
+    return total(b, _where_true(b, mask, yes), _where_true(b, ~mask, no))
+
+
+def _where_true(b: Builder, mask: np.ndarray, x: Operand) -> Operand:
+    if isinstance(x, Run):
+        return b.times(x, b.fixed(mask.astype(np.float64)))
+    kept = b.one(lambda v: jnp.where(mask, v, 0.0), x)
+    if not np.isfinite(kept.value).all():
+        raise b.no_form(
+            "where puts numbers that are not finite in the place of some elements, and no word of "
+            "the fabric can hold them",
+            "put a finite number there and choose again afterwards, as in "
+            "jnp.where(mask, f(jnp.where(mask, q, 0.0)), 0.0)",
+        )
+    return kept
 
 
 def _convert(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
@@ -256,6 +288,7 @@ RULES: Mapping[str, Rule] = {
     "le": _compare(swap=True, strict=False),
     "gt": _compare(swap=False, strict=True),
     "lt": _compare(swap=True, strict=True),
+    "is_finite": lambda b, e, x: [b.fixed(np.ones(e.shapes[0], bool))],
     "eq": _equal,
     "ne": _equal,
     "logaddexp": _log_add_exp,
@@ -264,7 +297,7 @@ RULES: Mapping[str, Rule] = {
     "not": _logic(lambda b, x: b.offset(b.factor(x[0], -1.0), 1.0)),
     "select_n": _select,
     "convert_element_type": _convert,
-    "copy": lambda b, e, x: [x[0]],
+    **dict.fromkeys(SAME, lambda b, e, x: x),
     **dict.fromkeys(INDEXED, indexed),
     **dict.fromkeys(
         (

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax import errors
@@ -77,7 +78,8 @@ def check_class(b: Builder, unit: Hamiltonian) -> None:
 
 def staged_energy(b: Builder, unit: Hamiltonian, method: str, sizes: Mapping[str, int]) -> Jaxpr:
     """Jaxpr of a unit's function of its leaves and of vectors of these sizes."""
-    leaves, treedef = jax.tree.flatten(unit)
+    arrays, others = eqx.partition(unit, eqx.is_array)
+    leaves, treedef = jax.tree.flatten(arrays)
     function = getattr(type(unit), method)
     b.what, b.where = method, places.of_function(function)
     wanted = f"{method}(self, {', '.join(sizes)})"
@@ -96,7 +98,7 @@ def staged_energy(b: Builder, unit: Hamiltonian, method: str, sizes: Mapping[str
         ) from error
 
     def call(*arguments: Any) -> Any:
-        own = jax.tree.unflatten(treedef, list(arguments[: len(leaves)]))
+        own = eqx.combine(jax.tree.unflatten(treedef, list(arguments[: len(leaves)])), others)
         return getattr(own, method)(*arguments[len(leaves) :])
 
     shapes = (*(np.shape(leaf) for leaf in leaves), *((size,) for size in sizes.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +61,14 @@ def share_outputs(
 def _shared(function: Callable[..., Any], mesh: Mesh, arrays: int, out: P) -> Callable[..., Any]:
     # Scans start from zeros that all devices share and go on with values that they do not, which
     # the static check of replication takes for an error; `pmean` is what makes results equal.
-    return jax.shard_map(
-        function, mesh=mesh, in_specs=(P(), *[P(AXIS)] * arrays), out_specs=out, check_vma=False
-    )
+    def shared(model: HSSM, *batch: jax.Array) -> Any:
+        own, others = eqx.partition(model, eqx.is_array)
+        return jax.shard_map(
+            lambda own, *part: function(eqx.combine(own, others), *part),
+            mesh=mesh,
+            in_specs=(P(), *[P(AXIS)] * arrays),
+            out_specs=out,
+            check_vma=False,
+        )(own, *batch)
+
+    return shared

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -45,7 +46,7 @@ def make_scorer(data: Data, batch: int, mesh: Mesh | None = None) -> Scorer:
 
     It takes `batch` sequences at once, so that its memory does not grow with the split.
     """
-    outputs: Outputs = jax.jit(share_outputs(lambda model, X: jax.vmap(model)(X), mesh))
+    outputs: Outputs = eqx.filter_jit(share_outputs(lambda model, X: jax.vmap(model)(X), mesh))
 
     def scores(model: HSSM, splits: tuple[str, ...]) -> dict[str, Score]:
         arrays = {

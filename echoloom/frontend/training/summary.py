@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import msgspec
 import numpy as np
@@ -66,7 +67,7 @@ def summary(run: Run, data: Data, results: Sequence[SeedResult]) -> dict[str, An
         "run": msgspec.to_builtins(run),
         "task": model.task,
         "classes": list(data.classes),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model)),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
         "data": {
             name: None if getattr(data, name) is None else getattr(data, name).tolist()
             for name in shifts

@@ -30,7 +30,7 @@ from echoloom.ir.passes.formats_plan import (
     runtime_format,
 )
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-from echoloom.ir.tables import range_bits, segment_bits
+from echoloom.ir.tables import NoTable, range_bits, segment_bits
 from echoloom.ir.verify import exact_type
 
 Floats = NDArray[np.float64]
@@ -325,16 +325,20 @@ class _BodyEmitter:
         q = Q(self.narrow, self.narrow - 2) if narrow else self.plan.formats.q(key)
         reach = range_bits(name, source)
         if source.scalar_frac + reach < 0:
-            raise ValueError(
-                f"the input of {name} at {instr.name} has {source.scalar_frac} fraction bits, "
-                "too few to tell two segments of its table apart"
+            raise NoTable(
+                name,
+                f"the argument of {name} reaches so far that its {source.width} bits cannot tell "
+                "two segments of a table apart; scale it down",
+                instr.name,
             )
         # A power of two, so that copies with slightly different ranges share one table.
         most = self.plan.widths.segment_bits
         smallest = self.intervals.get(instr.args[0], EVERYTHING)[0]
-        bits = segment_bits(
-            name, source, 2.0 ** math.ceil(math.log2(largest or 1.0)), most, smallest
-        )
+        whole = 2.0 ** math.ceil(math.log2(largest or 1.0))
+        try:
+            bits = segment_bits(name, source, whole, most, smallest)
+        except NoTable as error:
+            raise NoTable(name, error.problem, instr.name) from error
         attr = replace(instr.attr, segment_bits=bits, range_bits=reach)
         type_ = Type(instr.type.shape, q)
         self.names[instr.name] = self._append(Instr(instr.name, Op.TABLE, (value,), type_, attr))
