@@ -222,7 +222,7 @@ def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[st
                 f"holds shape {list(d.type.shape)}; compile the new model instead of reusing "
                 "formats"
             )
-        scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
+        scaled = np.rint(values[d.name] * 2.0**d.type.q.grid)
         if np.any(np.abs(scaled) > largest(d.type.q.width)):
             raise CoefficientRange(
                 f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its "

@@ -23,6 +23,7 @@ from echoloom.backends.integers import (
 )
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
+from echoloom.backends.rounding import Rounding, insist_on_weights, worst_roundings
 from echoloom.backends.targets import TARGETS, Target
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
@@ -48,6 +49,8 @@ class CompiledProgram:
     target: Target
     epsilons: tuple[float, ...]
     folding: Folding | None = field(default=None, repr=False)
+    # The largest magnitude of every input channel on the samples; () in files of old releases.
+    peaks: tuple[float, ...] = ()
 
     @cached_property
     def folded(self) -> Folding:
@@ -66,6 +69,12 @@ class CompiledProgram:
     def image(self) -> Image:
         """Memory contents to load into the engine."""
         return image(self.artifact.mapped, self.artifact.coefficients)
+
+    @cached_property
+    def rounding(self) -> dict[str, Rounding]:
+        """Which "input channel", "row" and "column" of a weight matrix (or element of a vector)
+        rounding takes most of, and how much, in parts of its own largest magnitude."""
+        return worst_roundings(self.artifact, self._values(self.model), self.peaks)
 
     def run(self, x: Any, label: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
@@ -154,12 +163,16 @@ class CompiledProgram:
         """
         check(model)
         _check_alike(model, self.model)
+        words = coefficient_words(self.ir, self._values(model))
+        artifact = replace(self.artifact, coefficients=words)
+        return replace(self, model=model, artifact=artifact, folding=self.folded)
+
+    def _values(self, model: HSSM) -> dict[str, Floats]:
+        """The coefficients in real numbers that a model's parameters make."""
         names = {d.name for d in self.ir.coefficients}
         values = self.folded.values(model)
         values |= addends(names, values)
-        values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
-        artifact = replace(self.artifact, coefficients=coefficient_words(self.ir, values))
-        return replace(self, model=model, artifact=artifact, folding=self.folded)
+        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
 
 
 ALIKE = (
@@ -222,8 +235,9 @@ def compile(
         model.output_step, widths,
     )  # fmt: skip
     integer, epsilons = calibrate(material)
+    insist_on_weights(integer, material, epsilons)
     artifact = _placed(integer, widths, lanes, drains, slots)
-    return CompiledProgram(model, artifact, device, epsilons, folding)
+    return CompiledProgram(model, artifact, device, epsilons, folding, _peaks(samples))
 
 
 def calibrated_again(
@@ -245,7 +259,14 @@ def calibrated_again(
     integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
-    return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)
+    return replace(
+        program, model=model, artifact=artifact, epsilons=epsilons, folding=folding,
+        peaks=_peaks(samples),
+    )  # fmt: skip
+
+
+def _peaks(samples: Floats) -> tuple[float, ...]:
+    return tuple(np.abs(samples).max(axis=(0, 1)).tolist())
 
 
 def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:
