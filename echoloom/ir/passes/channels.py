@@ -29,7 +29,7 @@ from echoloom.ir.program import Program
 Floats = NDArray[np.float64]
 # Exponents of channels that differ from the common one by no more than this are not worth having.
 NEAR = 3
-# Bits that an input's words keep at least.
+# Bits that an input's words of the full width keep at least.
 KEPT = 12
 # Binary orders of magnitude below the largest channel at which a channel counts as silent.
 SILENT = 100
@@ -51,6 +51,7 @@ def channel_formats(plan: FormatPlan) -> Channels:
             group = plan.formats.of(plan.key(Section.FORWARD_STEP, name))
             margin, narrow = plan.coefficient_margin(matrix), plan.widths.narrow
             columns = plan.coefficients[matrix].T
+            spare = TRAINED_SPREAD if margin else max(0, group.width - group.margin - narrow)
             found = exponents(
                 [
                     finest(size, group.width, group.margin) if size > 0.0 else None
@@ -61,8 +62,8 @@ def channel_formats(plan: FormatPlan) -> Channels:
                     for c in columns
                 ],
                 group.frac,
-                TRAINED_SPREAD if margin else max(0, group.width - group.margin - narrow),
-                max(0, group.width - 1 - group.margin - KEPT),
+                spare,
+                max(spare, group.width - 1 - group.margin - KEPT),
             )
             if found is not None:
                 inputs[name] = Q(group.width, found[0])
