@@ -217,7 +217,8 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    ValueError in one sentence for bad samples, labels, parameters or target.
+    ValueError in one sentence for bad samples, labels, parameters or target, and for a row or
+    column of weights that its matrix's format leaves so little of that the outputs move.
     """
     device = target_named(target)
     drains = max(1, lanes // 4) if drains is None else drains

@@ -16,6 +16,7 @@ import echoloom as el
 from echoloom.backends.fixed_gradient import CALIBRATION, calibration_set
 from echoloom.backends.rounding import LARGE, Rounding, Vanished
 from echoloom.frontend.files import digest
+from echoloom.frontend.units import LinearUnit
 
 LABELS = np.array([0, 1])
 
@@ -33,6 +34,7 @@ def with_small_oscillator(factor: float) -> el.HSSM:
     for it."""
     model = small_model(complex=False)
     unit = model.blocks[0].unit
+    assert isinstance(unit, LinearUnit)
     return eqx.tree_at(
         lambda m: (m.blocks[0].unit.drive, m.blocks[0].unit.readout),
         model,
@@ -43,12 +45,14 @@ def with_small_oscillator(factor: float) -> el.HSSM:
 def test_figures_are_parts_of_the_channel_and_of_the_row() -> None:
     # Words up to 0.9 have 17 bits behind the point. Of 2.25 units a quarter unit is lost.
     program = el.compile(with_value_row(2.25 * 2.0**-17), samples(), LABELS, lanes=2)
-    assert program.rounding["row"] == Rounding("row 1 of b0.value.weight", pytest.approx(1 / 9))
+    row = program.rounding["row"]
+    assert row.what == "row 1 of b0.value.weight" and row.share == pytest.approx(1 / 9)
     peaks = np.abs(samples()).max((0, 1))
     frac = program.ir.bodies[1].frame[0].type.q.scalar_frac
     worst = int(peaks.argmin())
-    share = pytest.approx(2.0 ** -(frac + 1) / peaks[worst])
-    assert program.rounding["input channel"] == Rounding(f"input channel {worst}", share)
+    channel = program.rounding["input channel"]
+    assert channel.what == f"input channel {worst}"
+    assert channel.share == pytest.approx(2.0 ** -(frac + 1) / peaks[worst])
     whole = program.with_parameters(with_value_row(2.0**-15)).rounding["row"]
     assert whole.share < 1e-3  # the new parameters' figure
 
@@ -63,9 +67,9 @@ def test_what_is_lost_and_does_not_matter_is_not_refused() -> None:
 
 def test_a_row_that_matters_is_refused_with_its_figure() -> None:
     sentence = (
-        r"^row 0 of b0\.unit\.drive is so much smaller than the rest that rounding takes 100\.0% of "
-        r"it, and roundings of this kind move the outputs by \d+\.\d% of their size; bring rows and "
-        "columns to similar sizes, or compile with wider weights$"
+        r"^row 0 of b0\.unit\.drive is so much smaller than the rest that rounding takes 100\.0% "
+        r"of it, and roundings of this kind move the outputs by \d+\.\d% of their size; bring rows "
+        "and columns to similar sizes, or compile with wider weights$"
     )
     with pytest.raises(Vanished, match=sentence):
         el.compile(with_small_oscillator(2.0**-20), samples(), LABELS, lanes=2)
@@ -77,6 +81,7 @@ def test_what_the_refusal_says_is_the_distance_from_the_float_model() -> None:
     without both."""
     model = with_small_oscillator(2.0**-20)
     unit = model.blocks[0].unit
+    assert isinstance(unit, LinearUnit)
     without = eqx.tree_at(
         lambda m: (m.blocks[0].unit.drive, m.blocks[0].unit.readout),
         model,

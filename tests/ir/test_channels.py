@@ -45,8 +45,8 @@ def test_channels_and_columns_that_move_against_each_other_change_no_word(
     pairs: list[tuple[int | None, int | None]], moves: list[int]
 ) -> None:
     """x_j 2^k and W_j 2^-k: all that is heard keeps its words, so only the exponents move."""
-    pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-    channels, columns = [p[0] for p in pairs], [p[1] for p in pairs]
+    heard = [(a, b) for a, b in pairs if a is not None and b is not None]
+    channels, columns = [p[0] for p in heard], [p[1] for p in heard]
     moved = [c - k for c, k in zip(channels, moves, strict=False)]
     against = [c + k for c, k in zip(columns, moves, strict=False)]
     one = exponents(channels, columns, coarsest(channels), 8, 13)

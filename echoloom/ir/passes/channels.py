@@ -95,7 +95,11 @@ def met_matrices(program: Program) -> dict[str, str]:
 
 
 def exponents(
-    channels: Sequence[int | None], columns: Sequence[int | None], common: int, spare: int, most: int
+    channels: Sequence[int | None],
+    columns: Sequence[int | None],
+    common: int,
+    spare: int,
+    most: int,
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Exponents of an input's channels and of a matrix's columns; None where one does for all.
 
@@ -103,18 +107,20 @@ def exponents(
     the finest that all channels may have; of slack, a channel gives up `spare` bits before the
     column gives any, and `most` at most.
     """
-    both = [a + b for a, b in zip(channels, columns, strict=True) if a is not None and b is not None]
+    both = [
+        a + b for a, b in zip(channels, columns, strict=True) if a is not None and b is not None
+    ]
     if not both:
         return None
     total = min(both)
     chosen: list[int | None] = []
-    for finest, column in zip(channels, columns, strict=True):
-        if finest is None or column is None:
-            chosen.append(finest)
+    for alone, column in zip(channels, columns, strict=True):
+        if alone is None or column is None:
+            chosen.append(alone)
             continue
-        slack = finest + column - total
+        slack = alone + column - total
         shared = max(slack - spare, 0) // 2
-        chosen.append(finest - min(slack, spare) - min(shared, most - spare))
+        chosen.append(alone - min(slack, spare) - min(shared, most - spare))
     coarsest = min(e for e in chosen if e is not None)
     # A silent channel takes no scale, but a column too large for that takes its own.
     own = tuple(

@@ -227,9 +227,7 @@ class FormatPlan:
             if declaration.name not in RUNTIME_INTEGER:
                 largest = self.ranges.inputs.get(declaration.name, 1.0)
                 self._add(self.key(section, declaration.name), largest)
-        planned = with_floors(
-            body, self._measured(body), self.coefficients, self.ranges.channels
-        )
+        planned = with_floors(body, self._measured(body), self.coefficients, self.ranges.channels)
         for instr in body.instrs:
             largest = planned[instr.name]
             key = self.key(section, instr.name)
