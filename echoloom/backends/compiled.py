@@ -267,7 +267,8 @@ def calibrated_again(
 
 
 def _peaks(samples: Floats) -> tuple[float, ...]:
-    return tuple(np.abs(samples).max(axis=(0, 1)).tolist())
+    """Of few digits, so that a file's text of them has none that could change unseen."""
+    return tuple(float(f"{peak:.6g}") for peak in np.abs(samples).max(axis=(0, 1)))
 
 
 def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:

@@ -52,7 +52,7 @@ def test_figures_are_parts_of_the_channel_and_of_the_row() -> None:
     worst = int(peaks.argmin())
     channel = program.rounding["input channel"]
     assert channel.what == f"input channel {worst}"
-    assert channel.share == pytest.approx(2.0 ** -(frac + 1) / peaks[worst])
+    assert channel.share == pytest.approx(2.0 ** -(frac + 1) / peaks[worst], rel=1e-5)
     whole = program.with_parameters(with_value_row(2.0**-15)).rounding["row"]
     assert whole.share < 1e-3  # the new parameters' figure
 

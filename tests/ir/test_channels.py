@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ EXPONENTS = st.lists(
 )
 
 
-def coarsest(channels: list[int | None]) -> int:
+def coarsest(channels: Sequence[int | None]) -> int:
     return min((c for c in channels if c is not None), default=0)
 
 
