@@ -43,7 +43,7 @@ class RealRun:
 
 def unit_of(q: Q, rank: int) -> Floats:
     """What one unit of a word means, in a shape that broadcasts against words of `rank` axes."""
-    units = 2.0**-q.grid
+    units: Floats = np.asarray(2.0**-q.grid, np.float64)
     if q.columns:
         return units
     return units.reshape(-1, *(1,) * (rank - 1)) if units.ndim else units
