@@ -45,14 +45,14 @@ def execute(model: ModelWrapper, feeds: Mapping[str, np.ndarray], every: bool = 
 
 def words(real: np.ndarray, q: Q) -> np.ndarray:
     """The words of a tensor [1, ...], which must be whole numbers of units."""
-    exact = real[0].astype(np.float64) * 2.0 ** np.asarray(q.frac, np.float64)
+    exact = real[0].astype(np.float64) * 2.0**q.grid
     assert np.array_equal(exact, np.rint(exact))
     return exact.astype(np.int64)
 
 
 def numbers(words: Any, q: Q) -> np.ndarray:
     """A tensor [1, ...] of words, in float32."""
-    real = np.asarray(words) * 2.0 ** -np.asarray(q.frac, np.float64)
+    real = np.asarray(words) * 2.0**-q.grid
     return real[None].astype(np.float32)
 
 

@@ -73,6 +73,7 @@ def program_bytes(program: CompiledProgram) -> bytes:
         "target": program.target.name,
         "output_step": artifact.output_step,
         "epsilons": list(program.epsilons),
+        "peaks": list(program.peaks),
         "engine": {size: getattr(mapped.config, size) for size in SIZES},
         "timing": asdict(mapped.timing),
         "tables": {key: _table_header(table) for key, table in artifact.tables.items()},
@@ -123,8 +124,9 @@ def _program(
 ) -> CompiledProgram:
     try:
         return CompiledProgram(
-            model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"])
-        )
+            model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"]),
+            peaks=tuple(header.get("peaks", ())),
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptProgram(
             f"{path}: the saved program does not make sense to this release ({error}); "

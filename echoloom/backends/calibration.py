@@ -226,10 +226,12 @@ def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[st
                 f"holds shape {list(d.type.shape)}; compile the new model instead of reusing "
                 "formats"
             )
-        scaled = np.rint(values[d.name] * 2.0 ** np.asarray(d.type.q.frac, np.float64))
+        scaled = np.rint(values[d.name] * 2.0**d.type.q.grid)
         if np.any(np.abs(scaled) > largest(d.type.q.width)):
+            worst = np.unravel_index(np.argmax(np.abs(scaled)), scaled.shape)
+            column = f"column {worst[1]} of " if d.type.q.columns else ""
             raise CoefficientRange(
-                f"coefficient {d.name} reaches {np.abs(values[d.name]).max():.6g}, which its "
+                f"{column}coefficient {d.name} reaches {abs(values[d.name][worst]):.6g}, which its "
                 f"format {d.type.q} cannot hold; compile the new model instead of reusing formats"
             )
         words[d.name] = scaled.astype(np.int64)

@@ -31,6 +31,7 @@ from echoloom.backends.integers import (
 )
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.backends.raw_gradients import raw_gradient
+from echoloom.backends.rounding import Rounding, insist_on_weights, worst_roundings
 from echoloom.backends.targets import Target
 from echoloom.frontend.arrays import real_array
 from echoloom.frontend.check import check
@@ -57,6 +58,8 @@ class CompiledProgram:
     target: Target
     epsilons: tuple[float, ...]
     folding: Folding | None = field(default=None, repr=False)
+    # The largest magnitude of every input channel on the samples; () in files of old releases.
+    peaks: tuple[float, ...] = ()
 
     @cached_property
     def folded(self) -> Folding:
@@ -79,6 +82,12 @@ class CompiledProgram:
     def image(self) -> Image:
         """Memory contents to load into the engine."""
         return image(self.artifact.mapped, self.artifact.coefficients)
+
+    @cached_property
+    def rounding(self) -> dict[str, Rounding]:
+        """Which "input channel", "row" and "column" of a weight matrix (or element of a vector)
+        rounding takes most of, and how much, in parts of its own largest magnitude."""
+        return worst_roundings(self.artifact, self.coefficient_values(self.model), self.peaks)
 
     def run(self, x: Any, label: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
@@ -227,8 +236,9 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    ValueError in one sentence for bad samples, labels, parameters, sizes or target, and for a model
-    that needs more memory than an engine of these sizes can have.
+    ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model that
+    needs more memory than an engine of these sizes can have, and for a row or column of weights
+    that its matrix's format leaves so little of that the outputs move.
     """
     device = target_named(target)
     sizes = engine_sizes(lanes, drains, slots)
@@ -249,8 +259,9 @@ def compile(
     )
     with users_lines(model, folding):
         integer, epsilons = calibrate(material)
+    insist_on_weights(integer, material, epsilons)
     artifact = _placed(integer, widths, *sizes)
-    return CompiledProgram(model, artifact, device, epsilons, folding)
+    return CompiledProgram(model, artifact, device, epsilons, folding, _peaks(samples))
 
 
 def calibrated_again(
@@ -277,7 +288,15 @@ def calibrated_again(
         integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
     artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
-    return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)
+    return replace(
+        program, model=model, artifact=artifact, epsilons=epsilons, folding=folding,
+        peaks=_peaks(samples),
+    )  # fmt: skip
+
+
+def _peaks(samples: Floats) -> tuple[float, ...]:
+    """Of few digits, so that a file's text of them has none that could change unseen."""
+    return tuple(float(f"{peak:.6g}") for peak in np.abs(samples).max(axis=(0, 1)))
 
 
 def _floats(targets: NDArray[Any] | None) -> Floats | None:

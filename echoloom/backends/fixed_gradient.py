@@ -30,19 +30,23 @@ from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.formats_plan import Widths
 
 CALIBRATION = 64  # sequences that formats are calibrated on, at most
+# An input channel this many times smaller than the largest may have a format of its own.
+SMALL_CHANNEL = 8.0
 STATE = struct.Struct("<dq")  # what a state begins with
 
 
 def calibration_set(samples: Floats, targets: Floats | None) -> NDArray[np.int64]:
     """Which of samples [n, T, inputs] calibrate formats: spread evenly, and those that reach
-    farthest, in inputs and in targets."""
+    farthest, in inputs, in targets and in the small channels of inputs."""
     spread = np.linspace(0, len(samples) - 1, min(CALIBRATION, len(samples))).astype(np.int64)
     farthest = [
         np.abs(values).reshape(len(values), -1).max(1).argmax()
         for values in (samples, targets)
         if values is not None
     ]
-    return np.unique(np.concatenate([spread, farthest]))
+    peaks = np.abs(samples).max(1)
+    small = peaks.max(0) < peaks.max() / SMALL_CHANNEL
+    return np.unique(np.concatenate([spread, farthest, peaks[:, small].argmax(0)]))
 
 
 class Clamped(ArithmeticError):

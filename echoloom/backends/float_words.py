@@ -76,8 +76,15 @@ def structure(program: Program) -> Program:
     def declared(declarations: Any) -> Any:
         return tuple(replace(d, type=plain(d.type, d.name)) for d in declarations)
 
+    def streamed(declarations: Any) -> Any:
+        # The host has dealt with exponents of channels: no instruction knows of them.
+        return tuple(
+            replace(d, type=Type(d.type.shape, Q(d.type.q.width if d.name in summed else 1, 0)))
+            for d in declarations
+        )
+
     bodies = tuple(
-        replace(b, frame=declared(b.frame), instrs=tuple(map(instruction, b.instrs)))
+        replace(b, frame=streamed(b.frame), instrs=tuple(map(instruction, b.instrs)))
         for b in program.bodies
     )
     accumulators = tuple(

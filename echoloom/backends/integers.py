@@ -64,21 +64,25 @@ class RunResult:
 
 
 def to_words(values: Any, q: Q, what: str) -> Words:
-    """Round to q's words; InputRange when a value does not fit."""
-    words = np.rint(np.asarray(values, np.float64) * 2.0**q.scalar_frac)
+    """Round to q's words; InputRange when a value does not fit, of a vector's values the one that
+    is farthest out."""
+    values = np.asarray(values, np.float64)
+    words = np.rint(values * 2.0**q.grid)
     limit = largest(q.width)
     if np.any(np.abs(words) > limit):
-        worst = float(np.max(np.abs(np.asarray(values, np.float64))))
+        worst = np.unravel_index(np.argmax(np.abs(words)), words.shape)
+        channel = f"channel {worst[-1]} of " if q.per_element else ""
+        held = limit * 2.0 ** -np.broadcast_to(q.grid, words.shape)[worst]
         raise InputRange(
-            f"{what} reaches {worst:.6g}, but this program holds at most "
-            f"{limit * 2.0**-q.scalar_frac:.6g}; compile with samples that cover the range"
+            f"{channel}{what} reaches {abs(values[worst]):.6g}, but this program holds at most "
+            f"{held:.6g}{' there' if channel else ''}; compile with samples that cover the range"
         )
     return words.astype(np.int64)
 
 
 def to_real(words: Any, q: Q) -> Floats:
     """float64 view of words."""
-    return np.asarray(words, np.float64) * 2.0 ** -np.asarray(q.frac, np.float64)
+    return np.asarray(words, np.float64) * 2.0**-q.grid
 
 
 def input_types(program: Program) -> dict[str, Type]:

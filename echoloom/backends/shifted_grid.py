@@ -42,8 +42,10 @@ class RealRun:
 
 
 def unit_of(q: Q, rank: int) -> Floats:
-    """What one unit of a word means; of one exponent per element of axis 0, for `rank` axes."""
-    units = 2.0 ** -np.asarray(q.frac, np.float64)
+    """What one unit of a word means, in a shape that broadcasts against words of `rank` axes."""
+    units: Floats = np.asarray(2.0**-q.grid, np.float64)
+    if q.columns:
+        return units
     return units.reshape(-1, *(1,) * (rank - 1)) if units.ndim else units
 
 
@@ -67,7 +69,7 @@ class Grids:
         return self.shifts[name]
 
     def rounded(self, name: str, value: Floats, shape: tuple[int, ...], q: Q) -> Floats:
-        """`value` [..., *shape] on the grid of word `name`; one exponent per element of axis 0."""
+        """`value` [..., *shape] on the grid of word `name`."""
         shift, unit = self.shift(name, shape), unit_of(q, len(shape))
         return np.sign(value) * (np.rint(np.abs(value) / unit - shift) + shift) * unit
 
@@ -103,7 +105,7 @@ class ShiftedMachine(StagedMachine):
             return value
         type_ = self.declared[name]
         rounded = self.grids.rounded(name, value, type_.shape or (1,), type_.q)
-        words = value / unit_of(type_.q, value.ndim)
+        words = value / unit_of(type_.q, len(type_.shape) or 1)
         return np.where(words == np.rint(words), value, rounded)
 
     def source(self, i: Instr) -> Q:

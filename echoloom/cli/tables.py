@@ -126,6 +126,14 @@ def cycles_table(rows: Iterable[tuple[int, Mapping[str, Mapping[str, Any]]]]) ->
     return table
 
 
+def rounding_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What loses most by rounding, of every kind."""
+    table = Table("worst rounding", "of itself")
+    for row in rows.values():
+        table.add_row(row["what"], f"{row['share']:.1e}")
+    return table
+
+
 def fields_table(title: str, values: Mapping[str, Any]) -> Table:
     table = Table(title)
     table.add_column("", overflow="fold")
@@ -146,6 +154,7 @@ def summary(program: CompiledProgram, length: int) -> dict[str, Any]:
         "formats": formats(program.ir),
         "functions": functions(program),
         "nudges": list(program.epsilons),
+        "rounding": {kind: asdict(worst) for kind, worst in program.rounding.items()},
         "cycles": cycles(mapped, length),
     }
 
@@ -155,5 +164,6 @@ def summary_tables(values: Mapping[str, Any]) -> RenderableType:
         formats_table(values["formats"]),
         functions_table(values["functions"]),
         fields_table("engine", values["engine"]),
+        rounding_table(values["rounding"]),
         cycles_table([(values["engine"]["lanes"], values["cycles"])]),
     )

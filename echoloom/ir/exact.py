@@ -7,6 +7,9 @@ overflow flag; only the negation of the most negative word would need one bit mo
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import Attribute, Op, Scale
@@ -41,14 +44,31 @@ def _format(op: Op, args: list[Type], attr: Attribute | None) -> Q:
     if op is Op.MUL:
         return _product(formats[0], formats[1], 0)
     if op is Op.OUTER:
-        # One exponent per element belongs to axis 0, which is the left operand's.
-        return _product(formats[0], _single(formats[1], op), 0)
+        # One exponent per element belongs to axis 0, which is the left operand's; the right one's
+        # are its columns'.
+        right = formats[1]
+        product = _product(formats[0], Q(right.width, 0), 0)
+        return product.with_columns(right.fracs)
     if op is Op.MATVEC:
-        return _product(formats[0], _single(formats[1], op), _growth(args[0].shape[1]))
+        matrix, vector = formats
+        own = replace(matrix, columns=())
+        return _product(own, _met(matrix, vector), _growth(args[0].shape[1]))
     if op is Op.TMATVEC:
         matrix, vector = (_single(f, op) for f in formats)
         return _product(matrix, vector, _growth(args[0].shape[0]))
     raise InvalidProgram(f"{op.value} has no exact type; its result's type is declared")
+
+
+def _met(matrix: Q, vector: Q) -> Q:
+    """The vector as a matrix product meets it: the columns' exponents added to its own, which has
+    to give the same for all terms of a sum."""
+    exponents = set((vector.grid + np.asarray(matrix.columns or 0)).reshape(-1).tolist())
+    if len(exponents) != 1:
+        raise InvalidProgram(
+            f"matvec adds up terms of different exponents: those of {matrix} and {vector} do not "
+            "make up for each other"
+        )
+    return Q(vector.width, exponents.pop())
 
 
 def _growth(terms: int) -> int:
@@ -74,7 +94,7 @@ def _product(a: Q, b: Q, growth: int) -> Q:
     if a.per_element and b.per_element:
         raise InvalidProgram("a product of two values with per-element exponents is not supported")
     wide, other = (a, b) if a.per_element else (b, a)
-    return Q(a.width + b.width + growth, wide.shifted(other.scalar_frac).frac)
+    return replace(wide.shifted(other.scalar_frac), width=a.width + b.width + growth)
 
 
 def _shape(op: Op, args: list[Type]) -> tuple[int, ...]:

@@ -6,7 +6,11 @@ w * 2**-frac. Either part may be negative: Q(-3, 31) is a 28-bit word of numbers
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,14 @@ class Real:
 
 @dataclass(frozen=True)
 class Q:
-    """Signed fixed point of `width` bits; `frac` is one exponent, or one per element of axis 0."""
+    """Signed fixed point of `width` bits; `frac` is one exponent, or one per element of axis 0.
+
+    `columns`, of matrices, are added to it: one per element of axis 1, the least of them 0.
+    """
 
     width: int
     frac: int | tuple[int, ...]
+    columns: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -30,29 +38,42 @@ class Q:
 
     @property
     def per_element(self) -> bool:
-        return isinstance(self.frac, tuple)
+        return isinstance(self.frac, tuple) or bool(self.columns)
 
     @property
     def scalar_frac(self) -> int:
         """The one exponent; TypeError when the format has one per element."""
-        if isinstance(self.frac, tuple):
+        if isinstance(self.frac, tuple) or self.columns:
             raise TypeError(f"{self} has one exponent per element where a single one is needed")
         return self.frac
 
     @property
     def fracs(self) -> tuple[int, ...]:
-        return self.frac if isinstance(self.frac, tuple) else (self.frac,)
+        return tuple(self.grid.reshape(-1).tolist())
+
+    @property
+    def grid(self) -> NDArray[np.int64]:
+        """The exponents in a shape that broadcasts against the words'."""
+        own = np.asarray(self.frac, np.int64)
+        return own[..., None] + np.asarray(self.columns, np.int64) if self.columns else own
 
     def shifted(self, by: int) -> Q:
         """The same words meaning numbers 2**-by times as large."""
         if isinstance(self.frac, tuple):
-            return Q(self.width, tuple(f + by for f in self.frac))
-        return Q(self.width, self.frac + by)
+            return replace(self, frac=tuple(f + by for f in self.frac))
+        return replace(self, frac=self.frac + by)
+
+    def with_columns(self, exponents: Sequence[int]) -> Q:
+        """The format of a matrix whose columns have these exponents beside the format's own."""
+        least = min(exponents)
+        columns = tuple(e - least for e in exponents)
+        return replace(self.shifted(least), columns=columns if any(columns) else ())
 
     def __str__(self) -> str:
+        columns = f";{','.join(map(str, self.columns))}" if self.columns else ""
         if isinstance(self.frac, tuple):
-            return f"Q({self.width}:{','.join(map(str, self.frac))})"
-        return f"Q({self.width - self.frac},{self.frac})"
+            return f"Q({self.width}:{','.join(map(str, self.frac))}{columns})"
+        return f"Q({self.width - self.frac},{self.frac}{columns})"
 
 
 @dataclass(frozen=True)

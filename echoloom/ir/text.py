@@ -108,9 +108,10 @@ def _written(name: str) -> str:
 
 # Reading
 
-_TYPE = re.compile(r"(real|Q\([-0-9:,]*\))\[((?:[0-9]{1,9}(?:,[0-9]{1,9})*)?)\]")
-_SINGLE = re.compile(r"Q\((-?[0-9]{1,6}),(-?[0-9]{1,6})\)")
-_EACH = re.compile(r"Q\(([0-9]{1,6}):(-?[0-9]{1,6}(?:,-?[0-9]{1,6})*)\)")
+_TYPE = re.compile(r"(real|Q\([-0-9:,;]*\))\[((?:[0-9]{1,9}(?:,[0-9]{1,9})*)?)\]")
+_COLUMNS = r"(?:;([0-9]{1,6}(?:,[0-9]{1,6})*))?"
+_SINGLE = re.compile(r"Q\((-?[0-9]{1,6}),(-?[0-9]{1,6})" + _COLUMNS + r"\)")
+_EACH = re.compile(r"Q\(([0-9]{1,6}):(-?[0-9]{1,6}(?:,-?[0-9]{1,6})*)" + _COLUMNS + r"\)")
 _DECLARATION = re.compile(r"(\S+) : (\S+)")
 _ACCUMULATOR = re.compile(r"(\S+) \{([^{}]*)\} : (\S+)")
 _INSTRUCTION = re.compile(r"%(\S+) = (\w+)\(([^()]*)\)(?: \{([^{}]*)\})? : (\S+)")
@@ -290,13 +291,15 @@ class _Reader:
             return Real()
         if single := _SINGLE.fullmatch(text):
             width, frac = int(single[1]) + int(single[2]), int(single[2])
+            columns = single[3]
         elif each := _EACH.fullmatch(text):
             width, frac = int(each[1]), tuple(map(int, each[2].split(",")))
+            columns = each[3]
         else:
             return None
         if width < 1:
             raise self.fail(f"{text} has words of {width} bits.")
-        return Q(width, frac)
+        return Q(width, frac, tuple(map(int, columns.split(","))) if columns else ())
 
     def attributes(self, inside: str, kind: type, allowed: Iterable[str]) -> dict[str, Any]:
         hints, values = get_type_hints(kind), {}

@@ -91,8 +91,14 @@ def _verify_type(at: str, type_: Type) -> None:
     q = type_.q
     if not 2 <= q.width <= WIDEST:
         raise InvalidProgram(f"{at}: {q} has {q.width} bits, and words have 2 to {WIDEST}")
-    if q.per_element and (not type_.shape or len(q.fracs) != type_.shape[0]):
+    if isinstance(q.frac, tuple) and (not type_.shape or len(q.frac) != type_.shape[0]):
         raise InvalidProgram(f"{at}: {type_} needs one exponent for each element of axis 0")
+    if not q.columns:
+        return
+    if len(type_.shape) != 2 or len(q.columns) != type_.shape[1]:
+        raise InvalidProgram(f"{at}: {type_} needs one exponent for each column")
+    if min(q.columns) != 0 or max(q.columns) == 0:
+        raise InvalidProgram(f"{at}: {type_} has columns whose least exponent is not 0")
 
 
 def _verify_uniform(program: Program) -> None:
@@ -213,7 +219,7 @@ def _verify_sum(at: str, total: Type, term: Type) -> None:
     if total.shape != term.shape:
         raise InvalidProgram(f"{at} is {total}, its term {term}")
     if isinstance(total.format, Q):
-        if total.q.frac != term.q.frac:
+        if (total.q.frac, total.q.columns) != (term.q.frac, term.q.columns):
             raise InvalidProgram(f"{at} is {total}, its term {term}: their exponents differ")
         if term.q.width > total.q.width:
             raise InvalidProgram(f"{at} is {total}, its term {term}: the term is wider")

@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import onnx
@@ -98,6 +99,21 @@ def test_whole_sequences(name: str, steps: int) -> None:
             state = words(found[f"state/{d.name}"], d.type.q)
             np.testing.assert_array_equal(state, wanted.states[d.name])
     assert len(found) == 1 + len(wanted.states)
+
+
+def test_channels_with_exponents_of_their_own() -> None:
+    """Of inputs along their last axis, of the encoder along the one that they meet."""
+    model, x = program("linear")[0].model, program("linear")[1][:2].astype(np.float64)
+    sizes = np.array([512.0, 0.25])
+    weight = model.encoder.weight / sizes
+    model = eqx.tree_at(lambda m: m.encoder.weight, model, weight.astype(np.float32))
+    compiled = el.compile(model, x * sizes, lanes=2, widths=NARROW)
+    assert input_types(compiled.ir)["x"].q.per_element
+    whole = ModelWrapper(onnx_model(compiled, "qonnx", "forward", steps=3))
+    found = execute(whole, {"x": (x[1:2, :3] * sizes).astype(np.float32)})
+    wanted = compiled.run(x[1, :3] * sizes)
+    kind = output_type(compiled.ir)
+    np.testing.assert_array_equal(words(found["outputs"], kind.q), wanted.outputs)
 
 
 def test_any_words_even_where_they_wrap_or_saturate() -> None:

@@ -75,6 +75,9 @@ def test_compile_predicts_and_dumps(shelf, tmp_path):
     assert {row["kind"] for row in result["formats"]} >= {"samples", "coefficients", "outputs"}
     assert {row["function"] for row in result["functions"]} == {"gelu", "gelu_slope", "sigmoid"}
     assert all(0.0 < row["worst_error"] < 1e-3 for row in result["functions"])
+    assert {"input channel", "row", "column"} == set(result["rounding"])
+    assert all(0.0 < row["share"] < 1e-2 for row in result["rounding"].values())
+    assert "worst rounding" in said.err and result["rounding"]["row"]["what"] in said.err
     assert (shelf / "program.ir").read_text().startswith("program hssm\n")
     assert (tmp_path / "p.elp").read_bytes() == (shelf / "program.elp").read_bytes()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -50,23 +49,27 @@ def words(draw: st.DrawFn, type_: Type) -> Numbers:
 
 def meaning(values: Numbers, q: Q) -> Numbers:
     """Words as exact rational numbers."""
-    fracs = np.array(q.fracs, dtype=object) if q.per_element else q.scalar_frac
-    scale = np.vectorize(lambda f: Fraction(2) ** -f, otypes=[object])(fracs)
-    if q.per_element:
-        scale = scale.reshape(-1, *(1,) * (np.ndim(values) - 1))
+    scale = np.vectorize(lambda f: Fraction(2) ** -int(f), otypes=[object])(
+        exponents(Type(np.shape(values), q))
+    )
     return np.vectorize(Fraction, otypes=[object])(values) * scale
+
+
+def exponents(type_: Type) -> Numbers:
+    """Every element's: those of axis 0, and those of the columns."""
+    rows = np.reshape(type_.q.frac, (-1, *(1,) * (len(type_.shape) - 1)))
+    if not type_.shape:
+        rows = rows.reshape(())
+    return np.broadcast_to(rows + np.array(type_.q.columns or 0), type_.shape)
 
 
 def check(type_: Type, exact: Any) -> None:
     """Every exact number is a word of the declared width at the declared exponent."""
     assert np.shape(exact) == type_.shape
     q = type_.q
-    fracs = itertools.repeat(q.scalar_frac) if not q.per_element else None
     flat = np.reshape(np.array(exact, dtype=object), -1)
-    columns = type_.size // type_.shape[0] if type_.shape else 1
-    for index, number in enumerate(flat):
-        frac = next(fracs) if fracs else q.fracs[index // columns]
-        word = number * Fraction(2) ** frac
+    for number, frac in zip(flat, exponents(type_).reshape(-1), strict=True):
+        word = number * Fraction(2) ** int(frac)
         assert Fraction(word).denominator == 1, "bits were lost below"
         assert -(1 << (q.width - 1)) <= word < 1 << (q.width - 1), "bits were lost above"
 
@@ -74,11 +77,17 @@ def check(type_: Type, exact: Any) -> None:
 @st.composite
 def operands(draw: st.DrawFn, op: Op) -> tuple[Type, Type]:
     rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    if op is Op.MATVEC and draw(st.booleans()):
+        # Exponents of the vector's elements, for which the columns make up.
+        moved = draw(st.lists(FRACS, min_size=columns, max_size=columns))
+        matrix, width, own = draw(formats(rows)), draw(WIDTHS), draw(FRACS)
+        matrix = matrix.with_columns([own - m for m in moved])
+        return Type((rows, columns), matrix), Type((columns,), Q(width, tuple(moved)))
     if op in (Op.MATVEC, Op.TMATVEC):
         a = Type((rows, columns), draw(formats(rows if op is Op.MATVEC else None)))
         return a, Type((columns if op is Op.MATVEC else rows,), draw(formats()))
     if op is Op.OUTER:
-        return Type((rows,), draw(formats(rows))), Type((columns,), draw(formats()))
+        return Type((rows,), draw(formats(rows))), Type((columns,), draw(formats(columns)))
     if op is Op.MUL:
         a, b = Type((rows,), draw(formats(rows))), Type((rows,), draw(formats()))
         b = draw(st.sampled_from((b, Type((), b.q))))
@@ -128,13 +137,18 @@ EACH, ONE = Q(18, (3, 4)), Q(18, 3)
 REFUSED = {
     "add of per-element": (Op.ADD, [Type((2,), EACH), Type((2,), ONE)], "add needs one exponent"),
     "row sums over columns of several exponents": (
-        Op.MATVEC, [Type((3, 2), ONE), Type((2,), EACH)], "matvec needs one exponent"
+        Op.MATVEC, [Type((3, 2), ONE), Type((2,), EACH)], "matvec adds up terms of different exp"
+    ),
+    "columns that do not make up for the vector's exponents": (
+        Op.MATVEC, [Type((3, 2), ONE.with_columns((0, 1))), Type((2,), EACH)],
+        "matvec adds up terms of different exponents",
+    ),
+    "column sums of a matrix whose columns have exponents": (
+        Op.TMATVEC, [Type((2, 3), ONE.with_columns((0, 1, 1))), Type((2,), ONE)],
+        "tmatvec needs one exponent",
     ),
     "column sums over rows of several exponents": (
         Op.TMATVEC, [Type((2, 3), EACH), Type((2,), ONE)], "tmatvec needs one exponent"
-    ),
-    "exponents along axis 1": (
-        Op.OUTER, [Type((2,), ONE), Type((2,), EACH)], "outer needs one exponent"
     ),
     "two of them": (
         Op.MUL, [Type((2,), EACH), Type((2,), EACH)],

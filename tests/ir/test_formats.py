@@ -15,6 +15,8 @@ def test_text() -> None:
     assert str(Q(8, -2)) == "Q(10,-2)"
     assert str(Q(18, (17, 16))) == "Q(18:17,16)"
     assert str(Type((3, 2), Q(18, 17))) == "Q(1,17)[3,2]"
+    assert str(Type((3, 2), Q(18, 17, (4, 0)))) == "Q(1,17;4,0)[3,2]"
+    assert str(Q(18, (17, 16), (4, 0))) == "Q(18:17,16;4,0)"
     assert str(real()) == "real[]"
 
 
@@ -25,6 +27,18 @@ def test_one_exponent_or_one_per_element() -> None:
     message = r"Q\(18:17,16\) has one exponent per element where a single one is needed"
     with pytest.raises(TypeError, match=message):
         _ = each.scalar_frac
+
+
+def test_exponents_of_columns() -> None:
+    """They stand beside the format's own, the least of them as 0, and none where all are equal."""
+    q = Q(18, 3).with_columns((7, 4))
+    assert q == Q(18, 7, (3, 0)) and q.per_element
+    assert q.grid.tolist() == [10, 7] and q.fracs == (10, 7)
+    assert Q(18, (3, 5)).with_columns((7, 4)).grid.tolist() == [[10, 7], [12, 9]]
+    assert Q(18, 3).with_columns((4, 4)) == Q(18, 7)
+    assert q.shifted(-2) == Q(18, 5, (3, 0))
+    with pytest.raises(TypeError, match=r"Q\(11,7;3,0\) has one exponent per element"):
+        _ = q.scalar_frac
 
 
 def test_a_word_has_bits() -> None:

@@ -50,10 +50,9 @@ class Inspector:
 
     def real(self, section: Section, name: str, words: np.ndarray) -> np.ndarray:
         q = self.machine.types[section][name]
-        shape = (-1, *(1,) * (words.ndim - 1)) if q.per_element else ()
-        units = np.array([Fraction(2) ** -f for f in q.fracs], dtype=object)
+        units = np.vectorize(lambda f: Fraction(2) ** -int(f), otypes=[object])(q.grid)
         whole = np.vectorize(Fraction, otypes=[object])(words.astype(object))
-        return whole * (units.reshape(shape) if q.per_element else units[0])
+        return whole * units
 
 
 EXACT: dict[Op, Callable[..., Any]] = {
@@ -73,7 +72,7 @@ def run(built: Built, machine: Machine) -> Session:
     formats |= {d.name: d.type.q for d in built.quantised.runtime}
 
     def words(name: str, values: Any) -> Any:
-        return np.rint(np.asarray(values) * 2.0 ** formats[name].scalar_frac).astype(np.int64)
+        return np.rint(np.asarray(values) * 2.0 ** formats[name].grid).astype(np.int64)
 
     integer = isinstance(machine, NumpyMachine)
     session = Session(machine, 1, words if integer else lambda _, v: v)

@@ -22,6 +22,14 @@ def test_a_difference_is_no_finer_than_its_operands() -> None:
     assert with_floors(code, {"a": 4.0, "b": 2.0, "d": 1e-17}, {}) == {"d": 4.0 * WORDS}
 
 
+def test_a_matrix_may_make_up_for_channels_of_different_sizes() -> None:
+    """What its products with each channel can reach counts, not its largest with the largest."""
+    code = body(Instr("y", Op.MATVEC, ("w", "x"), real(1)))
+    held = {"w": np.array([[1e-3, -1e3]])}
+    channels = {"x": np.array([1e3, 1e-3])}
+    assert with_floors(code, {"x": 1e3, "y": 1e-9}, held, channels) == {"y": 2.0 * COEFFICIENTS}
+
+
 def test_an_honest_range_stays() -> None:
     code = body(Instr("d", Op.SUB, ("a", "b"), real(3)), Instr("y", Op.MATVEC, ("w", "d"), real(1)))
     measured = {"a": 4.0, "b": 2.0, "d": 0.5, "y": 0.25}

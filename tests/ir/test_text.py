@@ -31,10 +31,13 @@ from echoloom.ir.text import ParseError, format_program, parse
 FLOATS = st.floats(allow_nan=False)
 NAMES = st.from_regex(r"[A-Za-z0-9_./'-]{1,6}", fullmatch=True)
 FRACS = st.integers(-40, 90)
+COLUMNS = st.lists(st.integers(0, 90), min_size=1, max_size=4).map(tuple)
 FORMATS = st.one_of(
     st.just(Real()),
     st.builds(Q, st.integers(1, 63), FRACS),
     st.builds(Q, st.integers(1, 63), st.lists(FRACS, min_size=1, max_size=4).map(tuple)),
+    st.builds(Q, st.integers(1, 63), FRACS, COLUMNS),
+    st.builds(Q, st.integers(1, 63), st.lists(FRACS, min_size=1, max_size=4).map(tuple), COLUMNS),
 )
 TYPES = st.builds(Type, st.lists(st.integers(0, 300), max_size=2).map(tuple), FORMATS)
 DECLARATIONS = st.lists(st.builds(Declaration, NAMES, TYPES), max_size=3).map(tuple)

@@ -31,6 +31,15 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("Q(18:17,16)[2]", "Q(18:17,16,15)[2]"): (
         "stiffness: Q(18:17,16,15)[2] needs one exponent for each element of axis 0"
     ),
+    ("bias : Q(4,24)[2]", "bias : Q(4,24;0,1)[2]"): (
+        "bias: Q(4,24;0,1)[2] needs one exponent for each column"
+    ),
+    ("bias : Q(4,24)[2]", "bias : Q(4,24;0,1)[2,3]"): (
+        "bias: Q(4,24;0,1)[2,3] needs one exponent for each column"
+    ),
+    ("bias : Q(4,24)[2]", "bias : Q(4,24;1,2)[2,2]"): (
+        "bias: Q(4,24;1,2)[2,2] has columns whose least exponent is not 0"
+    ),
     ("bias : Q(4,24)[2]", "bias : real[2]"): (
         "bias is real[2] but step is Q(1,17)[2]: a program is real or quantised as a whole"
     ),

@@ -44,7 +44,7 @@ class Host(Scope):
         """Words of a float64 tensor, rounded half to even and clamped to the format, and where it
         lay outside (or was no number)."""
         limit = largest(q.width)
-        scaled = self.put("Mul", value, self.real(2.0**q.scalar_frac), name=f"{name}.scaled")
+        scaled = self.put("Mul", value, self.real(2.0**q.grid), name=f"{name}.scaled")
         rounded = self.put("Round", scaled, name=f"{name}.rounded")
         size = self.put("Abs", rounded, name=f"{name}.size")
         within = self.put("LessOrEqual", size, self.real(float(limit)), name=f"{name}.within")
@@ -53,10 +53,9 @@ class Host(Scope):
         return self.put("Cast", safe, name=f"{name}.words", to=INT64), outside
 
     def reals(self, words: str, q: Q, name: str) -> str:
-        """float64 view of words, exponents along the last axis but one of matrices."""
+        """float64 view of words."""
         double = self.put("Cast", words, name=f"{name}.double", to=DOUBLE)
-        scale = 2.0 ** -np.asarray(q.frac, np.float64)
-        return self.put("Mul", double, self.real(scale), name=f"{name}.real")
+        return self.put("Mul", double, self.real(2.0**-q.grid), name=f"{name}.real")
 
     def length(self, x: str) -> tuple[str, str, str]:
         """(T, s, r) of x [batch, T, n], as session.length_words; r has shape [1]."""

@@ -82,13 +82,13 @@ class QuantScope(Scope):
 
     def quant(
         self, x: str, q: Q, name: str, shape: tuple[int, ...],
-        mode: str = "ROUND", narrow: bool = True, doc: str = "",
+        mode: str = "ROUND", narrow: bool = True, doc: str = "", axis: int = -1,
     ) -> str:  # fmt: skip
-        """x rounded and clamped to q's words; `narrow` leaves out the most negative one."""
-        unit = np.asarray(2.0 ** -np.asarray(q.frac, np.float64))
+        """x rounded and clamped to q's words; `narrow` leaves out the most negative one. One
+        exponent an element belongs to the last axis, or to `axis`."""
+        unit = np.asarray(2.0**-q.grid)
         if unit.ndim:
-            # One exponent an element: along the last axis of vectors [1, n].
-            unit = unit[None]
+            unit = np.moveaxis(unit[None], -1, axis)
         return self.put(
             "Quant", x, self.number(unit), self.number(0.0), self.number(float(q.width)),
             name=name, shape=shape, doc=doc, domain=DOMAIN,
@@ -104,7 +104,7 @@ class QuantScope(Scope):
                 f"{self.where}: {signal} can take {most.bit_length() + 1} bits, but QONNX computes "
                 f"in float32, which holds words of {EXACT.bit_length()} bits exactly; {ADVICE}"
             )
-        if np.any(np.abs(np.asarray(q.frac)) > EXPONENTS):
+        if np.any(np.abs(q.grid) > EXPONENTS):
             raise NotExpressible(
                 f"{self.where}: {signal} has units outside 2**-{EXPONENTS} to 2**{EXPONENTS}, "
                 "where float32, in which QONNX computes, is not exact"
@@ -128,12 +128,13 @@ class QuantScope(Scope):
         words, q = np.asarray(self.parts.coefficients[name], np.int64), type_.q
         signal = f"{name} : {type_}"
         self.held("", q, np.abs(words), signal)
-        if q.per_element and words.ndim == 2:
+        if isinstance(q.frac, tuple) and words.ndim == 2:
             raise NotExpressible(f"{signal} has one exponent a row, which no reader expects")
-        real = (words * 2.0 ** -np.asarray(q.frac, np.float64)).astype(np.float32)
+        real = (words * 2.0**-q.grid).astype(np.float32)
         real = real.T if transposed else real if words.ndim == 2 else real.reshape(1, -1)
         tensor = self.tensor(label, real, f"coefficient, {type_}")
-        out = self.quant(tensor, q, f"{label}.quant", real.shape, doc=signal)
+        out = self.quant(tensor, q, f"{label}.quant", real.shape, doc=signal,
+                         axis=0 if transposed else -1)  # fmt: skip
         bound = np.abs(words.T if transposed else words if words.ndim == 2 else words.reshape(-1))
         self.parts.known[label] = Held(out, q, bound)
         return self.parts.known[label]

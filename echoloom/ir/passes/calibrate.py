@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class Ranges:
     inputs: Mapping[str, float]
     differences: Mapping[int, float]  # by block: |q plus - q minus| at the half steps
     crests: Mapping[tuple[Section, str], float]
+    channels: Mapping[str, Floats] = field(default_factory=dict)  # of an input, each on its own
 
     def crest(self, section: Section, name: str) -> float:
         """Largest magnitude over root mean square: how much of a word's range is seldom used."""
@@ -169,12 +170,12 @@ def _measure(
         for state, value in body.updates:
             seen = recorder.values.get((body.section, value), 0.0)
             states[state] = max(states.get(state, 0.0), seen)
-    inputs = {"x": float(np.max(np.abs(samples)))}
+    channels = {"x": np.max(np.abs(samples), axis=tuple(range(samples.ndim - 1)))}
+    inputs = {"x": float(np.max(channels["x"]))}
     if targets is not None:
         inputs["target"] = float(np.max(np.abs(targets)))
-    return Ranges(
-        recorder.values, states, inputs, recorder.differences, _crests(program, recorder, samples)
-    )
+    crests = _crests(program, recorder, samples)
+    return Ranges(recorder.values, states, inputs, recorder.differences, crests, channels)
 
 
 def _crests(

@@ -56,6 +56,11 @@ class Widths:
     rounding: Rounding = Rounding.HALF_EVEN
 
 
+def finest(largest: float, width: int, margin: int) -> int:
+    """The exponent that leaves `margin` bits above words of this size."""
+    return width - 1 - (math.floor(math.log2(largest)) + 1) - margin
+
+
 @dataclass
 class FormatClass:
     """Words that must share one format."""
@@ -69,9 +74,7 @@ class FormatClass:
 
     @property
     def frac(self) -> int:
-        largest = self.range if self.range > 0.0 else 1.0
-        integer = math.floor(math.log2(largest)) + 1
-        return min(self.width - 1 - integer - self.margin, self.cap)
+        return min(finest(self.range or 1.0, self.width, self.margin), self.cap)
 
 
 @dataclass
@@ -231,7 +234,7 @@ class FormatPlan:
             if declaration.name not in RUNTIME_INTEGER:
                 largest = self.ranges.inputs.get(declaration.name, 1.0)
                 self._add(self.key(section, declaration.name), largest)
-        planned = with_floors(body, self._measured(body), self.coefficients)
+        planned = with_floors(body, self._measured(body), self.coefficients, self.ranges.channels)
         for instr in body.instrs:
             largest = planned[instr.name]
             key = self.key(section, instr.name)

@@ -21,6 +21,7 @@ from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
 from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.channels import Channels, channel_formats
 from echoloom.ir.passes.formats_plan import (
     PRODUCTS,
     RUNTIME_INTEGER,
@@ -72,17 +73,18 @@ def quantise(
     ValueError when the program needs something the fixed-point target cannot express.
     """
     plan = FormatPlan(program, coefficients, ranges, widths)
+    channels = channel_formats(plan)
     earlier = {} if earlier is None else earlier
     # A word never has more fraction bits than the exact value it is cut from; each round of
     # emission reports such caps, and formats only ever get coarser, so this ends.
     for _ in range(200):
-        result = _emit(plan, earlier)
+        result = _emit(plan, channels, earlier)
         if not plan.changed:
             return result
     raise ValueError("formats did not settle; this is a bug in quantise")
 
 
-def _emit(plan: FormatPlan, earlier: Cuts) -> Program:
+def _emit(plan: FormatPlan, channels: Channels, earlier: Cuts) -> Program:
     plan.changed = False
     program, widths = plan.program, plan.widths
     multiplied: set[str] = set()
@@ -102,7 +104,9 @@ def _emit(plan: FormatPlan, earlier: Cuts) -> Program:
                 raise ValueError(f"coefficient {name} is both multiplied and added; split it")
             per_element = vectors[name] and len(shape) == 1
             margin = plan.coefficient_margin(name)
-            q = coefficient_format(plan.coefficients[name], widths.narrow, per_element, margin)
+            q = channels.matrices.get(name) or coefficient_format(
+                plan.coefficients[name], widths.narrow, per_element, margin
+            )
         elif name in plan.formats.parent:
             q = plan.formats.q(name)
         else:
@@ -120,7 +124,7 @@ def _emit(plan: FormatPlan, earlier: Cuts) -> Program:
         accumulators=(), bodies=(),
     )  # fmt: skip
     for body in program.bodies:
-        emitted = _BodyEmitter(plan, result, body, earlier).emit()
+        emitted = _BodyEmitter(plan, channels, result, body, earlier).emit()
         result = replace(
             result,
             bodies=(*result.bodies, emitted[0]),
@@ -130,9 +134,11 @@ def _emit(plan: FormatPlan, earlier: Cuts) -> Program:
 
 
 class _BodyEmitter:
-    def __init__(self, plan: FormatPlan, program: Program, body: Body, earlier: Cuts):
+    def __init__(
+        self, plan: FormatPlan, channels: Channels, program: Program, body: Body, earlier: Cuts
+    ):
         self.plan, self.body, self.section = plan, body, body.section
-        self.earlier = earlier
+        self.channels, self.earlier = channels, earlier
         self.frame = tuple(self._frame(d) for d in body.frame)
         self.types = {d.name: d.type for d in (*program.globals(), *self.frame)}
         self.accumulator_types = {a.name: a.type for a in program.accumulators}
@@ -145,6 +151,7 @@ class _BodyEmitter:
             q = runtime_format(d.name, self.plan.widths)
         else:
             q = self.plan.formats.q(self.plan.key(self.section, d.name))
+            q = self.channels.inputs.get(d.name, q)
         return Declaration(d.name, Type(d.type.shape, q))
 
     def emit(self) -> tuple[Body, tuple[Accumulator, ...]]:
@@ -155,7 +162,7 @@ class _BodyEmitter:
         for name, value in self.body.accumulates:
             word = self.names.get(value, value)
             type_ = self.types[word]
-            wide = Q(self.plan.widths.accumulator, type_.q.scalar_frac)
+            wide = replace(type_.q, width=self.plan.widths.accumulator)
             accumulators.append(replace(declared[name], type=Type(type_.shape, wide)))
             accumulates.append((name, word))
         updates = tuple((s, self._update(s, v)) for s, v in self.body.updates)
@@ -237,7 +244,7 @@ class _BodyEmitter:
             args = self._with_a_narrow(instr, args)
         summed = (
             instr.op in (Op.MUL, Op.OUTER)
-            and not any(self.types[a].q.per_element for a in args)
+            and (instr.op is Op.OUTER or not any(self.types[a].q.per_element for a in args))
             and self.plan.only_accumulated(self.body, instr.name)
         )
         if summed or self._incremental(instr.name):

@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +27,26 @@ FLOORS = {
 }
 
 
+Floats = NDArray[np.float64]
+
+
 def with_floors(
-    body: Body, measured: Mapping[str, float], coefficients: Mapping[str, NDArray[np.float64]]
+    body: Body,
+    measured: Mapping[str, float],
+    coefficients: Mapping[str, Floats],
+    channels: Mapping[str, Floats] = MappingProxyType({}),
 ) -> dict[str, float]:
     """The range of every instruction: as measured, or what rounding alone can make of it.
 
-    `measured` holds the largest magnitude of every value of the body, states and inputs too.
+    `measured` holds the largest magnitude of every value of the body, states and inputs too;
+    `channels` those of an input's channels, which a matrix may make up for.
     """
     planned: dict[str, float] = {}
     lifted: set[str] = set()
     for instr in body.instrs:
         own = measured.get(instr.name, 0.0)
         args = [planned.get(a, measured.get(a, 0.0)) for a in instr.args]
-        reach = _reach(instr, args, coefficients)
+        reach = _reach(instr, args, coefficients, channels)
         floor = FLOORS.get(instr.op, 0.0) * reach
         if not lifted.isdisjoint(instr.args):
             floor = max(floor, reach)
@@ -49,7 +57,10 @@ def with_floors(
 
 
 def _reach(
-    instr: Instr, args: list[float], coefficients: Mapping[str, NDArray[np.float64]]
+    instr: Instr,
+    args: list[float],
+    coefficients: Mapping[str, Floats],
+    channels: Mapping[str, Floats],
 ) -> float:
     """The largest result that operands of these sizes can give; 0 where the function decides."""
     if not args:
@@ -64,6 +75,8 @@ def _reach(
     if isinstance(instr.attr, Scale):
         return abs(instr.attr.factor) * args[0]
     if instr.op in (Op.MATVEC, Op.TMATVEC) and held is not None:
+        if instr.op is Op.MATVEC and instr.args[1] in channels:
+            return float((np.abs(held) @ channels[instr.args[1]]).max())
         rows = np.abs(held).sum(axis=1 if instr.op is Op.MATVEC else 0)
         return float(rows.max()) * args[1]
     if instr.op in (Op.MUL, Op.OUTER):
