@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 Unary = Callable[[jax.Array], jax.Array]
 PREFIX = "echoloom_"
+CORNERED_WORD = PREFIX + "unit_step"  # what a jaxpr calls the one word that jumps
 
 
 def _word(name: str, evaluate: Unary, slope: Unary | None = None) -> Unary:
