@@ -27,13 +27,10 @@ Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 # Words of one format though their ranges differ a little: the copies see the same function, and the
-# drift that ends a step undoes the one that begins it.
-TWINS = (
-    (".plus.", ".free."),
-    (".minus.", ".free."),
-    (".minus.", ".plus."),
-    (".second.", ".first."),
-)
+# drift that ends a step undoes the one that begins it. Such a word is called
+# `b<block>.<copy>.<stage> ...`; what follows may be a name of the user's and says nothing.
+TWIN_COPIES = {"plus": ("free",), "minus": ("free", "plus")}
+TWIN_STAGES = {"second": "first"}
 # Bits that exponents of one vector spread over when it is to be trained.
 TRAINED_SPREAD = 4
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
@@ -135,6 +132,17 @@ def coefficient_format(values: Floats, width: int, per_element: bool, margin: in
     return Q(width, tuple(min(frac(s), lowest + spread) if s > 0.0 else lowest for s in sizes))
 
 
+def twins(name: str) -> list[str]:
+    """b0.minus.second.q -> b0.free.second.q, b0.plus.second.q, b0.minus.first.q."""
+    block, _, rest = name.partition(".")
+    copy, _, word = rest.partition(".")
+    stage, _, tail = word.partition(".")
+    twins = [f"{block}.{other}.{word}" for other in TWIN_COPIES.get(copy, ())]
+    if copy in ("free", *TWIN_COPIES) and stage in TWIN_STAGES:
+        twins.append(f"{block}.{copy}.{TWIN_STAGES[stage]}.{tail}")
+    return twins
+
+
 class FormatPlan:
     """Which words exist and which share a format; fixed before any code is emitted."""
 
@@ -170,9 +178,8 @@ class FormatPlan:
         for section in STEPS:
             defined = self.definitions.get(section, {})
             for name in defined:
-                for one, other in TWINS:
-                    twin = name.replace(one, other, 1)
-                    if twin != name and twin in defined:
+                for twin in twins(name):
+                    if twin in defined:
                         self.formats.unite(self.key(section, twin), self.key(section, name))
         for declaration in self.program.body(Section.FORWARD_STEP).frame:
             key = self.key(Section.FORWARD_STEP, declaration.name)

@@ -45,10 +45,16 @@ def cuts(program: Program) -> Cuts:
     return {
         (body.section, i.name): number
         for body in program.bodies
+        for narrowed in [_narrowed_words(body)]
         for i in body.instrs
         for number, a in enumerate(i.args)
-        if a.endswith(NARROWED)
+        if a in narrowed
     }
+
+
+def _narrowed_words(body: Body) -> set[str]:
+    """The words that are cut copies of another: each is called after what it is cut from."""
+    return {i.name for i in body.instrs if i.op is Op.REQUANT and i.name == i.args[0] + NARROWED}
 
 
 def quantise(
