@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -216,12 +216,14 @@ def _block_graphs(
     def kinetic_contrast(block, p):  # type: ignore[no-untyped-def]
         return {"block": {"unit": _trainable(jax.grad(lambda unit: unit.kinetic(p))(block.unit))}}
 
-    def traced(label: str, function, **arguments: np.ndarray) -> Graph:  # type: ignore[no-untyped-def]
+    def traced(label: str, function, **arguments: Any) -> Graph:  # type: ignore[no-untyped-def]
         return collected.take(trace(function, label, {BLOCK: block}, **arguments), name)
 
     force = traced("force", lambda block, q, u: {"f": parts.force(block.unit, q, u)}, q=q, u=h)
     sides = traced("sides", lambda block, q, u: {"sides": block.unit.sides(q, u)}, q=q, u=h)
-    of_free = tuple(np.zeros(s.shape) for s in jax.eval_shape(block.unit.sides, q, h))
+    canonical_unit = block.unit
+    assert isinstance(canonical_unit, CanonicalUnit)
+    of_free = tuple(np.zeros(s.shape) for s in jax.eval_shape(canonical_unit.sides, q, h))
     return BlockGraphs(
         drive=traced("drive", lambda block, x: {"u": parts.drive(block, x)}, x=h),
         velocity=traced("velocity", lambda block, p: {"v": parts.velocity(block.unit, p)}, p=q),
