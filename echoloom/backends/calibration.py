@@ -96,7 +96,7 @@ def calibrate(
 def curved(graphs: StackGraphs) -> list[bool]:
     """By block: whether a contrast's quality depends on the nudge's size."""
     return [
-        not is_affine(b.force, "f", "q") or not is_affine(b.velocity, "v", "p")
+        not is_affine(b.beside, "f", "q") or not is_affine(b.velocity, "v", "p")
         for b in graphs.blocks
     ]
 

@@ -96,5 +96,5 @@ def _in_chunks(
     coefficients = model.resolve()
     splits = tuple(split_potential(block) for block in coefficients.blocks)
     target = objective(model, loss, label, x.shape[0])
-    _, total = forward(coefficients, splits, target, x, chunk, rematerialise=True)
+    _, total, _ = forward(coefficients, splits, target, x, chunk, rematerialise=True)
     return target.value(coefficients.head, total)

@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend import core as jex
 
 from echoloom.frontend import places
+from echoloom.frontend.vocabulary import CORNERED_WORD
 
 # Calls that compute what their body says.
 CALLS = frozenset({
@@ -176,6 +177,32 @@ def is_affine(function: Callable[..., Any], at: Any) -> bool:
     here = slope.invars[0]
     used = [v for e in _live(slope) for v in e.invars] + list(slope.outvars)
     return all(v is not here for v in used)
+
+
+# What compares numbers, or takes one of several: where it changes its mind a slope may jump.
+_CORNERS = frozenset({
+    "max", "min", "abs", "sign", "clamp", "ge", "gt", "le", "lt", "floor", "ceil", "round",
+    "reduce_max", "reduce_min", "argmax", "argmin", "cummax", "cummin", "sort", "top_k",
+})  # fmt: skip
+
+
+def is_cornered(function: Callable[..., Any], at: Any, *others: Any) -> bool:
+    """Whether a function of arrays like these is seen to change its mind by the first of them.
+
+    A custom derivative's function counts by its name alone: what it is made of has no slope.
+    """
+    jaxpr = jax.make_jaxpr(function)(at, *others).jaxpr
+    reached, _ = _reached(_live(jaxpr), {jaxpr.invars[0]})
+    names = {name for eqn in reached for name in _performed(eqn)}
+    return not names.isdisjoint(_CORNERS | {CORNERED_WORD})
+
+
+def _performed(eqn: Any) -> Iterator[str]:
+    yield eqn.params.get("name", eqn.primitive.name)
+    inside = eqn.primitive.name != "custom_jvp_call"
+    for body in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
+        for inner in getattr(getattr(body, "jaxpr", body), "eqns", ()):
+            yield from _performed(inner) if inside else [inner.params.get("name", "")]
 
 
 def _is_early(atom: Any, beside_q: set[Any]) -> bool:

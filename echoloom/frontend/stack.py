@@ -209,8 +209,11 @@ def _block_graphs(
         by_block, by_x = jax.vjp(parts.drive, block, x)[1](g)
         return {"block": by_block, "x": by_x}
 
-    def potential_contrast(block, q, u):  # type: ignore[no-untyped-def]
-        by_unit, by_u = jax.grad(lambda unit, at: unit.potential(q, at), argnums=(0, 1))(
+    def beside(block, q, u, sides):  # type: ignore[no-untyped-def]
+        return {"f": jax.grad(block.unit.potential)(q, u, sides)}
+
+    def potential_contrast(block, q, u, sides):  # type: ignore[no-untyped-def]
+        by_unit, by_u = jax.grad(lambda unit, at: unit.potential(q, at, sides), argnums=(0, 1))(
             block.unit, u
         )
         return {"block": {"unit": _trainable(by_unit)}, "u": by_u}
@@ -218,16 +221,23 @@ def _block_graphs(
     def kinetic_contrast(block, p):  # type: ignore[no-untyped-def]
         return {"block": {"unit": _trainable(jax.grad(lambda unit: unit.kinetic(p))(block.unit))}}
 
-    def traced(label: str, function, **arguments: np.ndarray) -> Graph:  # type: ignore[no-untyped-def]
+    def traced(label: str, function, **arguments: Any) -> Graph:  # type: ignore[no-untyped-def]
         return collected.take(trace(function, label, {BLOCK: block}, **arguments), name)
 
+    force = traced("force", lambda block, q, u: {"f": parts.force(block.unit, q, u)}, q=q, u=h)
+    sides = traced("sides", lambda block, q, u: {"sides": block.unit.sides(q, u)}, q=q, u=h)
+    canonical_unit = block.unit
+    assert isinstance(canonical_unit, CanonicalUnit)
+    of_free = tuple(np.zeros(s.shape) for s in jax.eval_shape(canonical_unit.sides, q, h))
     return BlockGraphs(
         drive=traced("drive", lambda block, x: {"u": parts.drive(block, x)}, x=h),
         velocity=traced("velocity", lambda block, p: {"v": parts.velocity(block.unit, p)}, p=q),
-        force=traced("force", lambda block, q, u: {"f": parts.force(block.unit, q, u)}, q=q, u=h),
+        force=force,
+        sides=sides,
+        beside=traced("beside", beside, q=q, u=h, sides=of_free) if of_free else force,
         mix=traced("mix", lambda block, q, u, x: {"out": parts.mix(block, q, u, x)}, q=q, u=h, x=h),
         mix_back=traced("mix_back", mix_back, q=q, u=h, x=h, g=h),
-        potential_contrast=traced("contrast", potential_contrast, q=q, u=h),
+        potential_contrast=traced("contrast", potential_contrast, q=q, u=h, sides=of_free),
         kinetic_contrast=traced("kinetic", kinetic_contrast, p=q),
         drive_back=traced("drive_back", drive_back, x=h, g=h),
         positions=int(block.step.size),

@@ -113,10 +113,10 @@ def _parted(coefficients: StackCoefficients, x: jax.Array, chunk: int) -> jax.Ar
     ends = -(-x.shape[0] // chunk)
 
     def body(at: _Course, start: jax.Array | int, length: int) -> _Course:
-        coarse, _ = advance_chunk(
+        coarse, *_ = advance_chunk(
             single, splits[0], at.single, cut(x, start, length, single.encoder.weight)
         )
-        fine, _ = advance_chunk(
+        fine, *_ = advance_chunk(
             double, splits[1], at.double, cut(x, start, length, double.encoder.weight)
         )
         apart = jnp.stack([_distance(a, b) for a, b in zip(coarse, fine, strict=True)])
@@ -137,7 +137,7 @@ def _returned(coefficients: StackCoefficients, x: jax.Array, chunk: int) -> jax.
     def there(
         carry: tuple[States, jax.Array], start: jax.Array | int, length: int
     ) -> tuple[States, jax.Array]:
-        states, _ = advance_chunk(coefficients, splits, carry[0], cut(x, start, length, like))
+        states, *_ = advance_chunk(coefficients, splits, carry[0], cut(x, start, length, like))
         return states, carry[1] + jnp.stack([jnp.mean(own.q**2) for own in states])
 
     def back(states: States, start: jax.Array | int, length: int) -> States:

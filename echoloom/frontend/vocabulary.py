@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 Unary = Callable[[jax.Array], jax.Array]
 PREFIX = "echoloom_"
+CORNERED_WORD = PREFIX + "unit_step"  # what a jaxpr calls the one word that jumps
 
 
 def _word(name: str, evaluate: Unary, slope: Unary | None = None) -> Unary:
@@ -86,9 +87,30 @@ gelu_tanh = _word(
 )
 log_cosh = _word("log_cosh", _log_cosh, jnp.tanh)
 softplus = _word("softplus", lambda x: jnp.logaddexp(x, 0.0), jax.nn.sigmoid)
-# 1 where x >= 0, else 0: the slope of relu. Its own slope is zero wherever it has one.
+# 1 where x >= 0, else 0. Its own slope is zero wherever it has one.
 unit_step = _word("unit_step", lambda x: (x >= 0).astype(x.dtype), jnp.zeros_like)
-relu = _word("relu", lambda x: jnp.maximum(x, 0.0), unit_step)
+# The slope of max(x, 0), by what it is at its corner. JAX has all three: jax.nn.relu's 0, the half
+# of jnp.maximum(x, 0.0), and the 1 with which jnp.abs(x) has the slope of x.
+SLOPES: dict[float, Unary] = {
+    0.0: lambda x: 1.0 - unit_step(-x),
+    0.5: lambda x: 0.5 + 0.5 * (unit_step(x) - unit_step(-x)),
+    1.0: unit_step,
+}
+RELUS = {at: _word("relu", lambda x: jnp.maximum(x, 0.0), slope) for at, slope in SLOPES.items()}
+relu = RELUS[0.0]
+
+
+@jax.custom_jvp
+def relu_beside(x: jax.Array, side: jax.Array) -> jax.Array:
+    """max(x, 0) with a slope that is given, and that nothing differentiates."""
+    return relu(x)
+
+
+@relu_beside.defjvp
+def _(primals, tangents):  # type: ignore[no-untyped-def]
+    return relu_beside(*primals), primals[1] * tangents[0]
+
+
 # For x > 0; the compiler asks for a lower bound that it can prove.
 reciprocal = _word("reciprocal", lambda x: 1.0 / x, lambda x: -(reciprocal(x) ** 2))
 rsqrt = _word("rsqrt", lambda x: 1.0 / jnp.sqrt(x), lambda x: -0.5 * rsqrt(x) ** 3)

@@ -14,7 +14,7 @@ from scipy.special import erf
 
 from echoloom.frontend import trace
 from echoloom.frontend.canonical import facts, plan, refusals, rules
-from echoloom.frontend.canonical.builder import Builder, NoForm, Untraceable
+from echoloom.frontend.canonical.builder import Builder, Names, NoForm, Untraceable
 from echoloom.frontend.vocabulary import FUNCTIONS, WORDS, gelu, gelu_slope, word_of
 from echoloom.ir import intervals
 from echoloom.ir.functions import FUNCTIONS as TABLES
@@ -149,7 +149,7 @@ def test_the_rules_use_words_that_exist() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_can_be_written(name: str) -> None:
     """An energy that calls it reaches its table, by a rule of its own or as a word."""
-    b = Builder("Unit", [], [], {})
+    b = Builder("Unit", [], [], {}, Names([]))
     known = facts.Facts(lo=0.5, hi=2.0)
     x = b.input("q", (2,), known)
     assert b.steps[b.word(name, x).index - b.inputs].word == name

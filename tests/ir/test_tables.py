@@ -224,6 +224,13 @@ def test_corners_are_sharp(source: Q) -> None:
     assert found.tolist() == [0, 1 << 24, 1 << 24]
 
 
+def test_words_of_a_silent_channel_have_a_corner_too() -> None:
+    """Their unit is 2**-39 or less, and the slopes' shift longer than a product can be shifted."""
+    source, words = Q(28, 39), np.array([-1, 0, 1])
+    found, _ = look_up(table("unit_step", 5, source, Q(18, 16)), words, 18)
+    assert found.tolist() == [0, 1 << 16, 1 << 16]
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "erf"])
 def test_a_monotone_function_has_a_monotone_table(name: str) -> None:
     """To within the rounding of a base word where two lines meet."""

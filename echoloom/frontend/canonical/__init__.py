@@ -189,6 +189,10 @@ def _named(equation: Equation) -> str | None:
     name = equation.params.get("name", "")
     if name == "softplus" and same_code(equation, jax.nn.softplus):
         return "softplus"
+    if equation.name == "custom_jvp_call" and len(equation.eqn.invars) == 1:
+        for own in (jax.nn.relu, jax.nn.relu6):
+            if same_code(equation, own):
+                return own.__name__
     if equation.name == "custom_jvp_call" and len(equation.eqn.invars) == 2:
         return "logaddexp" if same_code(equation, jax.numpy.logaddexp) else None
     return word_of(name)

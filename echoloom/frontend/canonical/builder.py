@@ -296,6 +296,10 @@ class Builder:
         known = facts.linear(host.value.T, a.facts)
         return self.put(Kind.TRANSPOSED, a, known=known, shape=shape, coefficient=host)
 
+    def corner(self, a: Run, slope: float) -> Run:
+        """max(a, 0), whose slope at the corner is 0, 1/2 or 1."""
+        return self.put(Kind.CORNER, a, known=facts.word("relu", a.facts), number=slope)
+
     def word(self, name: str, a: Run) -> Run:
         assert name in FUNCTIONS
         if TABLES[name].positive and not a.facts.lo > 0.0:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from echoloom.frontend.jaxpr import NamedKey
-from echoloom.frontend.vocabulary import FUNCTIONS
+from echoloom.frontend.vocabulary import FUNCTIONS, RELUS, SLOPES, relu_beside, unit_step
+from echoloom.ir.functions import FUNCTIONS as TABLES
 
 Evaluate = Callable[..., list[Any]]
 
@@ -35,6 +37,7 @@ class Kind(enum.Enum):
     MUL = "mul"  # x * y
     POWER = "power"  # x ** n, n a whole number >= 2
     WORD = "word"  # a function of the vocabulary
+    CORNER = "corner"  # max(x, 0), whose slope at 0 is n
     SUM = "sum"  # [m] -> [1]
     SPREAD = "spread"  # [1] -> [n]
 
@@ -73,6 +76,7 @@ RULES: Mapping[Kind, Callable[[Step, Any, list[Any]], Any]] = {
     Kind.MUL: lambda s, w, x: x[0] * x[1],
     Kind.POWER: lambda s, w, x: x[0] ** int(s.number),
     Kind.WORD: lambda s, w, x: FUNCTIONS[s.word](x[0]),
+    Kind.CORNER: lambda s, w, x: RELUS[s.number](x[0]),
     Kind.SUM: lambda s, w, x: jnp.sum(x[0], keepdims=True),
     Kind.SPREAD: lambda s, w, x: jnp.broadcast_to(x[0], (s.size,)),
 }
@@ -80,21 +84,79 @@ RULES: Mapping[Kind, Callable[[Step, Any, list[Any]], Any]] = {
 
 @dataclass(frozen=True)
 class Energy:
-    """A scalar function of flat run-time vectors: the result of step `result`, None for zero."""
+    """A scalar function of flat run-time vectors: the result of step `result`, None for zero.
+
+    Where the first input meets a corner, `sides` says which side the energy is on. Given the sides
+    of one place it can be evaluated at another, as if what it is there went on for ever.
+    """
 
     inputs: int
     steps: tuple[Step, ...]
     result: int | None
 
-    def __call__(self, coefficients: Mapping[str, jax.Array], *inputs: jax.Array) -> jax.Array:
-        """The energy at `inputs`, a scalar."""
+    def __call__(
+        self,
+        coefficients: Mapping[str, jax.Array],
+        *inputs: jax.Array,
+        sides: Sequence[jax.Array] | None = None,
+    ) -> jax.Array:
+        """The energy at `inputs`, a scalar; on the sides given, or on those of `inputs`."""
         if self.result is None:
             return jnp.zeros(())
+        return jnp.sum(self._values(coefficients, inputs, sides)[self.result])
+
+    def sides(
+        self, coefficients: Mapping[str, jax.Array], *inputs: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        """The slopes that JAX gives to every corner of `corners` at `inputs`: 0, 1/2 or 1."""
+        values = self._values(coefficients, inputs) if self.corners else []
+        steps = [self.steps[i - self.inputs] for i in self.corners]
+        return tuple(_side(step)(values[step.args[0]]) for step in steps)
+
+    @cached_property
+    def corners(self) -> tuple[int, ...]:
+        """The values that take a side of a corner by the first input."""
+        reached, found = {0}, []
+        for number, step in enumerate(self.steps, self.inputs):
+            if not reached.isdisjoint(step.args):
+                reached.add(number)
+                if step.kind is Kind.CORNER or step.word == "unit_step":
+                    found.append(number)
+        return tuple(found)
+
+    @cached_property
+    def _bounding(self) -> frozenset[int]:
+        """The values of which functions with a pole are made: a corner there keeps them off it."""
+        needed: set[int] = set()
+        for number, step in reversed([*enumerate(self.steps, self.inputs)]):
+            if number in needed or (step.word and TABLES[step.word].positive):
+                needed.update(step.args)
+        return frozenset(needed)
+
+    def _values(
+        self,
+        coefficients: Mapping[str, jax.Array],
+        inputs: Sequence[jax.Array],
+        sides: Sequence[jax.Array] | None = None,
+    ) -> list[Any]:
+        taken = {} if sides is None else dict(zip(self.corners, sides, strict=True))
         values: list[Any] = list(inputs)
-        for step in self.steps:
+        for number, step in enumerate(self.steps, self.inputs):
             w = coefficients[step.coefficient] if step.coefficient else None
-            values.append(RULES[step.kind](step, w, [values[a] for a in step.args]))
-        return jnp.sum(values[self.result])
+            x = [values[a] for a in step.args]
+            if number not in taken:
+                values.append(RULES[step.kind](step, w, x))
+            elif step.kind is not Kind.CORNER:
+                values.append(taken[number])
+            elif number in self._bounding:
+                values.append(relu_beside(x[0], taken[number]))
+            else:
+                values.append(taken[number] * x[0])
+        return values
+
+
+def _side(step: Step) -> Callable[[jax.Array], jax.Array]:
+    return SLOPES[step.number] if step.kind is Kind.CORNER else unit_step
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +186,15 @@ class CanonicalUnit:
     def __init__(self, coefficients: Mapping[str, jax.Array], plan: Plan):
         self.coefficients, self.plan = dict(coefficients), plan
 
-    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
-        """V(q [m], u [H]) -> scalar."""
-        return self.plan.potential(self.coefficients, q, u)
+    def potential(
+        self, q: jax.Array, u: jax.Array, sides: Sequence[jax.Array] | None = None
+    ) -> jax.Array:
+        """V(q [m], u [H]) -> scalar; on the sides of its corners that are given, or on q's own."""
+        return self.plan.potential(self.coefficients, q, u, sides=sides)
+
+    def sides(self, q: jax.Array, u: jax.Array) -> tuple[jax.Array, ...]:
+        """Of V's corners in q, in a fixed order."""
+        return self.plan.potential.sides(self.coefficients, q, u)
 
     def kinetic(self, p: jax.Array) -> jax.Array:
         """T(p [m]) -> scalar."""

@@ -7,8 +7,10 @@ pieces (log(cosh(x)), log(1 + exp(x))), a rule recognises it: its word different
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -70,8 +72,15 @@ def _pow(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     return [_power(b, x[0], exponent)]
 
 
+@cache
+def _slope_of_abs() -> float:
+    """JAX's, at 0: it has been 0 and 1."""
+    return float(jax.grad(jnp.abs)(0.0))
+
+
 def _absolute(b: Builder, x: Run) -> Run:
-    twice = b.factor(b.word("relu", x), 2.0)
+    """|x| = 2 relu(x) - x."""
+    twice = b.factor(b.corner(x, 0.5 + 0.5 * _slope_of_abs()), 2.0)
     result = b.sub(twice, x)
     parity = Parity.EVEN if x.facts.parity in (Parity.ODD, Parity.EVEN) else x.facts.parity
     bounds = (0.0, max(abs(x.facts.lo), abs(x.facts.hi)))
@@ -80,19 +89,23 @@ def _absolute(b: Builder, x: Run) -> Run:
     return Run(result.index, result.shape, known)
 
 
-def _largest(b: Builder, x: Operand, y: Operand) -> Operand:
-    """max(x, y) = y + relu(x - y)."""
+def _sign(b: Builder, x: Run) -> Run:
+    return b.sub(b.word("unit_step", x), b.word("unit_step", b.factor(x, -1.0)))
+
+
+def _largest(b: Builder, x: Operand, y: Operand, slope: float = 0.5) -> Operand:
+    """max(x, y) = y + relu(x - y); where they are equal its slope is shared by both."""
     if isinstance(x, Host):
         x, y = y, x
-    rise = b.word("relu", as_run(difference(b, x, y)))
+    rise = b.corner(as_run(difference(b, x, y)), slope)
     return _bounded(b, total(b, rise, y), max(_lo(x), _lo(y)), max(_hi(x), _hi(y)))
 
 
-def _smallest(b: Builder, x: Operand, y: Operand) -> Operand:
+def _smallest(b: Builder, x: Operand, y: Operand, slope: float = 0.5) -> Operand:
     """min(x, y) = y - relu(y - x)."""
     if isinstance(x, Host):
         x, y = y, x
-    drop = b.word("relu", as_run(difference(b, y, x)))
+    drop = b.corner(as_run(difference(b, y, x)), slope)
     return _bounded(b, difference(b, y, drop), min(_lo(x), _lo(y)), min(_hi(x), _hi(y)))
 
 
@@ -112,11 +125,11 @@ def _bounded(b: Builder, x: Operand, lo: float, hi: float) -> Run:
 
 
 def _clamp(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-    """max(min(x, high), low), of which JAX lists low first."""
+    """max(min(x, high), low), of which JAX lists low first, and which is level at both corners."""
     low, value, high = x
     if isinstance(value, Host) and isinstance(low, Host):
         return [_smallest(b, b.one(jnp.maximum, value, low), high)]
-    return [_smallest(b, _largest(b, value, low), high)]
+    return [_smallest(b, _largest(b, value, low, 0.0), high, 0.0)]
 
 
 def _log(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
@@ -280,7 +293,9 @@ RULES: Mapping[str, Rule] = {
     "sqrt": _word("sqrt"),
     "rsqrt": _word("rsqrt"),
     "abs": lambda b, e, x: [_absolute(b, x[0])],
-    "sign": lambda b, e, x: [b.offset(b.factor(b.word("unit_step", x[0]), 2.0), -1.0)],
+    "sign": lambda b, e, x: [_sign(b, x[0])],
+    "relu": lambda b, e, x: [b.corner(x[0], 0.0)],
+    "relu6": lambda b, e, x: [_smallest(b, b.corner(x[0], 0.0), b.fixed(6.0), 0.0)],
     "max": lambda b, e, x: [_largest(b, *x)],
     "min": lambda b, e, x: [_smallest(b, *x)],
     "clamp": _clamp,

@@ -11,7 +11,6 @@ from echoloom.ir.parity import Parity
 
 LINEAR = (Kind.MATRIX, Kind.TRANSPOSED, Kind.TIMES, Kind.FACTOR, Kind.SUM, Kind.SPREAD)
 MOMENTUM = frozenset({"p"})
-CORNERED = ("relu", "unit_step")
 
 
 def separate(b: Builder, result: int) -> tuple[int | None, int | None]:
@@ -70,7 +69,8 @@ def check_even(b: Builder, result: int | None) -> None:
         return
     for index in _reached(b.steps, b.inputs, result):
         step = b.steps[index - b.inputs]
-        if step.word in CORNERED and "p" in b.facts[index].inputs:
+        cornered = step.kind is Kind.CORNER or step.word == "unit_step"
+        if cornered and "p" in b.facts[index].inputs:
             b.where = step.where
             raise b.refuse(
                 "T has a corner in p (abs, max, min or where), so the velocity jumps and is not "

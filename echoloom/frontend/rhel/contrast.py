@@ -58,6 +58,7 @@ def contrast_adjoint(
     nudged: State,
     timed: tuple[jax.Array, ...],
     scale: jax.Array | None,
+    rests: jax.Array | None = None,
 ) -> Contrast:
     """Of a driven block whose free copy and difference were at these [K, m] before each step.
 
@@ -66,7 +67,7 @@ def contrast_adjoint(
     whose difference is far below their size are not subtracted: at small steps that alone would
     lose a weight's gradient.
     """  # fmt: skip
-    seen = tuple(zip(*adjoint_passages(block, scale, free, nudged, timed), strict=True))
+    seen = tuple(zip(*adjoint_passages(block, scale, free, nudged, timed, rests), strict=True))
     return _along(block, jnp.asarray(-1.0, block.step.dtype), seen, timed)
 
 

@@ -7,7 +7,7 @@ done to any potential: its jaxpr is split by what depends on q.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from echoloom.frontend import parts
 from echoloom.frontend.coefficients import BlockCoefficients
 from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.jaxpr import Split, split
+from echoloom.frontend.jaxpr import Split, is_cornered, split
 from echoloom.frontend.parts import State
 from echoloom.frontend.rhel.over_time import over_time
 from echoloom.ir.scheme import Stage
@@ -56,6 +56,16 @@ def split_potential(block: BlockCoefficients) -> Split:
         return jax.tree.unflatten(structure, own).potential(q, u)
 
     return split(potential, block.step, block.scale, *leaves)
+
+
+def has_corners(block: BlockCoefficients) -> bool:
+    """Whether the block's force may jump, or bend, at some q."""
+    leaves, structure = jax.tree.flatten(block.unit)
+
+    def force(q: jax.Array, u: jax.Array, *own: jax.Array) -> jax.Array:
+        return parts.force(jax.tree.unflatten(structure, own), q, u)
+
+    return is_cornered(force, block.step, block.scale, *leaves)
 
 
 def prepare(own: Split, unit: Hamiltonian, u: jax.Array) -> Prepared:
@@ -139,13 +149,33 @@ def flip(state: State) -> State:
     return State(state.q, -state.p)
 
 
-def traverse(block: BlockCoefficients, state: State, u: jax.Array) -> tuple[State, Passage]:
-    """One sample's stages of the echo, last one first, and what they saw."""
+def traverse(
+    block: BlockCoefficients, state: State, u: jax.Array, rests: jax.Array | None = None
+) -> tuple[State, Passage]:
+    """One sample's stages of the echo, last one first, and what they saw.
+
+    `rests` [m] says whose way back ends at rest (None: nobody asks): their last kick is seen at
+    q = 0 itself, and not at what rounding left of it, where a corner has another slope.
+    """
     seen: list[jax.Array] = []
-    for stage in reversed(parts.stages(block)):
+    for stage, lands in _way_back(block):
+        if lands and rests is not None:
+            state = State(_landed(state.q, rests), state.p)
         seen.append(state.p if stage.kind == "drift" else state.q)
         state = parts.advance_stage(block, stage, state, u)
     return state, tuple(seen)
+
+
+def _way_back(block: BlockCoefficients) -> list[tuple[Stage, bool]]:
+    """The echo's stages of a sample, and whether each is its last kick."""
+    stages = parts.stages(block)
+    last = next(i for i, stage in enumerate(stages) if stage.kind == "kick")
+    return [(stage, i == last) for i, stage in enumerate(stages)][::-1]
+
+
+def _landed(at: jax.Array, rests: jax.Array) -> jax.Array:
+    """Exactly zero where it rests; its derivative is that of `at`."""
+    return at - jnp.where(rests, jax.lax.stop_gradient(at), 0.0)
 
 
 def retrace(
@@ -154,21 +184,28 @@ def retrace(
     timed: tuple[jax.Array, ...],
     steps: int | None = None,
     compensated: bool = False,
+    rests: jax.Array | None = None,
 ) -> tuple[State, State]:
     """K steps of the echo of a driven block, last one first, from a flipped state; cf. `run`.
+
+    `rests` [K, m] as in `traverse`; whoever does is put at rest.
 
     Returns the last state, and the flipped states [K, m] that the echo met before each step: their
     q is what the forward pass had after it.
     """
 
-    def step(at: Sum, values: tuple[jax.Array, ...]) -> tuple[Sum, jax.Array]:
-        met = together(at.state)
-        for stage in reversed(parts.stages(block)):
+    def step(at: Sum, now: tuple[tuple[jax.Array, ...], Any]) -> tuple[Sum, jax.Array]:
+        met, (values, still) = together(at.state), now
+        for stage, lands in _way_back(block):
+            if lands and still is not None:
+                at = at._replace(state=State(_landed(at.state.q, still), at.state.p))
             at = _add(block, stage, at, values)
+        if still is not None:
+            at = jax.tree.map(lambda own: _landed(own, still), at)
         return at, met
 
     begin = _begin(state, compensated)
-    end, met = jax.lax.scan(step, begin, timed, length=steps, reverse=True)
+    end, met = jax.lax.scan(step, begin, (timed, rests), length=steps, reverse=True)
     return end.state, apart(met)
 
 

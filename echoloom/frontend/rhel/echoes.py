@@ -67,15 +67,17 @@ def echo_adjoint(
     push: jax.Array,
     free: State,
     timed: Timed,
+    rests: jax.Array | None = None,
 ) -> tuple[State, State]:
     """K steps of the adjoint along the free copy's states [K, m], nudged by push [K, m].
 
     With a scale, plus and minus are set to free +- scale * adjoint before every stage, and their
-    own rates say where they go. Without one (None) they are in the limit: the linearised stage.
+    own rates say where they go. Without one (None) they are in the limit: the linearised stage,
+    with `rests` as in `traverse`.
     Returns the last adjoint, and the nudged ones [K, m].
     """
     if scale is None:
-        return _linearised(block, adjoint, push, free, timed)
+        return _linearised(block, adjoint, push, free, timed, rests)
     seen = jax.vmap(lambda own, values: traverse(block, own, values)[1])(free, timed)
 
     def step(at: State, now: tuple[jax.Array, Passage, Timed]) -> tuple[State, jax.Array]:
@@ -125,15 +127,20 @@ def _change(
 
 
 def _linearised(
-    block: BlockCoefficients, adjoint: State, push: jax.Array, free: State, timed: Timed
+    block: BlockCoefficients,
+    adjoint: State,
+    push: jax.Array,
+    free: State,
+    timed: Timed,
+    rests: jax.Array | None,
 ) -> tuple[State, State]:
-    def sample(own: State, values: Timed) -> State:
-        return traverse(block, own, values)[0]  # type: ignore[arg-type]
+    def sample(own: State, values: Timed, still: jax.Array | None) -> State:
+        return traverse(block, own, values, still)[0]  # type: ignore[arg-type]
 
     # Linearised for the whole chunk at once: the loop is left with the products.
-    linear = jax.vmap(lambda own, values: jax.linearize(lambda s: sample(s, values), own)[1])(
-        free, timed
-    )
+    linear = jax.vmap(
+        lambda own, values, still: jax.linearize(lambda s: sample(s, values, still), own)[1]
+    )(free, timed, rests)
 
     def step(at: State, now) -> tuple[State, jax.Array]:  # type: ignore[no-untyped-def]
         nudge, tangent = now
@@ -145,14 +152,21 @@ def _linearised(
 
 
 def adjoint_passages(
-    block: BlockCoefficients, scale: jax.Array | None, free: State, nudged: State, timed: Timed
+    block: BlockCoefficients,
+    scale: jax.Array | None,
+    free: State,
+    nudged: State,
+    timed: Timed,
+    rests: jax.Array | None = None,
 ) -> tuple[Passage, Passage]:
     """What the stages saw of the free copy and of the adjoint, [K, m] a stage each."""
 
-    def sample(own: State, change: State, values: Timed) -> tuple[Passage, Passage]:
+    def sample(
+        own: State, change: State, values: Timed, still: jax.Array | None
+    ) -> tuple[Passage, Passage]:
         if scale is None:
-            return jax.jvp(lambda s: traverse(block, s, values)[1], (own,), (change,))  # type: ignore[arg-type]
+            return jax.jvp(lambda s: traverse(block, s, values, still)[1], (own,), (change,))  # type: ignore[arg-type]
         centres = traverse(block, own, values)[1]  # type: ignore[arg-type]
         return centres, _between(block, scale, change, centres, values)[1]
 
-    return jax.vmap(sample)(free, nudged, timed)
+    return jax.vmap(sample)(free, nudged, timed, rests)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from echoloom.frontend.coefficients import StackCoefficients
 from echoloom.frontend.hssm import rest
@@ -18,6 +19,9 @@ from echoloom.frontend.rhel.dynamics import driven, prepare, run, run_to_differe
 from echoloom.frontend.rhel.objective import Objective
 
 States = tuple[State, ...]
+Positions = tuple[jax.Array, ...]
+# By block: how many steps each oscillator [m] stays at rest at first; None where nobody asks.
+Rested = tuple[jax.Array | None, ...]
 # `dynamics.run` or one like it.
 Run = Callable[..., tuple[State, jax.Array]]
 
@@ -28,10 +32,12 @@ def advance_chunk(
     states: States,
     x: jax.Array,
     run: Run = run,
-) -> tuple[States, jax.Array]:
-    """K steps of the whole stack: x [K, inputs] -> the states after, the last outputs [K, H]."""
+) -> tuple[States, Positions, jax.Array]:
+    """K steps of the whole stack: x [K, inputs] -> the states after, the positions [K, m] of every
+    block, the last outputs [K, H]."""
     h = rows.affine(coefficients.encoder, x)
     after: list[State] = []
+    positions: list[jax.Array] = []
     for block, own, state in zip(coefficients.blocks, splits, states, strict=True):
         u = rows.drive(block, h)
         prepared = prepare(own, block.unit, u)
@@ -39,7 +45,8 @@ def advance_chunk(
         state, q = run(loop, state, prepared.timed, len(u))
         h = rows.mix(block, q, u, h)
         after.append(state)
-    return tuple(after), h
+        positions.append(q)
+    return tuple(after), tuple(positions), h
 
 
 def forward(
@@ -50,22 +57,41 @@ def forward(
     chunk: int,
     rematerialise: bool = False,
     compensated: bool = False,
-) -> tuple[States, Any]:
-    """The forward pass that forgets: final states, and what the objective collected of x.
+    corners: tuple[bool, ...] = (),
+) -> tuple[States, Any, Rested]:
+    """The forward pass that forgets: final states, what the objective collected of x, and how long
+    the oscillators of blocks with `corners` rested.
 
     `rematerialise` is for a derivative through time: it keeps the states between chunks, and makes
     all else of a chunk again.
     """
 
-    def body(carry: tuple[States, Any], start: jax.Array | int, length: int) -> tuple[States, Any]:
-        states, total = carry
+    def body(
+        carry: tuple[States, Any, Rested], start: jax.Array | int, length: int
+    ) -> tuple[States, Any, Rested]:
+        states, total, rested = carry
         piece = cut(x, start, length, coefficients.encoder.weight)
-        states, h = advance_chunk(coefficients, splits, states, piece, steps)
-        return states, objective.collect(coefficients.head, total, h, start)
+        states, positions, h = advance_chunk(coefficients, splits, states, piece, steps)
+        rested = tuple(
+            None if so_far is None else _rested(so_far, q, start)
+            for so_far, q in zip(rested, positions, strict=False)
+        )
+        return states, objective.collect(coefficients.head, total, h, start), rested
 
     steps = run_to_differentiate if rematerialise else partial(run, compensated=compensated)
     if rematerialise:
         # Under a loop the two passes cannot be merged, so nothing need be done against it.
         body = jax.checkpoint(body, prevent_cse=False, static_argnums=(2,))
     empty = objective.empty(coefficients.head)
-    return upwards(body, (rest(coefficients), empty), x.shape[0], chunk)
+    states, none = rest(coefficients), jnp.zeros_like
+    rested = tuple(
+        none(state.q, jnp.int32) if cornered else None
+        for state, cornered in zip(states, corners, strict=False)
+    )
+    return upwards(body, (states, empty, rested), x.shape[0], chunk)
+
+
+def _rested(so_far: jax.Array, q: jax.Array, start: jax.Array | int) -> jax.Array:
+    """The steps at rest [m] up to the end of a chunk of positions q [K, m] from step `start` on."""
+    still = jnp.sum(jnp.cumprod(q == 0.0, axis=0), axis=0, dtype=so_far.dtype)
+    return jnp.where(so_far == start, so_far + still, so_far)

@@ -19,9 +19,16 @@ from echoloom.frontend.rhel.contrast import (
     contrast_adjoint,
     contrast_sides,
 )
-from echoloom.frontend.rhel.dynamics import driven, flip, prepare, retrace, split_potential
+from echoloom.frontend.rhel.dynamics import (
+    driven,
+    flip,
+    has_corners,
+    prepare,
+    retrace,
+    split_potential,
+)
 from echoloom.frontend.rhel.echoes import Echo, Pair, echo_adjoint, echo_pair
-from echoloom.frontend.rhel.forward import forward
+from echoloom.frontend.rhel.forward import Rested, forward
 from echoloom.frontend.rhel.objective import Objective
 from echoloom.frontend.rhel.scale import choose_epsilon, renormalise
 
@@ -64,11 +71,17 @@ def sweep(
     plan: Plan,
     epsilon: jax.Array | None,
 ) -> Learned:
-    """Forward over x [T, inputs], and back."""
+    """Forward over x [T, inputs], and back.
+
+    In a block with corners any plan carries the echoes' difference, by the slopes that JAX gives at
+    the free copy: two copies that are really apart would see both sides of a corner between them.
+    """
     splits = tuple(split_potential(block) for block in coefficients.blocks)
-    states, total = forward(
-        coefficients, splits, objective, x, plan.chunk, compensated=plan.compensated
-    )
+    corners = tuple(has_corners(block) for block in coefficients.blocks)
+    states, total, rested = forward(
+        coefficients, splits, objective, x, plan.chunk,
+        compensated=plan.compensated, corners=corners,
+    )  # fmt: skip
     settled = objective.settle(coefficients.head, total)
     free = tuple(flip(state) for state in states)
     if epsilon is None and plan.echoes == "fixed":
@@ -76,23 +89,26 @@ def sweep(
     zero = jax.tree.map(jnp.zeros_like, coefficients)
     start = Carry(
         free,
-        tuple(_at_rest(state, plan, epsilon) for state in free),
+        tuple(
+            _at_rest(state, plan, epsilon, cornered)
+            for state, cornered in zip(free, corners, strict=True)
+        ),
         eqx.tree_at(lambda own: own.head, zero, settled.in_head),
     )
 
     def body(carry: Carry, first: jax.Array | int, length: int) -> Carry:
         piece = cut(x, first, length, coefficients.encoder.weight)
         return _echo_chunk(
-            coefficients, splits, objective, settled.every, plan, carry, piece, first
+            coefficients, splits, objective, settled.every, plan, rested, carry, piece, first
         )
 
     end = downwards(body, start, x.shape[0], plan.chunk)
     return Learned(settled.value, end.gradient, end.free)
 
 
-def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None) -> Echo:
+def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None, cornered: bool) -> Echo:
     """Echoes that have seen no nudge yet."""
-    if plan.echoes == "fixed":
+    if plan.echoes == "fixed" and not cornered:
         scale = jnp.asarray(epsilon, free.q.dtype)
         return Pair(jax.tree.map(lambda at: jnp.stack([at, at]), free), scale)
     return jax.tree.map(jnp.zeros_like, free)
@@ -104,6 +120,7 @@ def _echo_chunk(
     objective: Objective,
     every: jax.Array,
     plan: Plan,
+    rested: Rested,
     carry: Carry,
     x: jax.Array,
     first: jax.Array | int,
@@ -116,10 +133,12 @@ def _echo_chunk(
     h, encode_back = jax.vjp(lambda encoder: rows.affine(encoder, x), coefficients.encoder)
     free: list[State] = []
     downs = []
-    for block, own, state, echo in zip(
-        coefficients.blocks, splits, carry.free, carry.echoes, strict=True
+    steps = first + jnp.arange(x.shape[0])
+    for block, own, state, echo, count in zip(
+        coefficients.blocks, splits, carry.free, carry.echoes, rested, strict=True
     ):
-        state, h, down = _block_chunk(block, own, state, echo, h, plan)
+        rests = None if count is None else steps[:, None] <= count
+        state, h, down = _block_chunk(block, own, state, echo, h, plan, rests)
         free.append(state)
         downs.append(down)
     in_head, error = objective.error(coefficients.head, every, h, first)
@@ -135,19 +154,28 @@ def _echo_chunk(
 
 
 def _block_chunk(  # type: ignore[no-untyped-def]
-    block: BlockCoefficients, own: Split, free: State, echo: Echo, h: jax.Array, plan: Plan
+    block: BlockCoefficients,
+    own: Split,
+    free: State,
+    echo: Echo,
+    h: jax.Array,
+    plan: Plan,
+    rests: jax.Array | None,
 ):
-    """One block's way up: the free copy K steps back, the outputs [K, H], and the way down."""
+    """One block's way up: the free copy K steps back, the outputs [K, H], and the way down.
+
+    `rests` [K, m], of a block with corners, says whose step back ends where it began: at rest.
+    """
     u, drive_back = jax.vjp(rows.drive, block, h)
     prepared, prepare_back = jax.vjp(lambda unit, at: prepare(own, unit, at), block.unit, u)
     loop = driven(block, own, prepared.lasting)
-    end, met = retrace(loop, free, prepared.timed, len(u), plan.compensated)
+    end, met = retrace(loop, free, prepared.timed, len(u), plan.compensated, rests)
     above, mix_back = jax.vjp(rows.mix, block, met.q, u, h)
 
     def down(error: jax.Array) -> tuple[Echo, BlockCoefficients, jax.Array]:
         in_mix, q_error, u_error, x_error = mix_back(error)
         push = block.step * q_error
-        echoed, found = _contrast(loop, prepared.timed, met, echo, push, plan)
+        echoed, found = _contrast(loop, prepared.timed, met, echo, push, plan, rests)
         in_unit, u_contrast = prepare_back(found.prepared)
         in_drive, x_contrast = drive_back(u_error + u_contrast)
         in_block = eqx.tree_at(
@@ -172,11 +200,13 @@ def _contrast(
     echo: Echo,
     push: jax.Array,
     plan: Plan,
+    rests: jax.Array | None,
 ) -> tuple[Echo, Contrast]:
     """The echoes K steps back, and what their difference says."""
     if isinstance(echo, Pair):
         after, nudged = echo_pair(loop, echo, echo.scale * push, timed)
         return after, contrast_sides(loop, nudged, timed, echo.scale)
-    scale = None if plan.echoes == "difference" else renormalise(echo, met, push)
-    after, nudged = echo_adjoint(loop, echo, scale, push, met, timed)
-    return after, contrast_adjoint(loop, met, nudged, timed, scale)
+    linear = plan.echoes == "difference" or rests is not None
+    scale = None if linear else renormalise(echo, met, push)
+    after, nudged = echo_adjoint(loop, echo, scale, push, met, timed, rests)
+    return after, contrast_adjoint(loop, met, nudged, timed, scale, rests)

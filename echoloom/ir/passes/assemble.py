@@ -152,7 +152,10 @@ class _Assembly:
             "plus": w.put(f"{name}.plus.nudged", Op.ADD, p["plus"], nudge),
             "minus": w.put(f"{name}.minus.nudged", Op.SUB, p["minus"], nudge),
         }
-        walks = {c: walk_back(w, block, index, c, q[c], before[c], u) for c in COPIES}
+        free = walk_back(w, block, index, "free", q["free"], before["free"], u)
+        walks = {"free": free}
+        for copy in COPIES[1:]:
+            walks[copy] = walk_back(w, block, index, copy, q[copy], before[copy], u, free)
         for copy in COPIES:
             w.updates += [(q[copy], walks[copy].q), (p[copy], walks[copy].p)]
         contrast = Contrast(w, block, index, walks, -0.5 / epsilon).write(u)

@@ -37,8 +37,9 @@ class Contrast:
         drive: list[str] = []
         for free, plus, minus in self._visits("kick"):
             factor = self.factor * free.stage.fraction
+            beside = {"u": u, **free.sides}
             sides = [
-                self._slopes(self.block.potential_contrast, f"{copy}.dV", {"q": at, "u": u})
+                self._slopes(self.block.potential_contrast, f"{copy}.dV", {"q": at, **beside})
                 for copy, at in (("plus", plus.at), ("minus", minus.at))
             ]
             for leaf, value in sides[0].items():

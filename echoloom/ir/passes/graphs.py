@@ -22,9 +22,11 @@ class BlockGraphs:
     drive: Graph  # x -> u
     velocity: Graph  # p -> v
     force: Graph  # q, u -> f
+    sides: Graph  # q, u -> sides.*: on which side of every corner of V q is
+    beside: Graph  # q, u, sides.* -> f, on the sides given
     mix: Graph  # q, u, x -> out
     mix_back: Graph  # q, u, x, g -> q, u, x, block.*
-    potential_contrast: Graph  # q, u -> u, block.unit.*: derivatives of V
+    potential_contrast: Graph  # q, u, sides.* -> u, block.unit.*: derivatives of V
     kinetic_contrast: Graph  # p -> block.unit.*: derivatives of T
     drive_back: Graph  # x, g -> x, block.*
     positions: int
@@ -76,4 +78,5 @@ def _functions(block: BlockGraphs) -> Iterable[Graph]:
     return (
         block.drive, block.velocity, block.force, block.mix,
         block.mix_back, block.potential_contrast, block.kinetic_contrast, block.drive_back,
+        block.sides, block.beside,
     )  # fmt: skip

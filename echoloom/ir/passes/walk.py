@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.graphs import BlockGraphs
@@ -15,13 +15,15 @@ from echoloom.ir.scheme import Stage, merged
 class Visit:
     """One stage of one copy: `at` is the p of a drift or the q of a kick, `rate` its v or F.
 
-    `kicks` counts the kicks before it.
+    `kicks` counts the kicks before it. `sides` are those of V's corners at `at`: of the free copy's
+    kicks, on the way back.
     """
 
     stage: Stage
     at: str
     rate: str
     kicks: int
+    sides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,34 @@ def walk_forward(w: Writer, block: BlockGraphs, index: int, q: str, p: str, u: s
     return _walk(w, block, index, "free", stages, _forward_labels(stages), q, p, u)
 
 
-def walk_back(w: Writer, block: BlockGraphs, index: int, copy: str, q: str, p: str, u: str) -> Walk:
-    """The echo's: the same stages in reverse order, for a momentum turned round."""
+def walk_back(
+    w: Writer,
+    block: BlockGraphs,
+    index: int,
+    copy: str,
+    q: str,
+    p: str,
+    u: str,
+    free: Walk | None = None,
+) -> Walk:
+    """The echo's: the same stages in reverse order, for a momentum turned round.
+
+    The nudged copies take the sides of V's corners that the `free` one (None for itself) is on, as
+    a derivative does: copies that are really apart would see both sides of a corner between them.
+    """
     stages = merged(block.stages)[::-1]
-    return _walk(w, block, index, copy, stages, _echo_labels(stages), q, p, u)
+    walk = _walk(w, block, index, copy, stages, _echo_labels(stages), q, p, u, free)
+    if free is not None or not block.sides.outputs:
+        return walk
+    visits = tuple(replace(visit, sides=_sides(w, block, index, visit, u)) for visit in walk.visits)
+    return replace(walk, visits=visits)
+
+
+def _sides(w: Writer, block: BlockGraphs, index: int, visit: Visit, u: str) -> dict[str, str]:
+    if visit.stage.kind == "drift":
+        return {}
+    name = f"b{index}.free.sides{suffix(visit.kicks + 1)}"
+    return w.inline(block.sides, name, {"block": f"b{index}", "q": visit.at, "u": u})
 
 
 def suffix(number: int) -> str:
@@ -60,6 +86,7 @@ def _walk(
     q: str,
     p: str,
     u: str,
+    free: Walk | None = None,
 ) -> Walk:
     """Every increment is one product by the step, rounded on its own."""
     own, step = {"block": f"b{index}"}, f"b{index}.step"
@@ -74,7 +101,12 @@ def _walk(
             q = w.put(f"{name}.q", Op.ADD, q, increment)
         else:
             force = f"b{index}.{copy}.{label.replace('kick', 'force')}"
-            rate = w.inline(block.force, force, {**own, "q": q, "u": u})["f"]
+            bindings = {**own, "q": q, "u": u}
+            if free is None:
+                rate = w.inline(block.force, force, bindings)["f"]
+            else:
+                sides = free.visits[len(visits)].sides
+                rate = w.inline(block.beside, force, {**bindings, **sides})["f"]
             visits.append(Visit(stage, q, rate, kicks))
             increment = _part(w, name, w.put(f"{name}.hf", Op.MUL, step, rate), stage.fraction)
             p = w.put(f"{name}.p", Op.SUB, p, increment)
