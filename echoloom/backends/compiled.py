@@ -236,9 +236,9 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model that
-    needs more memory than an engine of these sizes can have, and for a row or column of weights
-    that its matrix's format leaves so little of that the outputs move.
+    ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
+    that needs more memory than an engine of these sizes can have, and for a row or column of
+    weights that its matrix's format leaves so little of that the outputs move.
     """
     device = target_named(target)
     sizes = engine_sizes(lanes, drains, slots)
