@@ -29,9 +29,10 @@ from echoloom.ir.passes.formats_plan import (
     coefficient_format,
     runtime_format,
 )
+from echoloom.ir.passes.terms import lift, rounded, vanishes
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.tables import range_bits, segment_bits
-from echoloom.ir.verify import exact_type
+from echoloom.ir.verify import WIDEST, exact_type
 
 Floats = NDArray[np.float64]
 
@@ -283,21 +284,55 @@ class _BodyEmitter:
         key = self.plan.key(self.section, instr.name)
         q = self.plan.formats.q(key)
         if found is None:
-            self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *args))
+            self._words(instr, args)
             return
         base, increment = (self.names.get(v, v) for v in found)
+        exact = self.types[increment].q
+        if vanishes(exact, q.scalar_frac):
+            self._term(instr, 0, base)
+        elif vanishes(self.types[base].q, q.scalar_frac):
+            self._term(instr, 1, increment)
+        elif max(exact.fracs) - q.scalar_frac > WIDEST:
+            word = Q(self.plan.widths.word, min(exact.fracs) - exact.width + self.plan.widths.word)
+            stored = self._requant(f"{instr.name}.term", increment, word, None)
+            self._words(instr, [base, stored])
+        else:
+            self._incremented(instr, base, increment, key)
+
+    def _incremented(self, instr: Instr, base: str, increment: str, key: str) -> None:
+        """Round the increment, then add: all in one go of the drain."""
+        q = self.plan.formats.q(key)
         if self.types[base].q.frac != q.frac:
             base = self._requant(f"{instr.name}.base", base, q, key)
         exact = self.types[increment].q
         self.plan.cap(key, min(exact.fracs))
-        shift = min(exact.fracs) - q.scalar_frac
-        rounded = Q(max(exact.width - shift + 1, 2), q.frac)
         r = self._append(
             Instr(f"{instr.name}.rounded", Op.REQUANT, (increment,),
-                  Type(self.types[increment].shape, rounded),
+                  Type(self.types[increment].shape, rounded(exact, q.scalar_frac)),
                   Requant(self.plan.widths.rounding, Overflow.SATURATE))
         )  # fmt: skip
         self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, base, r))
+
+    def _words(self, instr: Instr, args: list[str]) -> None:
+        """The sum of two stored words, the finer one rounded to what the other can be moved to."""
+        finest = min(self.types[a].q.scalar_frac for a in args) + lift(self.narrow)
+        words = list(args)
+        for number, a in enumerate(args):
+            q = self.types[a].q
+            if vanishes(q, finest):
+                self._term(instr, 1 - number, args[1 - number])
+                return
+            if q.scalar_frac > finest:
+                words[number] = self._requant(
+                    f"{instr.name}.term", a, rounded(q, finest), None
+                )
+        self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *words))
+
+    def _term(self, instr: Instr, number: int, value: str) -> None:
+        """A sum of which only operand `number` is left."""
+        if number == 1 and instr.op is Op.SUB:
+            value = self.put(f"{instr.name}.exact", Op.SCALE, value, attr=Scale(-1.0))
+        self._store(instr.name, value)
 
     def _scale(self, instr: Instr, value: str) -> None:
         assert isinstance(instr.attr, Scale)
