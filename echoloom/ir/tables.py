@@ -29,6 +29,7 @@ Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 GOAL = 2.0**-14  # a table's worst error, in units of its largest result
 FEWEST_SEGMENTS = 5  # bits
+LONGEST_SHIFT = 63
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,9 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
     # slope_shift makes the largest slope just fit: it is the same for every table of a function
     # with the same input and output formats.
     slope_shift = slope_width - 1 - math.ceil(math.log2(largest * 1.0000001))
-    slope_shift -= output_frac - input_frac
-    if not 0 <= slope_shift < 64:
+    # A longer shift than the drain makes would only refine slopes that are as good as level.
+    slope_shift = min(slope_shift - (output_frac - input_frac), LONGEST_SHIFT)
+    if slope_shift < 0:
         raise ValueError(
             f"table {table.function!r} cannot go from {input_frac} to {output_frac} fraction bits: "
             f"its slopes would need a shift of {slope_shift}"

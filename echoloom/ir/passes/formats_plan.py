@@ -72,9 +72,13 @@ class FormatClass:
 
     @property
     def frac(self) -> int:
+        return min(self.finest(self.width), self.cap)
+
+    def finest(self, width: int) -> int:
+        """Fraction bits of a word of `width` bits that holds the range and no more."""
         largest = self.range if self.range > 0.0 else 1.0
         integer = math.floor(math.log2(largest)) + 1
-        return min(self.width - 1 - integer - self.margin, self.cap)
+        return width - 1 - integer - self.margin
 
 
 @dataclass

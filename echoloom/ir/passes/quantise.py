@@ -38,6 +38,7 @@ Floats = NDArray[np.float64]
 
 
 NARROWED = ".narrow"
+UNUSED = 8  # upper bits of a word that may be idle when it is cut
 Cuts = Mapping[tuple[Section, str], int]
 
 
@@ -274,10 +275,18 @@ class _BodyEmitter:
     def _narrowed(self, name: str) -> str:
         copy = name + NARROWED
         if copy not in self.types:
-            q = self.types[name].q
-            cut = Q(self.narrow, q.scalar_frac - (q.width - self.narrow))
-            self._requant(copy, name, cut, None)
+            self._requant(copy, name, Q(self.narrow, self._narrow_frac(name)), None)
         return copy
+
+    def _narrow_frac(self, name: str) -> int:
+        """Fraction bits of a word that is cut. The upper ones are kept, where they are in use: a
+        word that is capped far below its own range would lose all that it holds."""
+        q, key = self.types[name].q, self.plan.key(self.section, name)
+        upper = q.scalar_frac - (q.width - self.narrow)
+        if key not in self.plan.formats.parent:
+            return upper
+        finest = min(self.plan.formats.of(key).finest(self.narrow), q.scalar_frac)
+        return finest if finest - upper > UNUSED else upper
 
     def _sum(self, instr: Instr, args: list[str]) -> None:
         found = self.plan.bases.get((self.section, instr.name))
