@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.calibration import CoefficientRange as CoefficientRange
-from echoloom.backends.calibration import Material, calibrate, coefficient_words
+from echoloom.backends.calibration import Material, coefficient_words
 from echoloom.backends.integers import (
     Floats,
     RunResult,
@@ -22,8 +22,11 @@ from echoloom.backends.integers import (
     to_real,
 )
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
+from echoloom.backends.lost import warn_of_lost
+from echoloom.backends.nudges import calibrate
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import TARGETS, Target
+from echoloom.backends.unfit import sentences
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
 from echoloom.frontend.hssm import HSSM
@@ -204,7 +207,8 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    ValueError in one sentence for bad samples, labels, parameters or target.
+    ValueError in one sentence for bad samples, labels, parameters or target. Warns (Unresolved) of
+    parameters of curved units whose gradients no word of the target resolves on these samples.
     """
     device = target_named(target)
     drains = max(1, lanes // 4) if drains is None else drains
@@ -221,9 +225,11 @@ def compile(
         folding.graphs, folding.values(model), samples, _targets(model, labels),
         model.output_step, widths,
     )  # fmt: skip
-    integer, epsilons = calibrate(material)
-    artifact = _placed(integer, widths, lanes, drains, slots)
-    return CompiledProgram(model, artifact, device, epsilons, folding)
+    with sentences(model):
+        integer, nudges = calibrate(material)
+        artifact = _placed(integer, widths, lanes, drains, slots)
+    warn_of_lost(nudges, folding, model)
+    return CompiledProgram(model, artifact, device, nudges.epsilons, folding)
 
 
 def calibrated_again(
@@ -242,10 +248,13 @@ def calibrated_again(
         folding.graphs, folding.values(model), samples, _targets(model, labels),
         model.output_step, widths,
     )  # fmt: skip
-    integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
-    artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
-    return replace(program, model=model, artifact=artifact, epsilons=epsilons, folding=folding)
+    with sentences(model):
+        integer, nudges = calibrate(material, program.ir)
+        artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
+    return replace(
+        program, model=model, artifact=artifact, epsilons=nudges.epsilons, folding=folding
+    )
 
 
 def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from echoloom.backends.archive import program_bytes, program_from
 from echoloom.backends.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.batched import BatchRunner
-from echoloom.backends.calibration import CoefficientRange, curved
+from echoloom.backends.calibration import CoefficientRange
 from echoloom.backends.compiled import (
     CompiledProgram,
     Overflowed,
@@ -27,6 +27,7 @@ from echoloom.backends.compiled import (
     target_named,
 )
 from echoloom.backends.integers import Floats, InputRange
+from echoloom.backends.nudges import curved
 from echoloom.frontend.check import check
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient

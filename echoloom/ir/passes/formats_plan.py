@@ -22,6 +22,7 @@ from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.reversible import paths
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
@@ -34,6 +35,7 @@ TWINS = (
     (".minus.", ".plus."),
     (".second.", ".first."),
 )
+SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 # Bits that exponents of one vector spread over when it is to be trained.
 TRAINED_SPREAD = 4
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
@@ -158,11 +160,14 @@ class FormatPlan:
         }
         self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
         self.states = {d.name for d in program.states}
+        self.starts: dict[str, list[str]] = {}  # states by the constant that they start from
         for state in self.states:
             self._add(state, ranges.states.get(state, 0.0), state.startswith("b"))
         for body in program.bodies:
             self._plan_body(body)
         self._share_between_passes()
+        self._share_starts()
+        self.retraced = _retraced(program)
 
     def _share_between_passes(self) -> None:
         # The echo retraces the forward pass only if it recomputes every word in the same format.
@@ -181,6 +186,15 @@ class FormatPlan:
         for declaration in self.program.body(Section.FORWARD_STEP).frame:
             key = self.key(Section.FORWARD_STEP, declaration.name)
             self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))
+
+    def _share_starts(self) -> None:
+        """States that start from one constant share its format, but for those that move so much
+        less than the others that they would lose their bits to them."""
+        for constant, states in self.starts.items():
+            most = max(self.formats.of(state).range for state in states)
+            for state in states:
+                if not 0.0 < self.formats.of(state).range < most * SMALL:
+                    self.formats.unite(state, constant)
 
     def key(self, section: Section, name: str) -> str:
         if name in self.states or name in self.coefficients:
@@ -218,6 +232,14 @@ class FormatPlan:
             return self.is_increment(body, definition.args[0])
         return definition.op in PRODUCTS
 
+    def deciding(self, section: Section, instr: Instr) -> tuple[Section, tuple[str, ...]]:
+        """The section and the operands by which a product is formed: the forward pass's, where the
+        echo has to take the same increment back."""
+        if instr.name in self.retraced:
+            section = Section.FORWARD_STEP
+            instr = self.definitions[section][instr.name]
+        return section, instr.args
+
     def only_accumulated(self, body: Body, name: str) -> bool:
         count = sum(value == name for _, value in body.accumulates)
         return count == self.counts[body.section].get(name, 0)
@@ -241,7 +263,10 @@ class FormatPlan:
             if instr.op in (Op.ADD, Op.SUB):
                 self._plan_sum(body, instr, key)
         for state, value in body.updates:
-            if value not in self.states:
+            definition = self.definitions[section].get(value)
+            if definition is not None and definition.op is Op.CONSTANT:
+                self.starts.setdefault(self.key(section, value), []).append(state)
+            elif value not in self.states:
                 self.formats.unite(state, self.key(section, value))
             else:
                 self.formats.unite(state, value)
@@ -298,6 +323,20 @@ class FormatPlan:
         if group.frac > frac:
             group.cap = frac
             self.changed = True
+
+
+def _retraced(program: Program) -> frozenset[str]:
+    """Values of the forward pass that the increments of its states are made of."""
+    body = program.body(Section.FORWARD_STEP)
+    definitions = {i.name: i for i in body.instrs}
+    found: set[str] = set()
+    waiting = [name for path in paths(body).values() for name in path.increments]
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in found:
+            found.add(name)
+            waiting += definitions[name].args
+    return frozenset(found)
 
 
 def runtime_format(name: str, widths: Widths) -> Q:

@@ -164,6 +164,9 @@ class _BodyEmitter:
 
     def _update(self, state: str, value: str) -> str:
         word = self.names.get(value, value)
+        constant = next((i for i in self.instrs if i.name == word and i.op is Op.CONSTANT), None)
+        if constant is not None and constant.type != self.types[state]:
+            return self._append(replace(constant, name=f"{state}.next", type=self.types[state]))
         # A negated word is not one yet: minus the most negative word does not fit.
         exact = any(i.name == word and i.op is Op.SCALE for i in self.instrs)
         if exact or self.types[word] != self.types[state]:
@@ -191,11 +194,28 @@ class _BodyEmitter:
         if key is not None:
             self.plan.cap(key, min(self.types[value].q.fracs))
         state = key is not None and self.plan.formats.of(key).state
-        attr = Requant(
-            self.plan.widths.rounding,
-            Overflow.WRAP if state else Overflow.SATURATE,
-            register,
-        )
+        return self._cut(name, value, q, Overflow.WRAP if state else Overflow.SATURATE, register)
+
+    def _cut(
+        self,
+        name: str,
+        value: str,
+        q: Q,
+        overflow: Overflow,
+        register: DynamicShift = DynamicShift.NONE,
+    ) -> str:
+        """Round and narrow, in several goes where one shift would be too long."""
+        goes = 0
+        while max((exact := self.types[value].q).fracs) - q.scalar_frac > WIDEST:
+            word, lowest = self.plan.widths.word, min(exact.fracs)
+            upper = Q(word, lowest - exact.width + word)
+            if exact.width <= word:
+                upper = rounded(exact, lowest - WIDEST)
+            goes += 1
+            type_ = Type(self.types[value].shape, upper)
+            attr = Requant(self.plan.widths.rounding, Overflow.SATURATE)
+            value = self._append(Instr(f"{name}.upper.{goes}", Op.REQUANT, (value,), type_, attr))
+        attr = Requant(self.plan.widths.rounding, overflow, register)
         type_ = Type(self.types[value].shape, q)
         return self._append(Instr(name, Op.REQUANT, (value,), type_, attr))
 
@@ -263,8 +283,9 @@ class _BodyEmitter:
         """
         if any(self.types[a].q.width <= self.narrow for a in args):
             return args
-        crests = [self.plan.ranges.crest(self.section, a) for a in instr.args]
-        cut = self.earlier.get((self.section, instr.name), 0 if crests[0] < crests[1] else 1)
+        section, names = self.plan.deciding(self.section, instr)
+        crests = [self.plan.ranges.crest(section, a) for a in names]
+        cut = self.earlier.get((section, instr.name), 0 if crests[0] < crests[1] else 1)
         if args[0] == args[1]:
             cut = 1
         if args[cut] in {d.name for d in self.frame}:
@@ -297,14 +318,11 @@ class _BodyEmitter:
             return
         base, increment = (self.names.get(v, v) for v in found)
         exact = self.types[increment].q
-        if vanishes(exact, q.scalar_frac):
+        state = self.plan.formats.of(key).state  # moves by an increment, be it nothing
+        if vanishes(exact, q.scalar_frac) and not state:
             self._term(instr, 0, base)
         elif vanishes(self.types[base].q, q.scalar_frac):
             self._term(instr, 1, increment)
-        elif max(exact.fracs) - q.scalar_frac > WIDEST:
-            word = Q(self.plan.widths.word, min(exact.fracs) - exact.width + self.plan.widths.word)
-            stored = self._requant(f"{instr.name}.term", increment, word, None)
-            self._words(instr, [base, stored])
         else:
             self._incremented(instr, base, increment, key)
 
@@ -315,11 +333,9 @@ class _BodyEmitter:
             base = self._requant(f"{instr.name}.base", base, q, key)
         exact = self.types[increment].q
         self.plan.cap(key, min(exact.fracs))
-        r = self._append(
-            Instr(f"{instr.name}.rounded", Op.REQUANT, (increment,),
-                  Type(self.types[increment].shape, rounded(exact, q.scalar_frac)),
-                  Requant(self.plan.widths.rounding, Overflow.SATURATE))
-        )  # fmt: skip
+        r = self._cut(
+            f"{instr.name}.rounded", increment, rounded(exact, q.scalar_frac), Overflow.SATURATE
+        )
         self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, base, r))
 
     def _words(self, instr: Instr, args: list[str]) -> None:
@@ -332,9 +348,7 @@ class _BodyEmitter:
                 self._term(instr, 1 - number, args[1 - number])
                 return
             if q.scalar_frac > finest:
-                words[number] = self._requant(
-                    f"{instr.name}.term", a, rounded(q, finest), None
-                )
+                words[number] = self._requant(f"{instr.name}.term", a, rounded(q, finest), None)
         self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *words))
 
     def _term(self, instr: Instr, number: int, value: str) -> None:
