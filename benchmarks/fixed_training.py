@@ -24,7 +24,7 @@ import echoloom as el
 from echoloom.backends.batched import BatchRunner
 from echoloom.backends.levels import jax_run
 from echoloom.cli.data import load_data
-from echoloom.frontend.hssm import trainable, with_statistics
+from echoloom.frontend.hssm import with_statistics
 from echoloom.frontend.loss import loss
 
 PACKAGES = ("jax", "numpy")
@@ -76,7 +76,7 @@ def training(unit: str, steps: int, margin: int, weight_margin: int) -> list[dic
 
     @jax.jit
     def exact(model: el.HSSM, x: Any, label: Any) -> Any:
-        own, rest = eqx.partition(model, trainable(model))
+        own, rest = eqx.partition(model, eqx.is_inexact_array)
         return jax.value_and_grad(
             lambda p: jnp.mean(jax.vmap(lambda a, b: loss(eqx.combine(p, rest), a, b))(x, label))
         )(own)
@@ -85,7 +85,7 @@ def training(unit: str, steps: int, margin: int, weight_margin: int) -> list[dic
     for name in ("integers", "floats"):
         gradient: Any
         model, optimizer, order = start, optax.adam(3e-3), np.random.default_rng(0)
-        state = optimizer.init(eqx.filter(model, trainable(model)))
+        state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
         overflows, again, values, began = 0, 0, [], time.perf_counter()
         picks = np.concatenate([order.permutation(len(X)) for _ in range(-(-steps * 10 // len(X)))])
         for pick in picks[: steps * 10].reshape(steps, 10):

@@ -134,6 +134,7 @@ def memory_rows(names: list[str]) -> list[output.Row]:
 
 def worst(found: el.HSSM, exact: el.HSSM) -> str:
     """The largest relative error of a tensor."""
+    found, exact = (eqx.filter(tree, trainable(tree)) for tree in (found, exact))
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True)
     wide = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
     return f"{max(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in wide):.1e}"

@@ -70,8 +70,9 @@ def _case(
 
 
 def tensors(gradient: el.HSSM) -> Tensors:
-    """The leaves of a gradient by their names, flat."""
-    leaves = jax.tree_util.tree_flatten_with_path(gradient)[0]
+    """What is learned of a gradient, by its names, flat."""
+    learned = eqx.filter(gradient, trainable(gradient))
+    leaves = jax.tree_util.tree_flatten_with_path(learned)[0]
     return {path_name(path): np.ravel(np.asarray(leaf, np.float64)) for path, leaf in leaves}
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ import output
 
 import echoloom as el
 from echoloom.backends.quality import float64
-from echoloom.frontend.hssm import with_statistics
+from echoloom.frontend.hssm import trainable, with_statistics
 from echoloom.ir.engine import Section
 from echoloom.ir.passes.estimate import step_cycles
 
@@ -64,7 +65,8 @@ def gradients(
                 (found, program.gradient(sequence, label)),
                 (exact, el.bptt_gradient(model, jnp.asarray(sequence), label)),
             ):
-                for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+                learned = eqx.filter(tree, trainable(tree))
+                for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
                     name = jax.tree_util.keystr(path).lstrip(".")
                     rows.setdefault(name, []).append(np.ravel(leaf))
     figures = {}

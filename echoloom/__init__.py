@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from echoloom.frontend.rhel import rhel_gradient, rhel_value_and_grad
     from echoloom.frontend.trajectory import TrajectoryCheck, trajectory_check
     from echoloom.sim.first_difference import Mismatch
+    from echoloom.sim.float_distance import WrongModel
     from echoloom.sim.verify import VerifyReport, verify
 
 _HOME = {
@@ -47,6 +48,7 @@ _HOME = {
     "trajectory_check": "frontend.trajectory",
     "rhel_gradient": "frontend.rhel",
     "Mismatch": "sim.first_difference",
+    "WrongModel": "sim.float_distance",
     "VerifyReport": "sim.verify",
     "verify": "sim.verify",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "Overflowed",
     "TrajectoryCheck",
     "VerifyReport",
+    "WrongModel",
     "bptt_gradient",
     "bptt_value_and_grad",
     "build",

@@ -91,7 +91,7 @@ def train(model: el.HSSM, X: np.ndarray, y: np.ndarray, steps: int) -> el.HSSM:
         changes, state = optimiser.update(gradient, state)
         return eqx.apply_updates(model, changes), state, value
 
-    state = optimiser.init(eqx.filter(model, el.trainable(model)))
+    state = optimiser.init(eqx.filter(model, eqx.is_inexact_array))
     order = np.random.default_rng(0)
     for count in range(steps):
         pick = order.choice(len(y), min(10, len(y)), replace=False)

@@ -1,4 +1,4 @@
-"""Small ONNX graphs around single pieces of the exporter, run in ONNX Runtime."""
+"""Small ONNX graphs around single pieces of the exporter, and the two runtimes that run them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import GraphProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from echoloom.backends.to_onnx.host import Host
 from echoloom.backends.to_onnx.writer import OPSET, Shared, element_of
 
 
-def run(write: Callable[[Host], list[str]], **feeds: np.ndarray) -> list[np.ndarray]:
-    """What `write` computes from the feeds, which are inputs of their names."""
+def run(
+    write: Callable[[Host], list[str]], accuracy: float = 0.0, **feeds: np.ndarray
+) -> list[np.ndarray]:
+    """What `write` computes from the feeds, which are inputs of their names.
+
+    onnx's own evaluator must find the same, to `accuracy` of the larger of 1 and the number.
+    """
     shared = Shared(names=set(feeds))
     scope = Host(shared)
     outputs = write(scope)
@@ -34,7 +40,18 @@ def run(write: Callable[[Host], list[str]], **feeds: np.ndarray) -> list[np.ndar
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return list(session.run(None, dict(feeds)))  # type: ignore[arg-type]
+    found = list(session.run(None, dict(feeds)))
+    for ours, theirs in zip(found, reference(model, feeds).values(), strict=True):
+        assert isinstance(ours, np.ndarray) and ours.dtype == theirs.dtype
+        np.testing.assert_allclose(theirs, ours, rtol=accuracy, atol=accuracy)
+    return found  # type: ignore[return-value]
+
+
+def reference(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All outputs by name, as the evaluator of the package onnx computes them."""
+    names = [output.name for output in model.graph.output]
+    found = ReferenceEvaluator(model).run(None, dict(feeds))
+    return dict(zip(names, found, strict=True))  # type: ignore[arg-type]
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from echoloom.frontend.normalise import mean_and_deviation
+
 # A window of an engine's life, and how often in it the remaining life is asked for.
 WINDOW, STRIDE, OUTPUT_STEP = 60, 15, 10
 LONGEST_LIFE = 125.0  # cycles; above, the published benchmarks on C-MAPSS tell engines not apart
@@ -21,7 +23,8 @@ class Missing(FileNotFoundError):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """X [n, T, channels], mean 0 and deviation 1 over the training split; labels or targets."""
+    """X [n, T, channels], mean 0 and deviation 1 over the training split but for constant
+    channels; labels or targets."""
 
     X: np.ndarray
     y: np.ndarray
@@ -41,12 +44,10 @@ class Task:
 def load(name: str, folder: Path) -> Task:
     """The task `name` of TASKS. Raises Missing, in one sentence, where its data is not there."""
     task = TASKS[name](name, folder)
-    mean, deviation = task.X.mean(axis=(0, 1)), task.X.std(axis=(0, 1))
-    deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
+    found = mean_and_deviation(task.X)
     return Task(
-        (task.X - mean) / deviation, task.y, (task.X_test - mean) / deviation, task.y_test,
-        task.output_step,
-    )  # fmt: skip
+        found.apply(task.X), task.y, found.apply(task.X_test), task.y_test, task.output_step
+    )
 
 
 def _from_aeon(name: str, folder: Path) -> Task:

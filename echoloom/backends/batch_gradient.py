@@ -22,8 +22,9 @@ from echoloom.backends.integers import (
     to_real,
 )
 from echoloom.backends.raw_gradients import raw_gradient
+from echoloom.frontend.check import is_traced
 from echoloom.frontend.data import check_samples
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.ir.engine import Flag
 
 
@@ -45,7 +46,7 @@ class BatchGradient:
         means = {n: g[kept].sum(0) / count for n, g in self.coefficients.items()}
         model = self.program.model
         raw = raw_gradient(self.program.folded, model, means)
-        own = eqx.filter(model, trainable(model))
+        own = eqx.filter(model, eqx.is_inexact_array)
         gradient = jax.tree.map(lambda g, p: jnp.asarray(np.asarray(g), p.dtype), raw, own)
         value = self.losses[kept].sum() / count
         return jnp.asarray(value, model.encoder.weight.dtype), gradient
@@ -112,6 +113,10 @@ def fixed_value_and_grad(
 
 def checked_batch(model: HSSM, X: Any, y: Any) -> tuple[Floats, NDArray[Any]]:
     """X and y as the integers' host takes them. ValueError for what does not fit the model."""
-    X, y = np.asarray(X, np.float64), np.asarray(y)
-    check_samples(model, X, y)
-    return X, y if model.task == "classification" else y.astype(np.float64)
+    if is_traced(model, X, y):
+        raise ValueError(
+            "gradient: the program's integers are counted on the host, which jit, vmap and grad do "
+            "not wait for; call this function outside of them and jit the optimiser's update alone."
+        )
+    X, y = check_samples(model, X, y)
+    return X.astype(np.float64), y if model.task == "classification" else y.astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,6 @@ from echoloom.backends.calibration import Material, coefficient_words
 from echoloom.backends.integers import (
     Floats,
     RunResult,
-    Words,
     is_classification,
     output_type,
     to_real,
@@ -27,8 +27,9 @@ from echoloom.backends.nudges import calibrate
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.targets import TARGETS, Target
 from echoloom.backends.unfit import sentences
+from echoloom.frontend.arrays import real_array, whole_number
 from echoloom.frontend.check import check
-from echoloom.frontend.data import check_input, check_samples, check_sequence, check_values
+from echoloom.frontend.data import check_samples, host_sequence
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.stack import Folding, folded_stack
 from echoloom.ir.engine import Image, Section, Timing
@@ -75,14 +76,7 @@ class CompiledProgram:
 
         ValueError for malformed input, InputRange (a ValueError) outside the calibrated range.
         """
-        x = np.asarray(x, np.float64)
-        if label is None:
-            check_input(self.model, x)  # type: ignore[arg-type]
-        else:
-            with jax.enable_x64(True):  # or JAX would round targets to float32 before words
-                label = np.asarray(check_sequence(self.model, x, label))  # type: ignore[arg-type]
-        check_values(self.model, x, label)
-        return numpy_run(self.artifact, x, label)
+        return numpy_run(self.artifact, *host_sequence(self.model, x, label))
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
@@ -93,8 +87,7 @@ class CompiledProgram:
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
-        A pytree like the model's trainable parameters, None elsewhere. Overflowed when an overflow
-        flag was raised.
+        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
         """
         result = self.run(x, label)
         self._insist(result)
@@ -105,24 +98,32 @@ class CompiledProgram:
 
         From a batch's integers every sequence's own, with a first axis [n].
         """
+        sums = {a.name: to_real(result.gradients[a.name], a.type.q)
+                for a in self.ir.accumulators if a.target}  # fmt: skip
+        return self.gradients_of_sums(sums, result.exponent, result.outputs.shape, length)
+
+    def gradients_of_sums(
+        self, sums: Mapping[str, Floats], exponent: Any, outputs: tuple[int, ...], length: int
+    ) -> dict[str, Floats]:
+        """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
         echo = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
-        common = 2.0 ** np.asarray(result.exponent, np.float64)
+        common = 2.0 ** np.asarray(exponent, np.float64)
         if is_classification(self.ir):
             per_step = common / length
         else:
-            common = common * 2.0 / (result.outputs.shape[-1] * result.outputs.shape[-2])
+            common = common * 2.0 / (outputs[-1] * outputs[-2])
             per_step = common
         gradients: dict[str, Floats] = {}
         for accumulator in self.ir.accumulators:
             if accumulator.target:
-                value = self._real_sum(accumulator, result.gradients[accumulator.name])
+                value = self._scaled(accumulator, sums[accumulator.name])
                 factor = per_step if accumulator.name in echo else common
                 value = value * factor.reshape(factor.shape + (1,) * (value.ndim - factor.ndim))
                 gradients[accumulator.target] = gradients.get(accumulator.target, 0.0) + value
         return gradients
 
-    def _real_sum(self, accumulator: Accumulator, words: Words) -> Floats:
-        value = to_real(words, accumulator.type.q) * accumulator.scale
+    def _scaled(self, accumulator: Accumulator, total: Floats) -> Floats:
+        value = total * accumulator.scale
         if accumulator.divisor:
             value = value / self.coefficient(accumulator.divisor)
         return value
@@ -135,6 +136,13 @@ class CompiledProgram:
     def raw_gradient(self, result: RunResult, length: int) -> HSSM:
         """Gradients of a run chained from the folded coefficients back to the raw parameters."""
         return raw_gradient(self.folded, self.model, self.coefficient_gradients(result, length))
+
+    def coefficient_values(self, model: HSSM) -> dict[str, Floats]:
+        """float64 coefficients of `model` by the program's names, before they are rounded."""
+        names = {d.name for d in self.ir.coefficients}
+        values = self.folded.values(model)
+        values |= addends(names, values)
+        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -157,17 +165,14 @@ class CompiledProgram:
         """
         check(model)
         _check_alike(model, self.model)
-        names = {d.name for d in self.ir.coefficients}
-        values = self.folded.values(model)
-        values |= addends(names, values)
-        values |= {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
-        artifact = replace(self.artifact, coefficients=coefficient_words(self.ir, values))
+        words = coefficient_words(self.ir, self.coefficient_values(model))
+        artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
 
 ALIKE = (
     "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
-    "integrator", "activation",
+    "integrator", "activation", "classes",
 )  # fmt: skip
 
 
@@ -211,20 +216,25 @@ def compile(
     parameters of curved units whose gradients no word of the target resolves on these samples.
     """
     device = target_named(target)
-    drains = max(1, lanes // 4) if drains is None else drains
+    lanes = whole_number("compile: lanes", lanes)
+    drains = max(1, lanes // 4) if drains is None else whole_number("compile: drains", drains)
+    slots = whole_number("compile: slots", slots)
     _check_engine(lanes, drains, slots)
     check(model)
-    samples = np.asarray(samples, np.float64)
-    check_samples(model, samples, _stand_in(model, samples) if labels is None else labels)
+    samples = real_array("samples", samples).astype(np.float64)
+    _, checked = check_samples(
+        model, samples, _stand_in(model, samples) if labels is None else labels
+    )
+    targets = None if labels is None or model.task == "classification" else checked
     widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
     if weight_margin is not None:
+        weight_margin = whole_number("compile: weight_margin", weight_margin)
         widths = replace(widths, weight_margin=weight_margin)
     _check_margins(widths)
     folding = folded_stack(model)
     material = Material(
-        folding.graphs, folding.values(model), samples, _targets(model, labels),
-        model.output_step, widths,
-    )  # fmt: skip
+        folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
+    )
     with sentences(model):
         integer, nudges = calibrate(material)
         artifact = _placed(integer, widths, lanes, drains, slots)
@@ -233,21 +243,21 @@ def compile(
 
 
 def calibrated_again(
-    program: CompiledProgram, model: HSSM, samples: Any, labels: Any, widths: Widths
+    program: CompiledProgram, model: HSSM, samples: Floats, labels: NDArray[Any], widths: Widths
 ) -> CompiledProgram:
     """`program` with formats for `model`'s parameters on these samples: another image for the same
     engine.
 
-    Arguments as of `compile`; `widths` are those that `program` was compiled with. Products keep
-    the operand that is cut, so that only formats and nudge sizes change. Runaway (a ValueError)
-    where the samples drive a state off.
+    samples and labels are what `check_samples` gives, `widths` those that `program` was compiled
+    with. Products keep the operand that is cut, so that only formats and nudge sizes change.
+    Runaway (a ValueError) where the samples drive a state off.
     """
     check(model)
-    folding, samples = program.folded, np.asarray(samples, np.float64)
+    folding = program.folded
+    targets = None if model.task == "classification" else labels
     material = Material(
-        folding.graphs, folding.values(model), samples, _targets(model, labels),
-        model.output_step, widths,
-    )  # fmt: skip
+        folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
+    )
     config = program.artifact.mapped.config
     with sentences(model):
         integer, nudges = calibrate(material, program.ir)
@@ -257,10 +267,8 @@ def calibrated_again(
     )
 
 
-def _targets(model: HSSM, labels: Any) -> NDArray[np.float64] | None:
-    if model.task != "regression" or labels is None:
-        return None
-    return np.asarray(labels, np.float64)
+def _floats(targets: NDArray[Any] | None) -> Floats | None:
+    return None if targets is None else targets.astype(np.float64)
 
 
 def _placed(

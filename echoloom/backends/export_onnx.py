@@ -17,6 +17,7 @@ from echoloom.backends.calibration import Material
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.backends.levels import IntegerProgram
 from echoloom.backends.tools import ToolMissing
+from echoloom.frontend.arrays import real_array
 from echoloom.frontend.check import check
 from echoloom.frontend.files import write_whole
 from echoloom.frontend.hssm import HSSM
@@ -193,7 +194,8 @@ def _real_subject(source: CompiledProgram | HSSM, passes: Passes, samples: Any) 
     with jax.enable_x64(True):
         graphs, values = traced_stack(model)
         noise = np.random.default_rng(0).normal(size=(1, PROBE_STEPS, model.inputs))
-        samples = np.asarray(noise if samples is None else samples, np.float64)
+        given = real_array("samples", noise if samples is None else samples)
+        samples = given.astype(np.float64)
         material = Material(graphs, values, samples, None, model.output_step, Widths())
         if passes == "forward":
             epsilons = (1.0,) * len(graphs.blocks)

@@ -28,6 +28,7 @@ from echoloom.backends.compiled import (
 )
 from echoloom.backends.integers import Floats, InputRange
 from echoloom.backends.nudges import curved
+from echoloom.frontend.arrays import whole_number
 from echoloom.frontend.check import check
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
@@ -98,6 +99,10 @@ class FixedGradient:
         refresh: int = 25,
     ):
         check(model)
+        lanes = whole_number("FixedGradient: lanes", lanes)
+        margin = whole_number("FixedGradient: margin", margin)
+        weight_margin = whole_number("FixedGradient: weight_margin", weight_margin)
+        refresh = whole_number("FixedGradient: refresh", refresh)
         samples, labels = checked_batch(model, samples, labels)
         chosen = calibration_set(samples, labels if model.task == "regression" else None)
         self._samples, self._labels = samples[chosen], labels[chosen]

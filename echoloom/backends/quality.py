@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.data import check_samples, host_sequence
+from echoloom.frontend.hssm import HSSM, trainable
 from echoloom.frontend.jaxpr import path_name
 from echoloom.frontend.stack import float64 as float64
 
@@ -33,15 +35,16 @@ def gradient_quality(
     with jax.enable_x64(True):
         model = float64(program.model)
         for x, label in zip(xs, labels, strict=True):
-            x = np.asarray(x, np.float64)
-            exact = _tensors(bptt_gradient(model, jnp.asarray(x), label))
+            x, label = host_sequence(model, x, label)
+            exact = _tensors(bptt_gradient(model, jnp.asarray(x), jnp.asarray(label)))
             for name, value in _tensors(program.gradient(x, label)).items():
                 worst[name] = _worse(worst.get(name), _quality(value, exact[name]))
     return worst
 
 
 def _tensors(gradient: HSSM) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_flatten_with_path(gradient)[0]
+    learned = eqx.filter(gradient, trainable(gradient))
+    leaves = jax.tree_util.tree_flatten_with_path(learned)[0]
     return {path_name(path): np.ravel(np.asarray(leaf, np.float64)) for path, leaf in leaves}
 
 
@@ -73,9 +76,10 @@ def worst_of(quality: Mapping[str, TensorQuality] | Iterable[TensorQuality]) -> 
 
 
 def fixed_accuracy(program: CompiledProgram, samples: Any, labels: Any) -> float:
-    """Fraction of samples [n, T, inputs] that the integers classify as labels [n] say."""
-    hits = [
-        int(np.argmax(program.predict(x))) == int(label)
-        for x, label in zip(samples, labels, strict=True)
-    ]
+    """Fraction of samples [n, T, inputs] that the integers classify as labels [n] say.
+
+    Raises ValueError for samples and labels that do not fit the model.
+    """
+    X, y = check_samples(program.model, samples, labels)
+    hits = [int(np.argmax(program.predict(x))) == label for x, label in zip(X, y, strict=True)]
     return sum(hits) / len(hits)

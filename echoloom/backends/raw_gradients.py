@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from echoloom.backends.integers import Floats
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.jaxpr import path_name
 from echoloom.frontend.stack import Folding, canonical, float64
 
@@ -19,7 +19,7 @@ from echoloom.frontend.stack import Folding, canonical, float64
 def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:
     """Gradients by program name, chained back through the folding to the raw parameters.
 
-    A float64 pytree like the model's trainable parameters, None elsewhere.
+    A float64 pytree like `bptt_gradient`'s.
     """
     with jax.enable_x64(True):
         return _chained(folding)(float64(model), dict(gradients))
@@ -28,7 +28,7 @@ def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats])
 @lru_cache(maxsize=8)
 def _chained(folding: Folding) -> Callable[[HSSM, dict[str, Any]], HSSM]:
     def chain(model: HSSM, gradients: dict[str, Any]) -> HSSM:
-        own, rest = eqx.partition(model, trainable(model))
+        own, rest = eqx.partition(model, eqx.is_inexact_array)
         resolved, pull = jax.vjp(
             lambda m: canonical(eqx.combine(m, rest).resolve(), folding.plans), own
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.export_onnx import require
-from echoloom.backends.integers import Floats, InputRange, RunResult, is_classification
+from echoloom.backends.integers import InputRange, RunResult, is_classification
 from echoloom.ir.program import Program
 
 if TYPE_CHECKING:
@@ -40,10 +40,13 @@ class OnnxModel:
         }
 
     def run(self, x: Any, label: Any = None) -> Arrays:
-        """All outputs by name for x [batch, T, inputs] and labels [batch] or targets."""
+        """All outputs by name for x [batch, T, inputs] and labels [batch] or targets.
+
+        ValueError, in one sentence, for labels that are not whole numbers.
+        """
         feeds: Arrays = {"x": np.asarray(x, self.types["x"])}
         if "label" in self.types:
-            feeds["label"] = np.asarray(label, np.int64)
+            feeds["label"] = _classes(label)
         if "target" in self.types:
             feeds["target"] = np.asarray(label, np.float64)
         return dict(zip(self.names, self.session.run(None, feeds), strict=True))  # type: ignore[arg-type]
@@ -51,9 +54,13 @@ class OnnxModel:
 
 def integer_result(program: Program, found: Mapping[str, NDArray[Any]]) -> RunResult:
     """One sequence's outputs of an integer graph as a RunResult; InputRange where a sample or
-    target did not fit its format."""
-    flags = [int(found[n][0]) for n in ("forward_flags", "echo_flags") if n in found]
-    if any(flag & OUT_OF_RANGE for flag in flags):
+    target did not fit its format, or a label is no class."""
+    forward, echo = (
+        n in found and int(found[n][0]) & OUT_OF_RANGE for n in ("forward_flags", "echo_flags")
+    )
+    if echo and is_classification(program):
+        raise InputRange("a label is none of the classes that this program was compiled for")
+    if forward or echo:
         raise InputRange(
             "a sample or target is outside the range that this program was compiled for"
         )
@@ -75,9 +82,10 @@ def integer_result(program: Program, found: Mapping[str, NDArray[Any]]) -> RunRe
     )
 
 
-def batch_of_one(program: Program, x: Floats, label: Any) -> tuple[Any, Any]:
-    """x [T, inputs] and its label or targets with a batch axis."""
-    if label is None:
-        return x[None], None
-    label = np.asarray(label, np.int64 if is_classification(program) else np.float64)
-    return x[None], label[None]
+def _classes(labels: Any) -> NDArray[np.int64]:
+    """Whole numbers of any type as the graph takes them. What is no class is the graph's to flag:
+    a number beyond int64 becomes a negative one."""
+    found = np.asarray(labels)
+    if found.size and found.dtype.kind not in "iu":
+        raise ValueError(f"labels: the type is {found.dtype}, but whole numbers are needed.")
+    return found.astype(np.int64)

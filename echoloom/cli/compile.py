@@ -59,7 +59,8 @@ def compile(
             if value is not None and value < 1:
                 raise ValueError(f"--{name} is {value}, but it must be >= 1.")
         model = load_model(checkpoint, load_unit(unit))
-        data = load_data(source, normalise)
+        data = load_data(source, normalise, model.task, model.classes)
+        say.notes(data.notes)
         X, y = data.X[:samples], None if data.y is None else data.y[:samples]
         widths = None
         if target in TARGETS:  # if not, compile_model says so

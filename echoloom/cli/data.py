@@ -11,12 +11,17 @@ from echoloom.frontend.data_sources import read_source
 from echoloom.frontend.training.run_file import read_run, run_data
 
 
-def load_data(source: str, normalise: bool) -> Data:
-    """The data that `source` names; a run file says itself whether they are normalised.
+def load_data(
+    source: str, normalise: bool, task: str = "auto", classes: tuple[str, ...] = ()
+) -> Data:
+    """The data that `source` names, for a task and the names that a model has for its classes.
+
+    A run file says itself whether data are normalised, and which task they are for.
 
     Raises ValueError or OSError for what is not usable data, MissingPackage without aeon.
     """
     if source.endswith(".toml"):
         path = Path(source)
-        return run_data(read_run(path), path)
-    return prepare(source, read_source(source), normalise=normalise)
+        return run_data(read_run(path), path, classes)
+    raw = read_source(source)
+    return prepare(source, raw, normalise=normalise, task=task, classes=classes)

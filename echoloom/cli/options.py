@@ -25,7 +25,8 @@ Source = Annotated[
 Normalise = Annotated[
     bool,
     typer.Option(
-        help="Give every channel mean 0 and deviation 1 over the training split X. "
+        help="Give every channel mean 0 and deviation 1 over the training split X; "
+        "one that is constant there is centred only. "
         "Use the same setting and the same DATA in train, compile and verify.",
     ),
 ]

@@ -6,7 +6,7 @@ import enum
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from echoloom.backends.toolrun import BuildFailed
 from echoloom.backends.tools import ToolMissing
 from echoloom.frontend.data_sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
+from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.requests import SimulationError
 
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
@@ -40,6 +41,7 @@ class Exit(enum.IntEnum):
 # The first class that fits decides.
 _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
+    (WrongModel, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),
@@ -64,6 +66,13 @@ class Reporter:
         """A table or a line of the result, for people."""
         # Markup would eat the brackets of shapes like [T, 6].
         self.results.print(item, markup=False)
+
+    def notes(self, lines: Sequence[str]) -> None:
+        """What a user should know of the data: on stderr, and in the JSON object."""
+        if lines:
+            self.result["notes"] = list(lines)
+        for line in lines:
+            self.errors.print(line, markup=False)
 
     @contextmanager
     def working(self, what: str) -> Iterator[Progress]:

@@ -88,7 +88,7 @@ def train(
         ),
     ] = True,
     task: Annotated[
-        Task, typer.Option(help="auto: classification if the labels are whole numbers [n].")
+        Task, typer.Option(help="auto: classification if the labels are whole numbers or texts.")
     ] = Task.auto,
     output_step: Annotated[
         int | None,
@@ -177,9 +177,10 @@ def _refuse_flags(context: typer.Context) -> None:
 
 def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -> None:
     """The quick form: one seed, Adam, no stops."""
-    data, training = load_data(source, run.data.normalise), run.training
+    data, training = load_data(source, run.data.normalise, run.model.task), run.training
     if data.y is None:
         raise ValueError(f"{source}: it holds no array y; training needs labels or targets.")
+    say.notes(data.notes)
     assert training.epochs is not None
     model = make_model(run.model, data, training.seeds[0])
     model = fit(
@@ -200,6 +201,8 @@ def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -
         },
         **scores,
     }  # fmt: skip
+    if data.classes:
+        say.show(f"classes: {', '.join(f'{n} = {own}' for n, own in enumerate(data.classes))}")
     for name, value in scores.items():
         text = f"{value:.1%}" if measure == "accuracy" else f"{value:.6g}"
         say.show(f"{name.replace('_', ' ')}: {text}")

@@ -35,6 +35,7 @@ def carry_out(say: Reporter, path: Path, folder: Path, fresh: bool) -> None:
     """Trains what the run file at `path` describes into `folder`, and says what came of it."""
     run = read_run(path)
     data = run_data(run, path)
+    say.notes(data.notes)
     results = train_run(
         run, data, folder, make_source=make_source, fresh=fresh,
         watch=lambda seed: Bar(f"seed {seed}", say.errors),

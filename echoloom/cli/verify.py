@@ -19,6 +19,7 @@ from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command, json_bytes
 from echoloom.frontend.files import write_whole
 from echoloom.sim.first_difference import Mismatch
+from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.run_rtl import Simulator
 from echoloom.sim.verify import DEFAULT, KNOWN
 from echoloom.sim.verify import verify as verify_levels
@@ -59,8 +60,9 @@ def verify(
 ) -> None:
     """Run sequences at every level and compare all integers: outputs, states and gradients.
 
-    Ends with code 4 when two levels differ, and names the first step, block, signal and bit. The
-    report is written then too, with "ok": false.
+    Ends with code 4 when two levels differ, and names the first step, block, signal and bit, or
+    when the integers are further from the float model than rounding explains. The report is
+    written then too, with "ok": false.
 
     Example: echoloom verify motions.elp BasicMotions --report verify.json
     """
@@ -70,7 +72,9 @@ def verify(
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
         compiled = load(program, load_unit(unit))
-        X, y = load_data(source, normalise).split(split)  # type: ignore[arg-type]
+        data = load_data(source, normalise, compiled.model.task, compiled.model.classes)
+        say.notes(data.notes)
+        X, y = data.split(split)  # type: ignore[arg-type]
         labels = _labels(source, len(X), y, forward, echo)
         values: dict[str, Any] = {
             "kind": "verify",
@@ -94,6 +98,9 @@ def verify(
             values |= {"ok": True, **asdict(found)}
         except Mismatch as mismatch:
             values["difference"] = asdict(mismatch.difference)
+            raise
+        except WrongModel as wrong:
+            values["difference"] = str(wrong)
             raise
         finally:
             say.result |= values
@@ -127,6 +134,17 @@ def _labels(
     return [*y[:echo], *[None] * (forward - echo)]
 
 
+def _measured(floats: dict[str, Any]) -> list[dict[str, Any]]:
+    return [floats[name] for name in ("outputs", "gradient") if floats[name] is not None]
+
+
+def _distance(found: dict[str, Any]) -> str:
+    return (
+        f"{found['what']} at most {found['relative']:.2g}, relative "
+        f"(formats explain {found['bound']:.2g})"
+    )
+
+
 def verify_table(values: dict[str, Any]) -> RenderableType:
     """A verification as a table; of one that failed, the difference."""
     if not values["ok"]:
@@ -148,6 +166,8 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
         )
     for name, error in values.get("floats", {}).items():
         rows.append(f"ONNX {name}: at most {error:.2g} from JAX, relative")
+    if (floats := values.get("float_model")) is not None:
+        rows.append("from the float model: " + "; ".join(map(_distance, _measured(floats))))
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")

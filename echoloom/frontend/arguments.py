@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from echoloom.frontend.arrays import real_number, shown, whole_number
 from echoloom.frontend.canonical import check_echo
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.ir.scheme import INTEGRATORS
@@ -23,6 +25,18 @@ IRREVERSIBLE = {
     "im": _IMPLICIT, "linoss-im": _IMPLICIT, "implicit": _IMPLICIT, "implicit-euler": _IMPLICIT,
     "d-linoss": _DAMPED, "dlinoss": _DAMPED, "damped": _DAMPED, "damping": _DAMPED,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the constructor was told of the whole stack, as Python's numbers."""
+
+    inputs: int
+    outputs: int
+    hidden: int
+    blocks: int
+    output_step: int
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,57 +66,49 @@ def check_arguments(
     output_step: int,
     activation: str,
     inputs: int,
-) -> tuple[BlockArguments, ...]:
-    """What each block is to be. Raises ValueError for arguments that describe no model."""
-    sizes = {"inputs": inputs, "outputs": outputs, "hidden": hidden, "blocks": blocks}
-    for name, value in {**sizes, "output_step": output_step}.items():
-        _check_count(name, value)
-    _check_task(task, outputs, output_step)
+    classes: Sequence[str],
+) -> tuple[Sizes, tuple[BlockArguments, ...]]:
+    """What the stack and each block are to be. Raises ValueError for arguments that describe no
+    model.
+    """
+    sizes = Sizes(
+        _count("inputs", inputs),
+        _count("outputs", outputs),
+        _count("hidden", hidden),
+        _count("blocks", blocks),
+        _count("output_step", output_step),
+        _classes(classes, outputs, task),
+    )
+    _check_task(task, sizes.outputs, sizes.output_step)
     _check_choice("activation", activation, ACTIVATIONS)
-    for name, value in (("state", state), ("substeps", substeps)):
-        for where, own in _named(name, value):
-            _check_count(where, own)
-    for where, own in _named("complex", complex):
-        if not isinstance(own, bool):
-            raise ValueError(f"HSSM: {where} is {own!r}, but it must be True or False.")
-    for where, own in _named("step", step):
-        _check_step(where, own)
-    for where, own in _named("integrator", integrator):
-        _check_integrator(where, own)
     arguments = tuple(
         BlockArguments(*own)
         for own in zip(
-            _each("unit", unit, blocks),
-            _each("state", state, blocks),
-            _each("complex", complex, blocks),
-            _each("step", step, blocks),
-            _each("substeps", substeps, blocks),
-            _each("integrator", integrator, blocks),
+            _each("unit", unit, sizes.blocks, _given),
+            _each("state", state, sizes.blocks, _count),
+            _each("complex", complex, sizes.blocks, _truth),
+            _each("step", step, sizes.blocks, _step),
+            _each("substeps", substeps, sizes.blocks, _count),
+            _each("integrator", integrator, sizes.blocks, _integrator),
             strict=True,
         )
     )
     for index, own in enumerate(arguments):
         where = f"unit[{index}]" if _is_sequence(unit) else "unit"
-        _check_unit(where, own.unit, own.state, hidden)
-    return arguments
+        _check_unit(where, own.unit, own.state, sizes.hidden)
+    return sizes, arguments
 
 
 def _is_sequence(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    several = isinstance(value, np.ndarray | jax.Array) and value.ndim == 1
+    return several or (isinstance(value, Sequence) and not isinstance(value, str))
 
 
-def _named(name: str, value: T | Sequence[T]) -> list[tuple[str, T]]:
-    """Every value that was given, and how to call it."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [(f"{name}[{index}]", own) for index, own in enumerate(value)]
-    return [(name, value)]  # type: ignore[list-item]
-
-
-def _each(name: str, value: T | Sequence[T], blocks: int) -> list[T]:
-    """The value of every block."""
-    given = [own for _, own in _named(name, value)]
+def _each(name: str, value: Any, blocks: int, read: Callable[[str, Any], T]) -> list[T]:
+    """The value of every block, as `read` makes it of a value's name and of what was given."""
     if not _is_sequence(value):
-        return given * blocks
+        return [read(name, value)] * blocks
+    given = [read(f"{name}[{index}]", own) for index, own in enumerate(value)]
     if len(given) != blocks:
         raise ValueError(
             f"HSSM: {name} holds {len(given)} values, but there are {blocks} blocks: give one for "
@@ -111,15 +117,37 @@ def _each(name: str, value: T | Sequence[T], blocks: int) -> list[T]:
     return given
 
 
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"HSSM: {name} is {value!r}, but it must be a whole number >= 1.")
+def _given(name: str, value: T) -> T:
+    return value
 
 
-def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def _count(name: str, value: object) -> int:
+    return whole_number(f"HSSM: {name}", value, least=1)
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"HSSM: {name} is {shown(value)}, but it must be True or False.")
+    return bool(value)
+
+
+def _classes(names: Sequence[str], outputs: object, task: str) -> tuple[str, ...]:
+    """The classes' names, one for each, or none."""
+    found = [str(name) for name in names]
+    if found and (task != "classification" or len(found) != outputs or len(set(found)) != outputs):
+        raise ValueError(
+            f"HSSM: classes holds {len(found)} names, {len(set(found))} of them different, but a "
+            f"classification needs another name for each of its outputs, and outputs is "
+            f"{shown(outputs)}."
+        )
+    return tuple(found)
+
+
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         wanted = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"HSSM: {name} is {value!r}, but it must be {wanted}.")
+    return str(value)
 
 
 def _check_task(task: str, outputs: int, output_step: int) -> None:
@@ -133,21 +161,21 @@ def _check_task(task: str, outputs: int, output_step: int) -> None:
         )
 
 
-def _check_step(name: str, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < 1.0:
-        raise ValueError(f"HSSM: {name} is {value!r}, but a step must lie between 0 and 1.")
+def _step(name: str, value: object) -> float | None:
+    found = real_number(value)
+    if value is not None and (found is None or not 0.0 < found < 1.0):
+        raise ValueError(f"HSSM: {name} is {shown(value)}, but a step must lie between 0 and 1.")
+    return found
 
 
-def _check_integrator(name: str, value: object) -> None:
+def _integrator(name: str, value: object) -> str:
     known = value.lower().replace("_", "-").replace(" ", "-") if isinstance(value, str) else ""
     if known in IRREVERSIBLE:
         raise ValueError(
             f"HSSM: {name} is {value!r}, but {IRREVERSIBLE[known]} going forward, so there is no "
             "echo to retrace: use 'leapfrog' or 'imex'."
         )
-    _check_choice(name, value, tuple(INTEGRATORS))
+    return _check_choice(name, value, tuple(INTEGRATORS))
 
 
 def _check_unit(where: str, unit: object, state: int, hidden: int) -> None:

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from echoloom.frontend.arrays import jax_array, known
 from echoloom.frontend.data import check_sequence
 from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.labels import class_labels
 
 # Of logits [classes] and a class, or of one step's prediction [outputs] and target [outputs].
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -21,10 +23,15 @@ ValueAndGradient = Callable[[HSSM, ArrayLike, ArrayLike], tuple[jax.Array, HSSM]
 def check_batch(model: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """X [B, T, inputs] and its labels, one of a sequence X [T, inputs] too: B = 1.
 
-    Looks at shapes and types only, so it traces. Raises ValueError, in one sentence, for others
-    than the model takes.
+    Raises ValueError, in one sentence, for others than the model takes. Of what is traced, shapes
+    and types alone are looked at: a traced label that is no class makes loss and gradient NaN.
     """
-    samples, labels = jnp.asarray(X), jnp.asarray(y)
+    samples = jax_array("X", X)
+    if model.task == "classification" and known(y):
+        # Before they become JAX's, whose integers may be too short; what is JAX's stays in place.
+        found = class_labels("y", model, y)
+        y = y if isinstance(y, jax.Array) else found
+    labels = jax_array("y", y)
     if samples.ndim == 2:
         samples, labels = samples[None], labels[None]
     if samples.ndim != 3 or 0 in samples.shape:

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from echoloom.frontend.arrays import whole_number
 from echoloom.frontend.batch import Loss, ValueAndGradient, check_batch, check_same
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_sequence
-from echoloom.frontend.hssm import HSSM, trainable
-from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.loss import cross_entropy, only_classes, squared_error
 from echoloom.frontend.loss import loss as own_loss
 from echoloom.frontend.rhel.dynamics import split_potential
 from echoloom.frontend.rhel.forward import forward
@@ -21,16 +22,18 @@ from echoloom.frontend.rhel.objective import objective
 def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
     """d loss / d raw parameters of one sequence x [T, inputs], label as in `loss.loss`.
 
-    Returns a pytree like `model`, with None where `trainable` is False. Memory grows with T.
-    Raises ValueError for shapes that do not fit the model.
+    Returns what `eqx.filter_grad` would: a pytree like `model` with None where it has no array of
+    floats, and zeros at the frozen norm statistics. Memory grows with T. Raises ValueError for
+    shapes that do not fit the model and a label that is none of its classes; where the label is
+    traced, the gradient is NaN then.
     """
-    return _gradient(model, x, check_sequence(model, x, label))
+    return _gradient(model, *check_sequence(model, x, label))
 
 
 # The label is an array by here: a Python integer would be compiled in, once for each class.
 @eqx.filter_jit
 def _gradient(model: HSSM, x: jax.Array, label: jax.Array) -> HSSM:
-    parameters, frozen = eqx.partition(model, trainable(model))
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
     return jax.grad(lambda own: own_loss(eqx.combine(own, frozen), x, label))(parameters)
 
 
@@ -46,13 +49,8 @@ def bptt_value_and_grad(
     K < 1, and for shapes that do not fit the model.
     """
     check(model)
-    if rematerialise is not None and (
-        isinstance(rematerialise, bool) or not isinstance(rematerialise, int) or rematerialise < 1
-    ):
-        raise ValueError(
-            f"bptt_value_and_grad: rematerialise is {rematerialise!r}, but it must be None or a "
-            "whole number >= 1."
-        )
+    if rematerialise is not None:
+        rematerialise = whole_number("bptt_value_and_grad: rematerialise", rematerialise, least=1)
 
     def value_and_grad(called: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
         check_same(model, called)
@@ -65,7 +63,7 @@ def bptt_value_and_grad(
 def _learn(
     model: HSSM, X: jax.Array, y: jax.Array, loss: Loss | None, rematerialise: int | None
 ) -> tuple[jax.Array, HSSM]:
-    parameters, frozen = eqx.partition(model, trainable(model))
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
 
     def mean(own: HSSM) -> jax.Array:
         full = eqx.combine(own, frozen)
@@ -84,7 +82,7 @@ def _measure(model: HSSM, x: jax.Array, label: jax.Array, loss: Loss | None) -> 
     """The loss of one sequence."""
     found = model(x.astype(model.encoder.weight.dtype))
     if model.task == "classification":
-        return (loss or cross_entropy)(found, label)
+        return (cross_entropy if loss is None else only_classes(loss))(found, label)
     targets = label.astype(found.dtype)
     return (
         squared_error(found, targets) if loss is None else jnp.mean(jax.vmap(loss)(found, targets))

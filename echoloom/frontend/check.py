@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import jax
@@ -17,10 +18,31 @@ if TYPE_CHECKING:
 def check(model: HSSM) -> None:
     """Raises ValueError if `model` cannot run: the first fault found, in one sentence.
 
+    Within `jit` its numbers are not known; then nothing but shapes is looked at.
+
     Looked for: non-finite or wrongly shaped parameters, negative variances, and after folding
     non-finite coefficients, steps that are not positive, negative stiffness, oscillators that a
     step makes unstable (h^2 A >= 4, of either integrator), and nonlinear units with a zero weight.
     """
+    known = not is_traced(model)
+    if known:
+        _check_numbers(model)
+    # Within `jit` even known numbers would be folded later.
+    with jax.ensure_compile_time_eval() if known else nullcontext():
+        coefficients = _resolved(model)
+    _check_shapes(model, coefficients)
+    if known:
+        _check_finite(coefficients, "coefficient")
+        for index, block in enumerate(coefficients.blocks):
+            _check_dynamics(block, f"blocks[{index}]")
+
+
+def is_traced(*trees: object) -> bool:
+    """Whether any number in these is not known yet, as within `jit`, `vmap` and `grad`."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def _check_numbers(model: HSSM) -> None:
     _check_finite(model, "parameter")
     for index, block in enumerate(model.blocks):
         where = f"blocks[{index}].norm.variance"
@@ -28,17 +50,16 @@ def check(model: HSSM) -> None:
             raise ValueError(
                 f"check: {where} is {_worst(block.norm.variance)}, but a variance must be >= 0."
             )
+
+
+def _resolved(model: HSSM) -> StackCoefficients:
     try:
-        coefficients = model.resolve()
+        return model.resolve()
     except (TypeError, ValueError) as error:
         raise ValueError(
             "check: the parameters' shapes do not fit together, so the model does not resolve: "
             f"{error}"
         ) from error
-    _check_shapes(model, coefficients)
-    _check_finite(coefficients, "coefficient")
-    for index, block in enumerate(coefficients.blocks):
-        _check_dynamics(block, f"blocks[{index}]")
 
 
 def _check_finite(tree: object, kind: str) -> None:

@@ -66,6 +66,8 @@ def model_bytes(model: HSSM) -> bytes:
         "integrator": [block.integrator for block in model.blocks],
         "activation": model.activation,
     }
+    if model.classes:
+        arguments["classes"] = model.classes
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,

@@ -1,19 +1,24 @@
-"""Refusals of data that a model cannot take, before it costs an hour or a silent NaN."""
+"""A user's samples and labels as arrays that a model can take, or one sentence that says why not.
+
+Refused here, before it costs an hour or a silent NaN.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from echoloom.frontend.arrays import jax_array, real_array
+from echoloom.frontend.labels import class_label, class_labels, one_a_sequence
 
 if TYPE_CHECKING:
     from echoloom.frontend.hssm import HSSM
 
 
-def check_input(model: HSSM, x: jax.Array) -> None:
+def check_input(model: HSSM, x: jax.Array | NDArray[Any]) -> None:
     """Raises ValueError unless x is [T, inputs] with steps enough for one output."""
     if x.ndim != 2 or x.shape[1] != model.inputs or x.shape[0] < model.output_step:
         raise ValueError(
@@ -22,54 +27,51 @@ def check_input(model: HSSM, x: jax.Array) -> None:
         )
 
 
-def check_sequence(model: HSSM, x: jax.Array, label: ArrayLike) -> jax.Array:
-    """The label of one sequence as an array; looks at shapes and types only, so it traces.
+def check_sequence(model: HSSM, x: Any, label: Any) -> tuple[jax.Array, jax.Array]:
+    """One sequence and its label for JAX, traced or not.
 
-    Raises ValueError unless x is [T, inputs] and label is an integer scalar (classification) or
-    targets [T // output_step, outputs] (regression): a target of another shape would broadcast.
+    Raises ValueError unless x is [T, inputs] and label one of the model's classes (classification)
+    or targets [T // output_step, outputs] (regression): a target of another shape would broadcast.
+    Of what is traced, shapes and types alone are looked at.
     """
+    x = jax_array("input", x)
     check_input(model, x)
-    found = jnp.asarray(label)
     if model.task == "classification":
-        if found.shape != () or not jnp.issubdtype(found.dtype, jnp.integer):
-            raise ValueError(
-                f"label: it is {found.dtype}{list(found.shape)}, but classification takes one "
-                "whole number."
-            )
-        return found
-    wanted = (x.shape[0] // model.output_step, model.outputs)
-    if found.shape != wanted:
-        raise ValueError(
-            f"label: its shape is {list(found.shape)}, but the targets of {x.shape[0]} steps have "
-            f"shape {list(wanted)}."
-        )
-    return found.astype(x.dtype)
+        return x, class_label(model, label)
+    targets = jax_array("label", label)
+    _check_targets(model, x.shape[0], targets)
+    return x, targets
 
 
-def check_values(model: HSSM, x: np.ndarray, label: np.ndarray | None) -> None:
-    """Raises ValueError unless the numbers of one sequence are usable; shapes are checked before.
+def host_sequence(
+    model: HSSM, x: Any, label: Any = None
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """One sequence and its label, if there is one, for the integers' host: float64 and int64.
 
-    x and targets must be finite, and a class must be one of the model's.
+    Raises ValueError as `check_sequence`, and unless the numbers are finite.
     """
+    x = real_array("input", x).astype(np.float64)
+    check_input(model, x)
     check_numbers("input", x)
     if label is None:
-        return
-    if model.task == "regression":
-        check_numbers("label", label)
-    elif not 0 <= label < model.outputs:
-        raise ValueError(
-            f"label: {label} is out of range; the classes of this model are 0 to "
-            f"{model.outputs - 1}."
-        )
+        return x, None
+    if model.task == "classification":
+        return x, np.asarray(class_label(model, label), np.int64)
+    targets = real_array("label", label).astype(np.float64)
+    _check_targets(model, len(x), targets)
+    check_numbers("label", targets)
+    return x, targets
 
 
-def check_samples(model: HSSM, samples: ArrayLike, labels: ArrayLike) -> None:
-    """Raises ValueError, in one sentence, unless the data set fits the model.
+def check_samples(model: HSSM, samples: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A data set as arrays of numbers. Raises ValueError, in one sentence, for one that does not
+    fit the model.
 
-    samples: finite, [N, T, inputs] with N >= 1. labels: whole numbers [N] in 0 .. outputs - 1
-    (classification), or finite targets [N, T // output_step, outputs] (regression).
+    samples: finite, [N, T, inputs] with N >= 1. labels: one of the model's classes for each, or
+    its name, [N], [N, 1] or one-hot [N, outputs] (classification; [N] comes back), or finite
+    targets [N, T // output_step, outputs] (regression).
     """
-    x, y = np.asarray(samples), np.asarray(labels)
+    x = real_array("samples", samples)
     if x.ndim != 3 or x.shape[2] != model.inputs:
         raise ValueError(
             f"samples: the shape is {list(x.shape)}, but this model takes [N, T, {model.inputs}]."
@@ -81,20 +83,35 @@ def check_samples(model: HSSM, samples: ArrayLike, labels: ArrayLike) -> None:
         )
     check_numbers("samples", x)
     if model.task == "classification":
-        _check_classes(y, x.shape[0], model.outputs)
-        return
+        return x, check_classes(model, labels, x.shape[0])
+    y = real_array("labels", labels)
     wanted = (x.shape[0], x.shape[1] // model.output_step, model.outputs)
     if y.shape != wanted:
         raise ValueError(
             f"labels: the shape is {list(y.shape)}, but targets of shape {list(wanted)} are needed."
         )
     check_numbers("labels", y)
+    return x, y
 
 
-def check_numbers(name: str, array: np.ndarray) -> None:
-    """Raises ValueError, which calls the array `name`, unless it holds finite real numbers."""
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: the type is {array.dtype}, but real numbers are needed.")
+def check_classes(model: HSSM, labels: Any, count: int) -> NDArray[np.int64]:
+    """The classes [count] of as many sequences, as `check_samples` takes them."""
+    written = class_labels("labels", model, labels)
+    found = written
+    if written.ndim == 2 and written.shape[1] in (1, model.outputs):
+        found = one_a_sequence(written)
+    if found.shape != (count,):
+        raise ValueError(
+            f"labels: the shape is {list(written.shape)}, but one for each of {count} samples, "
+            f"shape [{count}], is needed."
+        )
+    if found.dtype.kind not in "iu":
+        raise ValueError(f"labels: the type is {found.dtype}, but whole numbers are needed.")
+    return found.astype(np.int64)
+
+
+def check_numbers(name: str, array: NDArray[Any]) -> None:
+    """Raises ValueError, which calls the array `name`, unless its numbers are finite."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         raise ValueError(
@@ -103,17 +120,10 @@ def check_numbers(name: str, array: np.ndarray) -> None:
         )
 
 
-def _check_classes(labels: np.ndarray, count: int, classes: int) -> None:
-    if labels.shape != (count,):
+def _check_targets(model: HSSM, steps: int, targets: jax.Array | NDArray[Any]) -> None:
+    wanted = (steps // model.output_step, model.outputs)
+    if targets.shape != wanted:
         raise ValueError(
-            f"labels: the shape is {list(labels.shape)}, but one for each of {count} samples, "
-            f"shape [{count}], is needed."
-        )
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels: the type is {labels.dtype}, but whole numbers are needed.")
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(bad):
-        raise ValueError(
-            f"labels: {labels[bad[0]]} at [{bad[0]}] is out of range; the classes of this model "
-            f"are 0 to {classes - 1}."
+            f"label: its shape is {list(targets.shape)}, but the targets of {steps} steps have "
+            f"shape {list(wanted)}."
         )

@@ -9,8 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.frontend.arrays import real_array
 from echoloom.frontend.data import check_numbers
-from echoloom.frontend.data_sources import Raw, Sequences
+from echoloom.frontend.data_sources import LABELS, SAMPLES, Raw, Sequences, numbered
+from echoloom.frontend.labels import one_a_sequence, places
+from echoloom.frontend.normalise import listed, mean_and_deviation, notes, range_to
 
 Split = Literal["train", "validation", "test"]
 Pad = Literal["refuse", "zero"]
@@ -22,8 +25,9 @@ class Data:
     """Samples X [n, T, channels] with labels y [n] or targets y [n, T', outputs], where given.
 
     `classes` names the labels 0, 1, ... of a data set whose own labels are texts; `mean` and
-    `scale` [channels] are what samples were normalised with: (raw - mean) / scale; and
-    `target_centre` and `target_scale` [outputs] the same of targets.
+    `scale` [channels] are what samples were normalised with, (raw - mean) / scale in float64, and
+    `constant` which of them never change and have scale 1; `target_centre` and `target_scale`
+    [outputs] are the same of targets. `notes` are what a user should know, a line each.
     """
 
     X: NDArray[Any]
@@ -37,6 +41,8 @@ class Data:
     scale: NDArray[np.float64] | None = None
     target_centre: NDArray[np.float64] | None = None
     target_scale: NDArray[np.float64] | None = None
+    constant: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
     def split(self, name: Split | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Samples and labels of one split; of the test split, where there is one, for None."""
@@ -64,30 +70,52 @@ def prepare(
     split_seed: int = 0,
     scale_targets: bool = False,
     task: str = "auto",
+    classes: tuple[str, ...] = (),
 ) -> Data:
-    """`raw`, which errors call `name`, as a model takes it.
+    """`raw`, which errors and notes call `name`, as a model takes it.
 
     validation: the part of the training split that is put aside, the same part of every class.
-    normalise: mean 0 and deviation 1 of every channel over what is left of the training split.
-    pad "zero": shorter sequences get zeros at their end, after normalising. scale_targets: the
-    smallest and largest training target of every output become -0.9 and 0.9. One number a sequence
+    normalise: mean 0 and deviation 1 of every channel over what is left of the training split; a
+    channel that is constant there but for rounding is centred and not scaled. pad "zero": shorter
+    sequences get zeros at their end, after normalising. scale_targets: the smallest and largest
+    training target of every output become -0.9 and 0.9.
+
+    Labels may be whole numbers, booleans or texts, [n], [n, 1] or one-hot [n, classes]; `classes`
+    are a model's names of its own, in place of the sorted texts. One real number a sequence
     becomes a target [1, 1] unless `task` is "classification". Raises ValueError.
     """
-    for split in ("X", "X_validation", "X_test"):
+    raw = _of_numbers(name, raw)
+    for split in SAMPLES:
         if (samples := getattr(raw, split)) is not None:
             _check(f"{name}: {split}", samples, raw.X)
-    raw = _with_targets(raw, task)
+    raw, said = _with_labels(name, numbered(name, raw), task, classes)
     if validation:
         raw = _with_validation(name, raw, validation, split_seed)
-    mean = scale = None
+    mean = scale = constant = None
     if normalise:
-        mean, scale = _moments(raw.X)
-        raw = _map_samples(raw, lambda x, m=mean, s=scale: (x - m) / s)
+        found = mean_and_deviation(raw.X)
+        mean, scale, constant = found.centre, found.scale, found.constant
+        raw = _map_samples(raw, found.apply)
+        said += notes(name, "channel", constant)
     X, X_validation, X_test = _of_one_length(name, raw, pad)
     data = Data(
-        X, raw.y, X_validation, raw.y_validation, X_test, raw.y_test, raw.classes, mean, scale
-    )
+        X, raw.y, X_validation, raw.y_validation, X_test, raw.y_test, raw.classes, mean, scale,
+        constant=constant, notes=said,
+    )  # fmt: skip
     return _with_scaled_targets(name, data) if scale_targets else data
+
+
+def _of_numbers(name: str, raw: Raw) -> Raw:
+    """Samples as arrays of numbers, or lists of them."""
+
+    def read(split: str, samples: Any) -> Sequences:
+        ragged = isinstance(samples, np.ndarray) and samples.dtype == object and samples.ndim == 1
+        if ragged or isinstance(samples, list | tuple):
+            return [real_array(f"{name}: {split}", x) for x in samples]
+        return real_array(f"{name}: {split}", samples)
+
+    given = {split: getattr(raw, split) for split in SAMPLES}
+    return replace(raw, **{s: read(s, own) for s, own in given.items() if own is not None})
 
 
 def _check(name: str, samples: Sequences, first: Sequences) -> None:
@@ -110,16 +138,44 @@ def _check(name: str, samples: Sequences, first: Sequences) -> None:
         check_numbers(name, x)
 
 
-def _with_targets(raw: Raw, task: str) -> Raw:
-    """One real number a sequence, [n], as one target at its end: [n, 1, 1]."""
-    kinds = "fiu" if task == "regression" else "f" if task == "auto" else ""
+def _with_labels(
+    name: str, raw: Raw, task: str, classes: tuple[str, ...]
+) -> tuple[Raw, tuple[str, ...]]:
+    """Labels [n] and targets [n, T', outputs], however they were written, and notes on them."""
+    if raw.classes and task == "regression":
+        raise ValueError(
+            f"{name}: its labels are texts, such as {raw.classes[0]!r}, but a regression needs "
+            "targets, which are numbers."
+        )
+    given = {split: own for split in LABELS if (own := getattr(raw, split)) is not None}
+    if raw.classes and classes:
+        place = places(name, np.asarray(raw.classes), classes)
+        given = {split: place[own] for split, own in given.items()}
+        raw = replace(raw, classes=classes)
+    labels = {split: _labels(own, task) for split, own in given.items()}
+    raw = replace(raw, **labels)
+    if not raw.classes and all(own.ndim == 1 and own.dtype.kind in "iu" for own in labels.values()):
+        return raw, _unused(name, labels)
+    return raw, ()
 
-    def lifted(y: NDArray[Any] | None) -> NDArray[Any] | None:
-        return y[:, None, None] if y is not None and y.ndim == 1 and y.dtype.kind in kinds else y
 
-    return replace(
-        raw, y=lifted(raw.y), y_validation=lifted(raw.y_validation), y_test=lifted(raw.y_test)
-    )
+def _labels(y: NDArray[Any], task: str) -> NDArray[Any]:
+    """Classes [n] as int64; one real number a sequence as one target at its end, [n, 1, 1]."""
+    found = one_a_sequence(y) if task != "regression" else y[:, 0] if y.shape[1:] == (1,) else y
+    if found.ndim != 1:
+        return found
+    if task == "regression" or (task == "auto" and found.dtype.kind == "f"):
+        return found[:, None, None]
+    return found.astype(np.int64) if found.dtype.kind in "iu" else found
+
+
+def _unused(name: str, labels: dict[str, NDArray[Any]]) -> tuple[str, ...]:
+    """A note on whole numbers below the largest label that no sequence has."""
+    used = np.unique(np.concatenate([np.zeros(0, np.int64), *labels.values()]))
+    if not len(used) or used[0] < 0 or used[-1] + 1 == len(used):
+        return ()
+    missing = np.setdiff1d(np.arange(min(used[-1], 2 * len(used))), used).tolist()
+    return (f"{name}: no sequence has label {listed(missing)}, yet each is counted as a class",)
 
 
 def _with_validation(name: str, raw: Raw, part: float, seed: int) -> Raw:
@@ -152,12 +208,6 @@ def _with_validation(name: str, raw: Raw, part: float, seed: int) -> Raw:
 
 def _pick(samples: Sequences, index: NDArray[Any]) -> Sequences:
     return [samples[i] for i in index] if isinstance(samples, list) else samples[index]
-
-
-def _moments(samples: Sequences) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    steps = np.concatenate(samples)[None] if isinstance(samples, list) else samples
-    mean, scale = steps.mean(axis=(0, 1)), steps.std(axis=(0, 1))
-    return mean, np.where(scale > 0.0, scale, 1.0)
 
 
 def _map_samples(raw: Raw, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Raw:
@@ -196,14 +246,13 @@ def _of_one_length(
 def _with_scaled_targets(name: str, data: Data) -> Data:
     if data.y is None or data.y.ndim != 3 or data.y.dtype.kind not in "fiu":
         raise ValueError(f"{name}: scale_targets is for a regression's targets, but it has none.")
-    low, high = data.y.min(axis=(0, 1)), data.y.max(axis=(0, 1))
-    centre, scale = (low + high) / 2, (high - low) / (2 * TARGET_REACH)
-    scale = np.where(scale > 0.0, scale, 1.0)
+    found = range_to(TARGET_REACH, data.y)
 
     def scaled(y: NDArray[Any] | None) -> NDArray[Any] | None:
-        return None if y is None else (y - centre) / scale
+        return None if y is None else found.apply(y)
 
     return replace(
         data, y=scaled(data.y), y_validation=scaled(data.y_validation), y_test=scaled(data.y_test),
-        target_centre=centre, target_scale=scale,
+        target_centre=found.centre, target_scale=found.scale,
+        notes=data.notes + notes(name, "target", found.constant),
     )  # fmt: skip

@@ -8,17 +8,20 @@ from __future__ import annotations
 import importlib.util
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.frontend.arrays import TEXTS, any_array, real_array
+from echoloom.frontend.labels import places
 from echoloom.frontend.named import import_named
 
 # Sequences of one length [n, T, channels], or a list of [T, channels] where lengths differ.
 Sequences = NDArray[Any] | list[NDArray[Any]]
+SAMPLES, LABELS = ("X", "X_validation", "X_test"), ("y", "y_validation", "y_test")
 
 
 class MissingPackage(ImportError):
@@ -78,38 +81,46 @@ def read_loader(name: str) -> Raw:
             raise ValueError(
                 f'loader {name}: calling it with split="{split}" gave no (X, y): {error}'
             ) from error
-        found.append((_turned(X), np.asarray(y)))
-    return _labelled(f"loader {name}", *found)
+        found.append((_turned(f"loader {name}: X", X), y))
+    (X, y), (X_test, y_test) = found
+    return numbered(f"loader {name}", Raw(X, y, X_test=X_test, y_test=y_test))
 
 
-def _turned(X: Any) -> Sequences:
+def _turned(name: str, X: Any) -> Sequences:
     """[n, channels, T] as [n, T, channels], or each of a list."""
     if isinstance(X, np.ndarray) and X.ndim == 3:
-        return X.swapaxes(1, 2)
-    return [np.asarray(x).T for x in X]
+        return real_array(name, X).swapaxes(1, 2)
+    return [real_array(name, x).T for x in X]
 
 
-def _labelled(
-    name: str,
-    training: tuple[Sequences, NDArray[Any]],
-    test: tuple[Sequences, NDArray[Any]] | None,
-) -> Raw:
-    """Texts become their places among the training split's sorted texts."""
-    (X, y), (X_test, y_test) = training, test or (None, None)
-    if y.dtype.kind not in "UO":
-        return Raw(X, y, X_test=X_test, y_test=y_test)
-    classes = np.unique(y.astype(str))
-    unknown = set() if y_test is None else set(y_test.astype(str)) - set(classes)
-    if unknown:
+def numbered(name: str, raw: Raw) -> Raw:
+    """`raw` with labels as arrays of numbers, and texts as their places among the training split's
+    sorted texts. Raises ValueError, which calls the data `name`.
+    """
+    labels = {
+        split: any_array(f"{name}: {split}", own)
+        for split in LABELS
+        if (own := getattr(raw, split)) is not None
+    }
+    texts = {split for split, own in labels.items() if own.dtype.kind in TEXTS}
+    if not texts:
+        return replace(raw, **labels)
+    if "y" not in texts or len(texts) < len(labels):
+        (other, *_) = [split for split in labels if split not in texts]
         raise ValueError(
-            f"{name}: the class {str(min(unknown))!r} of the test split is not in the training "
-            "split."
+            f"{name}: {min(texts)} holds texts, but {other} does not: labels must be texts in "
+            "every split or in none."
         )
-    labels = [
-        None if own is None else np.searchsorted(classes, own.astype(str)).astype(np.int64)
-        for own in (y, y_test)
-    ]
-    return Raw(X, labels[0], X_test=X_test, y_test=labels[1], classes=tuple(map(str, classes)))
+    classes = tuple(np.unique(labels["y"]).tolist())
+    for split, own in labels.items():
+        unknown = sorted(set(own.ravel().tolist()) - set(classes))
+        if unknown:
+            raise ValueError(
+                f"{name}: the class {unknown[0]!r} of the {split.removeprefix('y_')} split is not "
+                "in the training split."
+            )
+        labels[split] = places(name, own, classes)
+    return replace(raw, **labels, classes=classes)
 
 
 def _from_npz(path: Path) -> Raw:
@@ -117,14 +128,18 @@ def _from_npz(path: Path) -> Raw:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        if str(error).startswith("Object arrays"):
+            raise ValueError(
+                f"{path}: some array in it holds Python objects, which are not read from files; "
+                "write it as numbers or texts, as y.astype(str) makes them of labels."
+            ) from error
         raise ValueError(
             f"{path}: this is not an .npz file of numbers; write one with numpy.savez(path, X=..., "
             "y=...)."
         ) from error
     if "X" not in arrays:
         raise ValueError(f"{path}: it holds no array X; X [n, T, channels] are the samples.")
-    names = ("X", "y", "X_validation", "y_validation", "X_test", "y_test")
-    return Raw(*(arrays.get(name) for name in names))  # type: ignore[arg-type]
+    return numbered(str(path), Raw(**{n: arrays.get(n) for n in (*SAMPLES, *LABELS)}))  # type: ignore[arg-type]
 
 
 def _from_folder(folder: Path) -> Raw:
@@ -161,7 +176,8 @@ def _from_ts(training: Path, test: Path | None) -> Raw:
             f"{training}: .ts files are read by the package aeon; install it with "
             "`pip install aeon`"
         )
-    return _labelled(str(training), _read_ts(training), None if test is None else _read_ts(test))
+    (X, y), (X_test, y_test) = _read_ts(training), _read_ts(test) if test else (None, None)
+    return numbered(str(training), Raw(X, y, X_test=X_test, y_test=y_test))
 
 
 def _read_ts(path: Path) -> tuple[Sequences, NDArray[Any]]:
@@ -175,4 +191,4 @@ def _read_ts(path: Path) -> tuple[Sequences, NDArray[Any]]:
         raise ValueError(f"{path}: aeon cannot read it as a .ts file: {error}") from error
     if len(X) == 0:
         raise ValueError(f"{path}: aeon finds no sequences in it; is it a .ts file?")
-    return _turned(X), np.asarray(y)
+    return _turned(f"{path}: X", X), y

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from echoloom.frontend import parts
 from echoloom.frontend.arguments import BlockArguments, check_arguments
+from echoloom.frontend.arrays import jax_array
 from echoloom.frontend.check import check as check
 from echoloom.frontend.coefficients import Affine, BlockCoefficients, StackCoefficients
 from echoloom.frontend.data import check_input
@@ -78,6 +79,7 @@ class HSSM(eqx.Module):
     - `substeps`: how many such steps every sample makes, all with the same drive;
     - `integrator`: "leapfrog", or "imex" for the symplectic Euler step.
 
+    `classes` (classification) are names, one for each output, that labels may then be given as.
     `activation` is "gelu" or, as in the published code, "gelu_tanh". `output_step` (regression)
     emits every so manyth sample. New parameters have JAX's default float type.
 
@@ -97,6 +99,7 @@ class HSSM(eqx.Module):
     complexes: tuple[bool, ...] = eqx.field(static=True)
     task: Task = eqx.field(static=True)
     output_step: int = eqx.field(static=True)
+    classes: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -113,10 +116,11 @@ class HSSM(eqx.Module):
         substeps: int | Sequence[int] = 1,
         integrator: str | Sequence[str] = "leapfrog",
         activation: str = "gelu",
+        classes: Sequence[str] = (),
         *,
         key: jax.Array,
     ):
-        arguments = check_arguments(
+        sizes, arguments = check_arguments(
             inputs=inputs,
             outputs=outputs,
             hidden=hidden,
@@ -130,20 +134,21 @@ class HSSM(eqx.Module):
             substeps=substeps,
             integrator=integrator,
             activation=activation,
+            classes=classes,
         )
-        encoder_key, head_key, *block_keys = jax.random.split(key, 2 + blocks)
-        self.encoder = _affine(inputs, hidden, encoder_key)
-        self.head = _affine(hidden, outputs, head_key)
+        encoder_key, head_key, *block_keys = jax.random.split(key, 2 + sizes.blocks)
+        self.encoder = _affine(sizes.inputs, sizes.hidden, encoder_key)
+        self.head = _affine(sizes.hidden, sizes.outputs, head_key)
         self.blocks = tuple(
-            _block(own, hidden, activation, block_key)
+            _block(own, sizes.hidden, activation, block_key)
             for own, block_key in zip(arguments, block_keys, strict=True)
         )
-        self.inputs, self.outputs, self.hidden = inputs, outputs, hidden
+        self.inputs, self.outputs, self.hidden = sizes.inputs, sizes.outputs, sizes.hidden
         self.states = tuple(own.state for own in arguments)
         self.complexes = tuple(
             own.complex and isinstance(own.unit, str) and own.unit == "linear" for own in arguments
         )
-        self.task, self.output_step = task, output_step
+        self.task, self.output_step, self.classes = task, sizes.output_step, sizes.classes
 
     @property
     def state(self) -> int | tuple[int, ...]:
@@ -183,9 +188,10 @@ class HSSM(eqx.Module):
         the head at steps output_step - 1, 2 * output_step - 1, and so on. Raises ValueError if x
         has another shape, or too few steps for one output.
         """
+        x = jax_array("input", x)
         check_input(self, x)
         coefficients = self.resolve()
-        features = run(coefficients, x)
+        features = run(coefficients, x.astype(self.encoder.weight.dtype))
         if self.task == "classification":
             return parts.head(coefficients.head, jnp.mean(features, axis=0))
         emitted = features[self.output_step - 1 :: self.output_step]
@@ -207,12 +213,16 @@ def run(coefficients: StackCoefficients, x: jax.Array) -> jax.Array:
 
 
 def trainable(model: HSSM) -> HSSM:
-    """A filter spec like `model`: True at trainable arrays, False at the norm statistics."""
+    """A filter spec like `model`: True at trainable arrays, False at the norm statistics.
+
+    It is also a mask for optax, of parameters or gradients: what is None there is None here.
+    """
     spec = jax.tree.map(eqx.is_inexact_array, model)
     return eqx.tree_at(
         lambda m: [s for b in m.blocks for s in (b.norm.mean, b.norm.variance)],
         spec,
-        replace_fn=lambda _: False,
+        replace_fn=lambda learned: None if learned is None else False,
+        is_leaf=lambda node: node is None,
     )
 
 
@@ -220,8 +230,10 @@ def with_statistics(model: HSSM, samples: jax.Array) -> HSSM:
     """`model` with its norm statistics measured on samples [N, T, inputs], block by block.
 
     A block is measured with the blocks below it already set, so that every norm sees the inputs
-    that it will have.
+    that it will have. Means and variances are taken in float64 whatever the model computes in: a
+    sum of a million float32 is good for nothing.
     """
+    samples = jax_array("samples", samples).astype(model.encoder.weight.dtype)
     for index in range(len(model.blocks)):
         coefficients = model.resolve()
         below = StackCoefficients(
@@ -231,9 +243,17 @@ def with_statistics(model: HSSM, samples: jax.Array) -> HSSM:
         model = eqx.tree_at(
             lambda m, i=index: (m.blocks[i].norm.mean, m.blocks[i].norm.variance),
             model,
-            (jnp.mean(features, axis=(0, 1)), jnp.var(features, axis=(0, 1))),
+            _moments(features),
         )
     return model
+
+
+def _moments(features: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance [H] of features [N, T, H], in their own type."""
+    with jax.enable_x64(True):
+        exact, axes = features.astype(jnp.float64), (0, 1)
+        mean, variance = jnp.mean(exact, axis=axes), jnp.var(exact, axis=axes)
+        return mean.astype(features.dtype), variance.astype(features.dtype)
 
 
 def _block(own: BlockArguments, hidden: int, activation: str, key: jax.Array) -> Block:
@@ -272,5 +292,11 @@ def _affine(inputs: int, outputs: int, key: jax.Array) -> Affine:
 
 
 def _norm(hidden: int) -> AffineNorm:
-    ones, zeros = jnp.ones(hidden), jnp.zeros(hidden)
-    return AffineNorm(scale=ones, shift=zeros, mean=zeros, variance=ones, eps=1e-5)
+    # Four arrays: a buffer that is in a model twice cannot be donated.
+    return AffineNorm(
+        scale=jnp.ones(hidden),
+        shift=jnp.zeros(hidden),
+        mean=jnp.zeros(hidden),
+        variance=jnp.ones(hidden),
+        eps=1e-5,
+    )

@@ -13,7 +13,6 @@ import numpy as np
 
 from echoloom.frontend import parts
 from echoloom.frontend.canonical import CanonicalUnit, Plan, canonicalise
-from echoloom.frontend.canonical.builder import CONSTANT
 from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.jaxpr import path_name
@@ -188,7 +187,7 @@ def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
 
 
 def _trainable(unit: CanonicalUnit) -> Mapping[str, jax.Array]:
-    return {n: v for n, v in unit.coefficients.items() if not n.startswith(CONSTANT)}
+    return {n: v for n, v in unit.coefficients.items() if n in unit.plan.learned}
 
 
 def _block_graphs(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import optax
-from jax.typing import ArrayLike
+from typing import Any
 
+import optax
+
+from echoloom.frontend.arrays import real_number, shown, whole_number
 from echoloom.frontend.bptt import bptt_value_and_grad
 from echoloom.frontend.check import check
 from echoloom.frontend.checkpoint import load_model as load_model
@@ -19,8 +20,8 @@ from echoloom.frontend.training.watch import Bar, Watcher
 
 def train(
     model: HSSM,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Any,
+    y: Any,
     *,
     epochs: int,
     learning_rate: float,
@@ -38,16 +39,19 @@ def train(
     resuming.
     """
     check(model)
-    check_samples(model, X, y)
-    for name, value in (("epochs", epochs), ("batch", batch), ("learning_rate", learning_rate)):
+    samples, labels = check_samples(model, X, y)
+    epochs, batch = whole_number("train: epochs", epochs), whole_number("train: batch", batch)
+    rate, seed = real_number(learning_rate), whole_number("train: seed", seed)
+    if rate is None:
+        raise ValueError(f"train: learning_rate is {shown(learning_rate)}, but it must be > 0.")
+    for name, value in (("epochs", epochs), ("batch", batch), ("learning_rate", rate)):
         if not value > 0:
             raise ValueError(f"train: {name} is {value}, but it must be > 0.")
-    samples, labels = np.asarray(X), np.asarray(y)
     plan = make_plan(len(samples), epochs=epochs, batch=batch, seed=seed)
     with Bar("training") if progress else Watcher() as watch:
         fitted = fit(
             model, samples, labels,
             source or float_source(bptt_value_and_grad(model)),
-            optax.adam(learning_rate), plan, watch=watch,
+            optax.adam(rate), plan, watch=watch,
         )  # fmt: skip
     return fitted.model

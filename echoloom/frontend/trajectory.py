@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from echoloom.frontend.arrays import jax_array, whole_number
 from echoloom.frontend.check import check
 from echoloom.frontend.coefficients import StackCoefficients
 from echoloom.frontend.data import check_input
@@ -87,7 +88,8 @@ def trajectory_check(model: HSSM, x: ArrayLike, *, chunk: int = 128) -> Trajecto
     refuses and for an x that does not fit it.
     """
     check(model)
-    found = jnp.asarray(x)
+    chunk = whole_number("trajectory_check: chunk", chunk, least=1)
+    found = jax_array("input", x)
     check_input(model, found)
     with jax.enable_x64(True):
         apart = np.asarray(_parted(model.resolve(), found, chunk))

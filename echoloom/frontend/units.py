@@ -164,7 +164,11 @@ class CustomUnit(RawUnit):
         key: jax.Array,
     ):
         step_key, readout_key = jax.random.split(key)
-        self.hamiltonian = hamiltonian
+        # Its own arrays: blocks that share buffers, or share them with the user's unit, cannot be
+        # donated.
+        self.hamiltonian = jax.tree.map(
+            lambda leaf: jnp.copy(leaf) if eqx.is_array(leaf) else leaf, hamiltonian
+        )
         self.step = raw_steps(state, step, step_key)
         self.readout = jax.random.normal(readout_key, (hidden, state)) / math.sqrt(state)
 

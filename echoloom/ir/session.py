@@ -64,13 +64,18 @@ class Session:
         self.machine.run(Section.ECHO_STEP, islice(self._frames(samples[..., ::-1, :]), steps))
 
     def echo_regression(
-        self, samples: Floats, targets: Floats, predictions: Floats, steps: int | None = None
+        self,
+        samples: Floats,
+        targets: Floats,
+        predictions: Floats,
+        steps: int | None = None,
+        nudge: float = 1.0,
     ) -> NDArray[np.int64]:
         """The echo pass (or its first `steps` steps) for targets [..., T', outputs]; returns the
-        gain exponent [...]."""
+        gain exponent [...]. The gain, and with it every nudge, is taken times `nudge`."""
         exponent = gain_exponent(predictions - targets)
         self.machine.run(Section.ECHO_PROLOGUE)
-        frames = self._regression_frames(samples, targets, 2.0**exponent)
+        frames = self._regression_frames(samples, targets, nudge * 2.0**exponent)
         self.machine.run(Section.ECHO_STEP, islice(frames, steps))
         return exponent
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +31,7 @@ from echoloom.backends.quality import float64
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.run_onnx import Arrays, OnnxModel, integer_result
 from echoloom.frontend.bptt import bptt_gradient
+from echoloom.frontend.hssm import trainable
 from echoloom.frontend.jaxpr import path_name
 from echoloom.ir.engine import Section
 from echoloom.sim.first_difference import Difference, Mismatch, lowest_bit, split_name
@@ -118,7 +120,8 @@ def compare_tensors(own: ModelProto, found: ModelProto) -> None:
         if wanted.shape != actual.shape or wanted.dtype != actual.dtype:
             texts = tuple(f"{a.dtype}{list(a.shape)}" for a in (wanted, actual))
             raise Mismatch(Difference(LEVEL, None, "", name, (), None, *texts))
-        unequal = np.asarray(wanted != actual)
+        both_nan = (wanted != wanted) & (actual != actual)
+        unequal = np.asarray((wanted != actual) & ~both_nan)
         if unequal.any():
             at = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
             a, b = wanted[at], actual[at]
@@ -175,7 +178,7 @@ def locate_onnx(program: CompiledProgram, export: Export, case: Case) -> Differe
         if (section, name) not in signals:
             continue
         actual = found[signals[section, name]]
-        actual = actual[0, step] if section in SCANNED else actual[0]
+        actual = actual[step, 0] if section in SCANNED else actual[0]
         expected, actual = np.broadcast_arrays(words, actual)
         if np.array_equal(expected, actual):
             continue
@@ -251,7 +254,8 @@ def _onnx_values(program: CompiledProgram, export: Export, own: Arrays) -> Value
 
 
 def _leaves(gradient: Any) -> Values:
+    learned = eqx.filter(gradient, trainable(gradient))
     return {
         f"gradient {path_name(path)}": np.asarray(leaf, np.float64)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(learned)
     }

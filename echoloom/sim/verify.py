@@ -12,8 +12,10 @@ import numpy as np
 from echoloom.backends.compiled import CompiledProgram
 from echoloom.backends.integers import Floats, RunResult, Words
 from echoloom.backends.levels import jax_run
+from echoloom.frontend.data import host_sequence
 from echoloom.ir.engine import Image
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
+from echoloom.sim.float_distance import FloatDistance, float_distance
 from echoloom.sim.level_onnx import Case, compare_export, exports
 from echoloom.sim.level_rtl import RtlRun, rtl_runs
 from echoloom.sim.locate import locate_jax, locate_rtl
@@ -60,7 +62,8 @@ class VerifyReport:
     notes: tuple[str, ...] = field(default=())
     floats: Mapping[str, float] = field(
         default_factory=dict
-    )  # worst relative errors of real numbers
+    )  # worst relative errors of ONNX's real numbers
+    float_model: FloatDistance | None = None  # None where every sequence overflowed
 
 
 def verify(
@@ -75,7 +78,8 @@ def verify(
     wrapper: Wrapper | None = None,
     onnx: str | os.PathLike[str] | None = None,
 ) -> VerifyReport:
-    """Run sequences xs [n][T, inputs] at every level and compare all integers.
+    """Run sequences xs [n][T, inputs] at every level and compare all integers; then hold them
+    against the float model and its gradient through time.
 
     labels[i] is a label or target, or None for a forward pass only. `stall_seed` holds every
     stream of the RTL back at random. `image` and `wrapper` put other memory contents or another
@@ -83,15 +87,17 @@ def verify(
     float and integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file
     that was exported, it compares that file's tensors and runs it alone.
 
-    Raises Mismatch naming the first differing step, block, signal and bit; ValueError when
+    Raises Mismatch naming the first differing step, block, signal and bit; WrongModel when the
+    integers are further from the float model than the program's formats explain; ValueError when
     there is nothing to compare; SimulationError when a simulation gives no result; ToolMissing
     without the packages of the level "onnx".
     """
     _check(xs, levels)
-    xs = [np.asarray(x, np.float64) for x in xs]
     labels = [None] * len(xs) if labels is None else list(labels)
     if len(labels) != len(xs):
         raise ValueError(f"verify got {len(xs)} sequences but {len(labels)} labels")
+    checked = [host_sequence(program.model, *one) for one in zip(xs, labels, strict=True)]
+    xs, labels = [x for x, _ in checked], [label for _, label in checked]
     progress(f"numpy: {len(xs)} sequences")
     expected = [program.run(x, label) for x, label in zip(xs, labels, strict=True)]
     reports: dict[str, LevelReport] = {}
@@ -134,6 +140,8 @@ def verify(
             count, errors = compare_export(program, export, cases)
             compared, floats = compared + count, floats | errors
         reports["onnx"] = _level(compared, labels)
+    progress("float model: outputs and gradients")
+    float_model = float_distance(program, xs, labels, expected)
     return VerifyReport(
         reports,
         _lsb_off(expected),
@@ -143,6 +151,7 @@ def verify(
         simulator if "rtl" in levels else None,
         stall_seed,
         floats=floats,
+        float_model=float_model,
     )
 
 

@@ -51,7 +51,11 @@ def bad_data(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     )
     pickled = tmp_path / "pickled.npz"
     np.savez(pickled, X=np.asarray([None]))
-    found["pickle"] = (pickled, found["foreign"][1].replace(str(path), str(pickled)))
+    found["pickle"] = (
+        pickled,
+        f"{pickled}: some array in it holds Python objects, which are not read from files; write "
+        "it as numbers or texts, as y.astype(str) makes them of labels.",
+    )
     missing = tmp_path / "missing.npz"
     found["missing"] = (missing, f"{missing}: No such file or directory")
     return found
@@ -73,6 +77,13 @@ def train_cases(folder: Path) -> list[tuple[tuple[object, ...], str]]:
     unlabelled = write_data(folder / "unlabelled.npz", y=None)
     targets = write_data(folder / "targets.npz", y=np.zeros((4, STEPS, 2)))
     worded = write_data(folder / "worded.npz", y=np.asarray(["a", "b", "a", "b"]))
+    sparse = write_data(folder / "sparse.npz", y=np.asarray([0, 1000, 0, 1000]))
+    huge = write_data(folder / "huge.npz", y=np.asarray([0, 2_000_000_000, 0, 0]))
+    counted = (
+        ", but classes are counted from 0: map them with `ids, y = numpy.unique(y, "
+        "return_inverse=True)`, or write them as texts, y.astype(str), which are kept with the "
+        "model as names."
+    )
     return [
         (
             (negative,),
@@ -87,9 +98,12 @@ def train_cases(folder: Path) -> list[tuple[tuple[object, ...], str]]:
             f"labels: the shape is [4, {STEPS}, 2], but targets of shape [4, 2, 2] are needed.",
         ),
         (
-            (worded,),
-            "labels: the shape is [4], but targets of shape [4, 10, 1] are needed.",
+            (worded, "--task", "regression"),
+            f"{worded}: its labels are texts, such as 'a', but a regression needs targets, which "
+            "are numbers.",
         ),
+        ((sparse,), f"labels: there are 2 different ones from 0 to 1000{counted}"),
+        ((huge,), f"labels: there are 2 different ones from 0 to 2000000000{counted}"),
         ((data, "--hidden", 0), "HSSM: hidden is 0, but it must be a whole number >= 1."),
         ((data, "--step", 0), "HSSM: step is 0.0, but a step must lie between 0 and 1."),
         ((data, "--epochs", 0), "train: epochs is 0, but it must be > 0."),

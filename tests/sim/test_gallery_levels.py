@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +90,8 @@ def quality(program: el.CompiledProgram, x: np.ndarray, labels: list[Any]) -> di
     for own, label in zip(x, labels, strict=True):
         exact = el.bptt_gradient(exact_model, jnp.asarray(own), label)
         for gradient, into in ((program.gradient(own, label), found), (exact, wanted)):
-            for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+            learned = eqx.filter(gradient, el.trainable(gradient))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
                 into.setdefault(jax.tree_util.keystr(path), []).append(np.ravel(leaf))
     figures: dict[str, Figures] = {}
     for name in wanted:

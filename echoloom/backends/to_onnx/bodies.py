@@ -157,8 +157,11 @@ def straight(context: Context, section: Section) -> tuple[list[NodeProto], list[
 def scanned(
     context: Context, section: Section, frames: Mapping[str, str], flags: str | None, reverse: bool
 ) -> tuple[list[NodeProto], list[Value], str | None]:
-    """A step body as a Scan over axis 1 of `frames` [batch, T, n], last step first if `reverse`:
-    (nodes, emitted values [batch, T, n], flag word with that of the steps); updates the context."""
+    """A step body as a Scan over `frames` [T, batch, n], last step first if `reverse`: (nodes,
+    emitted values [T, batch, n], flag word with that of the steps); updates the context.
+
+    It scans the first axis, first row first: onnx's own evaluator knows no other axis or direction.
+    """
     where = section.name.lower()
     outer, s = BodyScope(context, section, f"{where}."), BodyScope(context, section)
     word, element = element_of(np.int64), element_of(context.arithmetic.dtype)
@@ -218,15 +221,14 @@ def scanned(
         give(value, out, element, dims(shape), f"{value} of every step")
     body = helper.make_graph(s.nodes, where, inputs, outputs)
     streamed = [frames[d.name] for d in s.body.frame]
+    if reverse:
+        streamed = [outer.reversed(rows) for rows in streamed]
     order = "last first" if reverse else "first first"
     outer.nodes.append(
         helper.make_node(
             "Scan", [*starts, *streamed], ends, where,
             f"One step of the model for each sample, {order}; carried: states, sums, flags.",
             body=body, num_scan_inputs=len(streamed),
-            scan_input_axes=[1] * len(streamed),
-            scan_input_directions=[int(reverse)] * len(streamed),
-            scan_output_axes=[1] * len(s.body.emits) or None,
         )
     )  # fmt: skip
     found = iter(ends)

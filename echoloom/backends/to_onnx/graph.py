@@ -145,16 +145,18 @@ class Assembly:
             c.values["inverse_length"] = Value(self.words("inverse_length", inverse, "1/T"), False)
             self.flagged = []  # 1/T always fits
         self.x = self.words("x", "x", "x")
+        self.rows = s.swapped(self.x)
         _, flags = self.body(Section.FORWARD_PROLOGUE, self.no_flags())
-        emitted, flags = self.scan(Section.FORWARD_STEP, {"x": self.x}, flags, False)
+        emitted, flags = self.scan(Section.FORWARD_STEP, {"x": self.rows}, flags, False)
         last, flags = self.body(Section.FORWARD_EPILOGUE, flags)
         flags = self.with_range(flags, 3, "forward_flags")
         if self.classification:
             self.emitted = last[0].name
         else:
             limits = s.integers(step - 1), s.integers(np.iinfo(np.int64).max)
-            self.emitted = s.put("Slice", emitted[0].name, *limits, s.integers(1),
-                                 s.integers(step), name="outputs.every")  # fmt: skip
+            every = s.put("Slice", emitted[0].name, *limits, s.integers(0), s.integers(step),
+                          name="outputs.every")  # fmt: skip
+            self.emitted = s.swapped(every)
         kind = output_type(self.program)
         self.real_outputs = self.reals(self.emitted, self.format(kind), "outputs")
         self._forward_outputs(kind.size, flags)
@@ -182,11 +184,16 @@ class Assembly:
         """Sets the echo's error, or returns its further frames."""
         s, c, size = self.s, self.context, output_type(self.program).size
         if self.classification:
-            self.input("label", INT64, [BATCH], "the class of each sequence, from 0")
-            error = s.softmax_error(self.real_outputs, "label", size)
+            self.input("label", INT64, [BATCH], f"the class of each sequence, 0 to {size - 1}")
+            label, outside = s.class_of("label", size)
+            error = s.softmax_error(self.real_outputs, label, size)
+            if not self.subject.exact:  # which has no flags
+                column = s.put("Unsqueeze", outside, s.integers(1), name="label.outside_column")
+                error = s.put("Where", column, s.real(np.nan), error, name="error.told")
             error, self.exponent = s.normalised(error)
             c.values["error"] = Value(self.words("error", error, "error"), True)
-            self.flagged = []  # |error| <= 1 always fits
+            # |error| <= 1 always fits.
+            self.flagged = [s.put("Unsqueeze", outside, s.integers(1, 2), name="label.flagged")]
             return {}
         every = self.subject.output_step
         self.input("target", DOUBLE, [BATCH, OUTPUTS_TIME, size], "wanted predictions")
@@ -202,19 +209,20 @@ class Assembly:
         gain_words = self.words("gain", ones, "gain")
         self.flagged = held
         return {
-            "target": s.spread(target, self.steps, every, "target"),
-            "gain": s.spread(gain_words, self.steps, every, "gain"),
+            "target": s.swapped(s.spread(target, self.steps, every, "target")),
+            "gain": s.swapped(s.spread(gain_words, self.steps, every, "gain")),
         }
 
     def echo(self) -> None:
-        frames = {"x": self.x} | self.error()
+        frames = {"x": self.rows} | self.error()
         _, flags = self.body(Section.ECHO_PROLOGUE, self.no_flags())
         _, flags = self.scan(Section.ECHO_STEP, frames, flags, True)
         _, flags = self.body(Section.ECHO_EPILOGUE, flags)
         flags = self.with_range(flags, 3, "echo_flags")
         element = element_of(self.subject.arithmetic.dtype)
         if flags is not None:
-            self.output("echo_flags", flags, INT64, [BATCH], "as forward_flags")
+            what = "label that is no class" if self.classification else "target out of range"
+            self.output("echo_flags", flags, INT64, [BATCH], f"as forward_flags, but 8 a {what}")
             self.output("exponent", self.exponent, INT64, [BATCH],
                         "the loss gradient was divided by 2**exponent")  # fmt: skip
             for a in self.program.accumulators:

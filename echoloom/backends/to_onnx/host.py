@@ -23,12 +23,16 @@ from echoloom.ir.session import (
 )
 
 DOUBLE, INT64 = 11, 7  # ONNX's numbers for element types
-OUT_OF_RANGE = 8  # beside ir.engine.Flag: a sample or target that its format cannot hold
+OUT_OF_RANGE = 8  # beside ir.engine.Flag: a sample, target or label that cannot be
 SMALLEST = -997  # 2**-997 < 1e-300, the smallest error that session.normalised_error scales
 
 
 class Host(Scope):
-    """Nodes of the outermost scope, in float64 unless an integer is meant."""
+    """Nodes of the outermost scope, in float64 unless an integer is meant.
+
+    Reductions name their axes from the front: of no sequences at all, onnxruntime keeps the axes
+    that were named from the back.
+    """
 
     def real(self, value: Any) -> str:
         return self.constant(value, np.float64)
@@ -95,13 +99,20 @@ class Host(Scope):
         sums = self.put("CumSum", x, self.integer(-1), name=f"{name}.sums")
         return self.put("Gather", sums, self.integers(-1), name=name, axis=-1)
 
+    def class_of(self, label: str, classes: int) -> tuple[str, str]:
+        """label [batch], 0 where it is no class, and where that is so [batch]."""
+        below = self.put("Less", label, self.integer(0), name="label.below")
+        above = self.put("Greater", label, self.integer(classes - 1), name="label.above")
+        outside = self.put("Or", below, above, name="label.outside")
+        return self.put("Where", outside, self.integer(0), label, name="label.held"), outside
+
     def softmax_error(self, logits: str, label: str, classes: int) -> str:
         """session.softmax_error of logits [batch, classes] and label [batch]."""
         column = self.put("Unsqueeze", label, self.integers(-1), name="label.column")
         own = self.put("GatherElements", logits, column, name="logits.own", axis=1)
         every = self.constant(np.arange(classes, dtype=np.int64))
         is_own = self.put("Equal", column, every, name="label.here")
-        top = self.put("ReduceMax", logits, self.integers(-1), name="logits.top", keepdims=1)
+        top = self.put("ReduceMax", logits, self.integers(1), name="logits.top", keepdims=1)
         below = self.put("Sub", logits, top, name="logits.below")
         exponentials = self.exponential(below, "softmax.exp")
         sum_ = self.total(exponentials, "softmax.sum")
@@ -119,7 +130,7 @@ class Host(Scope):
     def normalised(self, error: str) -> tuple[str, str]:
         """session.normalised_error of error [batch, n]: (error * 2**-e, e [batch])."""
         size = self.put("Abs", error, name="error.size")
-        largest_ = self.put("ReduceMax", size, self.integers(-1), name="error.largest", keepdims=1)
+        largest_ = self.put("ReduceMax", size, self.integers(1), name="error.largest", keepdims=1)
         exponent = self.frexp(largest_, SMALLEST, 2, "error")
         some = self.put("Greater", largest_, self.real(0.0), name="error.some")
         exponent = self.put("Where", some, exponent, self.integer(0), name="error.exponent")
@@ -133,7 +144,7 @@ class Host(Scope):
         thresholds = self.constant(2.0 ** np.arange(low + 1.0, high + 1.0))
         reached = self.put("GreaterOrEqual", x, thresholds, name=f"{name}.reached")
         counts = self.put("Cast", reached, name=f"{name}.counts", to=INT64)
-        count = self.put("ReduceSum", counts, self.integers(-1), name=f"{name}.count", keepdims=1)
+        count = self.put("ReduceSum", counts, self.integers(1), name=f"{name}.count", keepdims=1)
         return self.put("Add", count, self.integer(low + 1), name=f"{name}.frexp")
 
     def power_of_two(self, exponent: str, sign: int, low: int, high: int, name: str) -> str:
@@ -145,7 +156,7 @@ class Host(Scope):
     def gain(self, error: str) -> str:
         """session.gain_exponent of error [batch, T', n], as [batch]."""
         size = self.put("Abs", error, name="error.size")
-        largest_ = self.put("ReduceMax", size, self.integers(-1, -2), name="error.largest",
+        largest_ = self.put("ReduceMax", size, self.integers(1, 2), name="error.largest",
                             keepdims=0)  # fmt: skip
         column = self.put("Unsqueeze", largest_, self.integers(-1), name="error.column")
         least = self.put("Max", column, self.real(2.0**-GAIN_LIMIT), name="error.least")

@@ -13,7 +13,7 @@ Signals = dict[tuple[Section, str], str]
 
 def traced(model: ModelProto, program: Program) -> tuple[ModelProto, Signals]:
     """The model with every value of the program that it still computes under its own name as an
-    output, and those outputs' names; in step sections they have a time axis in second place."""
+    output, and those outputs' names; in step sections time is their first axis."""
     copy = ModelProto()
     copy.CopyFrom(model)
     signals: Signals = {}
@@ -41,7 +41,6 @@ def _give_out(scan: NodeProto, names: list[str]) -> dict[str, str]:
     body: GraphProto = attributes["body"]
     types = {v.name: v.type for v in body.value_info}
     made = {name for node in body.node for name in node.output}
-    axes = list(attributes.get("scan_output_axes", []))
     kept = {}
     for name in names:
         if name not in made or name not in types:
@@ -54,10 +53,6 @@ def _give_out(scan: NodeProto, names: list[str]) -> dict[str, str]:
         body.output.append(ValueInfoProto(name=out, type=types[name]))
         kept[name] = f"{name} of every step"
         scan.output.append(kept[name])
-        axes.append(1)
-    for attribute in [a for a in scan.attribute if a.name in ("body", "scan_output_axes")]:
-        scan.attribute.remove(attribute)
+    scan.attribute.remove(next(a for a in scan.attribute if a.name == "body"))
     scan.attribute.append(helper.make_attribute("body", body))
-    if axes:
-        scan.attribute.append(helper.make_attribute("scan_output_axes", axes))
     return kept

@@ -80,6 +80,16 @@ class Scope:
             self.vectors[values] = self.node("Constant", name=f"int64[{text}]", value=tensor)
         return self.vectors[values]
 
+    def swapped(self, rows: str) -> str:
+        """[T, batch, n] of [batch, T, n], or the other way round."""
+        return self.node("Transpose", rows, name=f"{rows}.swapped", perm=[1, 0, 2])
+
+    def reversed(self, rows: str) -> str:
+        """The same rows, last one first."""
+        ends = self.integers(-1), self.integers(np.iinfo(np.int64).min)
+        first, back = self.integers(0), self.integers(-1)
+        return self.node("Slice", rows, *ends, first, back, name=f"{rows}.reversed")
+
     def tensor(self, name: str, value: NDArray[Any], doc: str = "") -> str:
         """A named initializer: a coefficient or a table."""
         name = self.shared.fresh(name)

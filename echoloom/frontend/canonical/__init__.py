@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from echoloom.frontend.canonical.builder import Builder, Host, NoForm, Run, Untraceable
+from echoloom.frontend.canonical.builder import Builder, Host, Names, NoForm, Run, Untraceable
 from echoloom.frontend.canonical.facts import Facts
 from echoloom.frontend.canonical.plan import CanonicalUnit as CanonicalUnit
 from echoloom.frontend.canonical.plan import Energy, Plan
@@ -58,11 +58,13 @@ def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
     unit = unit.unit if isinstance(unit, Separated) else unit
     leaves = jax.tree_util.tree_leaves_with_path(unit)
     values = [np.asarray(leaf, np.float64) for _, leaf in leaves]
+    names = [path_name(path) for path, _ in leaves]
     b = Builder(
         type(unit).__name__,
         list(values),
         [True] * len(values),
-        {i: path_name(path) for i, (path, _) in enumerate(leaves) if values[i].ndim in (1, 2)},
+        {i: name for i, name in enumerate(names) if values[i].ndim in (1, 2)},
+        Names(names),
     )
     check_class(b, unit)
     if type(unit).energy is not Hamiltonian.energy:
@@ -72,7 +74,8 @@ def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
         kinetic = _kinetic(b, unit, positions)
     used = {s.coefficient for e in (potential, kinetic) for s in e.steps if s.coefficient}
     coefficients = tuple((n, i) for n, i in b.coefficients.items() if n in used)
-    return Plan(len(leaves), tuple(b.host), coefficients, potential, kinetic)
+    learned = frozenset(name for name, index in coefficients if b.parameter[index])
+    return Plan(len(leaves), tuple(b.host), coefficients, learned, potential, kinetic)
 
 
 def _potential(b: Builder, unit: Hamiltonian, positions: int, hidden: int) -> Energy:
@@ -177,7 +180,7 @@ class _Canonicaliser(Interpreter):
 
 def _named(equation: Equation) -> str | None:
     """The word that a call stands for: by its own name, or by the code that it wraps."""
-    if equation.inner is None:
+    if equation.inner is None or equation.is_written_by_user:
         return None
     name = equation.params.get("name", "")
     if name == "softplus" and same_code(equation, jax.nn.softplus):

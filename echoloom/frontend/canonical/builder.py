@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +15,6 @@ from echoloom.frontend.canonical.facts import Facts
 from echoloom.frontend.canonical.plan import HostStep, Kind, Step
 from echoloom.frontend.vocabulary import FUNCTIONS
 from echoloom.ir.functions import FUNCTIONS as TABLES
-
-CONSTANT = "constant"  # coefficients that are fixed numbers: `constant.<hash>`
 
 
 class Untraceable(ValueError):
@@ -66,6 +65,37 @@ class Run:
 Operand = Host | Run
 
 
+class Names:
+    """Names for what is folded (`folded.<number>`) and for fixed numbers (`constant.<number>`).
+
+    No path of the user's begins with either word: where one would, as that of a field `folded`
+    does, the word gets underscores until it is free.
+    """
+
+    def __init__(self, paths: Iterable[str]):
+        taken = {path.split(".")[0] for path in paths}
+        self._folded, self._fixed = (_free(word, taken) for word in ("folded", "constant"))
+        self._counts: Counter[str] = Counter()
+
+    def fold(self) -> str:
+        """The next name of a coefficient that is computed from parameters."""
+        return self._next(self._folded)
+
+    def fix(self) -> str:
+        """The next name of a fixed number."""
+        return self._next(self._fixed)
+
+    def _next(self, word: str) -> str:
+        self._counts[word] += 1
+        return f"{word}.{self._counts[word] - 1}"
+
+
+def _free(word: str, taken: set[str]) -> str:
+    while word in taken:
+        word += "_"
+    return word
+
+
 @dataclass
 class Builder:
     """Host values are shared by both energies of a unit, run-time steps belong to one."""
@@ -74,6 +104,7 @@ class Builder:
     values: list[np.ndarray]
     parameter: list[bool]
     leaf_names: dict[int, str]
+    own: Names
     host: list[HostStep] = field(default_factory=list)
     coefficients: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -139,10 +170,8 @@ class Builder:
                 return name
         if host.index in self.leaf_names:
             name = self.leaf_names[host.index]
-        elif host.parameter:
-            name = f"folded.{sum(n.startswith('folded.') for n in self.coefficients)}"
         else:
-            name = f"{CONSTANT}.{sum(n.startswith(CONSTANT) for n in self.coefficients)}"
+            name = self.own.fold() if host.parameter else self.own.fix()
         self.coefficients[name] = host.index
         return name
 

@@ -103,6 +103,7 @@ class Plan:
     leaves: int
     host: tuple[HostStep, ...]
     coefficients: tuple[tuple[str, int], ...]  # name and host value
+    learned: frozenset[str]  # names of those that depend on parameters; the others never change
     potential: Energy  # of q, u
     kinetic: Energy  # of p
 

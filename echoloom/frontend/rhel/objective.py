@@ -16,7 +16,7 @@ from echoloom.frontend import parts
 from echoloom.frontend.batch import Loss
 from echoloom.frontend.coefficients import Affine
 from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.loss import cross_entropy, only_classes, squared_error
 from echoloom.frontend.rhel import rows
 from echoloom.frontend.rhel.over_time import total as over
 
@@ -154,7 +154,8 @@ def objective(
 ) -> Objective:
     """The model's own objective for one sequence of T steps, or one with `loss`."""
     if model.task == "classification":
-        return Classified(label, steps, loss or cross_entropy)
+        own = cross_entropy if loss is None else only_classes(loss)
+        return Classified(label, steps, own)
     return Emitted(label, model.output_step, loss or squared_error, weighs)
 
 

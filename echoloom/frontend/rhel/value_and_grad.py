@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from echoloom.frontend.arrays import real_number, shown, whole_number
 from echoloom.frontend.batch import Loss, ValueAndGradient, check_batch, check_same
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_sequence
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.rhel.objective import objective
 from echoloom.frontend.rhel.sweep import Echoes, Plan, sweep
 
@@ -54,13 +55,11 @@ def rhel_value_and_grad(
       rather than an echo.
 
     Raises ValueError, in one sentence, for a model that `check` refuses and for other arguments or
-    shapes than these.
+    shapes than these, and for labels that are none of the classes; where labels are traced, as
+    under `jit`, value and gradient are NaN then, also with a `loss` of one's own.
     """
     check(model)
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(
-            f"rhel_value_and_grad: chunk is {chunk!r}, but it must be a whole number >= 1."
-        )
+    chunk = whole_number("rhel_value_and_grad: chunk", chunk, least=1)
     if echoes not in get_args(Echoes):
         wanted = ", ".join(repr(name) for name in get_args(Echoes))
         raise ValueError(
@@ -71,14 +70,15 @@ def rhel_value_and_grad(
             f"rhel_value_and_grad: epsilon is {epsilon!r}, but only echoes='fixed' has one nudge "
             f"for a whole sweep; {echoes!r} finds its own."
         )
-    if epsilon is not None and not (0.0 < epsilon < math.inf):
-        raise ValueError(f"rhel_value_and_grad: epsilon is {epsilon!r}, but it must be > 0.")
+    size = None if epsilon is None else real_number(epsilon)
+    if epsilon is not None and (size is None or not 0.0 < size < math.inf):
+        raise ValueError(f"rhel_value_and_grad: epsilon is {shown(epsilon)}, but it must be > 0.")
     plan = Plan(chunk, echoes)
 
     def value_and_grad(called: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
         check_same(model, called)
         samples, labels = check_batch(called, X, y)
-        nudge = None if epsilon is None else jnp.asarray(epsilon, called.encoder.weight.dtype)
+        nudge = None if size is None else jnp.asarray(size, called.encoder.weight.dtype)
         return _learn(called, samples, labels, loss, plan, nudge)
 
     return value_and_grad
@@ -94,9 +94,10 @@ def rhel_gradient(
 
     Returns a pytree like `bptt_gradient`'s. Beside x and the targets, memory does not grow with T.
     The nudge is the paper's, one for the whole sweep; `epsilon` None lets `choose_epsilon` pick it
-    for this sequence. Raises ValueError for shapes that do not fit the model.
+    for this sequence. Raises ValueError for shapes that do not fit the model and a label that is
+    none of its classes; where the label is traced, the gradient is NaN then.
     """
-    label = check_sequence(model, x, label)
+    x, label = check_sequence(model, x, label)
     nudge = None if epsilon is None else jnp.asarray(epsilon, model.encoder.weight.dtype)
     return _learn(model, x[None], label[None], None, Plan(CHUNK, "fixed"), nudge)[1]
 
@@ -121,6 +122,6 @@ def _learn(
 
     # Every sequence has sums of its own, so that devices that share a batch meet once, at the end.
     mean = jax.tree.map(lambda each: jnp.mean(each, axis=0), jax.vmap(one)(X, y))
-    parameters, frozen = eqx.partition(model, trainable(model))
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
     _, back = jax.vjp(lambda own: eqx.combine(own, frozen).resolve(), parameters)
     return mean[0], back(mean[1])[0]

@@ -149,8 +149,9 @@ def _update(
 ) -> tuple[HSSM, Any]:
     own: Any
     own, frozen = eqx.partition(model, trainable(model))
+    learned = eqx.filter(gradient, trainable(model))
     # A source that counts in integers gives its gradients in float64.
-    gradient = jax.tree.map(lambda p, g: g.astype(p.dtype), own, gradient)
+    gradient = jax.tree.map(lambda p, g: g.astype(p.dtype), own, learned)
     changes, state = optimiser.update(gradient, state, own)
     own = optax.apply_updates(own, changes)
     return eqx.combine(own, frozen), state

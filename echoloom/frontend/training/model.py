@@ -35,11 +35,12 @@ def make_model(
     """
     assert data.y is not None, "there is nothing to learn"
     task = task_of(section.task, data.y)
+    outputs = max(2, len(data.classes)) if data.classes else _outputs(data.y, task)
     unit = section.unit if isinstance(section.unit, tuple) else (section.unit,)
     units = [_unit(name) for name in unit]
     model = HSSM(
         inputs=data.X.shape[2],
-        outputs=_outputs(data.y, task),
+        outputs=outputs,
         hidden=section.hidden,
         state=section.state,
         blocks=section.blocks,
@@ -51,6 +52,7 @@ def make_model(
         substeps=section.substeps,
         integrator=section.integrator,
         activation=section.activation,
+        classes=data.classes if len(data.classes) == outputs else (),
         key=jax.random.key(seed),
     )
     check_samples(model, data.X, data.y)
@@ -67,10 +69,24 @@ def _unit(name: str) -> str | Hamiltonian:
 
 
 def _outputs(y: NDArray[Any], task: Task) -> int:
-    """How many the labels need; what is wrong with them is for `check_samples` to say."""
-    if task == "classification":
-        return max(2, int(y.max()) + 1) if y.size and y.dtype.kind in "iu" else 2
-    return y.shape[-1] if y.ndim == 3 else 1
+    """How many the labels need; what is wrong with them is for `check_samples` to say.
+
+    Raises ValueError for labels that can be no count of classes: outputs that nobody has would cost
+    memory, and learn nothing.
+    """
+    if task == "regression":
+        return y.shape[-1] if y.ndim == 3 else 1
+    if not y.size or y.dtype.kind not in "iu":
+        return 2
+    used, largest = np.unique(y), int(y.max())
+    if 2 * len(used) < largest + 1:
+        raise ValueError(
+            f"labels: there are {len(used)} different ones from {used[0]} to {largest}, but "
+            "classes are counted from 0: map them with `ids, y = numpy.unique(y, "
+            "return_inverse=True)`, or write them as texts, y.astype(str), which are kept with the "
+            "model as names."
+        )
+    return max(2, largest + 1)
 
 
 def _output_step(data: Data, task: Task) -> int:

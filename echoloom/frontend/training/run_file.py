@@ -122,8 +122,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     return run
 
 
-def run_data(run: Run, path: str | os.PathLike[str]) -> Data:
-    """The data of the run file at `path`, where relative paths start.
+def run_data(run: Run, path: str | os.PathLike[str], classes: tuple[str, ...] = ()) -> Data:
+    """The data of the run file at `path`, where relative paths start; `classes` as of `prepare`.
 
     Raises ValueError or OSError for what is not usable data, MissingPackage without aeon.
     """
@@ -137,6 +137,7 @@ def run_data(run: Run, path: str | os.PathLike[str]) -> Data:
     return prepare(
         name, raw, normalise=own.normalise, pad=own.pad, validation=own.validation,
         split_seed=own.split_seed, scale_targets=own.scale_targets, task=run.model.task,
+        classes=classes,
     )  # fmt: skip
 
 

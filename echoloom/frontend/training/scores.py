@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
+from echoloom.frontend.data import check_classes
 from echoloom.frontend.data_sets import Data
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.loss import cross_entropy, squared_error
@@ -84,8 +85,14 @@ def _score(
         parts.append(np.asarray(outputs(model, np.pad(part, missing)))[: len(part)])  # type: ignore[arg-type]
     found = np.concatenate(parts)
     if model.task == "classification":
+        y = check_classes(model, y, len(X))
         losses = _losses(found, y)  # type: ignore[arg-type]
-        return Score(float(np.mean(losses)), float(np.mean(found.argmax(axis=1) == y)))
+        return Score(_mean(losses), _mean(found.argmax(axis=1) == y))
     losses = _losses(found, y.astype(dtype))  # type: ignore[arg-type]
-    error = (found - y) * (1.0 if scale is None else scale)
-    return Score(float(np.mean(losses)), float(np.mean(error**2)))
+    error = (found - y.astype(np.float64)) * (1.0 if scale is None else scale)
+    return Score(_mean(losses), _mean(error**2))
+
+
+def _mean(values: Any) -> float:
+    """In float64, whatever the values are in."""
+    return float(np.mean(values, dtype=np.float64))

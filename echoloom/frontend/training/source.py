@@ -18,9 +18,9 @@ class StepGradient:
     """What one batch gave.
 
     value: the mean loss of the batch, a scalar. gradient: a pytree like `bptt_gradient`'s, the mean
-    over the batch, None where nothing is trainable. overflows: sequences of this batch on which the
-    fabric would have raised its overflow flag; their gradients are left out of the mean. notes:
-    events of one line each.
+    over the batch, of which nothing is used but what is `trainable`; the rest may be None.
+    overflows: sequences of this batch on which the fabric would have raised its overflow flag;
+    their gradients are left out of the mean. notes: events of one line each.
     """
 
     value: jax.Array

@@ -71,6 +71,7 @@ def summary(run: Run, data: Data, results: Sequence[SeedResult]) -> dict[str, An
             name: None if getattr(data, name) is None else getattr(data, name).tolist()
             for name in shifts
         },
+        "notes": list(data.notes),
         "seeds": seeds,
         **overall,
     }

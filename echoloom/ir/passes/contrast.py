@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from echoloom.ir.ops import Op, Scale
-from echoloom.ir.passes.graphs import BlockGraphs, learns, renamed
+from echoloom.ir.passes.graphs import BlockGraphs, renamed
 from echoloom.ir.passes.walk import Visit, Walk, suffix
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.program import Graph, Instr
@@ -80,7 +80,7 @@ class Contrast:
         return self.w.inline(graph, f"{own}.{prefix}", {"block": own, **bindings})
 
     def _accumulate(self, leaf: str, plus: str, minus: str, term: str, factor: float) -> None:
-        if self.w.vanishes(plus) or not learns(leaf):
+        if self.w.vanishes(plus):
             return
         target = renamed(leaf, "block", f"b{self.index}")
         parts = _difference(self.w, f"b{self.index}.contrast.{leaf}", plus, minus)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
@@ -28,13 +29,10 @@ Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 # Words of one format though their ranges differ a little: the copies see the same function, and the
-# drift that ends a step undoes the one that begins it.
-TWINS = (
-    (".plus.", ".free."),
-    (".minus.", ".free."),
-    (".minus.", ".plus."),
-    (".second.", ".first."),
-)
+# drift that ends a step undoes the one that begins it. Such a word is called
+# `b<block>.<copy>.<stage> ...`; what follows may be a name of the user's and says nothing.
+TWIN_COPIES = {"plus": ("free",), "minus": ("free", "plus")}
+TWIN_STAGES = {"second": "first"}
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 # Bits that exponents of one vector spread over when it is to be trained.
 TRAINED_SPREAD = 4
@@ -61,65 +59,6 @@ class Widths:
     rounding: Rounding = Rounding.HALF_EVEN
 
 
-@dataclass
-class FormatClass:
-    """Words that must share one format."""
-
-    range: float = 0.0
-    width: int = 0
-    margin: int = 0
-    cap: int = 1 << 20
-    state: bool = False
-    factor: bool = False  # a table's result that is multiplied by run-time words: kept narrow
-
-    @property
-    def frac(self) -> int:
-        return min(self.finest(self.width), self.cap)
-
-    def finest(self, width: int) -> int:
-        """Fraction bits of a word of `width` bits that holds the range and no more."""
-        largest = self.range if self.range > 0.0 else 1.0
-        integer = math.floor(math.log2(largest)) + 1
-        return width - 1 - integer - self.margin
-
-
-@dataclass
-class Formats:
-    parent: dict[str, str] = field(default_factory=dict)
-    classes: dict[str, FormatClass] = field(default_factory=dict)
-
-    def find(self, key: str) -> str:
-        while self.parent[key] != key:
-            key = self.parent[key]
-        return key
-
-    def add(self, key: str, largest: float, width: int, margin: int, state: bool = False) -> None:
-        if key not in self.parent:
-            self.parent[key] = key
-            self.classes[key] = FormatClass()
-        group = self.classes[self.find(key)]
-        group.range = max(group.range, largest)
-        group.width = max(group.width, width)
-        group.margin = max(group.margin, margin)
-        group.state |= state
-
-    def unite(self, a: str, b: str) -> None:
-        a, b = self.find(a), self.find(b)
-        if a == b:
-            return
-        other = self.classes.pop(b)
-        self.parent[b] = a
-        self.add(a, other.range, other.width, other.margin, other.state)
-        self.of(a).factor |= other.factor
-
-    def of(self, key: str) -> FormatClass:
-        return self.classes[self.find(key)]
-
-    def q(self, key: str) -> Q:
-        group = self.of(key)
-        return Q(group.width, group.frac)
-
-
 def coefficient_format(values: Floats, width: int, per_element: bool, margin: int = 0) -> Q:
     """The finest format that holds every value 2**margin times as large.
 
@@ -139,6 +78,17 @@ def coefficient_format(values: Floats, width: int, per_element: bool, margin: in
     if not per_element:
         return Q(width, lowest)
     return Q(width, tuple(min(frac(s), lowest + spread) if s > 0.0 else lowest for s in sizes))
+
+
+def twins(name: str) -> list[str]:
+    """b0.minus.second.q -> b0.free.second.q, b0.plus.second.q, b0.minus.first.q."""
+    block, _, rest = name.partition(".")
+    copy, _, word = rest.partition(".")
+    stage, _, tail = word.partition(".")
+    twins = [f"{block}.{other}.{word}" for other in TWIN_COPIES.get(copy, ())]
+    if copy in ("free", *TWIN_COPIES) and stage in TWIN_STAGES:
+        twins.append(f"{block}.{copy}.{TWIN_STAGES[stage]}.{tail}")
+    return twins
 
 
 class FormatPlan:
@@ -179,9 +129,8 @@ class FormatPlan:
         for section in STEPS:
             defined = self.definitions.get(section, {})
             for name in defined:
-                for one, other in TWINS:
-                    twin = name.replace(one, other, 1)
-                    if twin != name and twin in defined:
+                for twin in twins(name):
+                    if twin in defined:
                         self.formats.unite(self.key(section, twin), self.key(section, name))
         for declaration in self.program.body(Section.FORWARD_STEP).frame:
             key = self.key(Section.FORWARD_STEP, declaration.name)

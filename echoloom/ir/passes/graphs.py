@@ -16,7 +16,7 @@ IDENTITY = "identity"  # the coefficient that brings a streamed target into the 
 class BlockGraphs:
     """Traced functions of one block. Coefficients are called `block.<path>` in all of them.
 
-    A path with a part `constant` is a fixed number of the unit's own, which nothing learns.
+    A fixed number of the unit's own has no derivatives among the contrasts' results.
     """
 
     drive: Graph  # x -> u
@@ -70,11 +70,6 @@ def coefficients(graphs: StackGraphs) -> tuple[Declaration, ...]:
 def renamed(leaf: str, prefix: str, target: str) -> str:
     """A leaf's name in the program: `block.step` of the first block is `b0.step`."""
     return target + leaf[len(prefix) :]
-
-
-def learns(leaf: str) -> bool:
-    """Whether a coefficient is a parameter, not a fixed number."""
-    return ".constant." not in leaf
 
 
 def _functions(block: BlockGraphs) -> Iterable[Graph]:

@@ -33,8 +33,9 @@ def hold(program: Program, values: Mapping[str, Floats]) -> tuple[Program, dict[
 
 
 def addends(names: set[str], values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Values of the addend halves among `names`."""
-    return {n: values[n.removesuffix(ADDEND)] for n in names if n.endswith(ADDEND)}
+    """Values of the addend halves among `names`, which are not themselves among `values`."""
+    halves = {name + ADDEND: value for name, value in values.items()}
+    return {n: halves[n] for n in names - values.keys() if n in halves}
 
 
 def _hold_numbers(program: Program, values: dict[str, Floats]) -> Program:

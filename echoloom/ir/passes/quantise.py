@@ -15,12 +15,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import DynamicShift, Overflow, Section
+from echoloom.ir.engine import Overflow, Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
+from echoloom.ir.ops import Constant, Op, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.cutting import Cutter
 from echoloom.ir.passes.formats_plan import (
     PRODUCTS,
     RUNTIME_INTEGER,
@@ -32,7 +33,6 @@ from echoloom.ir.passes.formats_plan import (
 from echoloom.ir.passes.terms import lift, rounded, vanishes
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.tables import range_bits, segment_bits
-from echoloom.ir.verify import WIDEST, exact_type
 
 Floats = NDArray[np.float64]
 
@@ -47,10 +47,16 @@ def cuts(program: Program) -> Cuts:
     return {
         (body.section, i.name): number
         for body in program.bodies
+        for narrowed in [_narrowed_words(body)]
         for i in body.instrs
         for number, a in enumerate(i.args)
-        if a.endswith(NARROWED)
+        if a in narrowed
     }
+
+
+def _narrowed_words(body: Body) -> set[str]:
+    """The words that are cut copies of another: each is called after what it is cut from."""
+    return {i.name for i in body.instrs if i.op is Op.REQUANT and i.name == i.args[0] + NARROWED}
 
 
 def quantise(
@@ -125,7 +131,7 @@ def _emit(plan: FormatPlan, earlier: Cuts) -> Program:
     return result
 
 
-class _BodyEmitter:
+class _BodyEmitter(Cutter):
     def __init__(self, plan: FormatPlan, program: Program, body: Body, earlier: Cuts):
         self.plan, self.body, self.section = plan, body, body.section
         self.earlier = earlier
@@ -172,57 +178,6 @@ class _BodyEmitter:
         if exact or self.types[word] != self.types[state]:
             return self._requant(f"{state}.next", word, self.types[state].q, state)
         return word
-
-    def put(self, name: str, op: Op, *args: str, attr: object = None) -> str:
-        type_ = exact_type(op, [self.types[a] for a in args], attr)  # type: ignore[arg-type]
-        return self._append(Instr(name, op, args, type_, attr))  # type: ignore[arg-type]
-
-    def _append(self, instr: Instr) -> str:
-        self.instrs.append(instr)
-        self.types[instr.name] = instr.type
-        return instr.name
-
-    def _requant(
-        self,
-        name: str,
-        value: str,
-        q: Q,
-        key: str | None,
-        register: DynamicShift = DynamicShift.NONE,
-    ) -> str:
-        """Cut `value` to q; reports a cap when q asks for more bits than there are."""
-        if key is not None:
-            self.plan.cap(key, min(self.types[value].q.fracs))
-        state = key is not None and self.plan.formats.of(key).state
-        return self._cut(name, value, q, Overflow.WRAP if state else Overflow.SATURATE, register)
-
-    def _cut(
-        self,
-        name: str,
-        value: str,
-        q: Q,
-        overflow: Overflow,
-        register: DynamicShift = DynamicShift.NONE,
-    ) -> str:
-        """Round and narrow, in several goes where one shift would be too long."""
-        goes = 0
-        while max((exact := self.types[value].q).fracs) - q.scalar_frac > WIDEST:
-            word, lowest = self.plan.widths.word, min(exact.fracs)
-            upper = Q(word, lowest - exact.width + word)
-            if exact.width <= word:
-                upper = rounded(exact, lowest - WIDEST)
-            goes += 1
-            type_ = Type(self.types[value].shape, upper)
-            attr = Requant(self.plan.widths.rounding, Overflow.SATURATE)
-            value = self._append(Instr(f"{name}.upper.{goes}", Op.REQUANT, (value,), type_, attr))
-        attr = Requant(self.plan.widths.rounding, overflow, register)
-        type_ = Type(self.types[value].shape, q)
-        return self._append(Instr(name, Op.REQUANT, (value,), type_, attr))
-
-    def _store(self, name: str, value: str, register: DynamicShift = DynamicShift.NONE) -> None:
-        """Store an exact value as the word `name`."""
-        key = self.plan.key(self.section, name)
-        self.names[name] = self._requant(name, value, self.plan.formats.q(key), key, register)
 
     def _instr(self, instr: Instr) -> None:
         args = [self.names.get(a, a) for a in instr.args]

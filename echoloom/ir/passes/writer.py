@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from echoloom.ir.engine import Section
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op, Scale
-from echoloom.ir.passes.graphs import learns, renamed
+from echoloom.ir.passes.graphs import renamed
 from echoloom.ir.program import Accumulator, Body, Declaration, Graph, Instr
 
 
@@ -96,7 +96,7 @@ class Writer:
     def accumulate_leaves(self, results: Mapping[str, str], prefix: str, target: str) -> None:
         """Gradients of coefficients `prefix.*`, each under the name it has in the program."""
         for leaf, value in results.items():
-            if leaf.startswith(prefix + ".") and learns(leaf) and not self.vanishes(value):
+            if leaf.startswith(prefix + ".") and not self.vanishes(value):
                 name = renamed(leaf, prefix, target)
                 self.accumulate(name, value, name)
 
