@@ -38,6 +38,7 @@ FIRST_TRIALS, FURTHER_TRIALS = (-1, -3, -5), (-7, -9, -11)
 # A block whose error is larger at the first of them may need larger nudges; steps of their
 # exponents, and of the last two trials beside the best.
 POOR, COARSE, FINE = 2.0**-4, 4, 2
+HOPELESS = 0.4  # so poor that the best of the smaller sizes is chance
 TRIAL_SAMPLES = 4
 # How far the echoes of the real program part: not so little that a float64 contrast of values near
 # 1 is rounding, and beyond that not so much that what a small state does to a curve is lost.
@@ -162,8 +163,8 @@ class _Search:
         poor at all smaller ones."""
         largest = FIRST_TRIALS[0]
         poor = [b for b, own in enumerate(self.bent)
-                if own and tops[b] > largest and self.best(b)[b] == largest
-                and self.error(b) > POOR]  # fmt: skip
+                if own and tops[b] > largest and self.error(b) > POOR
+                and (self.best(b)[b] == largest or self.error(b) > HOPELESS)]  # fmt: skip
         start = self.joined()
         for down in range(0, max([tops[b] - largest for b in poor], default=0), COARSE):
             made = tuple(max(tops[b] - down, largest) if b in poor else x

@@ -66,6 +66,7 @@ def worst(program: el.CompiledProgram) -> float:
     return max(
         float(np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(a))
         for a, b in zip(exact, found, strict=True)
+        if np.any(a)
     )
 
 
