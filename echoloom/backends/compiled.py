@@ -21,7 +21,7 @@ from echoloom.backends.arguments import (
 )
 from echoloom.backends.blame import users_lines
 from echoloom.backends.calibration import CoefficientRange as CoefficientRange
-from echoloom.backends.calibration import Material, calibrate, coefficient_words
+from echoloom.backends.calibration import Material, coefficient_words
 from echoloom.backends.integers import (
     Floats,
     RunResult,
@@ -30,9 +30,12 @@ from echoloom.backends.integers import (
     to_real,
 )
 from echoloom.backends.levels import Artifact, IntegerProgram, numpy_run
+from echoloom.backends.lost import warn_of_lost
+from echoloom.backends.nudges import calibrate
 from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.backends.rounding import Rounding, insist_on_weights, worst_roundings
 from echoloom.backends.targets import Target
+from echoloom.backends.unfit import sentences
 from echoloom.frontend.arrays import real_array
 from echoloom.frontend.check import check
 from echoloom.frontend.data import check_samples, host_sequence
@@ -239,6 +242,9 @@ def compile(
     ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
     that needs more memory than an engine of these sizes can have, and for a row or column of
     weights that its matrix's format leaves so little of that the outputs move.
+
+    Warns (Unresolved) of parameters of curved units whose gradients no word of the target resolves
+    on these samples.
     """
     device = target_named(target)
     sizes = engine_sizes(lanes, drains, slots)
@@ -257,11 +263,12 @@ def compile(
     material = Material(
         folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
     )
-    with users_lines(model, folding):
-        integer, epsilons = calibrate(material)
-    insist_on_weights(integer, material, epsilons)
-    artifact = _placed(integer, widths, *sizes)
-    return CompiledProgram(model, artifact, device, epsilons, folding, _peaks(samples))
+    with sentences(model), users_lines(model, folding):
+        integer, nudges = calibrate(material)
+        insist_on_weights(integer, material, nudges.epsilons)
+        artifact = _placed(integer, widths, *sizes)
+    warn_of_lost(nudges, folding, model)
+    return CompiledProgram(model, artifact, device, nudges.epsilons, folding, _peaks(samples))
 
 
 def calibrated_again(
@@ -284,12 +291,12 @@ def calibrated_again(
     material = Material(
         folding.graphs, folding.values(model), samples, _floats(targets), model.output_step, widths
     )
-    with users_lines(model, folding):
-        integer, epsilons = calibrate(material, program.ir)
     config = program.artifact.mapped.config
-    artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
+    with sentences(model), users_lines(model, folding):
+        integer, nudges = calibrate(material, program.ir)
+        artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
     return replace(
-        program, model=model, artifact=artifact, epsilons=epsilons, folding=folding,
+        program, model=model, artifact=artifact, epsilons=nudges.epsilons, folding=folding,
         peaks=_peaks(samples),
     )  # fmt: skip
 

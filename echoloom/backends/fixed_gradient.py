@@ -19,9 +19,10 @@ from echoloom.backends.archive import program_bytes, program_from
 from echoloom.backends.arguments import checked_widths, engine_sizes, target_named
 from echoloom.backends.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.batched import BatchRunner
-from echoloom.backends.calibration import CoefficientRange, curved
+from echoloom.backends.calibration import CoefficientRange
 from echoloom.backends.compiled import CompiledProgram, Overflowed, calibrated_again, compile
 from echoloom.backends.integers import Floats, InputRange
+from echoloom.backends.nudges import curved
 from echoloom.frontend.arrays import whole_number
 from echoloom.frontend.check import check
 from echoloom.frontend.hssm import HSSM

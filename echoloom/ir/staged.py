@@ -98,7 +98,7 @@ class StagedMachine(Machine):
 
         for stage in self._stages[body.section]:
             if stage.states:
-                found = self._recurrence(stage, updates, timed, same, final)
+                found = self._recurrence(stage, updates, timed, same, final, sequences)
                 if self.recurrence_observer is not None:
                     self.recurrence_observer(body.section, start, found)
                 timed.update(found)
@@ -140,10 +140,13 @@ class StagedMachine(Machine):
         timed: Mapping[str, Value],
         same: Mapping[str, Value],
         final: dict[str, Value],
+        sequences: tuple[int, ...],
     ) -> dict[str, Value]:
         """Values of a recurrence at every step, states as they were before it; `final` receives
         the states after the last."""
-        states = {s: self.values[s] for s in stage.states}
+        # One that nothing moves would otherwise have no axis of sequences beside those that move.
+        states = {s: np.broadcast_to(v := self.values[s], (*sequences, v.shape[-1]))
+                  for s in stage.states}  # fmt: skip
         needed = {a for i in stage.recurrent for a in i.args} | {updates[s] for s in states}
         streamed = [n for n in needed if n in timed]
         seen: dict[str, list[Any]] = {n: [] for n in (*states, *(i.name for i in stage.recurrent))}

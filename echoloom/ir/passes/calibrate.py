@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.engine import Section
+from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
+from echoloom.ir.reversible import paths
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
 
 Floats = NDArray[np.float64]
 # No state gets here but by running away: a word of 28 bits would count in steps of 2**14.
 LIMIT = 2.0**40
+STILL = 2.0**-10  # of a block's largest position: as good as no motion
 PROBE = 2.0**-20  # nudge size of the probing run; a linear unit's contrast does not depend on it
 
 
@@ -171,11 +174,38 @@ def _measure(
             seen = recorder.values.get((body.section, value), 0.0)
             states[state] = max(states.get(state, 0.0), seen)
     channels = {"x": np.max(np.abs(samples), axis=tuple(range(samples.ndim - 1)))}
+    for state, size in _rounding(
+        program, coefficients, recorder, samples, states, channels
+    ).items():
+        states[state] = max(states[state], size)
     inputs = {"x": float(np.max(channels["x"]))}
     if targets is not None:
         inputs["target"] = float(np.max(np.abs(targets)))
     crests = _crests(program, recorder, samples)
     return Ranges(recorder.values, states, inputs, recorder.differences, crests, channels)
+
+
+def _rounding(
+    program: Program,
+    coefficients: Mapping[str, Floats],
+    recorder: _Recorder,
+    samples: Floats,
+    states: Mapping[str, float],
+    channels: Mapping[str, Floats],
+) -> dict[str, float]:
+    """How far the integers' rounding takes free states that are all but still in real numbers."""
+    body = program.body(Section.FORWARD_STEP)
+    seen = {name: size for (s, name), size in recorder.values.items() if s is body.section}
+    measured = {**states, "x": float(np.max(np.abs(samples))), **seen}
+    planned = with_floors(body, measured, coefficients, channels)
+    moved: dict[str, float] = {}
+    for state, path in paths(body).items():
+        steps = [planned[i] for i in path.increments if seen[i] < planned[i] * STILL]
+        moved[state] = sum(steps) * samples.shape[-2]
+    for state in [name for name in moved if name.endswith(".p")]:
+        position = state[:-1] + "q"
+        moved[position] = max(moved[position], moved[state])
+    return moved
 
 
 def _crests(
@@ -203,8 +233,19 @@ def choose_epsilons(ranges: Ranges, epsilons: tuple[float, ...]) -> tuple[float,
     """
     chosen = []
     for block, epsilon in enumerate(epsilons):
-        state = ranges.of(Section.ECHO_STEP, f"b{block}.free.first.q")
         difference = ranges.differences.get(block, 0.0)
-        ratio = state / difference if difference > 0.0 and state > 0.0 else 1.0
+        ratio = reach(ranges, block) / difference if difference > 0.0 else 1.0
         chosen.append(epsilon * 2.0 ** math.floor(math.log2(ratio)))
     return tuple(chosen)
+
+
+def reach(ranges: Ranges, block: int) -> float:
+    """How far a block's position moves: at the half steps, which are what the echoes compare.
+
+    One that is still at rest there, as in a sequence of one step, moves as far as its last drift
+    takes it; in one that never moves the echoes' differences are all that there is, and 1 is as
+    good a size as any.
+    """
+    halfway = ranges.of(Section.ECHO_STEP, f"b{block}.free.first.q")
+    end = ranges.states.get(f"b{block}.free.q", 0.0)
+    return halfway if halfway > end * STILL else end or 1.0

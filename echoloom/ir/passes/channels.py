@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from echoloom.ir.engine import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
+from echoloom.ir.passes.format_classes import finest
 from echoloom.ir.passes.formats_plan import (
     TRAINED_SPREAD,
     FormatPlan,
     coefficient_format,
-    finest,
 )
 from echoloom.ir.program import Program
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.reversible import paths
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
@@ -31,6 +33,7 @@ STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 # `b<block>.<copy>.<stage> ...`; what follows may be a name of the user's and says nothing.
 TWIN_COPIES = {"plus": ("free",), "minus": ("free", "plus")}
 TWIN_STAGES = {"second": "first"}
+SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 # Bits that exponents of one vector spread over when it is to be trained.
 TRAINED_SPREAD = 4
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
@@ -54,64 +57,6 @@ class Widths:
     weight_margin: int = 0
     segment_bits: int = 11
     rounding: Rounding = Rounding.HALF_EVEN
-
-
-def finest(largest: float, width: int, margin: int) -> int:
-    """The exponent that leaves `margin` bits above words of this size."""
-    return width - 1 - (math.floor(math.log2(largest)) + 1) - margin
-
-
-@dataclass
-class FormatClass:
-    """Words that must share one format."""
-
-    range: float = 0.0
-    width: int = 0
-    margin: int = 0
-    cap: int = 1 << 20
-    state: bool = False
-    factor: bool = False  # a table's result that is multiplied by run-time words: kept narrow
-
-    @property
-    def frac(self) -> int:
-        return min(finest(self.range or 1.0, self.width, self.margin), self.cap)
-
-
-@dataclass
-class Formats:
-    parent: dict[str, str] = field(default_factory=dict)
-    classes: dict[str, FormatClass] = field(default_factory=dict)
-
-    def find(self, key: str) -> str:
-        while self.parent[key] != key:
-            key = self.parent[key]
-        return key
-
-    def add(self, key: str, largest: float, width: int, margin: int, state: bool = False) -> None:
-        if key not in self.parent:
-            self.parent[key] = key
-            self.classes[key] = FormatClass()
-        group = self.classes[self.find(key)]
-        group.range = max(group.range, largest)
-        group.width = max(group.width, width)
-        group.margin = max(group.margin, margin)
-        group.state |= state
-
-    def unite(self, a: str, b: str) -> None:
-        a, b = self.find(a), self.find(b)
-        if a == b:
-            return
-        other = self.classes.pop(b)
-        self.parent[b] = a
-        self.add(a, other.range, other.width, other.margin, other.state)
-        self.of(a).factor |= other.factor
-
-    def of(self, key: str) -> FormatClass:
-        return self.classes[self.find(key)]
-
-    def q(self, key: str) -> Q:
-        group = self.of(key)
-        return Q(group.width, group.frac)
 
 
 def coefficient_format(values: Floats, width: int, per_element: bool, margin: int = 0) -> Q:
@@ -165,11 +110,14 @@ class FormatPlan:
         }
         self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
         self.states = {d.name for d in program.states}
+        self.starts: dict[str, list[str]] = {}  # states by the constant that they start from
         for state in self.states:
             self._add(state, ranges.states.get(state, 0.0), state.startswith("b"))
         for body in program.bodies:
             self._plan_body(body)
         self._share_between_passes()
+        self._share_starts()
+        self.retraced = _retraced(program)
 
     def _share_between_passes(self) -> None:
         # The echo retraces the forward pass only if it recomputes every word in the same format.
@@ -187,6 +135,15 @@ class FormatPlan:
         for declaration in self.program.body(Section.FORWARD_STEP).frame:
             key = self.key(Section.FORWARD_STEP, declaration.name)
             self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))
+
+    def _share_starts(self) -> None:
+        """States that start from one constant share its format, but for those that move so much
+        less than the others that they would lose their bits to them."""
+        for constant, states in self.starts.items():
+            most = max(self.formats.of(state).range for state in states)
+            for state in states:
+                if not 0.0 < self.formats.of(state).range < most * SMALL:
+                    self.formats.unite(state, constant)
 
     def key(self, section: Section, name: str) -> str:
         if name in self.states or name in self.coefficients:
@@ -224,6 +181,14 @@ class FormatPlan:
             return self.is_increment(body, definition.args[0])
         return definition.op in PRODUCTS
 
+    def deciding(self, section: Section, instr: Instr) -> tuple[Section, tuple[str, ...]]:
+        """The section and the operands by which a product is formed: the forward pass's, where the
+        echo has to take the same increment back."""
+        if instr.name in self.retraced:
+            section = Section.FORWARD_STEP
+            instr = self.definitions[section][instr.name]
+        return section, instr.args
+
     def only_accumulated(self, body: Body, name: str) -> bool:
         count = sum(value == name for _, value in body.accumulates)
         return count == self.counts[body.section].get(name, 0)
@@ -247,7 +212,10 @@ class FormatPlan:
             if instr.op in (Op.ADD, Op.SUB):
                 self._plan_sum(body, instr, key)
         for state, value in body.updates:
-            if value not in self.states:
+            definition = self.definitions[section].get(value)
+            if definition is not None and definition.op is Op.CONSTANT:
+                self.starts.setdefault(self.key(section, value), []).append(state)
+            elif value not in self.states:
                 self.formats.unite(state, self.key(section, value))
             else:
                 self.formats.unite(state, value)
@@ -304,6 +272,20 @@ class FormatPlan:
         if group.frac > frac:
             group.cap = frac
             self.changed = True
+
+
+def _retraced(program: Program) -> frozenset[str]:
+    """Values of the forward pass that the increments of its states are made of."""
+    body = program.body(Section.FORWARD_STEP)
+    definitions = {i.name: i for i in body.instrs}
+    found: set[str] = set()
+    waiting = [name for path in paths(body).values() for name in path.increments]
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in found:
+            found.add(name)
+            waiting += definitions[name].args
+    return frozenset(found)
 
 
 def runtime_format(name: str, widths: Widths) -> Q:

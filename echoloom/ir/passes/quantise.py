@@ -15,13 +15,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import DynamicShift, Overflow, Section
+from echoloom.ir.engine import Overflow, Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
+from echoloom.ir.ops import Constant, Op, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.channels import Channels, channel_formats
+from echoloom.ir.passes.cutting import Cutter
 from echoloom.ir.passes.formats_plan import (
     PRODUCTS,
     RUNTIME_INTEGER,
@@ -30,14 +31,15 @@ from echoloom.ir.passes.formats_plan import (
     coefficient_format,
     runtime_format,
 )
+from echoloom.ir.passes.terms import lift, rounded, vanishes
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.tables import NoTable, range_bits, segment_bits
-from echoloom.ir.verify import exact_type
 
 Floats = NDArray[np.float64]
 
 
 NARROWED = ".narrow"
+UNUSED = 8  # upper bits of a word that may be idle when it is cut
 Cuts = Mapping[tuple[Section, str], int]
 
 
@@ -133,7 +135,7 @@ def _emit(plan: FormatPlan, channels: Channels, earlier: Cuts) -> Program:
     return result
 
 
-class _BodyEmitter:
+class _BodyEmitter(Cutter):
     def __init__(
         self, plan: FormatPlan, channels: Channels, program: Program, body: Body, earlier: Cuts
     ):
@@ -175,45 +177,14 @@ class _BodyEmitter:
 
     def _update(self, state: str, value: str) -> str:
         word = self.names.get(value, value)
+        constant = next((i for i in self.instrs if i.name == word and i.op is Op.CONSTANT), None)
+        if constant is not None and constant.type != self.types[state]:
+            return self._append(replace(constant, name=f"{state}.next", type=self.types[state]))
         # A negated word is not one yet: minus the most negative word does not fit.
         exact = any(i.name == word and i.op is Op.SCALE for i in self.instrs)
         if exact or self.types[word] != self.types[state]:
             return self._requant(f"{state}.next", word, self.types[state].q, state)
         return word
-
-    def put(self, name: str, op: Op, *args: str, attr: object = None) -> str:
-        type_ = exact_type(op, [self.types[a] for a in args], attr)  # type: ignore[arg-type]
-        return self._append(Instr(name, op, args, type_, attr))  # type: ignore[arg-type]
-
-    def _append(self, instr: Instr) -> str:
-        self.instrs.append(instr)
-        self.types[instr.name] = instr.type
-        return instr.name
-
-    def _requant(
-        self,
-        name: str,
-        value: str,
-        q: Q,
-        key: str | None,
-        register: DynamicShift = DynamicShift.NONE,
-    ) -> str:
-        """Cut `value` to q; reports a cap when q asks for more bits than there are."""
-        if key is not None:
-            self.plan.cap(key, min(self.types[value].q.fracs))
-        state = key is not None and self.plan.formats.of(key).state
-        attr = Requant(
-            self.plan.widths.rounding,
-            Overflow.WRAP if state else Overflow.SATURATE,
-            register,
-        )
-        type_ = Type(self.types[value].shape, q)
-        return self._append(Instr(name, Op.REQUANT, (value,), type_, attr))
-
-    def _store(self, name: str, value: str, register: DynamicShift = DynamicShift.NONE) -> None:
-        """Store an exact value as the word `name`."""
-        key = self.plan.key(self.section, name)
-        self.names[name] = self._requant(name, value, self.plan.formats.q(key), key, register)
 
     def _instr(self, instr: Instr) -> None:
         args = [self.names.get(a, a) for a in instr.args]
@@ -274,8 +245,9 @@ class _BodyEmitter:
         """
         if any(self.types[a].q.width <= self.narrow for a in args):
             return args
-        crests = [self.plan.ranges.crest(self.section, a) for a in instr.args]
-        cut = self.earlier.get((self.section, instr.name), 0 if crests[0] < crests[1] else 1)
+        section, names = self.plan.deciding(self.section, instr)
+        crests = [self.plan.ranges.crest(section, a) for a in names]
+        cut = self.earlier.get((section, instr.name), 0 if crests[0] < crests[1] else 1)
         if args[0] == args[1]:
             cut = 1
         if args[cut] in {d.name for d in self.frame}:
@@ -286,31 +258,66 @@ class _BodyEmitter:
     def _narrowed(self, name: str) -> str:
         copy = name + NARROWED
         if copy not in self.types:
-            q = self.types[name].q
-            cut = Q(self.narrow, q.scalar_frac - (q.width - self.narrow))
-            self._requant(copy, name, cut, None)
+            self._requant(copy, name, Q(self.narrow, self._narrow_frac(name)), None)
         return copy
+
+    def _narrow_frac(self, name: str) -> int:
+        """Fraction bits of a word that is cut. The upper ones are kept, where they are in use: a
+        word that is capped far below its own range would lose all that it holds."""
+        q, key = self.types[name].q, self.plan.key(self.section, name)
+        upper = q.scalar_frac - (q.width - self.narrow)
+        if key not in self.plan.formats.parent:
+            return upper
+        finest = min(self.plan.formats.of(key).finest(self.narrow), q.scalar_frac)
+        return finest if finest - upper > UNUSED else upper
 
     def _sum(self, instr: Instr, args: list[str]) -> None:
         found = self.plan.bases.get((self.section, instr.name))
         key = self.plan.key(self.section, instr.name)
         q = self.plan.formats.q(key)
         if found is None:
-            self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *args))
+            self._words(instr, args)
             return
         base, increment = (self.names.get(v, v) for v in found)
+        exact = self.types[increment].q
+        state = self.plan.formats.of(key).state  # moves by an increment, be it nothing
+        if vanishes(exact, q.scalar_frac) and not state:
+            self._term(instr, 0, base)
+        elif vanishes(self.types[base].q, q.scalar_frac):
+            self._term(instr, 1, increment)
+        else:
+            self._incremented(instr, base, increment, key)
+
+    def _incremented(self, instr: Instr, base: str, increment: str, key: str) -> None:
+        """Round the increment, then add: all in one go of the drain."""
+        q = self.plan.formats.q(key)
         if self.types[base].q.frac != q.frac:
             base = self._requant(f"{instr.name}.base", base, q, key)
         exact = self.types[increment].q
         self.plan.cap(key, min(exact.fracs))
-        shift = min(exact.fracs) - q.scalar_frac
-        rounded = Q(max(exact.width - shift + 1, 2), q.frac)
-        r = self._append(
-            Instr(f"{instr.name}.rounded", Op.REQUANT, (increment,),
-                  Type(self.types[increment].shape, rounded),
-                  Requant(self.plan.widths.rounding, Overflow.SATURATE))
-        )  # fmt: skip
+        r = self._cut(
+            f"{instr.name}.rounded", increment, rounded(exact, q.scalar_frac), Overflow.SATURATE
+        )
         self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, base, r))
+
+    def _words(self, instr: Instr, args: list[str]) -> None:
+        """The sum of two stored words, the finer one rounded to what the other can be moved to."""
+        finest = min(self.types[a].q.scalar_frac for a in args) + lift(self.narrow)
+        words = list(args)
+        for number, a in enumerate(args):
+            q = self.types[a].q
+            if vanishes(q, finest):
+                self._term(instr, 1 - number, args[1 - number])
+                return
+            if q.scalar_frac > finest:
+                words[number] = self._requant(f"{instr.name}.term", a, rounded(q, finest), None)
+        self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *words))
+
+    def _term(self, instr: Instr, number: int, value: str) -> None:
+        """A sum of which only operand `number` is left."""
+        if number == 1 and instr.op is Op.SUB:
+            value = self.put(f"{instr.name}.exact", Op.SCALE, value, attr=Scale(-1.0))
+        self._store(instr.name, value)
 
     def _scale(self, instr: Instr, value: str) -> None:
         assert isinstance(instr.attr, Scale)
