@@ -172,12 +172,10 @@ def _off_the_curve(m: ShiftedMachine, i: Instr, x: Floats) -> Floats:
     much once it is moved (`ir.tables`).
     """
     assert isinstance(i.attr, Table) and m.grids is not None
-    function, width = (
-        FUNCTIONS[i.attr.function],
-        2.0 ** (i.attr.range_bits + 1 - i.attr.segment_bits),
-    )
+    function = FUNCTIONS[i.attr.function]
+    width = 2.0 ** (i.attr.range_bits + 1 - i.attr.segment_bits)
 
-    def at(x: Floats) -> Floats:
+    def at(x: Floats) -> Any:
         return function.evaluate(np.maximum(x, width) if function.positive else x)
 
     most = np.abs(at(x - width / 2) + at(x + width / 2) - 2.0 * at(x)) / 4.0 + unit_of(i.type.q, 1)
