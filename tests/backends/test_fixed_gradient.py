@@ -336,7 +336,7 @@ def test_twenty_steps_lead_where_backpropagation_leads() -> None:
         state = optimizer.init(eqx.filter(own, trainable(own)))
         for _ in range(20):
             value, gradient = gradient_of(own)
-            changes, state = optimizer.update(gradient, state)
+            changes, state = optimizer.update(eqx.filter(gradient, trainable(own)), state)
             own = eqx.apply_updates(own, changes)
             values.append(float(value))
         return values
