@@ -14,11 +14,11 @@ from echoloom.backends.raw_gradients import raw_gradient
 from echoloom.frontend.hssm import HSSM
 from echoloom.frontend.stack import Folding
 
-LOST = 0.5  # relative error of a tensor that is nothing but rounding
+LOST = 0.5  # relative error of a tensor that says nothing
 
 
 class Unresolved(UserWarning):
-    """Gradients of some parameters are nothing but rounding on the samples."""
+    """Gradients of some parameters are lost on the samples, mostly in rounding."""
 
 
 def warn_of_lost(nudges: Nudges, folding: Folding, model: HSSM) -> None:
@@ -39,9 +39,10 @@ def warn_of_lost(nudges: Nudges, folding: Folding, model: HSSM) -> None:
     ]
     if lost:
         warnings.warn(
-            f"the gradient of {', '.join(lost)} is nothing but rounding on these samples: what it "
-            "measures is too small for this target's words beside the rest of its block; other "
-            "gradients are not concerned",
+            f"the gradient of {', '.join(lost)} is lost on these samples, off by more than half "
+            "its size at every nudge tried: what it measures is too small for this target's words "
+            "beside the rest of its block, or the motion too irregular for echoes that are apart; "
+            "other gradients are not concerned",
             Unresolved,
             stacklevel=3,
         )

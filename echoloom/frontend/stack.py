@@ -191,7 +191,7 @@ def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
 
 
 def _trainable(unit: CanonicalUnit) -> CanonicalUnit:
-    own = {n: v for n, v in unit.coefficients.items() if n in unit.plan.learned}
+    own = {n: unit.coefficients[n] for n in sorted(unit.plan.learned & unit.coefficients.keys())}
     return CanonicalUnit(own, unit.plan)
 
 

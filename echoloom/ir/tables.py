@@ -39,6 +39,9 @@ class NoTable(ValueError):
         super().__init__(problem)
         self.function, self.problem, self.value = function, problem, value
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.function, self.problem, self.value), self.__dict__
+
 
 @dataclass(frozen=True)
 class TableContents:
@@ -70,6 +73,15 @@ def range_bits(name: str, source: Q) -> int:
     tails = FUNCTIONS[name].tails
     word = source.width - 1 - source.scalar_frac
     return word if tails is None else min(tails.reach_bits, word)
+
+
+def finest_result(name: str, source: Q, narrow: int) -> int | None:
+    """The most fraction bits that a table's result can have whose slopes of `narrow` bits are those
+    of two straight lines (relu); None for other functions, whose slopes depend on their range."""
+    tails = FUNCTIONS[name].tails
+    if tails is None or tails.reach_bits > 0 or not (tails.left or tails.right):
+        return None
+    return source.scalar_frac + narrow - 2 - math.ceil(math.log2(max(abs(tails.left), tails.right)))
 
 
 @cache

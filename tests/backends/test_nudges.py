@@ -144,7 +144,7 @@ def test_a_channel_that_is_constant(unit: str) -> None:
 
 def test_what_no_word_resolves_is_said() -> None:
     own = eqx.tree_at(drive(0), stack("nonlinear"), drive(0)(stack("nonlinear")) * 1e-8)
-    with pytest.warns(Unresolved, match=r"^the gradient of blocks\[0\]\.unit\.weight.* is nothing"):
+    with pytest.warns(Unresolved, match=r"^the gradient of blocks\[0\]\.unit\.weight.* is lost"):
         el.compile(own, noise(8), LABELS, lanes=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Unresolved)

@@ -109,7 +109,7 @@ def test_rtl_gives_the_same_integers() -> None:
 
 def test_what_does_not_fit_is_said_of_the_users_unit() -> None:
     with pytest.raises(Unfit) as caught:
-        el.compile(quartic(0.1), X, [0, 1], lanes=2, widths=Widths(accumulator=30))
+        el.compile(quartic(0.1), X, [0, 1], lanes=2, widths=Widths(accumulator=47))
     said = str(caught.value)
     assert "b0." not in said and ".t" not in said and "forward_step" not in said
     assert said.endswith("use a larger step, signals of a larger scale, or wider words")

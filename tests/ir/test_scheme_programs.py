@@ -15,7 +15,7 @@ from echoloom.frontend import parts
 from echoloom.frontend.hamiltonian import Hamiltonian
 from echoloom.frontend.hssm import HSSM, run
 from echoloom.frontend.loss import cross_entropy, squared_error
-from echoloom.frontend.stack import coefficient_values, stack_graphs
+from echoloom.frontend.stack import coefficient_values, folded_stack, stack_graphs
 from echoloom.ir.engine import Section
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
@@ -249,14 +249,24 @@ def test_a_sum_of_outer_products_is_one_accumulator_for_each():
     np.testing.assert_allclose(total, -0.5 * (sides[0] - sides[1]), rtol=1e-12)
 
 
+class Weighed(Hamiltonian):
+    """A literal array beside a parameter that is called like one."""
+
+    constant: jax.Array
+
+    def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
+        return jnp.sum(self.constant * (np.array([0.5, 1.5, 2.5]) * q**4)) - jnp.sum(q * u)
+
+
 def test_fixed_numbers_of_a_unit_are_held_and_not_learned():
-    _, graphs = one_block()
-    own = graphs.blocks[0].potential_contrast
-    fixed = Declaration("block.unit.constant.0", real(3, 3))
-    product = Instr("fixed", Op.OUTER, ("q", "u"), real(3, 3))
-    contrast = Graph(
-        (*own.inputs, fixed), (*own.instrs, product), (*own.outputs, (fixed.name, "fixed"))
-    )
-    program = verify(assemble(with_contrast(graphs, contrast), (1.0,)))
-    assert "b0.unit.constant.0" in {d.name for d in program.coefficients}
-    assert not any(".constant." in a.name for a in program.accumulators)
+    model = HSSM(
+        1, 2, 3, 3, 1, unit=Weighed(jnp.array([1.0, 2.0, 3.0])), key=jax.random.key(0)
+    )  # fmt: skip
+    folding = folded_stack(model)
+    program = verify(assemble(folding.graphs, (1.0,)))
+    names = [name for name, _ in folding.plans[0].coefficients]
+    fixed = {name for name in names if name not in folding.plans[0].learned}
+    assert len(fixed) == 1 and folding.plans[0].learned == {"constant"}
+    assert {f"b0.unit.{name}" for name in names} <= {d.name for d in program.coefficients}
+    learned = {a.target for a in program.accumulators if a.target.startswith("b0.unit.")}
+    assert learned == {"b0.unit.constant"}

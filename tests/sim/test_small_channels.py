@@ -87,7 +87,8 @@ def test_every_channel_learns_like_backpropagation_through_time(
         assert np.abs(program.predict(x[k]) - np.asarray(exact)).max() < 1e-4
         found = program.gradient(x[k], label)
         wanted = el.bptt_gradient(program.model, jnp.asarray(x[k]), label)
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        learned = (eqx.filter(g, el.trainable(g)) for g in (found, wanted))
+        for a, b in zip(*map(jax.tree.leaves, learned), strict=True):
             assert np.linalg.norm(a - b) < 3e-3 * np.linalg.norm(b)
         columns = found.encoder.weight - wanted.encoder.weight
         for error, own in zip(columns.T, np.asarray(wanted.encoder.weight).T, strict=True):

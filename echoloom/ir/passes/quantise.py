@@ -33,7 +33,7 @@ from echoloom.ir.passes.formats_plan import (
 )
 from echoloom.ir.passes.terms import lift, rounded, vanishes
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-from echoloom.ir.tables import NoTable, range_bits, segment_bits
+from echoloom.ir.tables import NoTable, finest_result, range_bits, segment_bits
 
 Floats = NDArray[np.float64]
 
@@ -336,6 +336,9 @@ class _BodyEmitter(Cutter):
         group = self.plan.formats.of(key)
         largest = group.range if bound is None else bound
         narrow = bound is not None and group.factor
+        finest = finest_result(name, source, self.narrow)
+        if finest is not None and not narrow:
+            self.plan.cap(key, finest)
         q = Q(self.narrow, self.narrow - 2) if narrow else self.plan.formats.q(key)
         reach = range_bits(name, source)
         if source.scalar_frac + reach < 0:
