@@ -75,15 +75,6 @@ def range_bits(name: str, source: Q) -> int:
     return word if tails is None else min(tails.reach_bits, word)
 
 
-def finest_result(name: str, source: Q, narrow: int) -> int | None:
-    """The most fraction bits that a table's result can have whose slopes of `narrow` bits are those
-    of two straight lines (relu); None for other functions, whose slopes depend on their range."""
-    tails = FUNCTIONS[name].tails
-    if tails is None or tails.reach_bits > 0 or not (tails.left or tails.right):
-        return None
-    return source.scalar_frac + narrow - 2 - math.ceil(math.log2(max(abs(tails.left), tails.right)))
-
-
 @cache
 def segment_bits(name: str, source: Q, largest: float, most: int, smallest: float = 0.0) -> int:
     """The fewest segments whose worst error meets GOAL; `most` bits where none does.
@@ -170,6 +161,29 @@ def _deviation(function: Function, lines: Lines, largest: float) -> float:
     return float(error[np.abs(exact) <= largest].max(initial=0.0))
 
 
+@cache
+def excess_bits(table: Table, source: Q, target: Q, slope_width: int) -> int:
+    """Fraction bits of a result's word that slopes of `slope_width` bits cannot reach: what
+    `tabulate` would refuse it for."""
+    lines = _lines(table.function, table.segment_bits, table.range_bits, source)
+    return max(0, -_slope_shift(FUNCTIONS[table.function], lines, source, target, slope_width))
+
+
+def _slope_shift(function: Function, lines: Lines, source: Q, target: Q, slope_width: int) -> int:
+    """The shift that makes the largest slope just fit, the same for every table of a function with
+    the same formats; beyond the longest shift slopes lose bits, but none that reaches a result."""
+    output_frac = target.scalar_frac
+    # Lines that lie outside the result's word need no slope of their own.
+    top = ((1 << (target.width - 1)) - 1) * 2.0**-output_frac
+    inside = (np.abs(lines.start) <= 2.0 * top) & np.isfinite(lines.slope)
+    largest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
+    if function.parity is not Parity.UNKNOWN:
+        # Rises are rounded to even units, the steepest perhaps upwards.
+        largest += largest * 2.0 ** (3 - slope_width) + 2.0 ** (1 - output_frac) / lines.span
+    shift = slope_width - 1 - math.ceil(math.log2(largest * 1.0000001))
+    return min(shift - (output_frac - source.scalar_frac), LONGEST_SHIFT)
+
+
 def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableContents:
     """Integers of a table from words of `source` to words of `target`; slopes fit `slope_width`.
 
@@ -186,19 +200,9 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
         )
     lines = _lines(table.function, table.segment_bits, table.range_bits, source)
     end = (1 << (target.width - 1)) - 1
-    limit = (1 << (slope_width - 1)) - 1
-    # Lines that lie outside the result's word need no slope of their own.
     top = end * 2.0**-output_frac
-    inside = (np.abs(lines.start) <= 2.0 * top) & np.isfinite(lines.slope)
-    largest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
-    if function.parity is not Parity.UNKNOWN:
-        # Rises are rounded to even units, the steepest perhaps upwards.
-        largest += largest * 2.0 ** (3 - slope_width) + 2.0 ** (1 - output_frac) / lines.span
-    # slope_shift makes the largest slope just fit: it is the same for every table of a function
-    # with the same input and output formats.
-    slope_shift = slope_width - 1 - math.ceil(math.log2(largest * 1.0000001))
-    # Beyond the longest shift slopes lose bits, but none that reaches a result's word.
-    slope_shift = min(slope_shift - (output_frac - input_frac), LONGEST_SHIFT)
+    limit = (1 << (slope_width - 1)) - 1
+    slope_shift = _slope_shift(function, lines, source, target, slope_width)
     if slope_shift < 0:
         raise ValueError(
             f"table {table.function!r} cannot go from {input_frac} to {output_frac} fraction bits: "

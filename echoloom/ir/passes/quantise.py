@@ -33,7 +33,7 @@ from echoloom.ir.passes.formats_plan import (
 )
 from echoloom.ir.passes.terms import lift, rounded, vanishes
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-from echoloom.ir.tables import NoTable, finest_result, range_bits, segment_bits
+from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
 
 Floats = NDArray[np.float64]
 
@@ -336,9 +336,6 @@ class _BodyEmitter(Cutter):
         group = self.plan.formats.of(key)
         largest = group.range if bound is None else bound
         narrow = bound is not None and group.factor
-        finest = finest_result(name, source, self.narrow)
-        if finest is not None and not narrow:
-            self.plan.cap(key, finest)
         q = Q(self.narrow, self.narrow - 2) if narrow else self.plan.formats.q(key)
         reach = range_bits(name, source)
         if source.scalar_frac + reach < 0:
@@ -357,5 +354,8 @@ class _BodyEmitter(Cutter):
         except NoTable as error:
             raise NoTable(name, error.problem, instr.name) from error
         attr = replace(instr.attr, segment_bits=bits, range_bits=reach)
+        if not narrow:
+            # A result that stays near zero on the samples asks for more bits than slopes have.
+            self.plan.cap(key, q.scalar_frac - excess_bits(attr, source, q, self.narrow))
         type_ = Type(instr.type.shape, q)
         self.names[instr.name] = self._append(Instr(instr.name, Op.TABLE, (value,), type_, attr))
