@@ -1,0 +1,28 @@
+"""Programs, images, cycles, outputs and gradients are what earlier releases gave, to the bit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from unchanged_models import CASES, KEPT, QUICK, RECORD, SAVED, digests
+
+import echoloom as el
+
+ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in CASES]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_integer_and_cycle_is_what_it_was(name):
+    assert digests(CASES[name]()) == json.loads(RECORD.read_text())[name]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_saved_programs_are_read_as_they_were_written(name):
+    _, x, label = CASES[name]()
+    program = el.load(SAVED / f"{name.replace(' ', '_')}.elp")
+    assert digests((program, x, label)) == json.loads(RECORD.read_text())[name]
+
+
+def test_the_record_covers_every_case():
+    assert json.loads(RECORD.read_text()).keys() == CASES.keys()
