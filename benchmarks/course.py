@@ -16,15 +16,15 @@ import jax.numpy as jnp
 from jax.experimental import io_callback
 
 import echoloom as el
-from echoloom.frontend import parts
-from echoloom.frontend.coefficients import StackCoefficients
-from echoloom.frontend.hssm import rest, trainable
-from echoloom.frontend.loss import cross_entropy
-from echoloom.frontend.parts import State
-from echoloom.frontend.rhel import sweep
-from echoloom.frontend.rhel.dynamics import retrace
-from echoloom.frontend.rhel.objective import objective
-from echoloom.frontend.rhel.sweep import Echoes, Plan
+from echoloom.frontend.gradients.loss import cross_entropy
+from echoloom.frontend.gradients.rhel import sweep
+from echoloom.frontend.gradients.rhel.dynamics import retrace
+from echoloom.frontend.gradients.rhel.objective import objective
+from echoloom.frontend.gradients.rhel.sweep import Echoes, Plan
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.coefficients import StackCoefficients
+from echoloom.frontend.models.hssm import rest, trainable
+from echoloom.frontend.models.parts import State
 
 CHUNK = 128
 States = tuple[State, ...]

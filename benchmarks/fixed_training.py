@@ -21,11 +21,11 @@ import optax
 from output import arguments, progress, show
 
 import echoloom as el
-from echoloom.backends.batched import BatchRunner
-from echoloom.backends.levels import jax_run
+from echoloom.backends.run.batched import BatchRunner
+from echoloom.backends.run.levels import jax_run
 from echoloom.cli.data import load_data
-from echoloom.frontend.hssm import with_statistics
-from echoloom.frontend.loss import loss
+from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.models.hssm import with_statistics
 
 PACKAGES = ("jax", "numpy")
 

@@ -28,9 +28,9 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.frontend import parts
-from echoloom.frontend.hssm import run, trainable, with_statistics
-from echoloom.frontend.loss import cross_entropy
+from echoloom.frontend.gradients.loss import cross_entropy
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.hssm import run, trainable, with_statistics
 
 INPUTS, OUTPUTS, HIDDEN, BLOCKS = 61, 2, 64, 2
 MODELS: dict[str, dict[str, Any]] = {

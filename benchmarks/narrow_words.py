@@ -14,10 +14,10 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.export_onnx import onnx_model
-from echoloom.backends.levels import numpy_run
+from echoloom.backends.onnx.export import onnx_model
+from echoloom.backends.run.levels import numpy_run
 from echoloom.cli.data import load_data
-from echoloom.frontend.checkpoint import load_model
+from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.passes.formats_plan import Widths
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"

@@ -24,7 +24,7 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.frontend.hssm import with_statistics
+from echoloom.frontend.models.hssm import with_statistics
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from hamiltonians import GALLERY

@@ -19,12 +19,12 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.export_onnx import KINDS, PASSES, onnx_model
-from echoloom.backends.levels import jax_run
-from echoloom.backends.quality import float64
-from echoloom.backends.run_onnx import OnnxModel
+from echoloom.backends.gradients.quality import float64
+from echoloom.backends.onnx.export import KINDS, PASSES, onnx_model
+from echoloom.backends.onnx.run import OnnxModel
+from echoloom.backends.run.levels import jax_run
 from echoloom.cli.data import load_data
-from echoloom.frontend.checkpoint import load_model
+from echoloom.frontend.models.checkpoint import load_model
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 RUNS = 3

@@ -23,13 +23,13 @@ import output
 from quality_cases import Case, Tensors, basic_motions, exact_gradients, tensors, uea
 
 import echoloom as el
-from echoloom.backends.calibration import Material, coefficient_words
-from echoloom.backends.integers import RunResult
-from echoloom.backends.levels import Artifact, numpy_run
-from echoloom.backends.quality import TensorQuality, worst_of
-from echoloom.backends.targets import TARGETS
+from echoloom.backends.compile.calibration import Material, coefficient_words
+from echoloom.backends.compile.targets import TARGETS
+from echoloom.backends.gradients.quality import TensorQuality, worst_of
+from echoloom.backends.run.integers import RunResult
+from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.frontend.stack import traced_stack
-from echoloom.ir.engine import Timing
+from echoloom.ir.contract import Timing
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
 from echoloom.ir.passes.image import place
 from echoloom.ir.passes.quantise import Widths, quantise

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import echoloom as el
-from echoloom.backends.quality import float64
+from echoloom.backends.gradients.quality import float64
 from echoloom.cli.data import load_data
-from echoloom.frontend import parts
-from echoloom.frontend.checkpoint import load_model
-from echoloom.frontend.coefficients import StackCoefficients
-from echoloom.frontend.hssm import run, trainable, with_statistics
-from echoloom.frontend.jaxpr import path_name
-from echoloom.frontend.loss import cross_entropy
-from echoloom.frontend.train import train
+from echoloom.frontend.energy.jaxpr import path_name
+from echoloom.frontend.gradients.loss import cross_entropy
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.checkpoint import load_model
+from echoloom.frontend.models.coefficients import StackCoefficients
+from echoloom.frontend.models.hssm import run, trainable, with_statistics
+from echoloom.frontend.training.train import train
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 Tensors = dict[str, np.ndarray]

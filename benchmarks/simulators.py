@@ -16,9 +16,9 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.tools import ToolMissing, compiler, iverilog
+from echoloom.backends.bitstream.tools import ToolMissing, compiler, iverilog
 from echoloom.cli.data import load_data
-from echoloom.frontend.checkpoint import load_model
+from echoloom.frontend.models.checkpoint import load_model
 from echoloom.sim.level_rtl import rtl_runs
 from echoloom.sim.run_rtl import Simulator
 

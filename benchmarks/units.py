@@ -18,9 +18,9 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.quality import float64
-from echoloom.frontend.hssm import trainable, with_statistics
-from echoloom.ir.engine import Section
+from echoloom.backends.gradients.quality import float64
+from echoloom.frontend.models.hssm import trainable, with_statistics
+from echoloom.ir.contract import Section
 from echoloom.ir.passes.estimate import step_cycles
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))

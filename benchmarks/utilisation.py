@@ -16,8 +16,8 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.frontend.hssm import with_statistics
-from echoloom.ir.engine import Section
+from echoloom.frontend.models.hssm import with_statistics
+from echoloom.ir.contract import Section
 from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.program import Program

@@ -6,47 +6,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from echoloom.backends.archive import CorruptProgram, load
-    from echoloom.backends.batch_gradient import fixed_value_and_grad
-    from echoloom.backends.build import build
-    from echoloom.backends.calibration import CoefficientRange
-    from echoloom.backends.compiled import CompiledProgram, Overflowed, compile
-    from echoloom.backends.export_onnx import export_onnx
-    from echoloom.backends.fixed_gradient import FixedGradient
-    from echoloom.backends.integers import InputRange
-    from echoloom.frontend.bptt import bptt_gradient, bptt_value_and_grad
-    from echoloom.frontend.hamiltonian import Hamiltonian
-    from echoloom.frontend.hssm import HSSM, trainable
-    from echoloom.frontend.import_rhel import import_rhel, published_gradients
-    from echoloom.frontend.rhel import rhel_gradient, rhel_value_and_grad
-    from echoloom.frontend.trajectory import TrajectoryCheck, trajectory_check
+    from echoloom.backends.bitstream.build import build
+    from echoloom.backends.compile.archive import CorruptProgram, load
+    from echoloom.backends.compile.calibration import CoefficientRange
+    from echoloom.backends.compile.compiled import CompiledProgram, Overflowed, compile
+    from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
+    from echoloom.backends.gradients.fixed_gradient import FixedGradient
+    from echoloom.backends.onnx.export import export_onnx
+    from echoloom.backends.run.integers import InputRange
+    from echoloom.frontend.energy.hamiltonian import Hamiltonian
+    from echoloom.frontend.gradients.bptt import bptt_gradient, bptt_value_and_grad
+    from echoloom.frontend.gradients.rhel import rhel_gradient, rhel_value_and_grad
+    from echoloom.frontend.gradients.trajectory import TrajectoryCheck, trajectory_check
+    from echoloom.frontend.models.hssm import HSSM, trainable
+    from echoloom.frontend.models.published.import_rhel import import_rhel, published_gradients
     from echoloom.sim.first_difference import Mismatch
     from echoloom.sim.float_distance import WrongModel
     from echoloom.sim.verify import VerifyReport, verify
 
 _HOME = {
-    "CorruptProgram": "backends.archive",
-    "load": "backends.archive",
-    "build": "backends.build",
-    "CoefficientRange": "backends.calibration",
-    "CompiledProgram": "backends.compiled",
-    "Overflowed": "backends.compiled",
-    "compile": "backends.compiled",
-    "export_onnx": "backends.export_onnx",
-    "FixedGradient": "backends.fixed_gradient",
-    "fixed_value_and_grad": "backends.batch_gradient",
-    "InputRange": "backends.integers",
-    "bptt_gradient": "frontend.bptt",
-    "Hamiltonian": "frontend.hamiltonian",
-    "HSSM": "frontend.hssm",
-    "trainable": "frontend.hssm",
-    "import_rhel": "frontend.import_rhel",
-    "published_gradients": "frontend.import_rhel",
-    "bptt_value_and_grad": "frontend.bptt",
-    "rhel_value_and_grad": "frontend.rhel",
-    "TrajectoryCheck": "frontend.trajectory",
-    "trajectory_check": "frontend.trajectory",
-    "rhel_gradient": "frontend.rhel",
+    "CorruptProgram": "backends.compile.archive",
+    "load": "backends.compile.archive",
+    "build": "backends.bitstream.build",
+    "CoefficientRange": "backends.compile.calibration",
+    "CompiledProgram": "backends.compile.compiled",
+    "Overflowed": "backends.compile.compiled",
+    "compile": "backends.compile.compiled",
+    "export_onnx": "backends.onnx.export",
+    "FixedGradient": "backends.gradients.fixed_gradient",
+    "fixed_value_and_grad": "backends.gradients.batch_gradient",
+    "InputRange": "backends.run.integers",
+    "bptt_gradient": "frontend.gradients.bptt",
+    "Hamiltonian": "frontend.energy.hamiltonian",
+    "HSSM": "frontend.models.hssm",
+    "trainable": "frontend.models.hssm",
+    "import_rhel": "frontend.models.published.import_rhel",
+    "published_gradients": "frontend.models.published.import_rhel",
+    "bptt_value_and_grad": "frontend.gradients.bptt",
+    "rhel_value_and_grad": "frontend.gradients.rhel",
+    "TrajectoryCheck": "frontend.gradients.trajectory",
+    "trajectory_check": "frontend.gradients.trajectory",
+    "rhel_gradient": "frontend.gradients.rhel",
     "Mismatch": "sim.first_difference",
     "WrongModel": "sim.float_distance",
     "VerifyReport": "sim.verify",

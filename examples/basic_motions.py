@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from aeon.datasets import load_basic_motions
 
-from echoloom.frontend.hssm import HSSM, with_statistics
-from echoloom.frontend.train import save_model, train
+from echoloom.frontend.models.hssm import HSSM, with_statistics
+from echoloom.frontend.training.train import save_model, train
 
 CHECKPOINT = Path(__file__).with_name("basic_motions.eqx")
 CLASSES = ("badminton", "running", "standing", "walking")

@@ -22,9 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 import echoloom as el
-from echoloom.backends.quality import TensorQuality, fixed_accuracy, gradient_quality, worst_of
-from echoloom.frontend.checkpoint import load_model
+from echoloom.backends.gradients.quality import (
+    TensorQuality,
+    fixed_accuracy,
+    gradient_quality,
+    worst_of,
+)
 from echoloom.frontend.files import write_whole
+from echoloom.frontend.models.checkpoint import load_model
 from echoloom.sim.verify import VerifyReport
 
 FORWARD, ECHO = 16, 4

@@ -29,7 +29,7 @@ from basic_motions import load as load_motions
 from rich import print
 
 import echoloom as el
-from echoloom.frontend.hssm import with_statistics
+from echoloom.frontend.models.hssm import with_statistics
 
 
 @dataclass(frozen=True)

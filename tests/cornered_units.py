@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import echoloom as el
-from echoloom.frontend.vocabulary import relu as word_relu
+from echoloom.frontend.energy.vocabulary import relu as word_relu
 
 # Functions of one position with a corner at 0, as people write them.
 AT_ZERO: dict[str, Callable[[jax.Array], jax.Array]] = {

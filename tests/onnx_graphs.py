@@ -10,8 +10,8 @@ import onnxruntime
 from onnx import GraphProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from echoloom.backends.to_onnx.host import Host
-from echoloom.backends.to_onnx.writer import OPSET, Shared, element_of
+from echoloom.backends.onnx.host import Host
+from echoloom.backends.onnx.writer import OPSET, Shared, element_of
 
 
 def run(

@@ -11,7 +11,7 @@ import onnx
 from qonnx.core import onnx_exec
 from qonnx.core.modelwrapper import ModelWrapper
 
-from echoloom.backends.levels import IntegerProgram
+from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import Q
 from echoloom.ir.tables import program_tables
 from echoloom.ir.text import parse

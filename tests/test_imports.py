@@ -71,7 +71,7 @@ def test_violations_are_caught(tmp_path):
         "ir/__init__.py": "from .. import frontend",
         "ir/format.py": "import json",
         "frontend/model.py": "def f():\n    import echoloom.hdl.engine",
-        "hdl/lane.py": "from echoloom.ir.engine import Timing\nfrom ..frontend import model",
+        "hdl/lane.py": "from echoloom.ir.contract import Timing\nfrom ..frontend import model",
         "backends/run.py": "from echoloom.hdl import lane\nfrom echoloom import cli",
         "cli.py": "from echoloom.sim import bench",
         "stray.py": "",

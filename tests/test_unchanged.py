@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from unchanged_models import CASES, KEPT, QUICK, RECORD, SAVED, digests
+from unchanged_models import CASES, KEPT, QUICK, RECORD, SAVED, digests, unit_of
 
 import echoloom as el
 
@@ -20,7 +20,8 @@ def test_every_integer_and_cycle_is_what_it_was(name):
 @pytest.mark.parametrize("name", KEPT)
 def test_saved_programs_are_read_as_they_were_written(name):
     _, x, label = CASES[name]()
-    program = el.load(SAVED / f"{name.replace(' ', '_')}.elp")
+    unit = None if KEPT[name] is None else unit_of(KEPT[name])
+    program = el.load(SAVED / f"{name.replace(' ', '_')}.elp", unit)
     assert digests((program, x, label)) == json.loads(RECORD.read_text())[name]
 
 

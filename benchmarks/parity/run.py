@@ -41,7 +41,7 @@ def train(
     import numpy as np
 
     from echoloom.cli.train_run import make_source
-    from echoloom.frontend.data_sets import Data
+    from echoloom.frontend.data.data_sets import Data
     from echoloom.frontend.training.run import train_run
     from echoloom.frontend.training.run_file import Run
     from echoloom.frontend.training.summary import summary

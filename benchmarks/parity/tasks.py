@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.frontend.normalise import mean_and_deviation
+from echoloom.frontend.data.normalise import mean_and_deviation
 
 # A window of an engine's life, and how often in it the remaining life is asked for.
 WINDOW, STRIDE, OUTPUT_STEP = 60, 15, 10

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from echoloom.backends.archive import save
-from echoloom.backends.compiled import compile as compile_model
-from echoloom.backends.targets import TARGETS
+from echoloom.backends.compile.archive import save
+from echoloom.backends.compile.compiled import compile as compile_model
+from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import summary, summary_tables
-from echoloom.frontend.checkpoint import load_model
 from echoloom.frontend.files import write_whole
+from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.passes.formats_plan import Widths
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echoloom.frontend.data_sets import Data as Data
-from echoloom.frontend.data_sets import Split as Split
-from echoloom.frontend.data_sets import prepare
-from echoloom.frontend.data_sources import read_source
+from echoloom.frontend.data.data_sets import Data as Data
+from echoloom.frontend.data.data_sets import Split as Split
+from echoloom.frontend.data.data_sets import prepare
+from echoloom.frontend.data.sources import read_source
 from echoloom.frontend.training.run_file import read_run, run_data
 
 

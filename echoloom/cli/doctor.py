@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from echoloom.backends import tools
+from echoloom.backends.bitstream import tools
 from echoloom.cli.options import Json
 from echoloom.cli.outcome import command
 

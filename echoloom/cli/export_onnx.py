@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from echoloom.backends.archive import MAGIC, load
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.export_onnx import KINDS, PASSES, VIEW, onnx_model
+from echoloom.backends.compile.archive import MAGIC, load
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.onnx.export import KINDS, PASSES, VIEW, onnx_model
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command
-from echoloom.frontend.checkpoint import load_model
 from echoloom.frontend.files import write_whole
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.models.checkpoint import load_model
+from echoloom.frontend.models.hssm import HSSM
 
 
 def export_onnx(

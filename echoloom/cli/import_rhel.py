@@ -12,9 +12,9 @@ import typer
 from echoloom.cli.options import Json
 from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import fields_table
-from echoloom.frontend.checkpoint import save_model
-from echoloom.frontend.import_rhel import import_rhel as import_model
-from echoloom.frontend.units import LinearUnit
+from echoloom.frontend.models.checkpoint import save_model
+from echoloom.frontend.models.published.import_rhel import import_rhel as import_model
+from echoloom.frontend.models.units import LinearUnit
 
 
 def import_rhel(

@@ -15,10 +15,10 @@ import typer
 from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoloom.backends.bitstream import TimingMissed
-from echoloom.backends.toolrun import BuildFailed
-from echoloom.backends.tools import ToolMissing
-from echoloom.frontend.data_sources import MissingPackage
+from echoloom.backends.bitstream.route import TimingMissed
+from echoloom.backends.bitstream.toolrun import BuildFailed
+from echoloom.backends.bitstream.tools import ToolMissing
+from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.requests import SimulationError

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from echoloom.backends.archive import MAGIC, load
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.compiled import compile as compile_model
+from echoloom.backends.compile.archive import MAGIC, load
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.compiled import compile as compile_model
 from echoloom.cli.build import build_table
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
 from echoloom.cli.verify import verify_table
-from echoloom.frontend.hssm import HSSM, with_statistics
+from echoloom.frontend.models.hssm import HSSM, with_statistics
 from echoloom.ir.passes.image import Mapped, place
 
 # inputs, hidden, state, blocks, outputs; the paper's is its Heartbeat experiment.

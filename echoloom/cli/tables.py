@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.integers import input_types, output_type
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Table as TableOp
 from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation

@@ -14,12 +14,12 @@ from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source
 from echoloom.cli.outcome import Reporter, check_destination, command
 from echoloom.cli.train_run import carry_out, make_source
-from echoloom.frontend.train import save_model
-from echoloom.frontend.train import train as fit
 from echoloom.frontend.training.example import EXAMPLE
 from echoloom.frontend.training.model import make_model
 from echoloom.frontend.training.run_file import DataSection, ModelSection, Run, TrainingSection
 from echoloom.frontend.training.scores import make_scorer, measure_name
+from echoloom.frontend.training.train import save_model
+from echoloom.frontend.training.train import train as fit
 
 
 class Task(enum.Enum):

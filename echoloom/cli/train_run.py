@@ -8,10 +8,10 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from echoloom.backends.fixed_gradient import FixedGradient
+from echoloom.backends.gradients.fixed_gradient import FixedGradient
 from echoloom.cli.outcome import Reporter
-from echoloom.frontend.data_sets import Data
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.data.data_sets import Data
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.run import host_source, train_run
 from echoloom.frontend.training.run_file import Run, read_run, run_data
 from echoloom.frontend.training.scores import measure_name

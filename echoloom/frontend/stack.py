@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.frontend import parts
-from echoloom.frontend.canonical import CanonicalUnit, Plan, canonicalise
-from echoloom.frontend.coefficients import BlockCoefficients, StackCoefficients
-from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.jaxpr import path_name
-from echoloom.frontend.trace import Origin, Traced, trace
+from echoloom.frontend.energy.canonical import CanonicalUnit, Plan, canonicalise
+from echoloom.frontend.energy.jaxpr import path_name
+from echoloom.frontend.energy.trace import Origin, Traced, trace
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.coefficients import BlockCoefficients, StackCoefficients
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.passes.assemble import IDENTITY, BlockGraphs, StackGraphs
 from echoloom.ir.program import Graph
 

@@ -23,7 +23,7 @@ from echoloom.hdl.engine import Engine
 from echoloom.hdl.link import Link, identity
 from echoloom.hdl.pll import Pll
 from echoloom.hdl.uart import UartReceiver, UartTransmitter, divisor_for
-from echoloom.ir.engine import EngineConfig, Timing
+from echoloom.ir.contract import EngineConfig, Timing
 
 BAUD = 1_000_000  # the board's USB chip makes it exactly, and so do all clocks of whole MHz
 START_CYCLES = 1 << 12  # the board stays in reset for so long after configuration

@@ -14,7 +14,7 @@ from echoloom.hdl.lookup import Lookup
 from echoloom.hdl.pipeline import delay, memory
 from echoloom.hdl.requantise import Requantise
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import DynamicShift, EngineConfig, Flag, Overflow, Space
+from echoloom.ir.contract import DynamicShift, EngineConfig, Flag, Overflow, Space
 
 SELECT = 2  # cycles from a chunk's issue to the requantiser's inputs
 

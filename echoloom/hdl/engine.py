@@ -24,7 +24,7 @@ from echoloom.hdl.layouts import (
 )
 from echoloom.hdl.sequencer import Sequencer
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import EngineConfig, Space, Timing
+from echoloom.ir.contract import EngineConfig, Space, Timing
 
 # A host read enters at the issue registers, a cycle before the datapath, and leaves through
 # one register more.

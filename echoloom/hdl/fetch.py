@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.engine import Space
+from echoloom.ir.contract import Space
 
 
 class Fetch(wiring.Component):

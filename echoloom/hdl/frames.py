@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import word_stream
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.engine import EngineConfig
+from echoloom.ir.contract import EngineConfig
 
 
 class Frames(wiring.Component):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from echoloom.ir.arithmetic import Rounding, narrow, piecewise_linear, round_shift
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     Add,
     Destination,
     DrainEntry,

@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, mac_entry
-from echoloom.ir.engine import EngineConfig, Flag, Register, Space
+from echoloom.ir.contract import EngineConfig, Flag, Register, Space
 from echoloom.ir.fields import REGISTER_BITS
 
 COUNTER_BITS = 48

@@ -17,7 +17,7 @@ from echoloom.hdl.layouts import (
     mac_entry,
     operation,
 )
-from echoloom.ir.engine import Destination, EngineConfig, XMode
+from echoloom.ir.contract import Destination, EngineConfig, XMode
 
 
 class MacIssue(wiring.Component):

@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.engine import EngineConfig, Narrow, Space, Wide, XMode
+from echoloom.ir.contract import EngineConfig, Narrow, Space, Wide, XMode
 from echoloom.ir.fields import mac_fields
 
 # An element issued in cycle t: its memory words are registered in OPERANDS, it multiplies in

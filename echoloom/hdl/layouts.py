@@ -9,14 +9,14 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import ceil_log2
 
-from echoloom.ir.engine import ADDRESS_BITS, LANE_BITS, EngineConfig
+from echoloom.ir.contract import ADDRESS_BITS, LANE_BITS, EngineConfig
 from echoloom.ir.fields import drain_fields, mac_fields, section_fields
 
 HOST_BITS = 64
 
 
 def struct(fields: Mapping[str, int]) -> data.StructLayout:
-    """The hardware view of a format of `echoloom.ir.engine`: least significant field first."""
+    """The hardware view of a format of `echoloom.ir.contract`: least significant field first."""
     return data.StructLayout({name: unsigned(bits) for name, bits in fields.items()})
 
 

@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
 from echoloom.hdl.packets import PacketReader, PacketWriter
-from echoloom.ir.engine import EngineConfig, Timing
+from echoloom.ir.contract import EngineConfig, Timing
 
 WORD_BYTES = HOST_BITS // 8  # a bus word
 TARGET_BYTES = 4  # space, lane and address

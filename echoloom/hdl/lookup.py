@@ -14,7 +14,7 @@ from echoloom.hdl import rounding as rounds
 from echoloom.hdl.layouts import ACCESS, SHIFT
 from echoloom.hdl.pipeline import delay, memory
 from echoloom.ir.arithmetic import BoolArray, IntArray, Rounding, piecewise_linear
-from echoloom.ir.engine import Space
+from echoloom.ir.contract import Space
 
 SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
 

@@ -14,7 +14,7 @@ from echoloom.hdl import rounding as rounds
 from echoloom.hdl.layouts import SHIFT
 from echoloom.hdl.pipeline import delay
 from echoloom.ir.arithmetic import BoolArray, IntArray, Rounding, narrow, round_shift
-from echoloom.ir.engine import Add, Overflow
+from echoloom.ir.contract import Add, Overflow
 
 
 class Requantise(wiring.Component):

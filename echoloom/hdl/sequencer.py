@@ -10,7 +10,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
-from echoloom.ir.engine import EngineConfig, Register, Section, Space
+from echoloom.ir.contract import EngineConfig, Register, Section, Space
 from echoloom.ir.fields import REGISTER_BITS
 
 SECTIONS_IN_PASS = 3

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import EngineConfig
+from echoloom.ir.contract import EngineConfig
 
 
 class AdderTree(wiring.Component):

@@ -11,7 +11,7 @@ import enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from echoloom.ir.engine import Overflow
+from echoloom.ir.contract import Overflow
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

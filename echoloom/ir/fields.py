@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DRAIN_LAYOUT,
     MAC_LAYOUT,
     MOST_LANES,

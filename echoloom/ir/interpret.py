@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from echoloom.ir.engine import DynamicShift, Section
+from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Body, Instr, Program
 

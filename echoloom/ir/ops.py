@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import DynamicShift, Overflow
+from echoloom.ir.contract import DynamicShift, Overflow
 
 
 class Op(enum.Enum):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.contract import Overflow, Section
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant

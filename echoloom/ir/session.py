@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import DynamicShift, Section
+from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.interpret import Machine
 
 Floats = NDArray[np.float64]

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
+from echoloom.ir.distribute import Stage, stages
 from echoloom.ir.interpret import Machine, Value
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.distribute import Stage, stages
 from echoloom.ir.program import Body, Instr, uses
 
 VALUES = 1 << 11  # steps times sequences in a chunk: few enough for a processor's cache

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
-from echoloom.ir.engine import DynamicShift, Section
+from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program

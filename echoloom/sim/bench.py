@@ -10,7 +10,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import trace
-from echoloom.ir.engine import EngineConfig, Section
+from echoloom.ir.contract import EngineConfig, Section
 from echoloom.sim.requests import TraceWrite
 
 PORTS = ("request", "response", "samples", "outputs")

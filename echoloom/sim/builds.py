@@ -18,7 +18,7 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
-from echoloom.backends import tools
+from echoloom.backends.bitstream import tools
 from echoloom.sim import bench
 from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
 from echoloom.sim.requests import SimulationError

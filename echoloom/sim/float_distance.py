@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.integers import Floats, RunResult, output_type, to_real
-from echoloom.backends.raw_gradients import raw_gradient
-from echoloom.backends.shifted_grid import Grids, RealRun, real_run
-from echoloom.frontend.bptt import bptt_gradient, bptt_value_and_grad
-from echoloom.frontend.hssm import HSSM
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.run.integers import Floats, RunResult, output_type, to_real
+from echoloom.backends.run.shifted_grid import Grids, RealRun, real_run
+from echoloom.frontend.gradients.bptt import bptt_gradient, bptt_value_and_grad
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.stack import float64
 
 GRIDS = 4

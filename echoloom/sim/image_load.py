@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from echoloom.backends.image_writes import Write, image_writes
-from echoloom.ir.engine import Image
+from echoloom.backends.link.image_writes import Write, image_writes
+from echoloom.ir.contract import Image
 
 ACCESS = np.dtype(
     [("write", "u1"), ("space", "u1"), ("lane", "u1"), ("address", "u2"), ("data", "u8")]

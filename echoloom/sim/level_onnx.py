@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.export_onnx import (
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.gradients.quality import float64
+from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.onnx.export import (
     KINDS,
     PASSES,
     VIEW,
@@ -26,14 +28,12 @@ from echoloom.backends.export_onnx import (
     onnx_model,
     require,
 )
-from echoloom.backends.integers import Floats, RunResult, Words, is_classification
-from echoloom.backends.quality import float64
-from echoloom.backends.raw_gradients import raw_gradient
-from echoloom.backends.run_onnx import Arrays, OnnxModel, integer_result
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hssm import trainable
-from echoloom.frontend.jaxpr import path_name
-from echoloom.ir.engine import Section
+from echoloom.backends.onnx.run import Arrays, OnnxModel, integer_result
+from echoloom.backends.run.integers import Floats, RunResult, Words, is_classification
+from echoloom.frontend.energy.jaxpr import path_name
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.models.hssm import trainable
+from echoloom.ir.contract import Section
 from echoloom.sim.first_difference import Difference, Mismatch, lowest_bit, split_name
 from echoloom.sim.first_difference import first_difference as first
 from echoloom.sim.locate import numpy_trace
@@ -169,7 +169,7 @@ def _compare_integers(program: CompiledProgram, export: Export, case: Case, own:
 
 def locate_onnx(program: CompiledProgram, export: Export, case: Case) -> Difference | None:
     """The first value inside the graph that differs from the NumPy level."""
-    from echoloom.backends.to_onnx.trace import SCANNED, traced
+    from echoloom.backends.onnx.trace import SCANNED, traced
 
     label = case.label if export.passes == "gradient" else None
     model, signals = traced(export.model, program.ir)

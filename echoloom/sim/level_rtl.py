@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.integers import (
+from echoloom.backends.run.integers import (
     Floats,
     RunResult,
     Words,
@@ -24,8 +24,8 @@ from echoloom.backends.integers import (
     to_real,
     to_words,
 )
-from echoloom.backends.levels import Artifact, echo_frames, host_frames
-from echoloom.ir.engine import Image, Register, Space
+from echoloom.backends.run.levels import Artifact, echo_frames, host_frames
+from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.passes.layout import Place
 from echoloom.ir.session import length_words
 from echoloom.sim.requests import PassRequest, PassResult

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.integers import (
+from echoloom.backends.run.integers import (
     Floats,
     Words,
     error_words,
@@ -23,7 +23,7 @@ from echoloom.backends.integers import (
     to_real,
     to_words,
 )
-from echoloom.backends.levels import (
+from echoloom.backends.run.levels import (
     ECHO,
     FORWARD,
     Artifact,
@@ -31,8 +31,8 @@ from echoloom.backends.levels import (
     host_frames,
     numpy_run,
 )
-from echoloom.backends.run_jax import empty_memory, run_body
-from echoloom.ir.engine import DynamicShift, Image, Section
+from echoloom.backends.run.run_jax import empty_memory, run_body
+from echoloom.ir.contract import DynamicShift, Image, Section
 from echoloom.ir.session import length_words
 from echoloom.sim.first_difference import Difference, lowest_bit, split_name
 from echoloom.sim.level_rtl import rtl_echo_prefix, rtl_runs

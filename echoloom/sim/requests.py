@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from echoloom.ir.engine import Register, Section, Space
+from echoloom.ir.contract import Register, Section, Space
 from echoloom.ir.fields import check_place, check_register
 
 Kind = Literal["forward", "echo"]

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from amaranth.lib import wiring
 
 from echoloom.hdl.engine import Engine
-from echoloom.ir.engine import EngineConfig, Image, Timing
+from echoloom.ir.contract import EngineConfig, Image, Timing
 from echoloom.sim import amaranth_player
 from echoloom.sim.bench import Bench
 from echoloom.sim.builds import (

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.integers import Floats, RunResult, Words
-from echoloom.backends.levels import jax_run
-from echoloom.frontend.data import host_sequence
-from echoloom.ir.engine import Image
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.run.integers import Floats, RunResult, Words
+from echoloom.backends.run.levels import jax_run
+from echoloom.frontend.data.samples import host_sequence
+from echoloom.ir.contract import Image
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance
 from echoloom.sim.level_onnx import Case, compare_export, exports

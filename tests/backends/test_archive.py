@@ -16,10 +16,10 @@ import pytest
 from tiny_programs import STEPS, samples, small_model
 
 import echoloom as el
-from echoloom.backends.archive import CorruptProgram
+from echoloom.backends.compile.archive import CorruptProgram
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.files import digest
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.train import save_model
+from echoloom.frontend.training.train import save_model
 
 
 class Tanh(Hamiltonian):

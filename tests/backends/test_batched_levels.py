@@ -14,14 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import echoloom as el
-from echoloom.backends import batched, chunked_pass
-from echoloom.backends.batched import BatchRunner
-from echoloom.backends.compiled import calibrated_again
-from echoloom.backends.float_words import RULES, fits, structure
-from echoloom.backends.integers import RunResult
-from echoloom.backends.levels import IntegerProgram, numpy_run
-from echoloom.backends.run_jax import RULES as JAX_RULES
-from echoloom.ir.engine import Flag
+from echoloom.backends.compile.compiled import calibrated_again
+from echoloom.backends.run import batched
+from echoloom.backends.run import chunked_sweep as chunked_pass
+from echoloom.backends.run.batched import BatchRunner
+from echoloom.backends.run.float_words import RULES, fits, structure
+from echoloom.backends.run.integers import RunResult
+from echoloom.backends.run.levels import IntegerProgram, numpy_run
+from echoloom.backends.run.run_jax import RULES as JAX_RULES
+from echoloom.ir.contract import Flag
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.formats_plan import Widths

@@ -11,13 +11,19 @@ from amaranth.hdl import ClockDomain, ClockSignal, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from echoloom.backends import bitstream, tools
-from echoloom.backends.bitstream import Usage, build, constraints, parse_routing, to_bitstream
-from echoloom.backends.toolrun import BuildFailed, compiled_tools_cache, first_error, run_tool
-from echoloom.backends.tools import Tool
+from echoloom.backends.bitstream import route as bitstream
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.route import Usage, build, constraints, parse_routing, to_bitstream
+from echoloom.backends.bitstream.toolrun import (
+    BuildFailed,
+    compiled_tools_cache,
+    first_error,
+    run_tool,
+)
+from echoloom.backends.bitstream.tools import Tool
 from echoloom.hdl.board import ULX3S_85F
 from echoloom.hdl.uart import UartReceiver, UartTransmitter
-from echoloom.ir.engine import EngineConfig, Timing
+from echoloom.ir.contract import EngineConfig, Timing
 
 CAPTURED = json.loads((Path(__file__).parent / "nextpnr_report.json").read_text())
 CONFIG = EngineConfig(

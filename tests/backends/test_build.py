@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import echoloom as el
-from echoloom.backends import build as builds
-from echoloom.backends import tools
-from echoloom.backends.bitstream import BuildFailed, BuildReport, TimingMissed, Usage
-from echoloom.backends.build import link_stream
-from echoloom.backends.image_writes import image_writes
+from echoloom.backends.bitstream import build as builds
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.build import link_stream
+from echoloom.backends.bitstream.route import BuildFailed, BuildReport, TimingMissed, Usage
+from echoloom.backends.link.image_writes import image_writes
 from echoloom.hdl.link import Command
 from echoloom.hdl.packets import FLUSH, PacketDecoder
 from echoloom.ir.passes.estimate import utilisation

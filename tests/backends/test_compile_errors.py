@@ -13,9 +13,9 @@ import pytest
 from tiny_programs import INPUTS, STEPS, samples, small_model
 
 import echoloom as el
-from echoloom.backends.integers import input_types
-from echoloom.frontend.hamiltonian import Oscillators
-from echoloom.frontend.units import RawUnit
+from echoloom.backends.run.integers import input_types
+from echoloom.frontend.energy.hamiltonian import Oscillators
+from echoloom.frontend.models.units import RawUnit
 from echoloom.ir.formats import largest
 
 X = samples()

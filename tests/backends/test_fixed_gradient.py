@@ -16,14 +16,14 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.batch_gradient import fixed_value_and_grad
-from echoloom.backends.calibration import coefficient_words
-from echoloom.backends.fixed_gradient import FixedGradient, calibration_set
+from echoloom.backends.compile.calibration import coefficient_words
+from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
+from echoloom.backends.gradients.fixed_gradient import FixedGradient, calibration_set
 from echoloom.frontend import stack
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hssm import trainable, with_statistics
-from echoloom.frontend.loss import loss
-from echoloom.frontend.trace import trace
+from echoloom.frontend.energy.trace import trace
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.models.hssm import trainable, with_statistics
 from echoloom.ir.passes.formats_plan import Widths, coefficient_format
 from echoloom.ir.passes.hold import NUMBER, addends
 

@@ -13,7 +13,7 @@ import pytest
 from tiny_programs import samples
 
 import echoloom as el
-from echoloom.backends.batch_gradient import fixed_value_and_grad
+from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
 
 
 def mean_loss(model: el.HSSM, X: jax.Array, y: jax.Array) -> jax.Array:

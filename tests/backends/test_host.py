@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from echoloom.backends import host
-from echoloom.backends.serial import SerialPort
+from echoloom.backends.link import conversation as host
+from echoloom.backends.link.serial import SerialPort
 from echoloom.hdl.link import ERROR, REPLY, Command, Fault, identity
 from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
-from echoloom.ir.engine import EngineConfig, Register, Space, Timing
+from echoloom.ir.contract import EngineConfig, Register, Space, Timing
 
 CONFIG = EngineConfig(lanes=2, drains=1)
 

@@ -13,8 +13,8 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.lost import Unresolved
-from echoloom.frontend.hssm import with_statistics
+from echoloom.backends.compile.lost import Unresolved
+from echoloom.frontend.models.hssm import with_statistics
 
 HIDDEN, LABELS = 4, [0, 1, 1]
 UNITS = ("linear", "nonlinear", "duffing")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from onnx_graphs import run
 
-from echoloom.backends.to_onnx.functions import SPELLINGS, Formula
-from echoloom.backends.to_onnx.host import Host
-from echoloom.backends.to_onnx.shifts import clamp, dynamic, fixed, round_shift, wrap
+from echoloom.backends.onnx.functions import SPELLINGS, Formula
+from echoloom.backends.onnx.host import Host
+from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, round_shift, wrap
 from echoloom.ir import arithmetic, session
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import Overflow
+from echoloom.ir.contract import Overflow
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echoloom.backends.to_onnx.widths import TooWide, check_widths
+from echoloom.backends.onnx.widths import TooWide, check_widths
 from echoloom.ir.tables import program_tables
 from echoloom.ir.text import parse
 

@@ -19,14 +19,14 @@ from qonnx.util.cleanup import cleanup_model
 from qonnx_runs import Arrays, execute, numbers, quantised, words
 
 import echoloom as el
-from echoloom.backends.export_onnx import onnx_model
-from echoloom.backends.integers import forward_states, input_types, output_type
-from echoloom.backends.levels import IntegerProgram
-from echoloom.backends.run_numpy import NumpyMachine
-from echoloom.backends.to_onnx.qonnx_scope import DOMAIN, NotExpressible
-from echoloom.backends.to_onnx.qonnx_view import qonnx_view
+from echoloom.backends.onnx.export import onnx_model
+from echoloom.backends.onnx.qonnx_scope import DOMAIN, NotExpressible
+from echoloom.backends.onnx.qonnx_view import qonnx_view
+from echoloom.backends.run.integers import forward_states, input_types, output_type
+from echoloom.backends.run.levels import IntegerProgram
+from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.arithmetic import Rounding, narrow, round_shift
-from echoloom.ir.engine import Flag, Overflow, Section
+from echoloom.ir.contract import Flag, Overflow, Section
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.sim.locate import numpy_trace

@@ -13,10 +13,10 @@ import pytest
 from tiny_programs import samples, small_model
 
 import echoloom as el
-from echoloom.backends.fixed_gradient import CALIBRATION, calibration_set
-from echoloom.backends.rounding import LARGE, Rounding, Vanished
+from echoloom.backends.compile.rounding import LARGE, Rounding, Vanished
+from echoloom.backends.gradients.fixed_gradient import CALIBRATION, calibration_set
 from echoloom.frontend.files import digest
-from echoloom.frontend.units import LinearUnit
+from echoloom.frontend.models.units import LinearUnit
 
 LABELS = np.array([0, 1])
 

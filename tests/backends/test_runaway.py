@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.calibration import Material
-from echoloom.frontend import parts
-from echoloom.frontend.hssm import rest
+from echoloom.backends.compile.calibration import Material
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.hssm import rest
 from echoloom.frontend.stack import traced_stack
 from echoloom.ir.passes.calibrate import LIMIT, Runaway
 from echoloom.ir.passes.formats_plan import Widths

@@ -13,8 +13,8 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.lost import Unresolved
-from echoloom.backends.unfit import Unfit
+from echoloom.backends.compile.lost import Unresolved
+from echoloom.backends.compile.unfit import Unfit
 from echoloom.ir.passes.formats_plan import Widths
 
 HIDDEN = 4

@@ -10,7 +10,7 @@ import pytest
 from tiny_programs import samples, small_model
 
 import echoloom as el
-from echoloom.backends import compiled
+from echoloom.backends.compile import compiled
 
 
 def test_targets_are_not_rounded_to_float32_first(monkeypatch: pytest.MonkeyPatch) -> None:

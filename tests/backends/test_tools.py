@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from echoloom.backends import tools
+from echoloom.backends.bitstream import tools
 
 
 def test_doctor_finds_what_is_installed():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.batched import BatchRunner
+from echoloom.backends.run.batched import BatchRunner
 
 X, Y = np.random.default_rng(0).normal(size=(3, 7, 2)), np.array([0, 1, 1])
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.compiled import CompiledProgram
-from echoloom.backends.quality import fixed_accuracy, gradient_quality
-from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.train import train
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.gradients.quality import fixed_accuracy, gradient_quality
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.training.train import train
 
 # Values that every type below holds exactly.
 X = (np.arange(4 * 6 * 2).reshape(4, 6, 2) * 7 % 16 - 8) / 8.0

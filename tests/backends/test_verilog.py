@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
-from echoloom.backends import tools
-from echoloom.backends.verilog import to_rtlil, to_verilog
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.verilog import to_rtlil, to_verilog
 from echoloom.hdl.uart import UartReceiver
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import echoloom as el
-from echoloom.frontend.hssm import with_statistics
+from echoloom.frontend.models.hssm import with_statistics
 
 INPUTS, STEPS = 3, 12
 

@@ -11,7 +11,7 @@ import pytest
 from runner import CHANNELS, STEPS, refused, write_data
 
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.train import load_model, save_model
+from echoloom.frontend.training.train import load_model, save_model
 
 
 def bad_data(tmp_path: Path) -> dict[str, tuple[Path, str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from runner import echoloom, refused
 
-from echoloom.backends import build as builds
-from echoloom.backends import tools
-from echoloom.backends.bitstream import BuildReport, TimingMissed, Usage
-from echoloom.backends.toolrun import BuildFailed
+from echoloom.backends.bitstream import build as builds
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.route import BuildReport, TimingMissed, Usage
+from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.cli.outcome import Exit
 from echoloom.hdl.link import Command
 from echoloom.hdl.packets import PacketDecoder

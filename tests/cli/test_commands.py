@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from runner import CHANNELS, STEPS, echoloom, write_data
 
-from echoloom.backends import tools
+from echoloom.backends.bitstream import tools
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.train import load_model
-from echoloom.frontend.units import NonlinearUnit
+from echoloom.frontend.models.units import NonlinearUnit
+from echoloom.frontend.training.train import load_model
 from echoloom.sim import verify as verification
 
 

@@ -11,7 +11,7 @@ from published_files import HIDDEN, STATE, PublishedFile, published_file
 from runner import echoloom, refused
 
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.checkpoint import load_model
+from echoloom.frontend.models.checkpoint import load_model
 
 Change = Callable[[PublishedFile], object]
 REAL = "float32 or float64"

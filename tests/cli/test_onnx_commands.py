@@ -9,7 +9,7 @@ from runner import echoloom, refused
 
 import echoloom as el
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.checkpoint import load_model
+from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.passes.formats_plan import Widths
 
 

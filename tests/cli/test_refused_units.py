@@ -11,7 +11,7 @@ from runner import CHANNELS, CLASSES, refused, write_data
 import echoloom as el
 from echoloom.cli.options import load_unit
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.train import save_model
+from echoloom.frontend.training.train import save_model
 
 MODULE = """
 import jax, jax.numpy as jnp

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from runner import CHANNELS, STEPS, echoloom, refused, write_data
 
-from echoloom.backends.archive import load
+from echoloom.backends.compile.archive import load
 from echoloom.cli.data import load_data
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.train import load_model
+from echoloom.frontend.training.train import load_model
 
 SIZES = ("--hidden", 3, "--state", 2, "--blocks", 1, "--epochs", 1)
 

@@ -11,9 +11,9 @@ import pytest
 from runner import CHANNELS, STEPS, echoloom, refused, write_data
 
 from echoloom.cli.outcome import Exit
-from echoloom.frontend.train import load_model
 from echoloom.frontend.training.example import EXAMPLE
 from echoloom.frontend.training.run_file import read_run
+from echoloom.frontend.training.train import load_model
 
 SMALL = """
 [model]

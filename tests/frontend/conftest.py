@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.hssm import HSSM, with_statistics
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.models.hssm import HSSM, with_statistics
 
 INPUTS, OUTPUTS, HIDDEN, STATE = 5, 3, 7, 4
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import pytest
 
 import echoloom as el
-from echoloom.frontend.canonical import canonicalise
+from echoloom.frontend.energy.canonical import canonicalise
 
 POSITIONS, HIDDEN = 3, 2
 Method = Callable[..., Any]

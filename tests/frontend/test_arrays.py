@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from echoloom.frontend.arrays import jax_array, real_array, real_number, whole_number
-from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.loss import loss
+from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.models.hssm import HSSM
 
 VALUES = [[0.5, -2.0], [3.0, 0.25]]  # which even eight bits hold
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echoloom.frontend.check import check
-from echoloom.frontend.train import load_model
+from echoloom.frontend.models.check import check
+from echoloom.frontend.training.train import load_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "basic_motions.py"
 spec = importlib.util.spec_from_file_location("basic_motions", EXAMPLE)

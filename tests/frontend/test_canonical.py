@@ -26,8 +26,8 @@ from written_energies import (
     written,
 )  # fmt: skip
 
-from echoloom.frontend.canonical import canonicalise
-from echoloom.frontend.canonical.plan import Plan
+from echoloom.frontend.energy.canonical import canonicalise
+from echoloom.frontend.energy.canonical.plan import Plan
 
 
 def assert_same(unit: Written, seeds: range = range(3)) -> Plan:

@@ -24,10 +24,10 @@ from written_energies import (
     written,
 )  # fmt: skip
 
-from echoloom.frontend.canonical import builder, canonicalise
-from echoloom.frontend.canonical.facts import Facts
-from echoloom.frontend.canonical.plan import RULES, Energy, Plan
-from echoloom.frontend.hamiltonian import Hamiltonian
+from echoloom.frontend.energy.canonical import builder, canonicalise
+from echoloom.frontend.energy.canonical.facts import Facts
+from echoloom.frontend.energy.canonical.plan import RULES, Energy, Plan
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.ir.parity import Parity
 
 # What is known of a value: recorded while the plan is made, and held against values seen.
@@ -45,7 +45,7 @@ def recorded(unit: Written, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list
 
     monkeypatch.setattr(builder.Builder, "input", watched)
     unpruned = lambda b, result: Energy(b.inputs, tuple(b.steps), result)  # noqa: E731
-    monkeypatch.setattr("echoloom.frontend.canonical.pruned", unpruned)
+    monkeypatch.setattr("echoloom.frontend.energy.canonical.pruned", unpruned)
     plan = canonicalise(unit, M, H)
     monkeypatch.undo()
     return plan, kept
@@ -89,7 +89,7 @@ def test_parities_are_seen(tree: Expression) -> None:
         return jnp.sum(tree(unit, {"q": at["p"], "u": jnp.ones(H)})) + jnp.sum(at["p"] ** 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echoloom.frontend.canonical.check_even", lambda b, result: None)
+        patch.setattr("echoloom.frontend.energy.canonical.check_even", lambda b, result: None)
         unit = written(summed(LEAVES["q"]), kinetic)
         plan, kept = recorded(unit, patch)
     energy, p = plan.kinetic, points(0)["p"]

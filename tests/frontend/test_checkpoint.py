@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from echoloom.frontend.files import digest
-from echoloom.frontend.train import load_model, save_model
-from echoloom.frontend.units import NonlinearUnit, RawUnit
+from echoloom.frontend.models.units import NonlinearUnit, RawUnit
+from echoloom.frontend.training.train import load_model, save_model
 
 FIRST_VERSION = Path(__file__).parent / "version1.eqx"
 

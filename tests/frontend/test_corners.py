@@ -12,8 +12,8 @@ from gradient_errors import errors
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.frontend.canonical import canonicalise
-from echoloom.frontend.rhel.dynamics import has_corners
+from echoloom.frontend.energy.canonical import canonicalise
+from echoloom.frontend.gradients.rhel.dynamics import has_corners
 
 PIECEWISE = ("backlash", "clipped", "huber", "walls")
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from echoloom.frontend.data import check_samples
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.data.samples import check_samples
+from echoloom.frontend.models.hssm import HSSM
 
 CLASSIFIER = HSSM(inputs=5, outputs=3, hidden=2, state=1, blocks=1, key=jax.random.key(0))
 REGRESSOR = HSSM(5, 3, 2, 1, 1, task="regression", output_step=4, key=jax.random.key(0))

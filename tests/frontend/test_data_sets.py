@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from echoloom.frontend.data_sets import prepare
-from echoloom.frontend.data_sources import Raw, read_loader, read_source
+from echoloom.frontend.data.data_sets import prepare
+from echoloom.frontend.data.sources import Raw, read_loader, read_source
 
 
 def ragged(lengths: list[int], channels: int = 2) -> list[np.ndarray]:

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import echoloom as el
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hamiltonian import Separated
-from echoloom.frontend.hssm import with_statistics
-from echoloom.frontend.rhel import rhel_gradient
+from echoloom.frontend.energy.hamiltonian import Separated
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.gradients.rhel import rhel_gradient
+from echoloom.frontend.models.hssm import with_statistics
 
 HIDDEN, POSITIONS, INPUTS, STEPS = 4, 3, 2, 24
 

@@ -9,7 +9,7 @@ import pytest
 from refused_units import Golden, Method, cases, model, refused_by_the_compiler, written
 
 import echoloom as el
-from echoloom.frontend.rhel import rhel_gradient
+from echoloom.frontend.gradients.rhel import rhel_gradient
 
 MASK = np.array([True, True, False])
 

@@ -13,11 +13,11 @@ import pytest
 from hamiltonians import GALLERY
 from jax.extend import core as jex
 
-from echoloom.frontend import parts
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.coefficients import StackCoefficients
-from echoloom.frontend.hssm import HSSM, rest, trainable, with_statistics
-from echoloom.frontend.rhel import flip, rhel_gradient
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.gradients.rhel import flip, rhel_gradient
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.coefficients import StackCoefficients
+from echoloom.frontend.models.hssm import HSSM, rest, trainable, with_statistics
 
 INPUTS, OUTPUTS, HIDDEN = 3, 3, 5
 # The contrast's error goes with epsilon squared and is 2e-8 at most at 1e-2; here rounding is all

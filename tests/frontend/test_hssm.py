@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from echoloom.frontend import parts
-from echoloom.frontend.hamiltonian import Hamiltonian, Oscillators
-from echoloom.frontend.hssm import HSSM, check, run, trainable, with_statistics
+from echoloom.frontend.energy.hamiltonian import Hamiltonian, Oscillators
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.hssm import HSSM, check, run, trainable, with_statistics
 
 
 def sigmoid(x):

@@ -18,8 +18,8 @@ from published_files import (
 )
 
 import echoloom as el
-from echoloom.frontend.checkpoint import load_model, save_model
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.models.checkpoint import load_model, save_model
+from echoloom.frontend.models.hssm import HSSM
 
 
 def sequence(steps: int = 12) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echoloom.frontend.data_sets import Data, prepare
-from echoloom.frontend.data_sources import Raw, read_source
+from echoloom.frontend.data.data_sets import Data, prepare
+from echoloom.frontend.data.sources import Raw, read_source
 from echoloom.frontend.training.model import make_model
 from echoloom.frontend.training.run_file import ModelSection
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.frontend.batch import check_batch
-from echoloom.frontend.checkpoint import load_model, save_model
-from echoloom.frontend.data import check_samples
-from echoloom.frontend.data_sets import Data
-from echoloom.frontend.hssm import HSSM, trainable
-from echoloom.frontend.loss import cross_entropy, loss
+from echoloom.frontend.data.data_sets import Data
+from echoloom.frontend.data.samples import check_samples
+from echoloom.frontend.gradients.batch import check_batch
+from echoloom.frontend.gradients.loss import cross_entropy, loss
+from echoloom.frontend.models.checkpoint import load_model, save_model
+from echoloom.frontend.models.hssm import HSSM, trainable
 from echoloom.frontend.training.scores import make_scorer
 
 MODEL = HSSM(2, 3, 2, 1, 1, key=jax.random.key(0))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoloom.frontend.loss import cross_entropy, loss, squared_error
+from echoloom.frontend.gradients.loss import cross_entropy, loss, squared_error
 
 
 def test_cross_entropy_is_the_usual_one():

@@ -14,10 +14,10 @@ import optax
 import pytest
 
 import echoloom as el
-from echoloom.frontend.canonical import canonicalise
-from echoloom.frontend.check import check
-from echoloom.frontend.train import load_model, save_model
+from echoloom.frontend.energy.canonical import canonicalise
+from echoloom.frontend.models.check import check
 from echoloom.frontend.training.devices import make_mesh, share_outputs
+from echoloom.frontend.training.train import load_model, save_model
 
 POSITIONS, HIDDEN = 3, 4
 X = np.random.default_rng(0).normal(size=(2, 8, 2))

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoloom.frontend.data_sets import prepare
-from echoloom.frontend.data_sources import Raw
-from echoloom.frontend.hssm import HSSM, with_statistics
-from echoloom.frontend.normalise import mean_and_deviation, range_to
+from echoloom.frontend.data.data_sets import prepare
+from echoloom.frontend.data.normalise import mean_and_deviation, range_to
+from echoloom.frontend.data.sources import Raw
+from echoloom.frontend.models.hssm import HSSM, with_statistics
 
 LABELS = np.arange(60) % 2
 ONE, ZERO = jnp.ones(1, jnp.float32), jnp.zeros(1, jnp.float32)

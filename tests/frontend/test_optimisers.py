@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import echoloom as el
-from echoloom.frontend.hssm import with_statistics
+from echoloom.frontend.models.hssm import with_statistics
 
 X = jax.random.normal(jax.random.key(1), (4, 6, 2))
 Y = jnp.array([0, 1, 1, 0])

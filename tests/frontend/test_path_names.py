@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import echoloom as el
-from echoloom.frontend.canonical import canonicalise
-from echoloom.frontend.jaxpr import NamedKey, path_name
+from echoloom.frontend.energy.canonical import canonicalise
+from echoloom.frontend.energy.jaxpr import NamedKey, path_name
 from echoloom.ir.text import NAME, parse
 
 KEYS = st.one_of(

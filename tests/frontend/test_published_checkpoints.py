@@ -12,8 +12,8 @@ import pytest
 from published_files import NO_DATA, PUBLISHED
 
 import echoloom as el
-from echoloom.backends.run_onnx import OnnxModel
-from echoloom.frontend.hssm import HSSM
+from echoloom.backends.onnx.run import OnnxModel
+from echoloom.frontend.models.hssm import HSSM
 
 pytestmark = pytest.mark.skipif(not PUBLISHED.is_dir(), reason=NO_DATA)
 LINEAR, NONLINEAR = "lin_complex", "nonlin_h1e-4"

@@ -25,8 +25,8 @@ from refused_units import (
     written,
 )  # fmt: skip
 
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.hssm import check
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.models.hssm import check
 
 GOLDENS = [
     Golden(

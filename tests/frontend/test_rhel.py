@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from gradient_errors import errors, worst
 
-from echoloom.frontend import parts
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hssm import rest, trainable
-from echoloom.frontend.loss import loss
-from echoloom.frontend.rhel import flip, rhel_gradient, traverse
-from echoloom.frontend.rhel.dynamics import driven, prepare, split_potential
-from echoloom.frontend.rhel.echoes import Pair, echo_pair
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.gradients.rhel import flip, rhel_gradient, traverse
+from echoloom.frontend.gradients.rhel.dynamics import driven, prepare, split_potential
+from echoloom.frontend.gradients.rhel.echoes import Pair, echo_pair
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.hssm import rest, trainable
 
 TOLERANCE = 1e-9
 

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from numpy.testing import assert_allclose
 
 import echoloom as el
-from echoloom.frontend.rhel.objective import objective
-from echoloom.frontend.rhel.sweep import Echoes, Plan, sweep
+from echoloom.frontend.gradients.rhel.objective import objective
+from echoloom.frontend.gradients.rhel.sweep import Echoes, Plan, sweep
 
 MODES: tuple[Echoes, ...] = ("renormalised", "fixed", "difference")
 # The contrast of curved units has an error of the nudge squared; a difference has none.

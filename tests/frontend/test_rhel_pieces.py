@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import echoloom as el
-from echoloom.frontend import parts
-from echoloom.frontend.jaxpr import is_affine
-from echoloom.frontend.rhel import flip, rows, traverse
-from echoloom.frontend.rhel.chunks import downwards, fitting, upwards
-from echoloom.frontend.rhel.contrast import Contrast, contrast_adjoint, contrast_sides
-from echoloom.frontend.rhel.dynamics import driven, prepare, retrace, run, split_potential
-from echoloom.frontend.rhel.echoes import Pair, echo_adjoint, echo_pair
-from echoloom.frontend.rhel.over_time import over_time, spread, total
-from echoloom.frontend.rhel.scale import PARTING, power_of_two, renormalise
+from echoloom.frontend.energy.jaxpr import is_affine
+from echoloom.frontend.gradients.rhel import flip, rows, traverse
+from echoloom.frontend.gradients.rhel.chunks import downwards, fitting, upwards
+from echoloom.frontend.gradients.rhel.contrast import Contrast, contrast_adjoint, contrast_sides
+from echoloom.frontend.gradients.rhel.dynamics import driven, prepare, retrace, run, split_potential
+from echoloom.frontend.gradients.rhel.echoes import Pair, echo_adjoint, echo_pair
+from echoloom.frontend.gradients.rhel.over_time import over_time, spread, total
+from echoloom.frontend.gradients.rhel.scale import PARTING, power_of_two, renormalise
+from echoloom.frontend.models import parts
 
 STEPS = 9
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from gradient_errors import errors, worst
 
-from echoloom.frontend import parts
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hssm import check
-from echoloom.frontend.rhel import flip, rhel_gradient, traverse
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.gradients.rhel import flip, rhel_gradient, traverse
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.hssm import check
 from echoloom.ir.scheme import Stage, merged, stages_of
 
 POSITIONS = 4  # of the shared custom units, and of a model unless it says otherwise

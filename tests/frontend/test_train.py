@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from echoloom.frontend.loss import loss
-from echoloom.frontend.train import train
+from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.training.train import train
 
 SETTINGS = {"epochs": 25, "learning_rate": 3e-3, "batch": 5}
 

@@ -18,7 +18,7 @@ SCRIPT = """
 import json
 import jax, jax.numpy as jnp, numpy as np, optax
 import echoloom as el
-from echoloom.frontend.data_sets import Data
+from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.training.devices import make_mesh, share_gradient
 from echoloom.frontend.training.loop import fit, make_plan
 from echoloom.frontend.training.scores import make_scorer

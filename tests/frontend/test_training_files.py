@@ -15,9 +15,9 @@ import optax
 import pytest
 from matplotlib import image
 
-from echoloom.frontend.data_sets import Data
+from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.files import digest
-from echoloom.frontend.hssm import trainable
+from echoloom.frontend.models.hssm import trainable
 from echoloom.frontend.training.curves import curves_png
 from echoloom.frontend.training.history import Note, Row
 from echoloom.frontend.training.scores import Score

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoloom.frontend.bptt import bptt_value_and_grad
-from echoloom.frontend.data_sets import Data
-from echoloom.frontend.loss import loss
-from echoloom.frontend.rhel import rhel_value_and_grad
+from echoloom.frontend.data.data_sets import Data
+from echoloom.frontend.gradients.bptt import bptt_value_and_grad
+from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.gradients.rhel import rhel_value_and_grad
 from echoloom.frontend.training.history import history_csv
 from echoloom.frontend.training.loop import Fitted, Plan, fit, make_plan
 from echoloom.frontend.training.scores import Score, make_scorer

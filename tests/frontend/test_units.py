@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoloom.frontend.bptt import bptt_gradient
-from echoloom.frontend.hamiltonian import Hamiltonian, NonlinearOscillators
-from echoloom.frontend.hssm import HSSM, check, run, trainable
-from echoloom.frontend.units import NonlinearUnit
+from echoloom.frontend.energy.hamiltonian import Hamiltonian, NonlinearOscillators
+from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.models.hssm import HSSM, check, run, trainable
+from echoloom.frontend.models.units import NonlinearUnit
 
 
 def sigmoid(x):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from echoloom.frontend import trace
-from echoloom.frontend.canonical import facts, plan, refusals, rules
-from echoloom.frontend.canonical.builder import Builder, Names, NoForm, Untraceable
-from echoloom.frontend.vocabulary import FUNCTIONS, WORDS, gelu, gelu_slope, word_of
+from echoloom.frontend.energy import trace
+from echoloom.frontend.energy.canonical import facts, plan, refusals, rules
+from echoloom.frontend.energy.canonical.builder import Builder, Names, NoForm, Untraceable
+from echoloom.frontend.energy.vocabulary import FUNCTIONS, WORDS, gelu, gelu_slope, word_of
 from echoloom.ir import intervals
 from echoloom.ir.functions import FUNCTIONS as TABLES
 from echoloom.ir.ops import Op, Table

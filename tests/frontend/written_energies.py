@@ -12,8 +12,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.vocabulary import WORDS
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.energy.vocabulary import WORDS
 
 M, H = 4, 3
 Expression = Callable[[Any, dict[str, jax.Array]], jax.Array]

@@ -13,7 +13,7 @@ from amaranth.sim import Simulator
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import GoldenEngine, PassResult, PassSettings, Write
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DrainEntry,
     EngineConfig,
     Flag,

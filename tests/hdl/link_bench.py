@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from echoloom.backends import host
+from echoloom.backends.link import conversation as host
 from echoloom.hdl.link import Link
 from echoloom.hdl.packets import PacketDecoder
 

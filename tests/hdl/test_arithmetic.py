@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from echoloom.ir.arithmetic import Rounding, narrow, piecewise_linear, round_shift
-from echoloom.ir.engine import Overflow
+from echoloom.ir.contract import Overflow
 
 SHIFTS = [0, 1, 2, 5, 9, 10, 11, 40, 62, 63]
 EXTREMES = [-(1 << 63), -(1 << 62) - 1, -(1 << 62), 1 << 62, (1 << 63) - 1, 3 << 61]

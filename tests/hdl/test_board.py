@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from amaranth.sim import Simulator
 
-from echoloom.backends import host
+from echoloom.backends.link import conversation as host
 from echoloom.hdl import board
 from echoloom.hdl.board import BAUD, ULX3S_85F, BoardTop
 from echoloom.hdl.packets import PacketDecoder
 from echoloom.hdl.uart import FRAME_BITS, frame_bits, sample_points
-from echoloom.ir.engine import EngineConfig, Register, Space, Timing
+from echoloom.ir.contract import EngineConfig, Register, Space, Timing
 
 CONFIG = EngineConfig(
     lanes=2, drains=1, weight_depth=16, vector_depth=16, gradient_depth=16, table_depth=16,

@@ -6,7 +6,7 @@ import pytest
 from engine_bench import Pass, check, image_of, small
 
 from echoloom.ir.arithmetic import round_shift
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     Destination,
     DrainEntry,
     Flag,

@@ -8,7 +8,7 @@ from typing import Any
 from amaranth.sim import Simulator
 from engine_bench import Bench, Pass, check, image_of, load
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DRAIN_LAYOUT,
     MAC_LAYOUT,
     SECTION_LAYOUT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from engine_bench import Pass, check, image_of, small
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DRAIN_LAYOUT,
     MAC_LAYOUT,
     NEVER,

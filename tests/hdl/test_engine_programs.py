@@ -12,7 +12,7 @@ from engine_bench import Pass, after_tree, check, image_of, numbers, small
 
 from echoloom.hdl.golden import PassSettings
 from echoloom.ir.arithmetic import piecewise_linear, round_shift
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     Add,
     Destination,
     DrainEntry,

@@ -12,7 +12,7 @@ import pytest
 from engine_bench import FRAME, Pass, check, image_of
 
 from echoloom.hdl.golden import PassSettings
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     Add,
     Destination,
     DrainEntry,

@@ -7,7 +7,7 @@ from engine_bench import Pass, after_tree, check, image_of, small
 
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     Destination,
     DrainEntry,
     MacEntry,

@@ -9,10 +9,10 @@ import pytest
 from amaranth.sim import Simulator
 from link_bench import SimulatedPort
 
-from echoloom.backends import host
+from echoloom.backends.link import conversation as host
 from echoloom.hdl.link import ERROR, MOST_SAMPLES, Command, Fault, Link, identity
 from echoloom.hdl.packets import FLUSH, encode
-from echoloom.ir.engine import EngineConfig, Register, Space, Timing
+from echoloom.ir.contract import EngineConfig, Register, Space, Timing
 
 CONFIG = EngineConfig(lanes=4, drains=1, word=28)
 IDENTITY = identity(CONFIG, Timing())

@@ -8,11 +8,11 @@ from amaranth.sim import Simulator
 from link_bench import SimulatedPort
 from test_engine_host import sums
 
-from echoloom.backends import host
-from echoloom.backends.image_writes import image_writes
+from echoloom.backends.link import conversation as host
+from echoloom.backends.link.image_writes import image_writes
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.link import Link, identity
-from echoloom.ir.engine import Register, Space, Timing
+from echoloom.ir.contract import Register, Space, Timing
 
 FORWARD = 1
 

@@ -10,7 +10,7 @@ from streaming import stream_through
 
 from echoloom.hdl.lookup import Lookup
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import Space
+from echoloom.ir.contract import Space
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Table
 from echoloom.ir.tables import range_bits, tabulate

@@ -10,7 +10,7 @@ from streaming import stream_through
 
 from echoloom.hdl.requantise import Requantise
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import Add, Overflow
+from echoloom.ir.contract import Add, Overflow
 
 INPUTS = ("value", "shift", "base", "add", "width", "overflow")
 OUTPUTS = ("result", "overflowed")

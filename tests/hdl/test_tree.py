@@ -10,7 +10,7 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 
 from echoloom.hdl.tree import AdderTree
-from echoloom.ir.engine import EngineConfig
+from echoloom.ir.contract import EngineConfig
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 7, 8, 9, 17])

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from echoloom.backends.calibration import Material, coefficient_words
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.hssm import HSSM
+from echoloom.backends.compile.calibration import Material, coefficient_words
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.stack import traced_stack
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
@@ -21,7 +21,7 @@ from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents, program_tables
-from echoloom.ir.verify import verify
+from echoloom.ir.verifier import verify
 
 STEPS = 7
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     Add,
     Destination,
     DrainEntry,

@@ -8,7 +8,7 @@ from good_programs import GOOD, REQUANT, edited
 from hypothesis import given, settings
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.increments import increments
 from echoloom.ir.interpret import Machine
 from echoloom.ir.linearity import is_affine

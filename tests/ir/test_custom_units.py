@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from hamiltonians import GALLERY
 
-from echoloom.backends.calibration import Material
-from echoloom.backends.integers import FAILURES
-from echoloom.backends.levels import IntegerProgram, numpy_run
-from echoloom.frontend.hssm import HSSM, with_statistics
+from echoloom.backends.compile.calibration import Material
+from echoloom.backends.run.integers import FAILURES
+from echoloom.backends.run.levels import IntegerProgram, numpy_run
+from echoloom.frontend.models.hssm import HSSM, with_statistics
 from echoloom.frontend.stack import traced_stack
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.ops import Table
 from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
 from echoloom.ir.passes.formats_plan import STEPS, Widths, twins
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.text import parse
-from echoloom.ir.verify import verify, verify_target
+from echoloom.ir.verifier import verify, verify_target
 
 # A velocity by an odd table; one by an even table and a product; a potential whose products share
 # words, driven from inside a table; a folded matrix; sums over pairs of positions.

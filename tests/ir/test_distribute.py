@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
+from echoloom.ir.distribute import stages
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.distribute import stages
 from echoloom.ir.program import Body, Declaration, Instr
 
 STATES = ("s0", "s1", "s2", "s3")

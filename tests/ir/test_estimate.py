@@ -8,7 +8,7 @@ import pytest
 
 import echoloom as el
 from echoloom.frontend.stack import stack_graphs
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY, assemble
 from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation

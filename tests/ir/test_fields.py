@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DRAIN_LAYOUT,
     MAC_LAYOUT,
     NEVER,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from ir_models import Built, Sizes, build
 
-from echoloom.ir.engine import DrainEntry, MacEntry, Section, Timing
+from echoloom.ir.contract import DrainEntry, MacEntry, Section, Timing
 from echoloom.ir.passes import fits
 from echoloom.ir.passes.fits import DoesNotFit
 from echoloom.ir.passes.image import Mapped, image, place

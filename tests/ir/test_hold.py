@@ -14,7 +14,7 @@ from echoloom.ir.ops import Op, Scale
 from echoloom.ir.passes.hold import FACTORS, SUMS, hold
 from echoloom.ir.program import Program
 from echoloom.ir.text import parse
-from echoloom.ir.verify import verify
+from echoloom.ir.verifier import verify
 
 CODE = """
 program numbers

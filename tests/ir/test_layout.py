@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build
 
-from echoloom.ir.engine import Timing
+from echoloom.ir.contract import Timing
 from echoloom.ir.passes.image import image, place
 from echoloom.ir.passes.layout import (
     Memory,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build
 
-from echoloom.frontend.trace import trace
-from echoloom.ir.engine import Section
+from echoloom.frontend.energy.trace import trace
+from echoloom.ir.contract import Section
 from echoloom.ir.interpret import Machine
 from echoloom.ir.parity import depends_on, is_odd
 from echoloom.ir.program import Body, Declaration, Graph, Program

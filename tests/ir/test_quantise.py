@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.contract import Overflow, Section
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant, Scale
 from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.formats_plan import Widths, coefficient_format, runtime_format
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Instr, Program
-from echoloom.ir.verify import verify, verify_target
+from echoloom.ir.verifier import verify, verify_target
 
 UNITS = ("linear", "quartic", "massive")
 WIDTHS = st.builds(

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from ir_models import Built, Sizes, build, sizes
 
-from echoloom.backends.run_numpy import NumpyMachine
-from echoloom.ir.engine import Flag, Section
+from echoloom.backends.run.run_numpy import NumpyMachine
+from echoloom.ir.contract import Flag, Section
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES

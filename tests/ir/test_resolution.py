@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Op, Scale
 from echoloom.ir.passes.resolution import COEFFICIENTS, WORDS, with_floors

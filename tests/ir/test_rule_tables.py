@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from echoloom.backends import run_jax, run_numpy
-from echoloom.backends.to_onnx import integer_rules, qonnx_rules, real_rules
+from echoloom.backends.onnx import integer_rules, qonnx_rules, real_rules
+from echoloom.backends.run import run_jax, run_numpy
 from echoloom.ir import real
 from echoloom.ir.ops import ARITY, ATTRIBUTE_OF, Op
 from echoloom.ir.parity import PRODUCTS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ir_models import Built, Sizes, build, sizes
 from schedule_checker import Setting, setting, violations
 
-from echoloom.ir.engine import Destination, Section, Timing
+from echoloom.ir.contract import Destination, Section, Timing
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.passes.schedule import Schedule, schedule
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from ir_models import STEPS, Massive, Quartic
 
-from echoloom.frontend import parts
-from echoloom.frontend.hamiltonian import Hamiltonian
-from echoloom.frontend.hssm import HSSM, run
-from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.gradients.loss import cross_entropy, squared_error
+from echoloom.frontend.models import parts
+from echoloom.frontend.models.hssm import HSSM, run
 from echoloom.frontend.stack import coefficient_values, folded_stack, stack_graphs
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
@@ -30,7 +30,7 @@ from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.text import parse
-from echoloom.ir.verify import InvalidProgram, verify
+from echoloom.ir.verifier import InvalidProgram, verify
 
 SCHEMES = [("leapfrog", 1), ("leapfrog", 2), ("leapfrog", 3), ("imex", 1), ("imex", 3)]
 X = np.random.default_rng(0).normal(size=(STEPS, 2))

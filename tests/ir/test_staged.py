@@ -11,10 +11,10 @@ from hamiltonians import GALLERY
 from ir_models import Built, Sizes, build
 
 import echoloom as el
-from echoloom.backends.levels import IntegerProgram, numpy_run
-from echoloom.backends.run_numpy import StagedNumpyMachine
+from echoloom.backends.run.levels import IntegerProgram, numpy_run
+from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir import staged
-from echoloom.ir.engine import Flag
+from echoloom.ir.contract import Flag
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES

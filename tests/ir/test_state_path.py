@@ -9,7 +9,7 @@ from good_programs import GOOD, REAL, REQUANT, edited
 
 from echoloom.ir.program import Program
 from echoloom.ir.text import parse
-from echoloom.ir.verify import InvalidProgram, verify
+from echoloom.ir.verifier import InvalidProgram, verify
 
 # edit (old, new) -> sentence
 REFUSALS: dict[tuple[str, str], str] = {

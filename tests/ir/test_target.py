@@ -8,7 +8,7 @@ import pytest
 from good_programs import GOOD, REAL, REQUANT
 
 from echoloom.ir.text import parse
-from echoloom.ir.verify import InvalidProgram, verify, verify_target
+from echoloom.ir.verifier import InvalidProgram, verify, verify_target
 
 TARGET_REFUSALS = {
     ("coefficient step : Q(1,17)[2]", "coefficient step : Q(2,17)[2]"): (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import DynamicShift, Overflow, Section
+from echoloom.ir.contract import DynamicShift, Overflow, Section
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import (
     ARITY,

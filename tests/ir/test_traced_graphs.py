@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoloom.frontend.trace import Traced, Untraceable, trace
-from echoloom.frontend.vocabulary import log_cosh
-from echoloom.ir.engine import Section
+from echoloom.frontend.energy.trace import Traced, Untraceable, trace
+from echoloom.frontend.energy.vocabulary import log_cosh
+from echoloom.ir.contract import Section
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Constant, Scale, Table
 from echoloom.ir.program import Body, Graph, Program

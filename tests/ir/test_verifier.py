@@ -10,10 +10,10 @@ from good_programs import GOOD, REAL, REQUANT, edited
 from hypothesis import given, settings
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.ops import Scale
 from echoloom.ir.text import parse
-from echoloom.ir.verify import InvalidProgram, verify, verify_target
+from echoloom.ir.verifier import InvalidProgram, verify, verify_target
 
 # edit (old, new) -> sentence
 REFUSALS: dict[tuple[str, str], str] = {

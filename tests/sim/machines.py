@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     NEVER,
     Add,
     Destination,

@@ -17,7 +17,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from machines import expected_states, forward, frames, leaky_machine
 
-from echoloom.backends import tools
+from echoloom.backends.bitstream import tools
 from echoloom.sim import builds
 from echoloom.sim.requests import SimulationError
 from echoloom.sim.run_rtl import Simulator, run_rtl

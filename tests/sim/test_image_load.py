@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from machines import CONFIG, leaky_machine
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DRAIN_LAYOUT,
     MAC_LAYOUT,
     SECTION_LAYOUT,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.image_writes import image_writes
-from echoloom.ir.engine import DRAIN_LAYOUT
+from echoloom.backends.link.image_writes import image_writes
+from echoloom.ir.contract import DRAIN_LAYOUT
 
 STATE, HIDDEN = 4, 4
 

@@ -15,12 +15,12 @@ from onnx_graphs import edited, graphs
 from small_models import samples, target_of, tiny
 
 import echoloom as el
-from echoloom.backends import export_onnx
-from echoloom.backends.export_onnx import KINDS, PASSES, onnx_model
-from echoloom.backends.integers import InputRange
-from echoloom.backends.run_onnx import OnnxModel, integer_result
-from echoloom.backends.to_onnx.trace import traced
-from echoloom.backends.tools import ToolMissing
+from echoloom.backends.bitstream.tools import ToolMissing
+from echoloom.backends.onnx import export as export_onnx
+from echoloom.backends.onnx.export import KINDS, PASSES, onnx_model
+from echoloom.backends.onnx.run import OnnxModel, integer_result
+from echoloom.backends.onnx.trace import traced
+from echoloom.backends.run.integers import InputRange
 from echoloom.sim.level_onnx import Case, Export, compare_export
 
 

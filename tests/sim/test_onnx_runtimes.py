@@ -13,9 +13,9 @@ from onnx_graphs import reference
 from small_models import samples, target_of, tiny
 
 import echoloom as el
-from echoloom.backends.export_onnx import KINDS, PASSES, onnx_model
-from echoloom.backends.integers import InputRange
-from echoloom.backends.run_onnx import OnnxModel, integer_result
+from echoloom.backends.onnx.export import KINDS, PASSES, onnx_model
+from echoloom.backends.onnx.run import OnnxModel, integer_result
+from echoloom.backends.run.integers import InputRange
 
 STEPS = 6
 CASES = ("classification", "regression", "nonlinear")

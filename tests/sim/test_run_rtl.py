@@ -20,9 +20,9 @@ from machines import (
     restore,
 )
 
-from echoloom.backends import tools
+from echoloom.backends.bitstream import tools
 from echoloom.hdl.engine import Engine
-from echoloom.ir.engine import Space
+from echoloom.ir.contract import Space
 from echoloom.sim.compose import predicted_cycles
 from echoloom.sim.requests import PassRequest, PassResult, SimulationError
 from echoloom.sim.run_rtl import Simulator, run_rtl

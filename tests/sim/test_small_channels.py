@@ -13,9 +13,9 @@ import pytest
 from small_models import samples, target_of
 
 import echoloom as el
-from echoloom.backends.batch_gradient import fixed_value_and_grad
-from echoloom.backends.integers import input_types
-from echoloom.frontend.hssm import Task
+from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
+from echoloom.backends.run.integers import input_types
+from echoloom.frontend.models.hssm import Task
 from echoloom.ir.text import parse
 
 FAR = (1000.0, 0.001)

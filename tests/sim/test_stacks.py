@@ -11,7 +11,7 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.quality import gradient_quality, worst_of
+from echoloom.backends.gradients.quality import gradient_quality, worst_of
 
 HIDDEN, STEPS = 5, 20
 

@@ -14,10 +14,10 @@ from amaranth.lib.wiring import connect, flipped
 from small_models import target_of, tiny
 
 import echoloom as el
-from echoloom.backends import levels, run_jax, run_numpy
+from echoloom.backends.run import levels, run_jax, run_numpy
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import EngineConfig, Image, MacEntry, Section, Timing
+from echoloom.ir.contract import EngineConfig, Image, MacEntry, Section, Timing
 from echoloom.ir.program import Program
 from echoloom.sim import locate
 

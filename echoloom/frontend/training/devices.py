@@ -13,8 +13,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from echoloom.frontend.batch import ValueAndGradient
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.gradients.batch import ValueAndGradient
+from echoloom.frontend.models.hssm import HSSM
 
 AXIS = "batch"
 

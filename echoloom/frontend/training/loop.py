@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from echoloom.frontend.hssm import HSSM, trainable
+from echoloom.frontend.models.hssm import HSSM, trainable
 from echoloom.frontend.training.history import Note, Row
 from echoloom.frontend.training.scores import Score
 from echoloom.frontend.training.source import GradientSource, StepGradient

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from echoloom.frontend.bptt import bptt_value_and_grad
-from echoloom.frontend.check import check
-from echoloom.frontend.checkpoint import save_model
-from echoloom.frontend.data_sets import Data
+from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.files import write_whole
-from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.rhel import rhel_value_and_grad
+from echoloom.frontend.gradients.bptt import bptt_value_and_grad
+from echoloom.frontend.gradients.rhel import rhel_value_and_grad
+from echoloom.frontend.models.check import check
+from echoloom.frontend.models.checkpoint import save_model
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.curves import curves_png
 from echoloom.frontend.training.devices import make_mesh, share_gradient
 from echoloom.frontend.training.history import history_csv

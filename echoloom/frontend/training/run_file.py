@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from echoloom.frontend.data_sets import Data, Pad, prepare
-from echoloom.frontend.data_sources import read_loader, read_source
-from echoloom.frontend.rhel.sweep import Echoes
+from echoloom.frontend.data.data_sets import Data, Pad, prepare
+from echoloom.frontend.data.sources import read_loader, read_source
+from echoloom.frontend.gradients.rhel.sweep import Echoes
 from echoloom.frontend.training.optimiser import OptimiserSection, make_optimiser
 
 Gradient = Literal["bptt", "rhel", "rhel-fixed"]

@@ -12,10 +12,10 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
-from echoloom.frontend.data import check_classes
-from echoloom.frontend.data_sets import Data
-from echoloom.frontend.hssm import HSSM
-from echoloom.frontend.loss import cross_entropy, squared_error
+from echoloom.frontend.data.data_sets import Data
+from echoloom.frontend.data.samples import check_classes
+from echoloom.frontend.gradients.loss import cross_entropy, squared_error
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.devices import share_outputs
 
 Outputs = Callable[[HSSM, jax.Array], jax.Array]

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import equinox as eqx
 import jax
 
-from echoloom.frontend.batch import ValueAndGradient
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.gradients.batch import ValueAndGradient
+from echoloom.frontend.models.hssm import HSSM
 
 
 @dataclass(frozen=True)

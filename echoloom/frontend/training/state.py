@@ -20,9 +20,9 @@ import equinox as eqx
 import msgspec
 import numpy as np
 
-from echoloom.frontend.data_sets import Data
+from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.files import digest, write_whole
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.history import Note, Row
 
 FORMAT = "echoloom.training"

@@ -11,8 +11,8 @@ import jax
 import msgspec
 import numpy as np
 
-from echoloom.frontend.data_sets import Data
-from echoloom.frontend.hssm import HSSM
+from echoloom.frontend.data.data_sets import Data
+from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.run_file import Run
 from echoloom.frontend.training.scores import Score, measure_name
 from echoloom.frontend.training.state import Counters

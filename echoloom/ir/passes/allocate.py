@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.contract import Overflow, Section
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.layout import Memory, Orientation, Place, groups, in_group, orientation

@@ -7,7 +7,7 @@ and contrasts, and nothing about any particular Hamiltonian. Sums over a step's 
 
 from __future__ import annotations
 
-from echoloom.ir.engine import DynamicShift, Section
+from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Constant, Op, Read, Shift
 from echoloom.ir.passes.contrast import Contrast

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES

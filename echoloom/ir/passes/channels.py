@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.format_classes import finest

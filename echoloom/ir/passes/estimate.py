@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY
 from echoloom.ir.passes.image import Mapped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from echoloom.ir.engine import MOST_LANES, MOST_WORDS
+from echoloom.ir.contract import MOST_LANES, MOST_WORDS
 from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.tasks import Task

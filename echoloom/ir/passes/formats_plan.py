@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import (
+from echoloom.ir.contract import (
     DrainEntry,
     EngineConfig,
     Image,
@@ -26,7 +26,7 @@ from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents
-from echoloom.ir.verify import verify_target
+from echoloom.ir.verifier import verify_target
 
 Words = NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from echoloom.ir.engine import Add, Destination, DrainEntry, MacEntry, Narrow, Wide, XMode
+from echoloom.ir.contract import Add, Destination, DrainEntry, MacEntry, Narrow, Wide, XMode
 from echoloom.ir.increments import increments
 from echoloom.ir.ops import Op, Requant, Scale, Table
 from echoloom.ir.passes.allocate import Allocation

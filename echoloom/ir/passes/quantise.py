@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.engine import Overflow, Section
+from echoloom.ir.contract import Overflow, Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals

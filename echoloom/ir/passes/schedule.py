@@ -13,7 +13,7 @@ import heapq
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from echoloom.ir.engine import Destination, DrainEntry, EngineConfig, MacEntry, Timing
+from echoloom.ir.contract import Destination, DrainEntry, EngineConfig, MacEntry, Timing
 from echoloom.ir.passes.tasks import Task
 
 

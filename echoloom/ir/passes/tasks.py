@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoloom.ir.engine import DrainEntry, MacEntry
+from echoloom.ir.contract import DrainEntry, MacEntry
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from echoloom.ir.engine import Section
+from echoloom.ir.contract import Section
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op, Scale
 from echoloom.ir.passes.graphs import renamed

@@ -1,0 +1,109 @@
+"""`el.build`: a compiled program as a bitstream, and what a host sends to fill it.
+
+The directory gets four things, whole or not at all:
+
+    <board>.bit   the engine behind its host link, for the board's flash or SRAM
+    program.link  bytes for the serial line that load the program into the engine
+    report.json   sizes, clock, cycles, tools, and the checksums of the two files above
+    *.log         what the tools said
+
+`program.link` can be sent as it is: it brings the link between two packets, resets the engine and
+writes every memory word, so it does not matter what ran before. The board answers each packet;
+a sender may check the answers or drop them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.route import BuildReport, find_board, to_bitstream
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.link.conversation import write_all
+from echoloom.backends.link.image_writes import image_writes
+from echoloom.frontend.files import write_whole
+from echoloom.hdl.link import Command, identity
+from echoloom.hdl.packets import FLUSH, encode
+from echoloom.ir.contract import Image
+from echoloom.ir.passes.estimate import STEPS, step_cycles, utilisation
+
+STREAM = "program.link"
+REPORT = "report.json"
+
+
+def build(
+    program: CompiledProgram,
+    board: str = "ulx3s-85f",
+    directory: Path | str = "build/bitstream",
+    *,
+    clock_mhz: float | None = None,
+    seed: int = 1,
+) -> BuildReport:
+    """Build the bitstream of the program's engine, and the program as its host sends it; minutes.
+
+    `clock_mhz` is the engine's clock, the board's own unless given; `seed` starts the placer.
+
+    Raises, before any work, ValueError for an unknown board or an impossible clock, ToolMissing,
+    and OSError if `directory` cannot be written; then TimingMissed, or BuildFailed if a tool fails.
+    After a failure no bitstream is there, and nothing that belonged to an older one.
+    """
+    find_board(board)
+    for needed in (tools.yosys, tools.nextpnr_ecp5, tools.ecppack):
+        needed()
+    directory = Path(directory)
+    stream = link_stream(program.image)
+    besides = [directory / STREAM, directory / REPORT]
+    mapped = program.artifact.mapped
+    try:
+        report = to_bitstream(
+            mapped.config, mapped.timing, board, directory, clock_mhz=clock_mhz, seed=seed
+        )
+        _remove(besides)
+    finally:
+        if directory.is_dir() and not (directory / f"{board}.bit").exists():
+            _remove(besides)
+    write_whole(directory / STREAM, stream)
+    text = json.dumps(_report(program, report, stream), indent=2) + "\n"
+    write_whole(directory / REPORT, text.encode())
+    return report
+
+
+def link_stream(image: Image) -> bytes:
+    """The bytes that load `image` over the serial line into an engine of its sizes.
+
+    Raises ValueError if the image does not fit its own config.
+    """
+    rows = sorted(image_writes(image, clear=True))
+    return bytes(FLUSH) + encode(Command.RESET) + b"".join(write_all(rows))
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _report(program: CompiledProgram, report: BuildReport, stream: bytes) -> dict[str, Any]:
+    mapped = program.artifact.mapped
+    used = utilisation(mapped)
+    files = {report.bitstream.name: report.bitstream.read_bytes(), STREAM: stream}
+    return {
+        "kind": "build",
+        "echoloom": version("echoloom"),
+        **asdict(report),
+        "bitstream": report.bitstream.name,
+        "engine": asdict(mapped.config),
+        "identity": f"{identity(mapped.config, mapped.timing):016x}",
+        "steps": {
+            section.name.lower(): {
+                "cycles": step_cycles(mapped, section),
+                "utilisation": used[section],
+            }
+            for section in STEPS
+        },
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }

@@ -1,0 +1,209 @@
+"""Compiled programs on disk: one line of JSON that a human can read, then the parts it lists.
+
+    {"format": "echoloom.program", "version": 1, ..., "parts": [["model", 9321], ...], ...}
+    model         a checkpoint, as `frontend.checkpoint` writes it
+    ir            the integer program's text
+    coefficient/* words, little-endian int64, in row-major order
+    base/*, slope/*  the lines of a table, likewise
+
+Nothing is pickled, so loading runs no code from the file. Addresses and schedules are not stored:
+`place` is deterministic and makes them again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any, BinaryIO
+
+import jax
+import numpy as np
+
+from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.targets import TARGETS
+from echoloom.backends.run.integers import Words
+from echoloom.backends.run.levels import Artifact
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.files import digest, write_whole
+from echoloom.frontend.models.checkpoint import model_bytes, read_model
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.ir.contract import Timing
+from echoloom.ir.passes.image import place
+from echoloom.ir.tables import TableContents
+from echoloom.ir.text import parse
+from echoloom.ir.verifier import verify
+
+FORMAT = "echoloom.program"
+VERSION = 1
+# A large model's header lists some thousand parts; this bounds what a foreign file can cost.
+HEADER_LIMIT = 1 << 20
+MAGIC = f'{{"format": "{FORMAT}"'.encode()
+SIZES = ("lanes", "drains", "slots", "word", "narrow", "accumulator")
+
+
+class CorruptProgram(ValueError):
+    """The file is not a whole saved program of a version that this release reads."""
+
+
+def save(program: CompiledProgram, path: str | os.PathLike[str]) -> None:
+    """Writes a program, whole or not at all.
+
+    Raises OSError, and ValueError for a model that a checkpoint cannot hold.
+    """
+    write_whole(path, program_bytes(program))
+
+
+def program_bytes(program: CompiledProgram) -> bytes:
+    """What `save` writes. Raises ValueError for a model that a checkpoint cannot hold."""
+    artifact, mapped = program.artifact, program.artifact.mapped
+    parts = {"model": model_bytes(program.model), "ir": str(program.ir).encode()}
+    for name, words in artifact.coefficients.items():
+        parts[f"coefficient/{name}"] = _packed(words)
+    for key, table in artifact.tables.items():
+        parts[f"base/{key}"], parts[f"slope/{key}"] = _packed(table.base), _packed(table.slope)
+    payload = b"".join(parts.values())
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "release": version("echoloom"),
+        "target": program.target.name,
+        "output_step": artifact.output_step,
+        "epsilons": list(program.epsilons),
+        "peaks": list(program.peaks),
+        "engine": {size: getattr(mapped.config, size) for size in SIZES},
+        "timing": asdict(mapped.timing),
+        "tables": {key: _table_header(table) for key, table in artifact.tables.items()},
+        "parts": [[name, len(data)] for name, data in parts.items()],
+        "bytes": len(payload),
+    }
+    header["sha256"] = digest(header, payload)
+    return json.dumps(header).encode() + b"\n" + payload
+
+
+def load(path: str | os.PathLike[str], unit: Hamiltonian | None = None) -> CompiledProgram:
+    """The program that `save` wrote: the same integers at every level, the same image.
+
+    `unit` is needed for a model with a Hamiltonian of its own, as in `load_model`. Raises
+    CorruptProgram, in one sentence, for any other file, ValueError for another unit than the saved
+    one, and OSError for a file that cannot be read.
+    """
+    with open(path, "rb") as file:
+        header, parts = _read(path, file)
+    # The stored float type counts, not the one that JAX happens to have as its default.
+    with jax.enable_x64(True):
+        model = read_model(io.BytesIO(parts.get("model", b"")), path, unit)
+    return _program(path, header, parts, model)
+
+
+def program_from(data: bytes, model: HSSM, where: str) -> CompiledProgram:
+    """The program of `program_bytes`, with `model` in the place of the stored one.
+
+    Its coefficients stay the stored ones. Raises CorruptProgram, which calls the bytes `where`.
+    """
+    header, parts = _read(where, io.BytesIO(data))
+    return _program(where, header, parts, model)
+
+
+def _read(
+    path: str | os.PathLike[str], file: BinaryIO
+) -> tuple[Mapping[str, Any], dict[str, bytes]]:
+    line, payload = file.readline(HEADER_LIMIT), file.read()
+    header = _header(path, line)
+    return header, _parts(path, header, payload)
+
+
+def _program(
+    path: str | os.PathLike[str],
+    header: Mapping[str, Any],
+    parts: Mapping[str, bytes],
+    model: HSSM,
+) -> CompiledProgram:
+    try:
+        return CompiledProgram(
+            model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"]),
+            peaks=tuple(header.get("peaks", ())),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptProgram(
+            f"{path}: the saved program does not make sense to this release ({error}); "
+            "compile it again."
+        ) from error
+
+
+def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:
+    if not line.startswith(MAGIC):
+        raise CorruptProgram(
+            f"{path}: this is not a saved Echoloom program; write one with program.save or "
+            "`echoloom compile`."
+        )
+    try:
+        header = json.loads(line)
+        stored, release = header["version"], header["release"]
+    except (ValueError, KeyError) as error:
+        raise CorruptProgram(
+            f"{path}: the saved program's first line is damaged or cut off; save it again."
+        ) from error
+    if stored != VERSION:
+        raise CorruptProgram(
+            f"{path}: the saved program has version {stored}, but this release reads version "
+            f"{VERSION}; load it with release {release}, which wrote it."
+        )
+    return header
+
+
+def _parts(
+    path: str | os.PathLike[str], header: Mapping[str, Any], payload: bytes
+) -> dict[str, bytes]:
+    """The parts by name, once the whole file is known to be what was written."""
+    if header.get("sha256") != digest(header, payload):
+        wanted = header.get("bytes")
+        if isinstance(wanted, int) and len(payload) < wanted:
+            raise CorruptProgram(
+                f"{path}: the saved program is cut off, {len(payload)} of {wanted} bytes follow "
+                "its first line; save it again."
+            )
+        raise CorruptProgram(
+            f"{path}: the saved program is damaged, its checksum does not match; save it again."
+        )
+    parts: dict[str, bytes] = {}
+    start = 0
+    for name, size in header["parts"]:
+        parts[name] = payload[start : start + size]
+        start += size
+    return parts
+
+
+def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact:
+    program = verify(parse(parts["ir"].decode()))
+    coefficients = {
+        d.name: _unpacked(parts[f"coefficient/{d.name}"]).reshape(d.type.shape)
+        for d in program.coefficients
+    }
+    tables = {
+        key: TableContents(
+            tuple(_unpacked(parts[f"base/{key}"]).tolist()),
+            tuple(_unpacked(parts[f"slope/{key}"]).tolist()),
+            **rest,
+        )
+        for key, rest in header["tables"].items()
+    }
+    mapped = place(program, tables, **header["engine"], timing=Timing(**header["timing"]))
+    return Artifact(program, coefficients, tables, header["output_step"], mapped)
+
+
+def _table_header(table: TableContents) -> dict[str, Any]:
+    header = asdict(table)
+    del header["base"], header["slope"]
+    return header
+
+
+def _packed(words: Any) -> bytes:
+    return np.asarray(words, np.int64).astype("<i8").tobytes()
+
+
+def _unpacked(data: bytes) -> Words:
+    return np.frombuffer(data, "<i8").astype(np.int64)

@@ -1,0 +1,1 @@
+"""Gradients of the raw parameters from a program's integers."""

@@ -1,0 +1,122 @@
+"""Losses and gradients of a batch, as a program's integers give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.backends.compile.compiled import CompiledProgram, Overflowed
+from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.run.batched import BatchRunner
+from echoloom.backends.run.integers import (
+    FAILURES,
+    Floats,
+    is_classification,
+    output_type,
+    to_real,
+)
+from echoloom.frontend.data.samples import check_samples
+from echoloom.frontend.models.check import is_traced
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.ir.contract import Flag
+
+
+@dataclass(frozen=True, eq=False)
+class BatchGradient:
+    """What a program makes of a batch, one entry a sequence: [n] each."""
+
+    losses: Floats
+    overflowed: NDArray[np.bool_]
+    saturated: NDArray[np.bool_]
+    coefficients: dict[str, Floats]  # gradients of the folded coefficients, [n, ...]
+    program: CompiledProgram
+
+    def mean(self) -> tuple[jax.Array, HSSM]:
+        """Loss and gradient, in the model's own float type, over the sequences that did not
+        overflow; zeros where none is left."""
+        kept = ~self.overflowed
+        count = max(1, int(kept.sum()))
+        means = {n: g[kept].sum(0) / count for n, g in self.coefficients.items()}
+        model = self.program.model
+        raw = raw_gradient(self.program.folded, model, means)
+        own = eqx.filter(model, eqx.is_inexact_array)
+        gradient = jax.tree.map(lambda g, p: jnp.asarray(np.asarray(g), p.dtype), raw, own)
+        value = self.losses[kept].sum() / count
+        return jnp.asarray(value, model.encoder.weight.dtype), gradient
+
+
+def batch_gradient(
+    program: CompiledProgram, runner: BatchRunner, X: Floats, y: Any, size: int
+) -> BatchGradient:
+    """Losses and gradients of X [n, T, inputs] with y, as `program`'s integers give them.
+
+    A batch shorter than `size` is filled up, for which nothing has to be compiled anew.
+    """
+    filled = np.minimum(np.arange(max(size, len(X))), len(X) - 1)
+    result = runner.run(X[filled], y[filled], program.artifact.coefficients)
+    flags = (result.forward_flags | result.echo_flags)[: len(X)]
+    gradients = program.coefficient_gradients(result, X.shape[1])
+    return BatchGradient(
+        _losses(program, result.outputs[: len(X)], y),
+        flags & FAILURES != 0,
+        flags & Flag.SATURATED != 0,
+        {name: value[: len(X)] for name, value in gradients.items()},
+        program,
+    )
+
+
+def _losses(program: CompiledProgram, outputs: Any, y: Any) -> Floats:
+    """`loss.loss` of integer logits [n, outputs] or predictions [n, T', outputs]."""
+    values = to_real(outputs, output_type(program.ir).q)
+    if not is_classification(program.ir):
+        return np.mean((values - y) ** 2, axis=(1, 2))
+    own = np.take_along_axis(values, y[:, None], -1)
+    others = np.arange(values.shape[-1]) != y[:, None]
+    margins = np.where(others, values - own, -np.inf)
+    return np.logaddexp(0.0, np.logaddexp.reduce(margins, axis=-1))
+
+
+def fixed_value_and_grad(
+    program: CompiledProgram,
+) -> Callable[[HSSM, Any, Any], tuple[jax.Array, HSSM]]:
+    """(model, X, y) -> (mean loss, mean gradient) of a batch, by the program's integers.
+
+    X [n, T, inputs], y [n] or targets [n, T', outputs]; the gradient is like `bptt_gradient`'s, on
+    the raw parameters of `model`, whose weights are rounded to the program's formats.
+
+    The function raises CoefficientRange or InputRange (ValueErrors) for what the formats cannot
+    hold, and Overflowed where the fabric would have overflowed.
+    """
+    runner = BatchRunner(program.artifact)
+
+    def value_and_grad(model: HSSM, X: Any, y: Any) -> tuple[jax.Array, HSSM]:
+        X, y = checked_batch(model, X, y)
+        found = batch_gradient(program.with_parameters(model), runner, X, y, len(X))
+        lost = np.flatnonzero(found.overflowed)
+        if len(lost):
+            raise Overflowed(
+                f"the fabric would have overflowed on {len(lost)} of {len(X)} sequences "
+                f"({', '.join(map(str, lost))}), so their numbers mean nothing; compile with "
+                "samples that cover their range, or with more margin"
+            )
+        return found.mean()
+
+    return value_and_grad
+
+
+def checked_batch(model: HSSM, X: Any, y: Any) -> tuple[Floats, NDArray[Any]]:
+    """X and y as the integers' host takes them. ValueError for what does not fit the model."""
+    if is_traced(model, X, y):
+        raise ValueError(
+            "gradient: the program's integers are counted on the host, which jit, vmap and grad do "
+            "not wait for; call this function outside of them and jit the optimiser's update alone."
+        )
+    X, y = check_samples(model, X, y)
+    return X.astype(np.float64), y if model.task == "classification" else y.astype(np.float64)

@@ -1,0 +1,225 @@
+"""Training on the fabric's own numbers: float master weights, integer forward passes and echoes.
+
+Before every batch the weights are rounded into the compiled program's formats; the integers of
+forward pass and echo come from the program, and their sums are chained back to the raw parameters
+in floats. Weights and signals grow while a model learns, so a program may have to be calibrated
+again: on a fabric that is another image for the same engine.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.backends.compile.archive import program_bytes, program_from
+from echoloom.backends.compile.arguments import checked_widths, engine_sizes, target_named
+from echoloom.backends.compile.calibration import CoefficientRange
+from echoloom.backends.compile.compiled import (
+    CompiledProgram,
+    Overflowed,
+    calibrated_again,
+    compile,
+)
+from echoloom.backends.compile.nudges import curved
+from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
+from echoloom.backends.run.batched import BatchRunner
+from echoloom.backends.run.integers import Floats, InputRange
+from echoloom.frontend.arrays import whole_number
+from echoloom.frontend.models.check import check
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.training.source import StepGradient
+from echoloom.ir.passes.calibrate import Runaway
+from echoloom.ir.passes.formats_plan import Widths
+
+CALIBRATION = 64  # sequences that formats are calibrated on, at most
+# An input channel this many times smaller than the largest may have a format of its own.
+SMALL_CHANNEL = 8.0
+STATE = struct.Struct("<dq")  # what a state begins with
+
+
+def calibration_set(samples: Floats, targets: Floats | None) -> NDArray[np.int64]:
+    """Which of samples [n, T, inputs] calibrate formats: spread evenly, and those that reach
+    farthest, in inputs, in targets and in the small channels of inputs."""
+    spread = np.linspace(0, len(samples) - 1, min(CALIBRATION, len(samples))).astype(np.int64)
+    farthest = [
+        np.abs(values).reshape(len(values), -1).max(1).argmax()
+        for values in (samples, targets)
+        if values is not None
+    ]
+    peaks = np.abs(samples).max(1)
+    small = peaks.max(0) < peaks.max() / SMALL_CHANNEL
+    return np.unique(np.concatenate([spread, farthest, peaks[:, small].argmax(0)]))
+
+
+class Clamped(ArithmeticError):
+    """Signals were clamped to their words: a gradient of lower quality, but a gradient."""
+
+
+class Aged(Exception):
+    """Nudge sizes were found so long ago that they may not suit the model any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trouble:
+    """What a program's formats do not hold, and which sequences of the batch [n] bool show it."""
+
+    error: Exception
+    sequences: NDArray[np.bool_]
+
+
+class FixedGradient:
+    """A trainer's source of gradients (`GradientSource`): the fabric's integers.
+
+    model, samples [n, T, inputs], labels [n] (or targets [n, T', outputs]): where training starts,
+    and the training split; up to some 64 of its sequences calibrate the formats, always the same.
+    `margin` and `weight_margin` are the spare bits of signals and of coefficients.
+
+    A weight that leaves its format, an input outside the calibrated range, an overflow or clamped
+    signals make the program be calibrated again, on the present weights, and the batch is tried
+    once more; what overflows even then is left out of the mean and counted. Without `recalibrate`
+    overflows are left out at once, and the first two are errors (CoefficientRange, InputRange:
+    ValueErrors). The nudges of a curved unit (one with a force that is not linear in q) suit the
+    size of the back signals, which grow as a model learns: it is calibrated again after every
+    `refresh` batches at the latest.
+
+    Raises ValueError, in one sentence, for a model, samples or sizes that do not go together.
+    """
+
+    def __init__(
+        self,
+        model: HSSM,
+        samples: Any,
+        labels: Any,
+        *,
+        target: str = "ecp5-85k",
+        lanes: SupportsIndex = 4,
+        margin: int = 2,
+        weight_margin: int = 1,
+        recalibrate: bool = True,
+        refresh: int = 25,
+    ):
+        check(model)
+        lanes = whole_number("FixedGradient: lanes", lanes)
+        margin = whole_number("FixedGradient: margin", margin)
+        weight_margin = whole_number("FixedGradient: weight_margin", weight_margin)
+        refresh = whole_number("FixedGradient: refresh", refresh)
+        samples, labels = checked_batch(model, samples, labels)
+        chosen = calibration_set(samples, labels if model.task == "regression" else None)
+        self._samples, self._labels = samples[chosen], labels[chosen]
+        self._lanes, _, _ = engine_sizes(lanes, None, slots=4)
+        self._start, self._recalibrate = model, recalibrate
+        self._target = target_named(target)
+        self._widths = checked_widths(
+            Widths(
+                self._target.word, self._target.narrow, margin=margin, weight_margin=weight_margin
+            )
+        )
+        self._program: CompiledProgram | None = None
+        self._runner: BatchRunner | None = None
+        self._size = 0  # of the largest batch so far
+        # Share of a batch that was clamped even right after calibration, which is then no reason
+        # to calibrate again.
+        self._clamped = 0.0
+        self._refresh, self._age = refresh, 0  # the age in batches since formats were found
+
+    @property
+    def program(self) -> CompiledProgram:
+        """The program whose formats are in use; its parameters are those it was calibrated for."""
+        if self._program is None:
+            self._use(
+                compile(
+                    self._start,
+                    self._samples,
+                    self._labels,
+                    self._target.name,
+                    self._lanes,
+                    widths=self._widths,
+                )
+            )
+        assert self._program is not None
+        return self._program
+
+    def _use(self, program: CompiledProgram) -> None:
+        self._program, self._runner = program, BatchRunner(program.artifact)
+
+    def __call__(self, model: HSSM, X: Any, y: Any) -> StepGradient:
+        """The gradient of the batch X [n, T, inputs] with y, on `model`'s raw parameters."""
+        X, y = checked_batch(model, X, y)
+        self._size = max(self._size, len(X))
+        notes: list[str] = []
+        self._age += 1
+        found, trouble = self._attempt(model, X, y)
+        if (
+            trouble is None
+            and self._age > self._refresh
+            and any(curved(self.program.folded.graphs))
+        ):
+            trouble = Trouble(Aged(f"{self._refresh} batches have passed"), np.zeros(len(X), bool))
+        # Two may come one after the other: a weight too large hides inputs and overflows. What is
+        # still there right after it was calibrated for stays.
+        met: set[type] = set()
+        for _ in range(2):
+            if trouble is not None and self._recalibrate and type(trouble.error) not in met:
+                met.add(type(trouble.error))
+                notes.append(self._calibrate(model, trouble, X, y))
+                self._clamped, self._age = 0.0, 1
+                found, trouble = self._attempt(model, X, y)
+        if found is not None and notes:
+            self._clamped = float(found.saturated.mean())
+        if found is None:
+            assert trouble is not None
+            raise trouble.error
+        return StepGradient(*found.mean(), int(found.overflowed.sum()), tuple(notes))
+
+    def _attempt(
+        self, model: HSSM, X: Floats, y: Any
+    ) -> tuple[BatchGradient | None, Trouble | None]:
+        """The batch's gradient, where the formats hold it, and what they do not hold."""
+        nothing = np.zeros(len(X), bool)
+        try:
+            program = self.program.with_parameters(model)
+            assert self._runner is not None
+            found = batch_gradient(program, self._runner, X, y, self._size)
+        except CoefficientRange as error:
+            return None, Trouble(error, nothing)
+        except InputRange as error:
+            return None, Trouble(error, ~nothing)
+        if found.overflowed.any():
+            lost = found.overflowed
+            error = Overflowed(f"{lost.sum()} of {len(X)} sequences overflowed")
+            return found, Trouble(error, lost)
+        if found.saturated.mean() > self._clamped:
+            clamped = found.saturated
+            error = Clamped(f"signals of {clamped.sum()} of {len(X)} sequences were clamped")
+            return found, Trouble(error, clamped)
+        return found, None
+
+    def _calibrate(self, model: HSSM, trouble: Trouble, X: Floats, y: Any) -> str:
+        """Calibrate for `model`, on the sequences in trouble too; what happened, in one line."""
+        what = str(trouble.error).partition(";")[0]  # without the advice for users of `compile`
+        samples = np.concatenate([self._samples, X[trouble.sequences]])
+        labels = np.concatenate([self._labels, y[trouble.sequences]])
+        try:
+            self._use(calibrated_again(self.program, model, samples, labels, self._widths))
+        except Runaway as error:
+            if not isinstance(trouble.error, Overflowed | Clamped | Aged):
+                raise
+            return f"{what}, and formats for them cannot be found: {error}"
+        return f"calibrated again: {what}"
+
+    def state(self) -> bytes:
+        """The program whose formats are in use, as `save` would write it, after two numbers."""
+        return STATE.pack(self._clamped, self._age) + program_bytes(self.program)
+
+    def restore(self, state: bytes) -> None:
+        """Go on with the formats of `state`. Raises CorruptProgram (a ValueError) for other
+        bytes."""
+        where = "the saved state of training in fixed point"
+        program = program_from(state[STATE.size :], self._start, where)
+        folding = None if self._program is None else self._program.folded
+        self._use(replace(program, folding=folding))
+        self._clamped, self._age = STATE.unpack(state[: STATE.size])

@@ -1,0 +1,51 @@
+"""From gradients by a program's folded coefficients to gradients by a model's raw parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from echoloom.backends.run.integers import Floats
+from echoloom.frontend.energy.jaxpr import path_name
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.stack import Folding, canonical, float64
+
+
+def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:
+    """Gradients by program name, chained back through the folding to the raw parameters.
+
+    A float64 pytree like `bptt_gradient`'s.
+    """
+    with jax.enable_x64(True):
+        return _chained(folding)(float64(model), dict(gradients))
+
+
+@lru_cache(maxsize=8)
+def _chained(folding: Folding) -> Callable[[HSSM, dict[str, Any]], HSSM]:
+    def chain(model: HSSM, gradients: dict[str, Any]) -> HSSM:
+        own, rest = eqx.partition(model, eqx.is_inexact_array)
+        resolved, pull = jax.vjp(
+            lambda m: canonical(eqx.combine(m, rest).resolve(), folding.plans), own
+        )
+        return pull(_like(resolved, gradients))[0]
+
+    return eqx.filter_jit(chain)
+
+
+def _like(resolved: Any, gradients: Mapping[str, Any]) -> Any:
+    """Gradients by program name as a pytree like the resolved coefficients."""
+
+    def pick(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = path_name(path)
+        name = name.replace("blocks.", "b", 1) if name.startswith("blocks.") else name
+        value = gradients.get(name)
+        if value is None:
+            return jnp.zeros_like(leaf)
+        return jnp.asarray(value, leaf.dtype).reshape(leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(pick, resolved)

@@ -1,0 +1,189 @@
+"""The fixed-point program in int64 nodes: one rule per operation, word for word what
+backends.run_numpy computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from echoloom.backends.onnx.bodies import BodyScope, Rule, Watched
+from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, floor_shift, round_shift, wrap
+from echoloom.backends.onnx.writer import Value
+from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.contract import DynamicShift, Flag, Overflow
+from echoloom.ir.formats import Q, largest
+from echoloom.ir.ops import Constant, Op, Requant, Scale
+from echoloom.ir.program import Accumulator, Instr
+from echoloom.ir.tables import TableContents, table_key
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerArithmetic:
+    """Words are int64; `tables` are initializers, (base, slope) by key."""
+
+    tables: Mapping[str, TableContents]
+    lines: Mapping[str, tuple[str, str]]
+    dtype: type = np.int64
+
+    @property
+    def rules(self) -> Mapping[Op, Rule]:
+        return RULES
+
+    def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
+        name, width = f"sum/{a.name}", a.type.q.width
+        total = s.node("Add", old.name, new.name, name=f"{name}.exact")
+        words, lifted, kept = wrap(s, total, width, name)
+        lost = Value(s.node("Sub", lifted, kept, name=f"{name}.lost"), True)
+        s.watched.append(Watched(Flag.ACCUMULATOR, lost, a.type.size, len(a.type.shape), 0))
+        return Value(words, True)
+
+    def flags(self, s: BodyScope) -> str | None:
+        """One comparison for each flag: all that could raise it, end to end."""
+        raised: str | None = None
+        for flag in Flag:
+            watched = [w for w in s.watched if w.flag == flag]
+            if not watched:
+                continue
+            rows = [self._row(s, w) for w in watched]
+            limits = np.concatenate([np.full(w.size, w.limit, np.int64) for w in watched])
+            limit = limits[0] if len(set(limits.tolist())) == 1 else limits
+            name = f"flag/{flag.name}".lower()
+            every = s.node("Concat", *rows, name=f"{name}.all", axis=1)
+            over = s.node("Greater", every, s.constant(limit), name=f"{name}.over")
+            under = s.node("Less", every, s.constant(-limit), name=f"{name}.under")
+            out = s.node("Or", over, under, name=f"{name}.out")
+            count = s.node("Cast", out, name=f"{name}.count", to=7)
+            sum_ = s.node("ReduceSum", count, s.integers(1), name=f"{name}.sum", keepdims=0)
+            hit = s.node("Greater", sum_, s.integer(0), name=f"{name}.any")
+            word = s.node("Where", hit, s.integer(int(flag)), s.integer(0), name=name)
+            raised = (
+                word if raised is None else s.node("BitwiseOr", raised, word, name=f"{name}.or")
+            )
+        return raised
+
+    def _row(self, s: BodyScope, w: Watched) -> str:
+        """[batch, size] of a watched value."""
+        value = s.full(w.value, (w.size,), f"{w.value.name}.row").name
+        if w.rank < 2:
+            return value
+        return s.node("Reshape", value, s.integers(0, w.size), name=f"{w.value.name}.row")
+
+
+def _q(s: BodyScope, name: str) -> Q:
+    return s.types[name].q
+
+
+def _aligned(s: BodyScope, i: Instr, args: list[Value]) -> list[Value]:
+    frac = i.type.q.scalar_frac
+    aligned = []
+    for index, (name, value) in enumerate(zip(i.args, args, strict=True)):
+        by = frac - _q(s, name).scalar_frac
+        if by:
+            power = Value(s.integer(1 << by), False)
+            value = s.put("Mul", i, value, power, tag=f".aligned{index}")
+        aligned.append(value)
+    return aligned
+
+
+def add(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("Add", i, *_aligned(s, i, args))
+
+
+def sub(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("Sub", i, *_aligned(s, i, args))
+
+
+def mul(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("Mul", i, *args)
+
+
+def scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    """The same words with another exponent: only the sign is work."""
+    assert isinstance(i.attr, Scale)
+    return args[0] if i.attr.factor > 0 else s.put("Neg", i, args[0])
+
+
+def matvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("MatMul", i, args[1], s.matrix_transposed(i, args[0]))
+
+
+def tmatvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("MatMul", i, args[1], args[0])
+
+
+def outer(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    column = s.put("Unsqueeze", i, args[0], Value(s.integers(-1), False), tag=".column")
+    row = s.put("Unsqueeze", i, args[1], Value(s.integers(-2), False), tag=".row")
+    return s.put("Mul", i, column, row)
+
+
+def constant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Constant)
+    word = round(i.attr.value * 2.0**i.type.q.scalar_frac)
+    return Value(s.constant(np.full(i.type.shape or (1,), word, np.int64)), False)
+
+
+def table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    """ir.arithmetic.piecewise_linear: the segment's line, at the distance from its left end."""
+    arithmetic = s.context.arithmetic
+    assert isinstance(arithmetic, IntegerArithmetic)
+    key = table_key(i, _q(s, i.args[0]))
+    contents, (base, slope) = arithmetic.tables[key], arithmetic.lines[key]
+    half, z, name = 1 << (contents.segment_bits - 1), args[0].name, i.name
+    by = fixed(s, contents.fraction_bits)
+    whole = floor_shift(s, z, by, f"{name}.any_segment")
+    segment = clamp(s, whole, -half, half - 1, f"{name}.segment")
+    index = s.node("Add", segment, s.integer(half), name=f"{name}.index")
+    left = s.node("Mul", segment, by.power, name=f"{name}.left")
+    distance = s.node("Sub", z, left, name=f"{name}.distance")
+    steep = s.node("Gather", slope, index, name=f"{name}.slope", axis=0)
+    rise = s.node("Mul", steep, distance, name=f"{name}.rise")
+    near = round_shift(s, rise, fixed(s, contents.slope_shift), Rounding.HALF_EVEN, f"{name}.rise")
+    start = s.node("Gather", base, index, name=f"{name}.base", axis=0)
+    line = s.node("Add", start, near, name=f"{name}.line")
+    return _saturated(s, i, line, args[0].batched)
+
+
+def requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Requant)
+    target, source = i.type.q, _q(s, i.args[0])
+    shift = np.asarray(source.frac, np.int64) - target.scalar_frac
+    x, name = args[0].name, i.name
+    if i.attr.register is not DynamicShift.NONE:
+        register = s.context.registers[i.attr.register]
+        amount = s.node("Add", register, s.constant(shift), name=f"{name}.shift")
+        x = round_shift(s, x, dynamic(s, amount, name), i.attr.rounding, name)
+    elif np.any(shift):
+        x = round_shift(s, x, fixed(s, shift), i.attr.rounding, name)
+    if i.attr.overflow is Overflow.SATURATE:
+        return _saturated(s, i, x, args[0].batched)
+    _watch(s, i, Value(x, args[0].batched), Flag.STATE)
+    return Value(wrap(s, x, target.width, name)[0], args[0].batched)
+
+
+def _saturated(s: BodyScope, i: Instr, x: str, batched: bool) -> Value:
+    _watch(s, i, Value(x, batched), Flag.SATURATED)
+    limit = largest(i.type.q.width)
+    return Value(clamp(s, x, -limit, limit, i.name), batched)
+
+
+def _watch(s: BodyScope, i: Instr, x: Value, flag: Flag) -> None:
+    limit = largest(i.type.q.width)
+    s.watched.append(Watched(flag, x, i.type.size, len(i.type.shape), limit))
+
+
+RULES: Mapping[Op, Rule] = {
+    Op.CONSTANT: constant,
+    Op.READ: lambda s, i, a: a[0],
+    Op.ADD: add,
+    Op.SUB: sub,
+    Op.MUL: mul,
+    Op.SCALE: scale,
+    Op.MATVEC: matvec,
+    Op.TMATVEC: tmatvec,
+    Op.OUTER: outer,
+    Op.TABLE: table,
+    Op.REQUANT: requant,
+}

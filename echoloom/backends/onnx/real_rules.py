@@ -1,0 +1,97 @@
+"""The real program in float nodes: one rule per operation, as ir.real computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from echoloom.backends.onnx import integer_rules
+from echoloom.backends.onnx.bodies import BodyScope, Rule
+from echoloom.backends.onnx.functions import SPELLINGS, Formula
+from echoloom.backends.onnx.writer import Value
+from echoloom.ir.contract import DynamicShift
+from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
+from echoloom.ir.program import Accumulator, Instr
+from echoloom.ir.session import LONGEST
+
+
+@dataclass(frozen=True, eq=False)
+class RealArithmetic:
+    """Values are float32 or float64; nothing overflows."""
+
+    dtype: type = np.float64
+
+    @property
+    def rules(self) -> Mapping[Op, Rule]:
+        return RULES
+
+    def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
+        return Value(s.node("Add", old.name, new.name, name=f"sum/{a.name}.total"), True)
+
+    def flags(self, s: BodyScope) -> str | None:
+        return None
+
+
+def _plain(kind: str) -> Rule:
+    return lambda s, i, args: s.put(kind, i, *args)
+
+
+def _number(s: BodyScope, value: float) -> Value:
+    return Value(s.constant(value, s.context.arithmetic.dtype), False)
+
+
+def _constant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Constant)
+    value = np.full(i.type.shape or (1,), i.attr.value)
+    return Value(s.constant(value, s.context.arithmetic.dtype), False)
+
+
+def _scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Scale)
+    if i.attr.factor == -1.0:
+        return s.put("Neg", i, args[0])
+    return s.put("Mul", i, args[0], _number(s, i.attr.factor))
+
+
+def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Table)
+    formula = Formula(s, i.name, s.context.arithmetic.dtype)
+    value = SPELLINGS[i.attr.function](formula, args[0].name)
+    return s.put("Identity", i, Value(value, args[0].batched))
+
+
+def _shifted(s: BodyScope, i: Instr, x: Value, register: DynamicShift) -> Value:
+    powers = s.constant(2.0 ** -np.arange(LONGEST + 1.0), s.context.arithmetic.dtype)
+    power = Value(powers, False), Value(s.context.registers[register], False)
+    factor = s.put("Gather", i, *power, tag=".factor", axis=0)
+    return s.put("Mul", i, x, factor)
+
+
+def _shift(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Shift)
+    return _shifted(s, i, args[0], i.attr.register)
+
+
+def _requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Requant)
+    if i.attr.register is DynamicShift.NONE:
+        return args[0]
+    return _shifted(s, i, args[0], i.attr.register)
+
+
+RULES: Mapping[Op, Rule] = {
+    Op.CONSTANT: _constant,
+    Op.READ: lambda s, i, a: a[0],
+    Op.ADD: _plain("Add"),
+    Op.SUB: _plain("Sub"),
+    Op.MUL: _plain("Mul"),
+    Op.SCALE: _scale,
+    Op.MATVEC: integer_rules.matvec,
+    Op.TMATVEC: integer_rules.tmatvec,
+    Op.OUTER: integer_rules.outer,
+    Op.TABLE: _table,
+    Op.SHIFT: _shift,
+    Op.REQUANT: _requant,
+}

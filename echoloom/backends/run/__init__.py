@@ -1,0 +1,1 @@
+"""Levels that run a compiled program here: NumPy and JAX."""

@@ -1,0 +1,278 @@
+"""A pass over a batch, a chunk of steps at a time: one jitted function per program structure.
+
+Within a chunk only recurrences run step by step (`ir.passes.distribute`); everything else is done
+for all steps and sequences of the chunk at once. Arrays are [steps, sequences, size].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from echoloom.backends.run.float_words import EXACT_BITS, RULES, Numbers, Step, raises
+from echoloom.ir.contract import Flag, Section
+from echoloom.ir.distribute import Stage, stages
+from echoloom.ir.ops import Op, Read
+from echoloom.ir.program import Body, Instr, Program, uses
+
+CHUNK = 128  # steps: few enough that a chunk's values stay in a processor's cache
+STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
+Values = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What lives between sections, for every sequence of a batch; a JAX pytree.
+
+    `states` are float64 words, `accumulators` int64. `reached` bounds the magnitude that every
+    accumulator may have had on its way.
+    """
+
+    states: Values
+    accumulators: Values
+    reached: Values
+    flags: jax.Array
+
+
+jax.tree_util.register_dataclass(Memory, ["states", "accumulators", "reached", "flags"], [])
+
+
+def empty_memory(program: Program, batch: int) -> Memory:
+    """States and accumulators of zeros; the passes overwrite them before they read them."""
+    return Memory(
+        {d.name: jnp.zeros((batch, *d.type.shape)) for d in program.states},
+        {a.name: jnp.zeros((batch, *a.type.shape), jnp.int64) for a in program.accumulators},
+        {a.name: jnp.zeros(batch) for a in program.accumulators},
+        jnp.zeros(batch, jnp.int64),
+    )
+
+
+def chunk_length(steps: int) -> int:
+    """The longest chunk that divides `steps`, or the longest of all where that would be short."""
+    best = next(k for k in range(min(CHUNK, steps), 0, -1) if steps % k == 0)
+    return best if 4 * best >= min(CHUNK, steps) else CHUNK
+
+
+@lru_cache(maxsize=32)
+def compile_pass(program: Program, sections: tuple[Section, ...]) -> Callable[..., Any]:
+    """A jitted (numbers, fixed, registers, memory, frames) -> (memory, emitted by section).
+
+    `program` is a `structure`. `fixed` holds coefficients, and runtime words [batch, size], as
+    float64; `frames` the frame inputs [T, batch, size] in the order the pass consumes them.
+    """
+
+    def run(
+        numbers: Numbers, fixed: Values, registers: Values, memory: Memory, frames: Values
+    ) -> tuple[Memory, list[Any]]:
+        emitted: list[Any] = []
+        for section in sections:
+            own = _Section(program, program.body(section), numbers, fixed, registers)
+            memory, out = own.all_steps(memory, frames) if section in STEPS else own.once(memory)
+            emitted.append(out)
+        return memory, emitted
+
+    return jax.jit(run)
+
+
+class _Section:
+    """One body with everything that does not change while it runs."""
+
+    def __init__(
+        self, program: Program, body: Body, numbers: Numbers, fixed: Values, registers: Values
+    ):
+        self.program, self.body, self.fixed, self.registers = program, body, fixed, registers
+        self.numbers = numbers.get(body.section.name, {})
+        self.updates = {state: value for state, value in body.updates if state != value}
+        self.types = program.types(body)
+        self.definitions = {i.name: i for i in body.instrs}
+
+    def once(self, memory: Memory) -> tuple[Memory, Any]:
+        """A body that runs once: (memory, emitted)."""
+        step = Step(self.numbers, self.registers)
+        env = {**self.fixed, **memory.states}
+        for instr in self.body.instrs:
+            if isinstance(instr.attr, Read):
+                env[instr.name] = memory.accumulators[instr.attr.accumulator].astype(jnp.float64)
+            else:
+                env[instr.name] = RULES[instr.op](step, instr, [env[a] for a in instr.args])
+        accumulators, reached = dict(memory.accumulators), dict(memory.reached)
+        for name, value in self.body.accumulates:
+            words = jnp.broadcast_to(env[value], accumulators[name].shape)
+            accumulators[name], reached[name] = words.astype(jnp.int64), _largest(words, 1)
+        states = {
+            name: jnp.broadcast_to(env[self.updates[name]], old.shape)
+            if name in self.updates
+            else old
+            for name, old in memory.states.items()
+        }
+        flags = _with_raised(memory.flags, step.raised)
+        return Memory(states, accumulators, reached, flags), [env[v] for v in self.body.emits]
+
+    def all_steps(self, memory: Memory, frames: Values) -> tuple[Memory, Any]:
+        """A step body over all steps of the frames: (memory, emitted [T, batch, size])."""
+        memory = self._from_zero(memory)
+        steps = next(iter(frames.values())).shape[0]
+        length = chunk_length(steps)
+        whole = steps // length * length
+        parts: list[Any] = []
+        if whole > length:
+            stacked = {n: v[:whole].reshape(-1, length, *v.shape[1:]) for n, v in frames.items()}
+            memory, out = jax.lax.scan(self.chunk, memory, stacked)
+            parts.append([v.reshape(-1, *v.shape[2:]) for v in out])
+        else:
+            memory, out = self.chunk(memory, {n: v[:whole] for n, v in frames.items()})
+            parts.append(out)
+        if steps > whole:
+            memory, out = self.chunk(memory, {n: v[whole:] for n, v in frames.items()})
+            parts.append(out)
+        return memory, [jnp.concatenate(series) for series in zip(*parts, strict=True)]
+
+    def _from_zero(self, memory: Memory) -> Memory:
+        """The memory with the accumulators that this body adds to at zero."""
+        own = {name for name, _ in self.body.accumulates}
+
+        def zeroed(values: Values) -> Values:
+            return {n: jnp.zeros_like(v) if n in own else v for n, v in values.items()}
+
+        return replace(
+            memory, accumulators=zeroed(memory.accumulators), reached=zeroed(memory.reached)
+        )
+
+    def chunk(self, memory: Memory, frames: Values) -> tuple[Memory, list[jax.Array]]:
+        """The steps of one chunk: frames [length, batch, size]."""
+        run = _Chunk(self, memory, frames)
+        for stage in stages(self.body):
+            run.recurrence(stage)
+            run.parallel(stage)
+        return run.result()
+
+
+class _Chunk:
+    """Values of one chunk. Those in `timed` have an axis of steps, the others hold for all."""
+
+    def __init__(self, section: _Section, memory: Memory, frames: Values):
+        self.section, self.memory = section, memory
+        self.length = next(iter(frames.values())).shape[0]
+        self.env: Values = {**section.fixed, **memory.states, **frames}
+        self.timed = set(frames)
+        self.step = Step(section.numbers, section.registers)
+        self.last: Values = {}
+        self.flags = memory.flags
+        body = section.body
+        counts = uses(body)
+        summed = [value for _, value in body.accumulates]
+        self.only_summed = {
+            i.name
+            for i in body.instrs
+            if i.op is Op.OUTER and counts.get(i.name) == summed.count(i.name)
+        }
+
+    def recurrence(self, stage: Stage) -> None:
+        """Run a stage's recurrence step by step, and keep what it goes through."""
+        if not stage.states:
+            return
+        own = {i.name for i in stage.recurrent}
+        needed = {a for i in stage.recurrent for a in i.args}
+        needed |= {self.section.updates[s] for s in stage.states}
+        streamed = {n: self.env[n] for n in needed & self.timed}
+        seen = [n for n in (*stage.states, *own) if self._leaves(n, stage, own)]
+        blank = {
+            (flag, i.type.size): jnp.zeros((len(self.flags), i.type.size), bool)
+            for i in stage.recurrent
+            if (flag := raises(i)) is not None
+        }
+
+        def advance(carry: Any, at: Values) -> Any:
+            states, raised = carry
+            step = Step(self.section.numbers, self.section.registers, dict(raised))
+            local = {**self.env, **at, **states}
+            for instr in stage.recurrent:
+                local[instr.name] = RULES[instr.op](step, instr, [local[a] for a in instr.args])
+            states = {s: local[self.section.updates[s]] for s in stage.states}
+            return (states, step.raised), {n: local[n] for n in seen}
+
+        start = {s: self.memory.states[s] for s in stage.states}
+        (states, raised), series = jax.lax.scan(advance, (start, blank), streamed, self.length)
+        self.last.update(states)
+        self.flags = _with_raised(self.flags, raised)
+        self.env.update(series)
+        self.timed.update(seen)
+
+    def _leaves(self, name: str, stage: Stage, own: set[str]) -> bool:
+        """Whether anything but the recurrence itself uses a value of its steps."""
+        body = self.section.body
+        used = {a for i in body.instrs if i.name not in own for a in i.args}
+        used |= {v for s, v in self.section.updates.items() if s not in stage.states}
+        return name in used or name in body.emits or name in dict(body.accumulates).values()
+
+    def parallel(self, stage: Stage) -> None:
+        """Compute for all steps at once what needs no recurrence but those before."""
+        for instr in stage.parallel:
+            if instr.name in self.only_summed:
+                continue
+            args = [self.env[a] for a in instr.args]
+            self.env[instr.name] = RULES[instr.op](self.step, instr, args)
+            if not self.timed.isdisjoint(instr.args):
+                self.timed.add(instr.name)
+
+    def result(self) -> tuple[Memory, list[jax.Array]]:
+        """The memory after the chunk, and what it emits [length, batch, size]."""
+        states = dict(self.memory.states)
+        for state, value in self.section.updates.items():
+            last = self.last.get(state)
+            if last is None:
+                last = self.env[value][-1] if value in self.timed else self.env[value]
+            states[state] = jnp.broadcast_to(last, states[state].shape)
+        accumulators, reached = dict(self.memory.accumulators), dict(self.memory.reached)
+        for name, value in self.section.body.accumulates:
+            total, bound = self._total(value)
+            accumulators[name] = accumulators[name] + total
+            reached[name] = reached[name] + bound
+        flags = _with_raised(self.flags, self.step.raised)
+        emitted = [self._series(v) for v in self.section.body.emits]
+        return Memory(states, accumulators, reached, flags), emitted
+
+    def _series(self, name: str) -> jax.Array:
+        """A value with all its axes: [length, batch, ...]."""
+        shape = self.section.types[name].shape or (1,)
+        return jnp.broadcast_to(self.env[name], (self.length, len(self.flags), *shape))
+
+    def _total(self, value: str) -> tuple[jax.Array, jax.Array]:
+        """The sum over the chunk's steps, and a bound on the magnitude of any part of it."""
+        if value in self.only_summed:
+            return self._outer_total(self.section.definitions[value])
+        terms = self._series(value)
+        bound = _largest(terms, 2).sum(0)
+        if self.length << (self.section.types[value].q.width - 1) > 1 << EXACT_BITS:
+            terms = terms.astype(jnp.int64)
+        return terms.sum(0).astype(jnp.int64), bound
+
+    def _outer_total(self, instr: Instr) -> tuple[jax.Array, jax.Array]:
+        """A sum of outer products is a matrix product over the steps."""
+        left, right = (self._series(a) for a in instr.args)
+        bound = (_largest(left, 2) * _largest(right, 2)).sum(0)
+        bits = sum(self.section.types[a].q.width - 1 for a in instr.args)
+        if self.length << bits > 1 << EXACT_BITS:
+            left, right = left.astype(jnp.int64), right.astype(jnp.int64)
+        total = jax.lax.dot_general(left, right, (((0,), (0,)), ((1,), (1,))))
+        return total.astype(jnp.int64), bound
+
+
+def _largest(value: jax.Array, leading: int) -> jax.Array:
+    """Largest magnitude over all but the leading axes."""
+    return jnp.abs(value).max(tuple(range(leading, value.ndim)))
+
+
+def _with_raised(flags: jax.Array, raised: Mapping[tuple[Flag, int], jax.Array]) -> jax.Array:
+    """Flags [batch] with those raised at [size], [batch, size] or [steps, batch, size]."""
+    for (flag, _), where in raised.items():
+        hit = where.any(-1)
+        if hit.ndim == 2:
+            hit = hit.any(0)
+        flags = flags | jnp.where(hit, int(flag), 0)
+    return flags

@@ -1,0 +1,142 @@
+"""Integer programs under NumPy: what every other level has to equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.arithmetic import narrow, piecewise_linear, round_shift
+from echoloom.ir.contract import DynamicShift, Flag, Overflow
+from echoloom.ir.formats import Q
+from echoloom.ir.interpret import Machine, Observer, Rule, Value
+from echoloom.ir.ops import Constant, Op, Requant, Scale, Table
+from echoloom.ir.program import Instr, Program
+from echoloom.ir.staged import StagedMachine
+from echoloom.ir.tables import TableContents, table_key
+
+Words = NDArray[np.int64]
+
+
+class NumpyMachine(Machine):
+    """A Machine on int64 words; `flags` holds Flag bits, one word per sequence of the batch."""
+
+    def __init__(
+        self,
+        program: Program,
+        coefficients: Mapping[str, Words],
+        tables: Mapping[str, TableContents],
+        observer: Observer | None = None,
+    ):
+        super().__init__(program, RULES, dict(coefficients), observer=observer, add=_accumulate)
+        self.tables = tables
+        self.types = {
+            body.section: {name: t.q for name, t in program.types(body).items()}
+            for body in program.bodies
+        }
+        self.flags = np.zeros((), np.int64)
+
+    def raise_flag(self, flag: Flag, where: NDArray[np.bool_]) -> None:
+        hit = where.any(-1) if where.ndim else where
+        if hit.any():
+            self.flags = self.flags | np.where(hit, np.int64(flag), np.int64(0))
+
+
+class StagedNumpyMachine(NumpyMachine, StagedMachine):
+    """The same integers, a chunk of steps at a time."""
+
+    def raise_flag(self, flag: Flag, where: NDArray[np.bool_]) -> None:
+        steps = tuple(range(where.ndim - 1 - np.ndim(self.flags)))
+        super().raise_flag(flag, np.asarray(where.any(steps)))
+
+    def add_outer(self, name: str, left: Words, right: Words, first: bool) -> None:
+        """Step by step, because an accumulator may overflow at any of them."""
+        for k in range(len(left)):
+            new = left[k][..., :, None] * right[k][..., None, :]
+            start = first and k == 0
+            self.accumulators[name] = (
+                new if start else _accumulate(self, name, self.accumulators[name], new)
+            )
+
+
+def _accumulate(m: Machine, name: str, old: Words, new: Words) -> Words:
+    assert isinstance(m, NumpyMachine)
+    width = next(a.type.q.width for a in m.program.accumulators if a.name == name)
+    total = old + new
+    limit = np.int64(1) << (width - 1)
+    out = (total >= limit) | (total < -limit)
+    if out.any():
+        m.raise_flag(Flag.ACCUMULATOR, out.reshape(*np.shape(m.flags), -1))
+        total = ((total + limit) & (2 * limit - 1)) - limit
+    return total
+
+
+def operand(m: Machine, name: str) -> Q:
+    """Format of an operand of the running body."""
+    assert m.section is not None
+    return m.types[m.section][name]  # type: ignore[attr-defined]
+
+
+def _aligned(m: Machine, i: Instr, args: list[Value]) -> tuple[Value, Value]:
+    frac = i.type.q.scalar_frac
+    a, b = (operand(m, name).scalar_frac for name in i.args)
+    return args[0] << (frac - a), args[1] << (frac - b)
+
+
+def _add(m: Machine, i: Instr, args: list[Value]) -> Value:
+    a, b = _aligned(m, i, args)
+    return a + b
+
+
+def _sub(m: Machine, i: Instr, args: list[Value]) -> Value:
+    a, b = _aligned(m, i, args)
+    return a - b
+
+
+def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Constant)
+    return np.full(i.type.shape or (1,), round(i.attr.value * 2.0**i.type.q.scalar_frac), np.int64)
+
+
+def _scale(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Scale)
+    return args[0] if i.attr.factor > 0 else -args[0]
+
+
+def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Table) and isinstance(m, NumpyMachine)
+    t = m.tables[table_key(i, operand(m, i.args[0]))]
+    words, out = piecewise_linear(
+        args[0], t.base, t.slope, segment_bits=t.segment_bits, fraction_bits=t.fraction_bits,
+        slope_shift=t.slope_shift, word=i.type.q.width,
+    )  # fmt: skip
+    m.raise_flag(Flag.SATURATED, out)
+    return words
+
+
+def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
+    assert isinstance(i.attr, Requant) and isinstance(m, NumpyMachine)
+    target, source = i.type.q, operand(m, i.args[0])
+    shift = np.asarray(source.frac) - target.scalar_frac
+    if i.attr.register is not DynamicShift.NONE:
+        shift = shift + m.shifts[i.attr.register]
+    words, out = narrow(round_shift(args[0], shift, i.attr.rounding), target.width, i.attr.overflow)
+    flag = Flag.STATE if i.attr.overflow is Overflow.WRAP else Flag.SATURATED
+    m.raise_flag(flag, out)
+    return words
+
+
+RULES: Mapping[Op, Rule] = {
+    Op.CONSTANT: _constant,
+    Op.READ: lambda m, i, a: a[0],
+    Op.ADD: _add,
+    Op.SUB: _sub,
+    Op.MUL: lambda m, i, a: a[0] * a[1],
+    Op.SCALE: _scale,
+    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
+    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
+    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
+    Op.TABLE: _table,
+    Op.REQUANT: _requant,
+}

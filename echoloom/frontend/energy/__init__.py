@@ -1,0 +1,1 @@
+"""A unit's energies: from a JAX function to a graph."""

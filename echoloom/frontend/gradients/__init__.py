@@ -1,0 +1,1 @@
+"""Gradients in floats: backpropagation and echo learning."""

@@ -1,0 +1,1 @@
+"""Hamiltonian state-space models: parameters, sizes and files."""

@@ -1,0 +1,1 @@
+"""Checkpoints and gradients of the published code."""
