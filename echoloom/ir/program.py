@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Attribute, Op
+from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True)

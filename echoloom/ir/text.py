@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import Q, Real, Type
-from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
+from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, DynamicShift, Op
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.sections import Section
 
 NAME = re.compile(r"[A-Za-z0-9_./'-]+")
 UNSAID = DynamicShift.NONE  # an attribute that has this default and value is left out

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Overflow, Section
+from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import (
     ARITY,
     ATTRIBUTE_OF,
     Attribute,
     Constant,
+    DynamicShift,
     Op,
     Read,
     Requant,
@@ -26,6 +26,7 @@ from echoloom.ir.ops import (
     Table,
 )
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.sections import Section
 from echoloom.ir.text import ParseError, format_program, parse
 
 FLOATS = st.floats(allow_nan=False)
