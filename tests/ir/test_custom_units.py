@@ -14,7 +14,7 @@ from echoloom.backends.compile.calibration import Material
 from echoloom.backends.run.integers import FAILURES
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.frontend.models.hssm import HSSM, with_statistics
-from echoloom.frontend.stack import traced_stack
+from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.contract import Section
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.ops import Table
