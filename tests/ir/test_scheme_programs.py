@@ -20,6 +20,7 @@ from echoloom.ir.contract import Section
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.formats_plan import Widths
@@ -29,7 +30,6 @@ from echoloom.ir.program import Declaration, Graph, Instr, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.session import Session, normalised_error, softmax_error
-from echoloom.ir.text import parse
 from echoloom.ir.verifier import InvalidProgram, verify
 
 SCHEMES = [("leapfrog", 1), ("leapfrog", 2), ("leapfrog", 3), ("imex", 1), ("imex", 3)]
