@@ -25,11 +25,11 @@ from echoloom.ir.ops import (
     Shift,
     Table,
 )
+from echoloom.ir.printer import NAME
 from echoloom.ir.program import Accumulator, Body, Instr, Program
 from echoloom.ir.reversible import verify_reversible
 from echoloom.ir.tables import range_bits
 from echoloom.ir.target import verify_target as verify_target
-from echoloom.ir.text import NAME
 
 STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 WIDEST = 63  # bits of an exact value: interpreters compute in 64-bit integers

@@ -13,9 +13,9 @@ from echoloom.ir.increments import increments
 from echoloom.ir.interpret import Machine
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.ops import Op, Requant
+from echoloom.ir.parser import parse
 from echoloom.ir.program import Body, Graph, Program
 from echoloom.ir.real import RULES
-from echoloom.ir.text import parse
 
 CODE = """
 program graph

@@ -12,7 +12,7 @@ from ir_models import Sizes, build, sizes
 
 from echoloom.ir.contract import Section
 from echoloom.ir.ops import Scale
-from echoloom.ir.text import parse
+from echoloom.ir.parser import parse
 from echoloom.ir.verifier import InvalidProgram, verify, verify_target
 
 # edit (old, new) -> sentence

@@ -40,7 +40,7 @@ from echoloom.frontend.arrays import real_array
 from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding, folded_stack
+from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image, Section, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
