@@ -18,7 +18,7 @@ from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import rest
 from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.passes.calibrate import LIMIT, Runaway
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 HIDDEN, STEPS = 3, 60
 SENTENCE = re.compile(

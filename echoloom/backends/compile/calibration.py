@@ -15,7 +15,6 @@ from echoloom.ir.intervals import EVERYTHING, intervals
 from echoloom.ir.ops import Table
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import Ranges, measure
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import hold
 from echoloom.ir.passes.quantise import cuts, quantise
 from echoloom.ir.passes.simplify import simplify
@@ -23,6 +22,7 @@ from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import NoTable, program_tables
 from echoloom.ir.verifier import verify
+from echoloom.ir.widths import Widths
 
 Epsilons = tuple[float, ...]
 

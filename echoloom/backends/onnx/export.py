@@ -25,8 +25,8 @@ from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.program import Program
+from echoloom.ir.widths import Widths
 
 if TYPE_CHECKING:
     from onnx import ModelProto
