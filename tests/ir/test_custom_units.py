@@ -14,12 +14,12 @@ from echoloom.backends.compile.stages import integers_at, probed, traced
 from echoloom.backends.run.integers import FAILURES
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.frontend.models.hssm import HSSM, with_statistics
-from echoloom.ir.contract import Section
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.ops import Table
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.formats_plan import STEPS, twins
 from echoloom.ir.retrace import check_retrace
-from echoloom.ir.text import parse
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import verify, verify_target
 
 # A velocity by an odd table; one by an even table and a product; a potential whose products share

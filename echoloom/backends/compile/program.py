@@ -30,11 +30,12 @@ from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding, folded_stack
-from echoloom.ir.contract import Image, Section
+from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.contract import Image
 from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 
 
 class Overflowed(ArithmeticError):

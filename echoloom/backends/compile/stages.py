@@ -12,7 +12,7 @@ from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding, folded_stack
+from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
 from echoloom.ir.passes.formats_plan import Widths

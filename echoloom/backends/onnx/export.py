@@ -24,7 +24,6 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
 from echoloom.ir.program import Program
-from echoloom.ir.text import format_program
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -218,7 +217,7 @@ def curved(block: BlockGraphs) -> bool:
 
 def program_hash(program: Program, coefficients: Any) -> str:
     """SHA-256 of a program's text and its coefficients' bytes, in the order of declaration."""
-    found = hashlib.sha256(format_program(program).encode())
+    found = hashlib.sha256(str(program).encode())
     for d in program.coefficients:
         found.update(np.ascontiguousarray(coefficients[d.name]).tobytes())
     return found.hexdigest()
