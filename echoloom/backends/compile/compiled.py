@@ -36,7 +36,7 @@ from echoloom.backends.run.integers import (
     to_real,
 )
 from echoloom.backends.run.levels import Artifact, IntegerProgram, numpy_run
-from echoloom.frontend.arrays import real_array
+from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
