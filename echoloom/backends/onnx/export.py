@@ -21,7 +21,7 @@ from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import traced_stack
+from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
