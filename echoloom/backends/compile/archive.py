@@ -26,8 +26,8 @@ import numpy as np
 from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.levels import Artifact
+from echoloom.frontend.data.files import digest
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.files import digest
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.contract import Timing

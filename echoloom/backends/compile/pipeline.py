@@ -23,7 +23,7 @@ from echoloom.backends.compile.stages import integers_at, traced
 from echoloom.backends.compile.unfit import sentences
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import Artifact, IntegerProgram
-from echoloom.frontend.arrays import real_array
+from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM

@@ -25,9 +25,9 @@ from echoloom.backends.run.integers import (
     to_real,
 )
 from echoloom.backends.run.levels import numpy_run
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack

@@ -22,8 +22,8 @@ from echoloom.backends.run.integers import (
     output_type,
     to_real,
 )
+from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
-from echoloom.frontend.models.check import is_traced
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.flags import Flag
 

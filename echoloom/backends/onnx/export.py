@@ -17,8 +17,8 @@ from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.stages import probed, real_program, traced
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.frontend.arrays import real_array
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.arrays import real_array
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.linearity import is_affine
