@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.compiled import CompiledProgram, Overflowed
-from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.compile.program import CompiledProgram, Overflowed
+from echoloom.backends.compile.raw_gradients import raw_gradient
 from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import (
     FAILURES,
@@ -22,8 +22,8 @@ from echoloom.backends.run.integers import (
     output_type,
     to_real,
 )
+from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
-from echoloom.frontend.models.check import is_traced
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.flags import Flag
 
