@@ -11,12 +11,12 @@ import pytest
 from hamiltonians import GALLERY
 
 from echoloom.backends.compile.calibration import Material
-from echoloom.backends.run.integers import FAILURES
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.frontend.models.hssm import HSSM, with_statistics
 from echoloom.frontend.stack import traced_stack
 from echoloom.ir.contract import Section
 from echoloom.ir.exact import InvalidProgram
+from echoloom.ir.host import FAILURES
 from echoloom.ir.ops import Table
 from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
 from echoloom.ir.passes.formats_plan import STEPS, Widths, twins

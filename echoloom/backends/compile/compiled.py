@@ -28,13 +28,7 @@ from echoloom.backends.compile.rounding import Rounding, insist_on_weights, wors
 from echoloom.backends.compile.targets import Target
 from echoloom.backends.compile.unfit import sentences
 from echoloom.backends.gradients.raw_gradients import raw_gradient
-from echoloom.backends.run.integers import (
-    Floats,
-    RunResult,
-    is_classification,
-    output_type,
-    to_real,
-)
+from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import Artifact, IntegerProgram, numpy_run
 from echoloom.frontend.arrays import real_array
 from echoloom.frontend.data.samples import check_samples, host_sequence
@@ -42,6 +36,7 @@ from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.stack import Folding, folded_stack
 from echoloom.ir.contract import Image, Section, Timing
+from echoloom.ir.host import RunResult
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image, place
@@ -129,16 +124,12 @@ class CompiledProgram:
         """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
         echo = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
         common = 2.0 ** np.asarray(exponent, np.float64)
-        if is_classification(self.ir):
-            per_step = common / length
-        else:
-            common = common * 2.0 / (outputs[-1] * outputs[-2])
-            per_step = common
+        once, per_step = self.artifact.host.objective.shares(outputs, length)
         gradients: dict[str, Floats] = {}
         for accumulator in self.ir.accumulators:
             if accumulator.target:
                 value = self._scaled(accumulator, sums[accumulator.name])
-                factor = per_step if accumulator.name in echo else common
+                factor = common * (per_step if accumulator.name in echo else once)
                 value = value * factor.reshape(factor.shape + (1,) * (value.ndim - factor.ndim))
                 gradients[accumulator.target] = gradients.get(accumulator.target, 0.0) + value
         return gradients

@@ -20,16 +20,15 @@ from typing import Any
 import numpy as np
 
 from echoloom.backends.compile.calibration import Epsilons, Material
-from echoloom.backends.run.integers import Floats, is_classification, to_real
+from echoloom.backends.run.integers import Floats, to_real
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
+from echoloom.ir.host import is_classification
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, reach
 from echoloom.ir.program import Accumulator, Program
-from echoloom.ir.real import RULES
-from echoloom.ir.session import Session, normalised_error, softmax_error
-from echoloom.ir.staged import StagedMachine
+from echoloom.ir.real import float_run
 
 Exponents = tuple[int, ...]  # by block
 Gradients = Mapping[str, Floats]  # [samples, ...] by coefficient
@@ -181,9 +180,7 @@ class _Search:
 def _labels(material: Material, probing: Epsilons) -> Any:
     """The least likely class of every sample, or the targets: labels that leave an error."""
     program, held = material.real(probing)
-    outputs = Session(StagedMachine(program, RULES, dict(held)), material.output_step).forward(
-        material.samples
-    )
+    outputs = float_run(program, held, material.output_step, material.samples).outputs
     if is_classification(program):
         return np.argmin(outputs, axis=-1)
     return -np.sign(outputs) if material.targets is None else material.targets
@@ -192,21 +189,13 @@ def _labels(material: Material, probing: Epsilons) -> Any:
 def _real_gradients(material: Material, epsilons: Epsilons, labels: Any) -> dict[str, Floats]:
     """Sums of every coefficient's gradient, normalised as the host does it, sample by sample."""
     program, held = material.real(epsilons)
-    machine = StagedMachine(program, RULES, dict(held))
-    session = Session(machine, material.output_step)
-    outputs = session.forward(material.samples)
-    if is_classification(program):
-        error, _ = normalised_error(softmax_error(outputs, labels))
-        session.echo_classification(material.samples, error)
-    else:
-        session.echo_regression(material.samples, labels, outputs)
-    sums = {a.name: machine.accumulators[a.name] for a in program.accumulators if a.target}
-    return _by_target(program.accumulators, sums, held)
+    found = float_run(program, held, material.output_step, material.samples, labels)
+    return _by_target(program.accumulators, found.gradients, held)
 
 
 def _by_target(
     accumulators: tuple[Accumulator, ...],
-    sums: Mapping[str, Floats],
+    sums: Mapping[str, Any],
     coefficients: Mapping[str, Floats],
 ) -> dict[str, Floats]:
     gradients: dict[str, Floats] = {}

@@ -16,9 +16,7 @@ from echoloom.backends.run.integers import Floats, input_types, to_real
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
-from echoloom.ir.real import RULES
-from echoloom.ir.session import Session
-from echoloom.ir.staged import StagedMachine
+from echoloom.ir.real import float_run
 
 # Parts of itself that a row may lose before it is asked whether it matters, and of the outputs'
 # size that it may move them by.
@@ -110,9 +108,7 @@ def insist_on_weights(integer: IntegerProgram, material: Material, epsilons: Eps
         return
     program, held = material.real(epsilons)
     exact, moved = (
-        Session(StagedMachine(program, RULES, dict(values)), material.output_step).forward(
-            material.samples[:SAMPLES]
-        )
+        float_run(program, values, material.output_step, material.samples[:SAMPLES]).outputs
         for values in (held, held | rounded)
     )
     part = float(np.max(np.abs(moved - exact)) / max(float(np.max(np.abs(exact))), 1e-300))

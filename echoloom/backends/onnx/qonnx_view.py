@@ -26,9 +26,9 @@ from echoloom.backends.run.integers import forward_states, is_classification, to
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.contract import Section
 from echoloom.ir.formats import largest
+from echoloom.ir.objective import length_words
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Declaration
-from echoloom.ir.session import length_words
 
 OPSET = 11  # QONNX's own choice
 

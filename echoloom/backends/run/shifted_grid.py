@@ -16,29 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.run.integers import Floats, is_classification
+from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir import real
 from echoloom.ir.contract import DynamicShift, Overflow
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.host import Host, RunResult, run
 from echoloom.ir.interpret import Machine, Rule, Value
 from echoloom.ir.ops import Op, Requant, Table
 from echoloom.ir.parity import Parity
 from echoloom.ir.passes.formats_plan import twins
 from echoloom.ir.program import Instr
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
-
-
-@dataclass(frozen=True, eq=False)
-class RealRun:
-    """Equally long sequences in real numbers: outputs as of a `RunResult`, and the sum of every
-    accumulator with a target, [n, ...], to be multiplied by 2**exponent [n]."""
-
-    outputs: Floats
-    sums: Mapping[str, Floats]
-    exponent: Floats
 
 
 def unit_of(q: Q, rank: int) -> Floats:
@@ -121,26 +111,16 @@ def real_run(
     labels: Any = None,
     grids: Grids | None = None,
     nudge: float = 1.0,
-) -> RealRun:
-    """x [n, T, inputs], with labels [n] (or targets [n, T', outputs]) the echo too.
+) -> RunResult:
+    """In real numbers: x [n, T, inputs], with labels [n] (or targets [n, T', outputs]) the echo.
 
     The error, and with it every nudge, is taken times `nudge`, a power of two; the exponent makes
     up for it.
     """
     machine = ShiftedMachine(program, coefficients, grids)
-    session = Session(machine, program.output_step, machine.word)
+    host = Host(program.program, program.output_step, machine.word)
     with np.errstate(all="ignore"):  # a word that leaves a function's range gives nan
-        outputs = session.forward(x)
-        if labels is None:
-            return RealRun(outputs, {}, np.zeros(len(x)))
-        if is_classification(program.program):
-            error, exponent = normalised_error(softmax_error(outputs, np.asarray(labels)))
-            session.echo_classification(x, error * nudge)
-        else:
-            targets = np.asarray(labels, np.float64)
-            exponent = -session.echo_regression(x, targets, outputs, nudge=nudge)
-    sums = {a.name: machine.accumulators[a.name] for a in program.program.accumulators if a.target}
-    return RealRun(outputs, sums, exponent - np.log2(nudge))
+        return run(host, machine.sweep, x, labels, nudge=nudge)
 
 
 def _held(m: Machine, i: Instr, value: Floats) -> Floats:
