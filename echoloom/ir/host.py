@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import Flag, Section
+from echoloom.ir.flags import Flag
 from echoloom.ir.objective import Classification, Objective, Regression, length_words
 from echoloom.ir.program import Program
+from echoloom.ir.sections import ECHO, FORWARD, Section
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -28,9 +29,6 @@ Encoder = Callable[[str, Any], Any]
 Decoder = Callable[[Any], Floats]
 
 Sections = tuple[Section, ...]
-FORWARD: Sections = (Section.FORWARD_PROLOGUE, Section.FORWARD_STEP, Section.FORWARD_EPILOGUE)
-ECHO: Sections = (Section.ECHO_PROLOGUE, Section.ECHO_STEP, Section.ECHO_EPILOGUE)
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 FAILURES = Flag.STATE | Flag.ACCUMULATOR
 
 

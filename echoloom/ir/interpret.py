@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import DynamicShift, Section
-from echoloom.ir.host import STEPS, Sweep, Swept
-from echoloom.ir.ops import Op, Read
+from echoloom.ir.host import Sweep, Swept
+from echoloom.ir.ops import DynamicShift, Op, Read
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.sections import STEPS, Section
 
 Value = Any
 Rule = Callable[["Machine", Instr, list[Value]], Value]

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.ir.contract import DynamicShift
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.host import Floats, Host, RunResult, run
 from echoloom.ir.interpret import Machine, Rule, Value
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.staged import StagedMachine
 

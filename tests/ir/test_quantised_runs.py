@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from ir_models import Built, Sizes, build, sizes
 
 from echoloom.backends.run.run_numpy import NumpyMachine
-from echoloom.ir.contract import Flag, Section
+from echoloom.ir.flags import Flag
 from echoloom.ir.host import Host
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES
+from echoloom.ir.sections import Section
 
 UNITS = ("linear", "quartic", "massive")
 

@@ -19,7 +19,7 @@ from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.models.check import is_traced
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.contract import Flag
+from echoloom.ir.flags import Flag
 from echoloom.ir.host import FAILURES
 
 

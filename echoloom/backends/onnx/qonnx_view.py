@@ -24,11 +24,11 @@ from echoloom.backends.onnx.qonnx_scope import (
 from echoloom.backends.onnx.writer import element_of, value_info
 from echoloom.backends.run.integers import forward_states, is_classification, to_words
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import largest
 from echoloom.ir.objective import length_words
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Declaration
+from echoloom.ir.sections import Section
 
 OPSET = 11  # QONNX's own choice
 

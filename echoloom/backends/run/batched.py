@@ -15,8 +15,8 @@ from echoloom.backends.run.chunked_sweep import Memory, compile_pass, empty_memo
 from echoloom.backends.run.float_words import Numbers, fits, numbers, structure
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
-from echoloom.ir.contract import DynamicShift
 from echoloom.ir.host import RunResult, Sweep, Swept, run
+from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 
 

@@ -17,12 +17,13 @@ import numpy as np
 from echoloom.backends.run.integers import Floats, Words, host_of, input_types, to_words
 from echoloom.backends.run.run_jax import compile_pass, empty_memory
 from echoloom.backends.run.run_numpy import NumpyMachine
-from echoloom.ir.contract import DynamicShift
-from echoloom.ir.host import ECHO, FORWARD, Host, RunResult, Sweep, Swept, run
+from echoloom.ir.host import Host, RunResult, Sweep, Swept, run
 from echoloom.ir.interpret import Observer
 from echoloom.ir.objective import gain_exponent
+from echoloom.ir.ops import DynamicShift
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Program
+from echoloom.ir.sections import ECHO, FORWARD
 from echoloom.ir.tables import TableContents
 
 
