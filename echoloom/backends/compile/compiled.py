@@ -30,7 +30,7 @@ from echoloom.backends.compile.unfit import sentences
 from echoloom.backends.gradients.raw_gradients import raw_gradient
 from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import Artifact, IntegerProgram, numpy_run
-from echoloom.frontend.arrays import real_array
+from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM

@@ -16,8 +16,8 @@ from echoloom.backends.compile.compiled import CompiledProgram, Overflowed
 from echoloom.backends.gradients.raw_gradients import raw_gradient
 from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats
+from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
-from echoloom.frontend.models.check import is_traced
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.flags import Flag
 from echoloom.ir.host import FAILURES

@@ -17,8 +17,8 @@ from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.compile.calibration import Material
 from echoloom.backends.compile.compiled import CompiledProgram
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.frontend.arrays import real_array
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.arrays import real_array
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import traced_stack
