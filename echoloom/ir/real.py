@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.host import Floats, Host, RunResult, run
 from echoloom.ir.interpret import Machine, Rule, Value
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
-from echoloom.ir.program import Instr, Program
-from echoloom.ir.staged import StagedMachine
+from echoloom.ir.program import Instr
 
 
 def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:
@@ -57,16 +54,3 @@ RULES: Mapping[Op, Rule] = {
     Op.SHIFT: _shift,
     Op.REQUANT: _requant,
 }
-
-
-def float_run(
-    program: Program,
-    coefficients: Mapping[str, Floats],
-    output_step: int,
-    samples: Floats,
-    labels: Any = None,
-) -> RunResult:
-    """A real program on samples [n, T, inputs]; with labels [n] (or targets [n, T', outputs]) also
-    the echo. What a RunResult says of words is said of numbers here."""
-    machine = StagedMachine(program, RULES, dict(coefficients))
-    return run(Host(program, output_step), machine.sweep, samples, labels)
