@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import echoloom as el
-from echoloom.ir.text import parse
+from echoloom.ir.parser import parse
 
 # Every word that the compiler puts into names of its own, and what people call their fields.
 WORDS = (

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import real
-from echoloom.ir.ops import Constant, Op, Read, Shift
+from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Shift
 from echoloom.ir.passes.contrast import Contrast
 from echoloom.ir.passes.graphs import IDENTITY as IDENTITY
 from echoloom.ir.passes.graphs import BlockGraphs as BlockGraphs
@@ -21,6 +20,7 @@ from echoloom.ir.passes.walk import walk_back, walk_forward
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.places import Coordinate, Copy, Label, Letter, block_label
 from echoloom.ir.program import Accumulator, Body, Declaration, Program, State
+from echoloom.ir.sections import Section
 
 HEAD, POOL = Label("head"), Label("pool")
 ENCODE = Label("encode")

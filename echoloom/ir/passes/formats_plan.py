@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
@@ -24,10 +23,10 @@ from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.reversible import paths
+from echoloom.ir.sections import STEPS, Section
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 # Bits that exponents of one vector spread over when it is to be trained.
 TRAINED_SPREAD = 4
