@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.energy.vocabulary import WORDS
+from echoloom.frontend.energy.vocabulary import FUNCTIONS
 
 M, H = 4, 3
 Expression = Callable[[Any, dict[str, jax.Array]], jax.Array]
@@ -94,7 +94,7 @@ UNARY: dict[str, Callable[[jax.Array], jax.Array]] = {
     "1.5": lambda x: (1.0 + jnp.tanh(x) ** 2) ** 1.5,
     "abs": lambda x: jnp.abs(x - 0.1234),
     "relu": lambda x: jax.nn.relu(x - 0.1234),
-    "gelu": WORDS["gelu"],
+    "gelu": FUNCTIONS["gelu"],
     "clip": lambda x: jnp.clip(x, -0.4321, 0.5432),
     "roll": lambda x: jnp.roll(x, 1),
     "reverse": lambda x: x[::-1],
