@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
 from echoloom.ir.printer import NAME, UNSAID
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.sections import Section
 
 
 class ParseError(ValueError):

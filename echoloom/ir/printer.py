@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from echoloom.ir.contract import DynamicShift
-from echoloom.ir.ops import Attribute
+from echoloom.ir.ops import Attribute, DynamicShift
 
 NAME = re.compile(r"[A-Za-z0-9_./'-]+")
 UNSAID = DynamicShift.NONE  # an attribute that has this default and value is left out

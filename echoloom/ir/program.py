@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Attribute, Op
 from echoloom.ir.printer import attributes, braces, written
+from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True)

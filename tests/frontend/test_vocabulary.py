@@ -69,7 +69,7 @@ def test_types_of_floats_stay(name: str) -> None:
             assert function(x).dtype == dtype
 
 
-# What docs/own_units.md, "Adding a function or a primitive", asks for.
+# What docs/models.md, "Adding a function or a primitive", asks for.
 
 
 def test_every_operation_is_a_function_of_one_entry() -> None:
@@ -157,7 +157,7 @@ def test_every_function_can_be_written(name: str) -> None:
 
 
 def test_the_page_for_users_names_every_function() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "own_units.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     table = page.partition("## The vocabulary")[2].partition("##")[0]
     shown = set(re.findall(r"`(\w+)`", table))
     assert {name for name, function in TABLES.items() if not function.is_slope} <= shown

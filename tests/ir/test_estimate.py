@@ -8,11 +8,11 @@ import pytest
 
 import echoloom as el
 from echoloom.frontend.models.stack import folded_stack
-from echoloom.ir.contract import Section
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY, assemble
-from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
+from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.sections import STEPS, Section
 
 T, INPUTS, HIDDEN, STATE, BLOCKS, OUTPUTS = 12, 3, 4, 2, 2, 3
 

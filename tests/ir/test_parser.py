@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Overflow, Section
+from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import (
     ARITY,
     ATTRIBUTE_OF,
     Attribute,
     Constant,
+    DynamicShift,
     Op,
     Read,
     Requant,
@@ -27,6 +27,7 @@ from echoloom.ir.ops import (
 )
 from echoloom.ir.parser import ParseError, parse
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.sections import Section
 
 FLOATS = st.floats(allow_nan=False)
 NAMES = st.from_regex(r"[A-Za-z0-9_./'-]{1,6}", fullmatch=True)

@@ -16,7 +16,6 @@ from echoloom.frontend.gradients.loss import cross_entropy, squared_error
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import HSSM, run
 from echoloom.frontend.models.stack import folded_stack, traced_stack
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
@@ -29,6 +28,7 @@ from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Declaration, Graph, Instr, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
+from echoloom.ir.sections import Section
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.verifier import InvalidProgram, verify
 

@@ -30,7 +30,8 @@ from echoloom.frontend.files import write_whole
 from echoloom.hdl.link import Command, identity
 from echoloom.hdl.packets import FLUSH, encode
 from echoloom.ir.contract import Image
-from echoloom.ir.passes.estimate import STEPS, step_cycles, utilisation
+from echoloom.ir.passes.estimate import step_cycles, utilisation
+from echoloom.ir.sections import STEPS
 
 STREAM = "program.link"
 REPORT = "report.json"

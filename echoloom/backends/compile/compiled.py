@@ -41,11 +41,12 @@ from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
-from echoloom.ir.contract import Image, Section, Timing
+from echoloom.ir.contract import Image, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image, place
 from echoloom.ir.program import Accumulator, Program
+from echoloom.ir.sections import Section
 
 
 class Overflowed(ArithmeticError):
