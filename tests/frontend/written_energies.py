@@ -79,6 +79,7 @@ UNARY: dict[str, Callable[[jax.Array], jax.Array]] = {
     "power of two": lambda x: 2.0 ** jnp.tanh(x),
     "sinh": lambda x: jnp.sinh(jnp.tanh(x)),
     "cosh": lambda x: jnp.cosh(jnp.sin(x)),
+    "asinh": jnp.arcsinh,
     "log cosh": lambda x: jnp.log(jnp.cosh(jnp.tanh(x))),
     "softplus": jax.nn.softplus,
     "log(1 + exp)": lambda x: jnp.log(1.0 + jnp.exp(jnp.tanh(x))),
