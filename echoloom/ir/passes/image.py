@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,12 @@ from echoloom.ir.contract import DrainEntry, EngineConfig, Image, MacEntry, Sect
 from echoloom.ir.fields import never
 from echoloom.ir.ops import Constant
 from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
-from echoloom.ir.passes.fits import check_fits, vector_words
+from echoloom.ir.passes.entries import Shared, share
+from echoloom.ir.passes.fits import check_fits, vector_words, weight_words
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
+from echoloom.ir.passes.tasks import Task
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 from echoloom.ir.tables import TableContents
@@ -32,6 +35,8 @@ class Mapped:
     config: EngineConfig
     timing: Timing
     allocation: Allocation
+    tasks: Mapping[Section, tuple[Task, ...]]
+    shared: Shared
     schedules: Mapping[Section, Schedule]
 
     def cycles(self, forward: bool, length: int) -> int:
@@ -63,21 +68,23 @@ def place(
     stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
     while True:
-        at = allocate(program, tables, stored, config, copied)
-        tasks = {section: lower(program, program.body(section), at) for section in Section}
-        check_fits(at, tasks.values())
+        at = allocate(program, stored, config, copied)
+        tasks = {s: lower(program, program.body(s), tables, at, config) for s in Section}
+        shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
+        check_fits(program, tables, at, shared, tasks.values())
         schedules: dict[Section, Schedule] = {}
         failed: frozenset[tuple[Section, str]] = frozenset()
         for section in Section:
             try:
-                schedules[section] = schedule(tasks[section], config, timing)
+                schedules[section] = schedule(tasks[section], shared, timing)
             except CyclicTasks as cycle:
                 failed = frozenset((section, state) for state in cycle.states)
                 break
         if not failed:
             break
         copied |= failed
-    return Mapped(program, _sized(config, program, at, schedules), timing, at, schedules)
+    sized = _sized(config, program, at, shared, schedules)
+    return Mapped(program, sized, timing, at, tasks, shared, schedules)
 
 
 def _power(count: int, least: int = 2) -> int:
@@ -88,6 +95,7 @@ def _sized(
     config: EngineConfig,
     program: Program,
     at: Allocation,
+    shared: Shared,
     schedules: Mapping[Section, Schedule],
 ) -> EngineConfig:
     frames = [sum(d.type.size for d in b.frame) for b in program.bodies]
@@ -95,11 +103,11 @@ def _sized(
     runs = [max(e.inner, e.w_inner) for s in schedules.values() for e in s.mac]
     return replace(
         config,
-        weight_depth=_power(at.weight.used),
+        weight_depth=_power(weight_words(at, shared)),
         vector_depth=_power(vector_words(at)),
         gradient_depth=_power(at.gradient.used),
-        table_depth=_power(at.table_words),
-        exponent_depth=_power(len(at.exponent_words[0]) if at.exponent_words else 1),
+        table_depth=_power(shared.table_words),
+        exponent_depth=_power(len(shared.exponent_words[0])),
         mac_depth=_power(sum(len(s.mac) + 1 for s in schedules.values())),
         drain_depth=_power(sum(len(s.drain) + 1 for s in schedules.values())),
         frame_depth=_power(max([1, *frames])),
@@ -115,14 +123,11 @@ def _emitted(program: Program) -> list[int]:
 
 def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
     """Memory contents for given coefficient words."""
-    program, at = mapped.program, mapped.allocation
+    program, at, shared = mapped.program, mapped.allocation, mapped.shared
     lanes = mapped.config.lanes
-    weight = _fill(at.weight, coefficients, lanes)
-    for value, address in at.constant_weights.items():
-        for lane in range(lanes):
-            weight[lane][address] = value
+    weight = [[*bank, *shared.factors] for bank in _fill(at.weight, coefficients, lanes)]
     constants = {d.name: coefficients[d.name] for d in program.coefficients}
-    for name, (_, instr) in constants_of(program).items():
+    for name, instr in constants_of(program).items():
         assert isinstance(instr.attr, Constant)
         value = round(instr.attr.value * 2.0**instr.type.q.scalar_frac)
         constants[name] = np.full(instr.type.shape, value, np.int64)
@@ -137,15 +142,14 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
         mac += [*plan.mac, MacEntry(end)]
         drain += [*plan.drain, DrainEntry(end, 0, 0, 0)]
     tables: list[tuple[int, int]] = []
-    for base, slope in at.table_addresses:
+    for base, slope in shared.tables:
         tables += zip(base, slope, strict=True)
-    exponents = at.exponent_words or [[] for _ in range(mapped.config.drains)]
     return Image(
         mapped.config,
         tuple(map(tuple, weight)),
         tuple(map(tuple, vector)),
         tuple(tables),
-        tuple(map(tuple, exponents)),
+        shared.exponent_words,
         tuple(mac),
         tuple(drain),
         tuple(sections),
