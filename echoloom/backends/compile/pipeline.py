@@ -145,7 +145,9 @@ def real(source: Source, nudges: Nudges) -> RealProgram:
 def formats(request: Request, source: Source, program: RealProgram, found: Ranges) -> Formatted:
     """The program in words, every rounding written down."""
     earlier = request.earlier
-    return formatted(source, program, found, None if earlier is None else cuts(earlier.ir))
+    return formatted(
+        source, program, found, None if earlier is None else cuts(earlier.ir, request.widths)
+    )
 
 
 def rounding(

@@ -16,10 +16,10 @@ from echoloom.backends.compile.coefficients import as_held
 from echoloom.backends.compile.stages import RealProgram, Source
 from echoloom.backends.run.integers import Floats, input_types
 from echoloom.backends.run.levels import IntegerProgram
+from echoloom.ir.host import Host, run
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
-from echoloom.ir.session import Session
 from echoloom.ir.staged import StagedMachine
 
 # Parts of itself that a row may lose before it is asked whether it matters, and of the outputs'
@@ -118,10 +118,9 @@ def insist_on_weights(integer: IntegerProgram, source: Source, real: RealProgram
         return
     held = as_held(integer)
     rounded = {name: np.where(own, held[name], source.values[name]) for name, own in lost.items()}
+    host, samples = Host(real.program, source.output_step), source.samples[:SAMPLES]
     exact, moved = (
-        Session(StagedMachine(real.program, RULES, dict(values)), source.output_step).forward(
-            source.samples[:SAMPLES]
-        )
+        run(host, StagedMachine(real.program, RULES, dict(values)).sweep, samples).outputs
         for values in (real.coefficients, real.coefficients | rounded)
     )
     part = float(np.max(np.abs(moved - exact)) / max(float(np.max(np.abs(exact))), 1e-300))
