@@ -68,7 +68,7 @@ def compile(
         for path in (output, ir):
             if path is not None:
                 check_destination(path)
-        dumped = _dumped(dump or [])
+        dumped = _dumped(dump or ([] if dump_to is None else [ALL]))
         if dump_to is not None:
             dump_to.mkdir(parents=True, exist_ok=True)
             for stage in dumped:
