@@ -19,6 +19,11 @@ from echoloom.ir.parity import PRODUCTS
 from echoloom.ir.program import Body, Instr, Program
 
 
+def longest_lift(narrow: int) -> int:
+    """Bits by which a weight of `narrow` bits can shift a word to the left."""
+    return narrow - 2
+
+
 def verify_target(
     program: Program, narrow: int = 18, word: int = 28, accumulator: int = 54
 ) -> Program:
@@ -128,10 +133,10 @@ class _Target:
             if not code.stored(a):
                 raise InvalidProgram(f"the term {a} is an exact value that was never stored")
             lift = total.type.q.scalar_frac - code.types[a].q.scalar_frac
-            if lift > self.narrow - 2:
+            if lift > longest_lift(self.narrow):
                 raise InvalidProgram(
                     f"the term {a} is shifted left by {lift} bits, and a weight of "
-                    f"{self.narrow} bits shifts by {self.narrow - 2} at most"
+                    f"{self.narrow} bits shifts by {longest_lift(self.narrow)} at most"
                 )
 
 

@@ -24,7 +24,8 @@ from echoloom.frontend.energy.trace import trace
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models.hssm import trainable, with_statistics
-from echoloom.ir.passes.formats_plan import Widths, coefficient_format
+from echoloom.ir.passes.coefficient_formats import coefficient_format
+from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
 
 STEPS = 24

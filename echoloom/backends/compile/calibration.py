@@ -60,7 +60,7 @@ class Material:
         code as `earlier`, as far as formats allow."""
         program, held = self.real(epsilons)
         ranges = measure(program, held, self.samples, self.targets, self.output_step)
-        like = None if earlier is None else cuts(earlier)
+        like = None if earlier is None else cuts(earlier, self.widths.narrow)
         quantised = check_retrace(verify(quantise(program, held, ranges, self.widths, like)))
         tables = program_tables(quantised, self.widths.narrow)
         words = coefficient_words(quantised, held)
