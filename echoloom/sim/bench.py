@@ -10,7 +10,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import trace
-from echoloom.ir.contract import EngineConfig, Section
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.sections import Section
 from echoloom.sim.requests import TraceWrite
 
 PORTS = ("request", "response", "samples", "outputs")

@@ -33,7 +33,7 @@ from echoloom.backends.run.integers import Floats, RunResult, Words, is_classifi
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.hssm import trainable
-from echoloom.ir.contract import Section
+from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, Mismatch, lowest_bit, split_name
 from echoloom.sim.first_difference import first_difference as first
 from echoloom.sim.locate import numpy_trace

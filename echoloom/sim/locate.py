@@ -32,7 +32,9 @@ from echoloom.backends.run.levels import (
     numpy_run,
 )
 from echoloom.backends.run.run_jax import empty_memory, run_body
-from echoloom.ir.contract import DynamicShift, Image, Section
+from echoloom.ir.contract import Image
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.session import length_words
 from echoloom.sim.first_difference import Difference, lowest_bit, split_name
 from echoloom.sim.level_rtl import rtl_echo_prefix, rtl_runs
@@ -114,7 +116,7 @@ def _jax_trace(artifact: Artifact, x: Floats, label: Any) -> Any:
             return after, out, record
 
         run = jax.jit(run)
-        steps = len(x) if section in (Section.FORWARD_STEP, Section.ECHO_STEP) else 1
+        steps = len(x) if section in STEPS else 1
         for step in range(steps):
             frame = {d.name: jnp.asarray(frames[d.name][step]) for d in body.frame}
             memory, out, record = run(memory, frame, jnp.asarray(step == 0))

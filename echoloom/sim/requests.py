@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from echoloom.ir.contract import Register, Section, Space
+from echoloom.ir.contract import Register, Space
 from echoloom.ir.fields import check_place, check_register
+from echoloom.ir.sections import Section
 
 Kind = Literal["forward", "echo"]
 

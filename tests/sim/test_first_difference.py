@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoloom.ir.contract import Section
+from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import (
     Difference,
     Mismatch,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
+from echoloom.ir.sections import Section
 
 
 class Word(NamedTuple):

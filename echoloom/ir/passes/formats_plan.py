@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
@@ -24,7 +23,6 @@ from echoloom.ir.passes.channels import channel_formats
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
 from echoloom.ir.passes.format_classes import FormatClass, Formats, Word, grouped
 from echoloom.ir.passes.fused import (
-    STEPS,
     SUMS,
     FusedSum,
     fused_sums,
@@ -34,6 +32,7 @@ from echoloom.ir.passes.fused import (
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.reversible import paths
+from echoloom.ir.sections import STEPS, Section
 
 Floats = NDArray[np.float64]
 # Words of one format though their ranges differ a little: the copies see the same function, and the

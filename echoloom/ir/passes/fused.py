@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from echoloom.ir.contract import Section
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.format_classes import Word
 from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.sections import STEPS, Section
 
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 SUMS = (Op.ADD, Op.SUB)
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 
 
 @dataclass(frozen=True)

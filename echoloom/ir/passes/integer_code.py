@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, Type
-from echoloom.ir.ops import Attribute, Op, Requant
+from echoloom.ir.ops import Attribute, DynamicShift, Op, Requant
 from echoloom.ir.program import Instr
 from echoloom.ir.verifier import WIDEST, exact_type
 

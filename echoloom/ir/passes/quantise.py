@@ -20,10 +20,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import DynamicShift, Overflow, Section
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.ops import Constant, Op, Read, Scale, Shift, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, runtime_format
 from echoloom.ir.passes.format_classes import Formats, Word
@@ -31,6 +31,7 @@ from echoloom.ir.passes.formats_plan import FACTORS, Cuts, FormatPlan, Widths, p
 from echoloom.ir.passes.fused import PRODUCTS, SUMS
 from echoloom.ir.passes.integer_code import IntegerCode
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
 from echoloom.ir.target import longest_lift
 
