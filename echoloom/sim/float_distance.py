@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.compile.compiled import CompiledProgram
-from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.raw_gradients import raw_gradient
 from echoloom.backends.run.integers import Floats, RunResult, output_type, to_real
 from echoloom.backends.run.shifted_grid import Grids, RealRun, real_run
 from echoloom.frontend.gradients.bptt import bptt_gradient, bptt_value_and_grad

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import Floats, RunResult, Words
 from echoloom.backends.run.levels import jax_run
 from echoloom.frontend.data.samples import host_sequence

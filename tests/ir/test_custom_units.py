@@ -10,18 +10,16 @@ import numpy as np
 import pytest
 from hamiltonians import GALLERY
 
-from echoloom.backends.compile.calibration import Material
+from echoloom.backends.compile.stages import integers_at, probed, traced
 from echoloom.backends.run.integers import FAILURES
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.frontend.models.hssm import HSSM, with_statistics
-from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.ops import Table
 from echoloom.ir.parser import parse
-from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
-from echoloom.ir.passes.formats_plan import Widths, twins
+from echoloom.ir.passes.formats_plan import STEPS, twins
 from echoloom.ir.retrace import check_retrace
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import verify, verify_target
 
 # A velocity by an odd table; one by an even table and a product; a potential whose products share
@@ -37,11 +35,8 @@ def compiled(name: str) -> tuple[IntegerProgram, np.ndarray]:
     model = HSSM(INPUTS, 2, hidden, positions, 1, unit=unit, step=0.25, key=jax.random.key(4))
     x = np.cumsum(np.random.default_rng(5).normal(size=(3, LENGTH, INPUTS)), axis=1) / 4.0
     model = with_statistics(model, jnp.asarray(x))
-    graphs, values = traced_stack(model)
-    material = Material(graphs, values, x, None, 1, Widths())
-    probing = (PROBE,)
-    epsilons = choose_epsilons(material.ranges(probing), probing)
-    return material.integer(tuple(e / 16 for e in epsilons)), x
+    source = traced(model, x)
+    return integers_at(source, tuple(e / 16 for e in probed(source)[1])), x
 
 
 @pytest.mark.parametrize("name", UNITS)

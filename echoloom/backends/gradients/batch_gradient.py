@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.compiled import CompiledProgram, Overflowed
-from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.compile.program import CompiledProgram, Overflowed
+from echoloom.backends.compile.raw_gradients import raw_gradient
 from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import (
     FAILURES,
