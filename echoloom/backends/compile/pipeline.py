@@ -103,7 +103,7 @@ def calibrated_again(
     config = program.artifact.mapped.config
     with sentences(model), users_lines(model, source.folding):
         nudges = choose_nudges(source)
-        integer = integers_at(source, nudges.epsilons, cuts(program.ir, widths.narrow))
+        integer = integers_at(source, nudges.epsilons, cuts(program.ir, widths))
         artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
     return replace(
         program, model=model, artifact=artifact, epsilons=nudges.epsilons, folding=source.folding,

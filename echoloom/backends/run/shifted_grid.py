@@ -25,7 +25,6 @@ from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.interpret import Machine, Rule, Value
 from echoloom.ir.ops import DynamicShift, Op, Requant, Table
 from echoloom.ir.parity import Parity
-from echoloom.ir.passes.formats_plan import twins
 from echoloom.ir.program import Instr
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
@@ -58,19 +57,17 @@ class Grids:
     """
 
     random: np.random.Generator
-    shifts: dict[str, Floats] = field(default_factory=dict)
+    shifts: dict[object, Floats] = field(default_factory=dict)
 
-    def shift(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """The shifts of a word of this shape."""
-        while alike := [twin for twin in twins(name) if twin < name]:
-            name = min(alike)
-        if name not in self.shifts:
-            self.shifts[name] = self.random.uniform(-0.5, 0.5, shape)
-        return self.shifts[name]
+    def shift(self, word: object, shape: tuple[int, ...]) -> Floats:
+        """The shifts of a word of this shape: a declared one's name or an instruction's kin."""
+        if word not in self.shifts:
+            self.shifts[word] = self.random.uniform(-0.5, 0.5, shape)
+        return self.shifts[word]
 
-    def rounded(self, name: str, value: Floats, shape: tuple[int, ...], q: Q) -> Floats:
-        """`value` [..., *shape] on the grid of word `name`."""
-        shift, unit = self.shift(name, shape), unit_of(q, len(shape))
+    def rounded(self, word: object, value: Floats, shape: tuple[int, ...], q: Q) -> Floats:
+        """`value` [..., *shape] on the grid of `word`."""
+        shift, unit = self.shift(word, shape), unit_of(q, len(shape))
         return np.sign(value) * (np.rint(np.abs(value) / unit - shift) + shift) * unit
 
 
@@ -153,7 +150,7 @@ def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant) and isinstance(m, ShiftedMachine) and m.grids is not None
     value = real.RULES[Op.REQUANT](m, i, args)
     if i.attr.register is not DynamicShift.NONE or max(m.source(i).fracs) > min(i.type.q.fracs):
-        value = m.grids.rounded(i.name, value, i.type.shape or (1,), i.type.q)
+        value = m.grids.rounded(i.kin, value, i.type.shape or (1,), i.type.q)
     return value if i.attr.overflow is Overflow.WRAP else _held(m, i, value)
 
 
@@ -161,7 +158,7 @@ def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Table) and isinstance(m, ShiftedMachine) and m.grids is not None
     shape = i.type.shape or (1,)
     exact = real.RULES[Op.TABLE](m, i, args) + _off_the_curve(m, i, args[0])
-    return _held(m, i, m.grids.rounded(i.name, exact, shape, i.type.q))
+    return _held(m, i, m.grids.rounded(i.kin, exact, shape, i.type.q))
 
 
 def _off_the_curve(m: ShiftedMachine, i: Instr, x: Floats) -> Floats:
@@ -180,7 +177,7 @@ def _off_the_curve(m: ShiftedMachine, i: Instr, x: Floats) -> Floats:
 
     most = np.abs(at(x - width / 2) + at(x + width / 2) - 2.0 * at(x)) / 4.0 + unit_of(i.type.q, 1)
     place = x / width if function.parity is Parity.UNKNOWN else np.abs(x) / width
-    wave = most * np.sin(2 * np.pi * (place + m.grids.shift(i.name, i.type.shape or (1,))))
+    wave = most * np.sin(2 * np.pi * (place + m.grids.shift(i.kin, i.type.shape or (1,))))
     return wave * np.sign(x) if function.parity is Parity.ODD else wave
 
 

@@ -35,11 +35,6 @@ from echoloom.ir.reversible import paths
 from echoloom.ir.sections import STEPS, Section
 
 Floats = NDArray[np.float64]
-# Words of one format though their ranges differ a little: the copies see the same function, and the
-# drift that ends a step undoes the one that begins it. Such a word is called
-# `b<block>.<copy>.<stage> ...`; what follows may be a name of the user's and says nothing.
-TWIN_COPIES = {"plus": ("free",), "minus": ("free", "plus")}
-TWIN_STAGES = {"second": "first"}
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 FACTORS = (Op.MUL, Op.OUTER)  # products of which either operand may be the narrow one
 Cuts = Mapping[Section, tuple[int | None, ...]]  # by product of FACTORS, in the code's order
@@ -61,17 +56,6 @@ class Widths:
     weight_margin: int = 0
     segment_bits: int = 11
     rounding: Rounding = Rounding.HALF_EVEN
-
-
-def twins(name: str) -> list[str]:
-    """b0.minus.second.q -> b0.free.second.q, b0.plus.second.q, b0.minus.first.q."""
-    block, _, rest = name.partition(".")
-    copy, _, word = rest.partition(".")
-    stage, _, tail = word.partition(".")
-    twins = [f"{block}.{other}.{word}" for other in TWIN_COPIES.get(copy, ())]
-    if copy in ("free", *TWIN_COPIES) and stage in TWIN_STAGES:
-        twins.append(f"{block}.{copy}.{TWIN_STAGES[stage]}.{tail}")
-    return twins
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +141,9 @@ class _Planner:
         return FormatClass(largest, self.widths.word, self.widths.margin, state)
 
     def state_needs(self) -> Iterator[tuple[Word, FormatClass]]:
-        moving = {s for section in STEPS for s, _ in self.program.body(section).updates}
         for d in self.program.states:
             largest = self.ranges.states.get(d.name, 0.0)
-            yield Word(None, d.name), self.need(largest, d.name in moving)
+            yield Word(None, d.name), self.need(largest, d.coordinate is not None)
 
     def needs(self, body: Body) -> Iterator[tuple[Word, FormatClass]]:
         for d in body.frame:
@@ -225,10 +208,10 @@ class _Planner:
                   *forward.frame):  # fmt: skip
             yield Word(forward.section, d.name), Word(echo.section, d.name)
         for body in (forward, echo):
+            kin: dict[object, Word] = {}
             for instr in body.instrs:
-                for twin in twins(instr.name):
-                    if Word(body.section, twin) in self.ops:
-                        yield Word(body.section, twin), Word(body.section, instr.name)
+                word = Word(body.section, instr.name)
+                yield kin.setdefault(instr.kin, word), word
 
     def alike_starts(self, formats: Formats) -> Iterator[tuple[Word, Word]]:
         """States that start from one constant share its format, but for those that move so much

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.ops import Attribute, DynamicShift, Op, Requant
+from echoloom.ir.places import Label
 from echoloom.ir.program import Instr
 from echoloom.ir.verifier import WIDEST, exact_type
 
@@ -26,13 +27,13 @@ class IntegerCode:
         self.types[instr.name] = instr.type
         return instr.name
 
-    def exact(self, name: str, op: Op, *args: str, attr: Attribute | None = None) -> str:
+    def exact(self, label: Label, op: Op, *args: str, attr: Attribute | None = None) -> str:
         type_ = exact_type(op, [self.types[a] for a in args], attr)
-        return self.append(Instr(name, op, args, type_, attr))
+        return self.append(Instr.of(label, op, args, type_, attr))
 
     def cut(
         self,
-        name: str,
+        label: Label,
         value: str,
         q: Q,
         overflow: Overflow = Overflow.SATURATE,
@@ -46,18 +47,17 @@ class IntegerCode:
             if exact.width <= self.word:
                 upper = exact.rounded(lowest - WIDEST)
             goes += 1
-            value = self._requant(f"{name}.upper.{goes}", value, upper, Overflow.SATURATE)
-        return self._requant(name, value, q, overflow, register)
+            value = self._requant(label.part(f"upper.{goes}"), value, upper)
+        return self._requant(label, value, q, overflow, register)
 
     def _requant(
         self,
-        name: str,
+        label: Label,
         value: str,
         q: Q,
-        overflow: Overflow,
+        overflow: Overflow = Overflow.SATURATE,
         register: DynamicShift = DynamicShift.NONE,
     ) -> str:
         attr = Requant(self.rounding, overflow, register)
-        return self.append(
-            Instr(name, Op.REQUANT, (value,), Type(self.types[value].shape, q), attr)
-        )
+        type_ = Type(self.types[value].shape, q)
+        return self.append(Instr.of(label, Op.REQUANT, (value,), type_, attr))

@@ -30,6 +30,7 @@ from echoloom.ir.passes.format_classes import Formats, Word
 from echoloom.ir.passes.formats_plan import FACTORS, Cuts, FormatPlan, Widths, plan_formats
 from echoloom.ir.passes.fused import PRODUCTS, SUMS
 from echoloom.ir.passes.integer_code import IntegerCode
+from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
@@ -69,14 +70,16 @@ def quantise(
     raise ValueError("formats did not settle; this is a bug in quantise")
 
 
-def cuts(program: Program, narrow: int) -> Cuts:
+def cuts(program: Program, widths: Widths) -> Cuts:
     """Which operand every product of an integer program has cut to the multiplier's narrow side.
 
-    Stored words have the full width: one of `narrow` bits is the cut copy of another.
+    Stored words have the full width: one of the narrow width is the cut copy of another.
     """
     found: dict[Section, tuple[int | None, ...]] = {}
     for body in program.bodies:
-        copies = {i.name for i in body.instrs if i.op is Op.REQUANT and i.type.q.width == narrow}
+        copies = {
+            i.name for i in body.instrs if i.op is Op.REQUANT and i.type.q.width == widths.narrow
+        }
         products = [i.args for i in body.instrs if i.op in FACTORS]
         found[body.section] = tuple(
             next((number for number, a in enumerate(args) if a in copies), None)
@@ -103,7 +106,7 @@ def _emit(plan: FormatPlan, formats: Formats) -> tuple[Program, Limits]:
             for d in program.runtime
         ),
         states=tuple(
-            Declaration(d.name, Type(d.type.shape, formats.q(Word(None, d.name))))
+            replace(d, type=Type(d.type.shape, formats.q(Word(None, d.name))))
             for d in program.states
         ),
         accumulators=(),
@@ -131,7 +134,9 @@ class _BodyEmitter:
         types = {d.name: d.type for d in (*program.globals(), *self.frame)}
         self.code = IntegerCode(types, plan.widths.word, plan.widths.rounding)
         self.accumulators = {a.name: a.type for a in program.accumulators}
+        self.labels = {d.name: d.label for d in program.states}
         self.stored: dict[str, str] = {}
+        self.copies: dict[str, str] = {}
         self.limits: list[tuple[Word, int]] = []
 
     def _frame(self, d: Declaration) -> Declaration:
@@ -167,13 +172,14 @@ class _BodyEmitter:
     def _update(self, state: str, word: str) -> str:
         """A word of the state's format."""
         own, instr = self.code.types[state], self.code.instrs.get(word)
+        following = self.labels[state].part("next")
         # A negated word is not one yet: minus the most negative word does not fit.
         exact = instr is not None and instr.op is Op.SCALE
         if self.code.types[word] == own and not exact:
             return word
         if instr is not None and instr.op is Op.CONSTANT:
-            return self.code.append(replace(instr, name=f"{state}.next", type=own))
-        return self._requant(f"{state}.next", word, own.q, self._word(state))
+            return self.code.append(Instr.of(following, Op.CONSTANT, (), own, instr.attr))
+        return self._requant(following, word, own.q, self._word(state))
 
     def _value(self, instr: Instr, args: list[str]) -> str:
         op, attr = instr.op, instr.attr
@@ -191,19 +197,19 @@ class _BodyEmitter:
         if isinstance(attr, Read):
             return self.code.append(replace(instr, type=self.accumulators[attr.accumulator]))
         if isinstance(attr, Shift):
-            return self._store(instr.name, args[0], attr.register)
+            return self._store(instr, args[0], attr.register)
         raise ValueError(f"{op.value} of {instr.name} has no fixed-point form yet")
 
     # Exact values to words
 
-    def _store(self, name: str, value: str, register: DynamicShift = DynamicShift.NONE) -> str:
-        """Store an exact value as the word `name`."""
-        word = self._word(name)
-        return self._requant(name, value, self.formats.q(word), word, register)
+    def _store(self, instr: Instr, value: str, register: DynamicShift = DynamicShift.NONE) -> str:
+        """Store an exact value as the word of `instr`."""
+        word = self._word(instr.name)
+        return self._requant(instr.label, value, self.formats.q(word), word, register)
 
     def _requant(
         self,
-        name: str,
+        label: Label,
         value: str,
         q: Q,
         word: Word,
@@ -212,7 +218,7 @@ class _BodyEmitter:
         """Cut `value` to the format of `word`, which may ask for more bits than there are."""
         self.limits.append((word, min(self.code.q(value).fracs)))
         overflow = Overflow.WRAP if self.formats.of(word).state else Overflow.SATURATE
-        return self.code.cut(name, value, q, overflow, register)
+        return self.code.cut(label, value, q, overflow, register)
 
     # Products
 
@@ -226,14 +232,17 @@ class _BodyEmitter:
         elementwise = instr.op is Op.MUL and not any(self.code.q(a).per_element for a in args)
         summed = word in self.plan.accumulated and (elementwise or instr.op is Op.OUTER)
         if summed or word in self.plan.unstored:
-            return self.code.exact(instr.name, instr.op, *args)
-        return self._store(instr.name, self.code.exact(f"{instr.name}.exact", instr.op, *args))
+            return self.code.exact(instr.label, instr.op, *args)
+        return self._store(instr, self.code.exact(instr.label.part("exact"), instr.op, *args))
 
     def _narrowed(self, name: str) -> str:
-        copy = f"{name}.narrow"
-        if copy in self.code.instrs:
-            return copy
-        return self.code.cut(copy, name, Q(self.plan.widths.narrow, self._narrow_frac(name)))
+        """The copy of a word that is cut to the narrow side; one for all its products."""
+        if name not in self.copies:
+            made = self.code.instrs.get(name)
+            label = self.labels.get(name, Label(name)) if made is None else made.label
+            q = Q(self.plan.widths.narrow, self._narrow_frac(name))
+            self.copies[name] = self.code.cut(label.part("narrow"), name, q)
+        return self.copies[name]
 
     def _narrow_frac(self, name: str) -> int:
         """Fraction bits of a word that is cut. The upper ones are kept, where they are in use: a
@@ -267,12 +276,12 @@ class _BodyEmitter:
         """Round the increment, then add: all in one go of the drain."""
         q, exact = self.formats.q(word), self.code.q(increment)
         if self.code.q(base).frac != q.frac:
-            base = self._requant(f"{instr.name}.base", base, q, word)
+            base = self._requant(instr.label.part("base"), base, q, word)
         self.limits.append((word, min(exact.fracs)))
         rounded = exact.rounded(q.scalar_frac)
-        increment = self.code.cut(f"{instr.name}.rounded", increment, rounded)
-        total = self.code.exact(f"{instr.name}.exact", instr.op, base, increment)
-        return self._store(instr.name, total)
+        increment = self.code.cut(instr.label.part("rounded"), increment, rounded)
+        total = self.code.exact(instr.label.part("exact"), instr.op, base, increment)
+        return self._store(instr, total)
 
     def _words(self, instr: Instr, args: list[str]) -> str:
         """The sum of two stored words, the finer one rounded to what the other can be moved to."""
@@ -282,14 +291,16 @@ class _BodyEmitter:
             if q.vanishes(finest):
                 return self._term(instr, 1 - number, args[1 - number])
             if q.scalar_frac > finest:
-                args[number] = self.code.cut(f"{instr.name}.term", args[number], q.rounded(finest))
-        return self._store(instr.name, self.code.exact(f"{instr.name}.exact", instr.op, *args))
+                args[number] = self.code.cut(
+                    instr.label.part("term"), args[number], q.rounded(finest)
+                )
+        return self._store(instr, self.code.exact(instr.label.part("exact"), instr.op, *args))
 
     def _term(self, instr: Instr, number: int, value: str) -> str:
         """A sum of which only operand `number` is left."""
         if number == 1 and instr.op is Op.SUB:
-            value = self.code.exact(f"{instr.name}.exact", Op.SCALE, value, attr=Scale(-1.0))
-        return self._store(instr.name, value)
+            value = self.code.exact(instr.label.part("exact"), Op.SCALE, value, attr=Scale(-1.0))
+        return self._store(instr, value)
 
     # Functions of one value
 
@@ -299,7 +310,7 @@ class _BodyEmitter:
                 f"the factor {attr.factor} of {instr.name} is not a power of two; "
                 "hold it as a coefficient of the unit instead"
             )
-        return self.code.exact(instr.name, Op.SCALE, value, attr=attr)
+        return self.code.exact(instr.label, Op.SCALE, value, attr=attr)
 
     def _table(self, instr: Instr, attr: Table, value: str) -> str:
         name, source, word = attr.function, self.code.q(value), self._word(instr.name)
@@ -328,4 +339,4 @@ class _BodyEmitter:
             excess = excess_bits(table, source, q, narrow)
             self.limits.append((word, q.scalar_frac - excess))
         type_ = Type(instr.type.shape, q)
-        return self.code.append(Instr(instr.name, Op.TABLE, (value,), type_, table))
+        return self.code.append(Instr.of(instr.label, Op.TABLE, (value,), type_, table))
