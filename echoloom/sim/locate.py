@@ -33,9 +33,9 @@ from echoloom.backends.run.levels import (
 )
 from echoloom.backends.run.run_jax import empty_memory, run_body
 from echoloom.ir.contract import Image
+from echoloom.ir.objective import length_words
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import STEPS, Section
-from echoloom.ir.session import length_words
 from echoloom.sim.first_difference import Difference, lowest_bit, split_name
 from echoloom.sim.level_rtl import rtl_echo_prefix, rtl_runs
 from echoloom.sim.run_rtl import Simulator, Wrapper

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
@@ -33,29 +32,12 @@ from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.reversible import paths
 from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.widths import Widths
 
 Floats = NDArray[np.float64]
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 FACTORS = (Op.MUL, Op.OUTER)  # products of which either operand may be the narrow one
 Cuts = Mapping[Section, tuple[int | None, ...]]  # by product of FACTORS, in the code's order
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Word lengths of the target and spare range in bits.
-
-    `margin` is head-room above the calibrated range, `weight_margin` above the coefficients'
-    present size, for parameters that are going to be trained; `segment_bits` the most that a table
-    takes.
-    """
-
-    word: int = 28
-    narrow: int = 18
-    accumulator: int = 54
-    margin: int = 2
-    weight_margin: int = 0
-    segment_bits: int = 11
-    rounding: Rounding = Rounding.HALF_EVEN
 
 
 @dataclass(frozen=True, eq=False)

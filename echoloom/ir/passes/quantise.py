@@ -27,7 +27,7 @@ from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Scale, Shift, Tabl
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, runtime_format
 from echoloom.ir.passes.format_classes import Formats, Word
-from echoloom.ir.passes.formats_plan import FACTORS, Cuts, FormatPlan, Widths, plan_formats
+from echoloom.ir.passes.formats_plan import FACTORS, Cuts, FormatPlan, plan_formats
 from echoloom.ir.passes.fused import PRODUCTS, SUMS
 from echoloom.ir.passes.integer_code import IntegerCode
 from echoloom.ir.places import Label
@@ -35,6 +35,7 @@ from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
 from echoloom.ir.target import longest_lift
+from echoloom.ir.widths import Widths
 
 Floats = NDArray[np.float64]
 Limits = tuple[tuple[Word, int], ...]  # fraction bits that words have at most
