@@ -28,7 +28,7 @@ from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.gradients.quality import TensorQuality, worst_of
 from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
-from echoloom.frontend.stack import traced_stack
+from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.contract import Timing
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
 from echoloom.ir.passes.image import place

@@ -20,8 +20,8 @@ import output
 import echoloom as el
 from echoloom.backends.gradients.quality import float64
 from echoloom.frontend.models.hssm import trainable, with_statistics
-from echoloom.ir.contract import Section
 from echoloom.ir.passes.estimate import step_cycles
+from echoloom.ir.sections import Section
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from hamiltonians import GALLERY

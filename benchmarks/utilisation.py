@@ -17,10 +17,10 @@ import output
 
 import echoloom as el
 from echoloom.frontend.models.hssm import with_statistics
-from echoloom.ir.contract import Section
-from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
+from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.program import Program
+from echoloom.ir.sections import STEPS, Section
 
 # inputs, hidden, state (complex: twice as many oscillators), blocks, outputs
 MODELS = {"paper": (61, 64, 16, 2, 2), "demo": (6, 16, 8, 2, 4)}

@@ -28,7 +28,7 @@ from echoloom.backends.gradients.quality import (
     gradient_quality,
     worst_of,
 )
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.sim.verify import VerifyReport
 

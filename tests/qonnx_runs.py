@@ -13,8 +13,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import Q
+from echoloom.ir.parser import parse
 from echoloom.ir.tables import program_tables
-from echoloom.ir.text import parse
 
 Arrays = dict[str, np.ndarray]
 IR_VERSION = 10  # of ONNX files

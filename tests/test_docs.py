@@ -10,6 +10,7 @@ import contextlib
 import doctest
 import io
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ README, TOUR = ROOT / "README.md", ROOT / "docs" / "tour.md"
 # The pages, and the fewest examples that are there.
 WITH_EXAMPLES = {
     TOUR: 30,
-    ROOT / "docs" / "own_units.md": 10,
+    ROOT / "docs" / "models.md": 10,
     ROOT / "docs" / "training.md": 15,
     ROOT / "docs" / "gradients.md": 15,
 }
@@ -84,6 +85,15 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert isinstance(report, el.VerifyReport)
     assert report.lsb_off == 0
     assert all(level.compared and not level.mismatches for level in report.levels.values())
+
+
+def test_the_drawings_are_what_their_script_draws(monkeypatch: pytest.MonkeyPatch):
+    folder = ROOT / "docs" / "drawings"
+    monkeypatch.syspath_prepend(str(folder))
+    drawings = runpy.run_path(str(folder / "draw.py"))["DRAWINGS"]
+    assert {path.stem for path in folder.glob("*.svg")} == drawings.keys()
+    for name, draw in drawings.items():
+        assert (folder / f"{name}.svg").read_text() == str(draw()), f"run {folder / 'draw.py'}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -18,10 +18,10 @@ import pytest
 
 import echoloom as el
 from echoloom.backends.compile.calibration import PoleRange
+from echoloom.ir.parser import ParseError
 from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.schedule import CyclicTasks
 from echoloom.ir.tables import NoTable
-from echoloom.ir.text import ParseError
 from echoloom.sim.first_difference import Difference, Mismatch
 from echoloom.sim.verify import CycleReport, LevelReport, VerifyReport
 

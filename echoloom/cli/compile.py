@@ -14,7 +14,7 @@ from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import summary, summary_tables
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.passes.formats_plan import Widths
 

@@ -12,7 +12,7 @@ from echoloom.backends.compile.compiled import CompiledProgram
 from echoloom.backends.onnx.export import KINDS, PASSES, VIEW, onnx_model
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.frontend.models.hssm import HSSM
 

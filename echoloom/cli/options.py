@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from echoloom.frontend.data.named import import_unit
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.models.named import import_unit
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")

@@ -13,9 +13,10 @@ from echoloom.backends.compile.compiled import CompiledProgram
 from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Table as TableOp
-from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
+from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Program
+from echoloom.ir.sections import STEPS
 from echoloom.ir.tables import table_key
 
 PASSES = ("forward", "echo")

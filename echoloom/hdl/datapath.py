@@ -23,7 +23,8 @@ from echoloom.hdl.layouts import (
 from echoloom.hdl.pipeline import delay
 from echoloom.hdl.tree import AdderTree
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import EngineConfig, Flag, Space, Timing, XMode
+from echoloom.ir.contract import EngineConfig, Space, Timing, XMode
+from echoloom.ir.flags import Flag
 
 
 class Datapath(wiring.Component):

@@ -13,8 +13,10 @@ from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
 from echoloom.hdl.lookup import Lookup
 from echoloom.hdl.pipeline import delay, memory
 from echoloom.hdl.requantise import Requantise
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, EngineConfig, Flag, Overflow, Space
+from echoloom.ir.arithmetic import Overflow, Rounding
+from echoloom.ir.contract import EngineConfig, Space
+from echoloom.ir.flags import Flag
+from echoloom.ir.ops import DynamicShift
 
 SELECT = 2  # cycles from a chunk's issue to the requantiser's inputs
 

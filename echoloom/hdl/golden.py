@@ -14,23 +14,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from echoloom.ir.arithmetic import Rounding, narrow, piecewise_linear, round_shift
+from echoloom.ir.arithmetic import Overflow, Rounding, narrow, piecewise_linear, round_shift
 from echoloom.ir.contract import (
     Add,
     Destination,
     DrainEntry,
-    DynamicShift,
-    Flag,
     Image,
     MacEntry,
     Narrow,
-    Overflow,
-    Section,
     Timing,
     Wide,
     XMode,
 )
 from echoloom.ir.fields import never
+from echoloom.ir.flags import Flag
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,9 @@ class GoldenEngine:
         self._settings = settings
         self._landing: dict[int, list[_Landing]] = {}
         now = 0
-        for section in list(Section)[3 * echo : 3 * echo + 3]:
+        for section in ECHO if echo else FORWARD:
             entry = self._image.sections[section]
-            stepping = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+            stepping = section in STEPS
             for iteration in range((len(frames) if stepping else 1) if entry.length else 0):
                 self._where = (section, iteration)
                 self._frame = frames[iteration] if stepping else ()

@@ -9,8 +9,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, mac_entry
-from echoloom.ir.contract import EngineConfig, Flag, Register, Space
+from echoloom.ir.contract import EngineConfig, Register, Space
 from echoloom.ir.fields import REGISTER_BITS
+from echoloom.ir.flags import Flag
 
 COUNTER_BITS = 48
 FORWARD, ECHO = 1, 2  # values of Register.COMMAND

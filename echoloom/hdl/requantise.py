@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from echoloom.hdl import rounding as rounds
 from echoloom.hdl.layouts import SHIFT
 from echoloom.hdl.pipeline import delay
-from echoloom.ir.arithmetic import BoolArray, IntArray, Rounding, narrow, round_shift
-from echoloom.ir.contract import Add, Overflow
+from echoloom.ir.arithmetic import BoolArray, IntArray, Overflow, Rounding, narrow, round_shift
+from echoloom.ir.contract import Add
 
 
 class Requantise(wiring.Component):

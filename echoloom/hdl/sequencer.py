@@ -10,8 +10,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
-from echoloom.ir.contract import EngineConfig, Register, Section, Space
+from echoloom.ir.contract import EngineConfig, Register, Space
 from echoloom.ir.fields import REGISTER_BITS
+from echoloom.ir.sections import Section
 
 SECTIONS_IN_PASS = 3
 STEP = 1  # position of a pass's step section

@@ -11,8 +11,6 @@ import enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from echoloom.ir.contract import Overflow
-
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
@@ -25,6 +23,13 @@ class Rounding(enum.Enum):
     HALF_UP = "half_up"
     TO_ZERO = "to_zero"
     FLOOR = "floor"
+
+
+class Overflow(enum.IntEnum):
+    """What becomes of a value outside the symmetric range of its width."""
+
+    WRAP = 0  # two's complement; sets Flag.STATE
+    SATURATE = 1  # clamps to +-(2**(width-1) - 1); sets Flag.SATURATED
 
 
 def round_shift(

@@ -10,6 +10,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from echoloom.ir.arithmetic import Overflow
+from echoloom.ir.ops import DynamicShift
+
 
 class Narrow(enum.IntEnum):
     """Source of the multiplier's narrow operand."""
@@ -49,40 +52,6 @@ class Add(enum.IntEnum):
     NONE = 0  # r
     PLUS = 1  # base + r
     MINUS = 2  # base - r
-
-
-class Overflow(enum.IntEnum):
-    """What the drain does with a value outside the symmetric range of its width."""
-
-    WRAP = 0  # two's complement; sets Flag.STATE
-    SATURATE = 1  # clamps to +-(2**(width-1) - 1); sets Flag.SATURATED
-
-
-class Flag(enum.IntFlag):
-    """Sticky flags, cleared when a pass starts."""
-
-    STATE = 1  # a wrapping (state-path) value left its symmetric range
-    SATURATED = 2  # a saturating value was clamped
-    ACCUMULATOR = 4  # an accumulator or gradient word overflowed
-
-
-class DynamicShift(enum.IntEnum):
-    """Run-time shift registers a drain can add to its own shift."""
-
-    NONE = 0
-    LENGTH = 1
-    LOSS = 2
-
-
-class Section(enum.IntEnum):
-    """Program sections in the order they run; each has its own pair of instruction streams."""
-
-    FORWARD_PROLOGUE = 0
-    FORWARD_STEP = 1
-    FORWARD_EPILOGUE = 2
-    ECHO_PROLOGUE = 3
-    ECHO_STEP = 4
-    ECHO_EPILOGUE = 5
 
 
 class Register(enum.IntEnum):

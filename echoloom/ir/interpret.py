@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from echoloom.ir.contract import DynamicShift, Section
-from echoloom.ir.ops import Op, Read
+from echoloom.ir.ops import DynamicShift, Op, Read
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.sections import Section
 
 Value = Any
 Rule = Callable[["Machine", Instr, list[Value]], Value]

@@ -8,8 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding
 
 
 class Op(enum.Enum):
@@ -29,6 +28,14 @@ class Op(enum.Enum):
 
 # R(-x) = -R(x): the roundings under which a leapfrog increment retraces itself.
 ODD_ROUNDINGS = frozenset({Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.TO_ZERO})
+
+
+class DynamicShift(enum.IntEnum):
+    """Registers that the host writes before a pass and a shift to the right adds to its own."""
+
+    NONE = 0
+    LENGTH = 1  # how many bits to divide a sum over T steps by, beside the factor 2**s / T
+    LOSS = 2  # the engine's second register; the compiler has no use for it
 
 
 @dataclass(frozen=True)

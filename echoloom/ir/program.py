@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Attribute, Op
+from echoloom.ir.printer import attributes, braces, written
+from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,8 @@ class Program:
         return types
 
     def __str__(self) -> str:
-        from echoloom.ir.text import format_program
-
-        return format_program(self)
+        """The program's text, which `parser` reads; ValueError when a name cannot be written."""
+        return "\n".join(_lines(self)) + "\n"
 
 
 def uses(body: Body) -> dict[str, int]:
@@ -120,3 +120,46 @@ def _reads(body: Body) -> Iterable[str]:
     for _, value in (*body.updates, *body.accumulates):
         yield value
     yield from body.emits
+
+
+def _lines(program: Program) -> Iterator[str]:
+    yield f"program {written(program.name)}"
+    for keyword, declarations in (
+        ("coefficient", program.coefficients),
+        ("runtime", program.runtime),
+        ("state", program.states),
+    ):
+        if declarations:
+            yield ""
+        for d in declarations:
+            yield f"{keyword} {written(d.name)} : {d.type}"
+    if program.accumulators:
+        yield ""
+    for a in program.accumulators:
+        settings = {"scale": a.scale, "target": a.target, "divisor": a.divisor}
+        given = {name: value for name, value in settings.items() if value != ""}
+        yield f"accumulator {written(a.name)} {braces(given)} : {a.type}"
+    for body in program.bodies:
+        yield ""
+        yield f"{body.section.name.lower()}:"
+        yield from (f"  {line}" for line in _body_lines(body))
+
+
+def _body_lines(body: Body) -> Iterator[str]:
+    computed = {i.name for i in body.instrs}
+
+    def name(value: str) -> str:
+        return ("%" if value in computed else "") + written(value)
+
+    for d in body.frame:
+        yield f"frame {written(d.name)} : {d.type}"
+    for i in body.instrs:
+        args = ", ".join(map(name, i.args))
+        inside = "" if i.attr is None else braces(attributes(i.attr)) + " "
+        yield f"{name(i.name)} = {i.op.value}({args}) {inside}: {i.type}"
+    for state, value in body.updates:
+        yield f"{written(state)} <- {name(value)}"
+    for accumulator, value in body.accumulates:
+        yield f"accumulate {written(accumulator)} += {name(value)}"
+    for value in body.emits:
+        yield f"emit {name(value)}"

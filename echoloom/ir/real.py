@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from echoloom.ir.contract import DynamicShift
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.interpret import Machine, Rule, Value
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Instr
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.reversible import Path, paths
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram
 
 # Operation, attribute, type, then the numbers of its operands; or where a value comes from.

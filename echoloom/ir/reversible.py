@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoloom.ir.contract import Overflow, Section
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant
 from echoloom.ir.parity import Parity, analyse, descendants
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.sections import STEPS
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Path:
 
 def verify_reversible(program: Program, body: Body) -> None:
     """InvalidProgram names the first state of a step body whose step cannot be retraced."""
-    if body.section not in (Section.FORWARD_STEP, Section.ECHO_STEP):
+    if body.section not in STEPS:
         return
     where = body.section.name.lower()
     definitions = {i.name: i for i in body.instrs}

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.interpret import Machine
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.sections import Section
 
 Floats = NDArray[np.float64]
 Encoder = Callable[[str, Any], Any]

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.ir.contract import Section
 from echoloom.ir.distribute import Stage, stages
 from echoloom.ir.interpret import Machine, Value
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Body, Instr, uses
+from echoloom.ir.sections import STEPS, Section
 
 VALUES = 1 << 11  # steps times sequences in a chunk: few enough for a processor's cache
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 # Sees a recurrence after a chunk: section, its first iteration, values [steps, ...] by name.
 RecurrenceObserver = Callable[[Section, int, Mapping[str, Value]], None]
 

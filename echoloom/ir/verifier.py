@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.exact import InvalidProgram as InvalidProgram
 from echoloom.ir.exact import exact_type as exact_type
 from echoloom.ir.formats import Q, Real, Type, largest
@@ -18,6 +17,7 @@ from echoloom.ir.ops import (
     ARITY,
     ATTRIBUTE_OF,
     Constant,
+    DynamicShift,
     Op,
     Read,
     Requant,
@@ -25,13 +25,13 @@ from echoloom.ir.ops import (
     Shift,
     Table,
 )
+from echoloom.ir.printer import NAME
 from echoloom.ir.program import Accumulator, Body, Instr, Program
 from echoloom.ir.reversible import verify_reversible
+from echoloom.ir.sections import STEPS
 from echoloom.ir.tables import range_bits
 from echoloom.ir.target import verify_target as verify_target
-from echoloom.ir.text import NAME
 
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 WIDEST = 63  # bits of an exact value: interpreters compute in 64-bit integers
 
 

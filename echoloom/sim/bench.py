@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.golden import Write
 from echoloom.hdl.layouts import trace
-from echoloom.ir.contract import EngineConfig, Section
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.sections import Section
 
 PORTS = ("request", "response", "samples", "outputs")
 HEAD = ("section", "iteration")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from echoloom.hdl.layouts import REQUEST
-from echoloom.ir.contract import Image, Register, Section, Space
+from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.sections import Section
 from echoloom.sim.bench import sign_extend, trace_columns, trace_writes
 from echoloom.sim.image_load import load_image, reads, writes
 from echoloom.sim.requests import COMMANDS, Kind, PassRequest, PassResult, SimulationError

@@ -25,7 +25,7 @@ from echoloom.backends.run.integers import Floats, RunResult, output_type, to_re
 from echoloom.backends.run.shifted_grid import Grids, RealRun, real_run
 from echoloom.frontend.gradients.bptt import bptt_gradient, bptt_value_and_grad
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import float64
+from echoloom.frontend.models.stack import float64
 
 GRIDS = 4
 SMALLER_NUDGE = 2.0**-10

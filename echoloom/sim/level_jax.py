@@ -20,9 +20,10 @@ from echoloom.backends.run.integers import (
     to_real,
     to_words,
 )
-from echoloom.backends.run.levels import ECHO, FORWARD, Artifact, echo_frames, host_frames, jax_run
+from echoloom.backends.run.levels import Artifact, echo_frames, host_frames, jax_run
 from echoloom.backends.run.run_jax import empty_memory, run_body
-from echoloom.ir.contract import DynamicShift, Section
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.sections import ECHO, FORWARD, STEPS
 from echoloom.ir.session import length_words
 from echoloom.sim.first_difference import Difference
 from echoloom.sim.level import Job, Run
@@ -80,7 +81,7 @@ def _jax_trace(artifact: Artifact, x: Floats, label: Any) -> Iterator[tuple[Key,
             return after, out, record
 
         run = jax.jit(run)
-        steps = len(x) if section in (Section.FORWARD_STEP, Section.ECHO_STEP) else 1
+        steps = len(x) if section in STEPS else 1
         for step in range(steps):
             frame = {d.name: jnp.asarray(frames[d.name][step]) for d in body.frame}
             memory, out, record = run(memory, frame, jnp.asarray(step == 0))

@@ -11,7 +11,7 @@ import numpy as np
 from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.hdl.golden import Write
-from echoloom.ir.contract import Section
+from echoloom.ir.sections import Section
 from echoloom.sim.engine_host import EngineHost
 from echoloom.sim.first_difference import Difference, signal_difference
 from echoloom.sim.level import Case, Job, Run

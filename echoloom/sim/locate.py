@@ -9,7 +9,7 @@ import numpy as np
 
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import Artifact, numpy_run
-from echoloom.ir.contract import Section
+from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, signal_difference
 
 Key = tuple[Section, int, str]  # section, iteration, the IR value's name

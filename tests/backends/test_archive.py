@@ -17,8 +17,8 @@ from tiny_programs import STEPS, samples, small_model
 
 import echoloom as el
 from echoloom.backends.compile.archive import CorruptProgram
+from echoloom.frontend.data.files import digest
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.files import digest
 from echoloom.frontend.training.train import save_model
 
 

@@ -22,7 +22,7 @@ from echoloom.backends.run.float_words import RULES, fits, structure
 from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_jax import RULES as JAX_RULES
-from echoloom.ir.contract import Flag
+from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.formats_plan import Widths

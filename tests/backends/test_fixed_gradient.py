@@ -19,10 +19,10 @@ import echoloom as el
 from echoloom.backends.compile.calibration import coefficient_words
 from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
 from echoloom.backends.gradients.fixed_gradient import FixedGradient, calibration_set
-from echoloom.frontend import stack
 from echoloom.frontend.energy.trace import trace
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.loss import loss
+from echoloom.frontend.models import stack
 from echoloom.frontend.models.hssm import trainable, with_statistics
 from echoloom.ir.passes.formats_plan import Widths, coefficient_format
 from echoloom.ir.passes.hold import NUMBER, addends
@@ -262,7 +262,7 @@ def test_new_parameters_give_the_words_of_a_new_trace(
         return result
 
     monkeypatch.setattr(stack, "trace", recorded)
-    values = stack.coefficient_values(moved)
+    values = stack.folded_stack(moved).values(moved)
     made = {n.replace(stack.BLOCK, "b0", 1): value for n, value in traced.items()}
     assert any(n in made for n in program.artifact.coefficients) or not folds
     values |= made

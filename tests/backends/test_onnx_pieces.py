@@ -11,8 +11,7 @@ from echoloom.backends.onnx.functions import SPELLINGS, Formula
 from echoloom.backends.onnx.host import Host
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, round_shift, wrap
 from echoloom.ir import arithmetic, session
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 

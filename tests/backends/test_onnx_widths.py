@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from echoloom.backends.onnx.widths import TooWide, check_widths
+from echoloom.ir.parser import parse
 from echoloom.ir.tables import program_tables
-from echoloom.ir.text import parse
 
 TEXT = """
 program wide

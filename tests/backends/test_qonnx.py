@@ -25,10 +25,11 @@ from echoloom.backends.onnx.qonnx_view import qonnx_view
 from echoloom.backends.run.integers import forward_states, input_types, output_type
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.backends.run.run_numpy import NumpyMachine
-from echoloom.ir.arithmetic import Rounding, narrow, round_shift
-from echoloom.ir.contract import Flag, Overflow, Section
+from echoloom.ir.arithmetic import Overflow, Rounding, narrow, round_shift
+from echoloom.ir.flags import Flag
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.sections import Section
 from echoloom.sim.locate import numpy_trace
 
 NARROW = Widths(word=12, narrow=9, accumulator=48, margin=1)

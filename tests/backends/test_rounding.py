@@ -15,7 +15,7 @@ from tiny_programs import samples, small_model
 import echoloom as el
 from echoloom.backends.compile.rounding import LARGE, Rounding, Vanished
 from echoloom.backends.gradients.fixed_gradient import CALIBRATION, calibration_set
-from echoloom.frontend.files import digest
+from echoloom.frontend.data.files import digest
 from echoloom.frontend.models.units import LinearUnit
 
 LABELS = np.array([0, 1])

@@ -16,7 +16,7 @@ import echoloom as el
 from echoloom.backends.compile.calibration import Material
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import rest
-from echoloom.frontend.stack import traced_stack
+from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.passes.calibrate import LIMIT, Runaway
 from echoloom.ir.passes.formats_plan import Widths
 

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from echoloom.frontend.arrays import jax_array, real_array, real_number, whole_number
+from echoloom.frontend.data.arrays import jax_array, real_array, real_number, whole_number
 from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models.hssm import HSSM
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoloom.frontend.files import digest
+from echoloom.frontend.data.files import digest
 from echoloom.frontend.models.units import NonlinearUnit, RawUnit
 from echoloom.frontend.training.train import load_model, save_model
 

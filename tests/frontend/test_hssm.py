@@ -11,7 +11,8 @@ from scipy.special import erf
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, Oscillators
 from echoloom.frontend.models import parts
-from echoloom.frontend.models.hssm import HSSM, check, run, trainable, with_statistics
+from echoloom.frontend.models.check import check
+from echoloom.frontend.models.hssm import HSSM, run, trainable, with_statistics
 
 
 def sigmoid(x):

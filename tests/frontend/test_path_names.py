@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import echoloom as el
 from echoloom.frontend.energy.canonical import canonicalise
 from echoloom.frontend.energy.jaxpr import NamedKey, path_name
-from echoloom.ir.text import NAME, parse
+from echoloom.ir.parser import parse
+from echoloom.ir.printer import NAME
 
 KEYS = st.one_of(
     st.text(max_size=3),

@@ -26,7 +26,7 @@ from refused_units import (
 )  # fmt: skip
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.models.hssm import check
+from echoloom.frontend.models.check import check
 
 GOLDENS = [
     Golden(

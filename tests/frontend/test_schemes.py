@@ -13,7 +13,7 @@ from gradient_errors import errors, worst
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.rhel import flip, rhel_gradient, traverse
 from echoloom.frontend.models import parts
-from echoloom.frontend.models.hssm import check
+from echoloom.frontend.models.check import check
 from echoloom.ir.scheme import Stage, merged, stages_of
 
 POSITIONS = 4  # of the shared custom units, and of a model unless it says otherwise

@@ -16,7 +16,7 @@ import pytest
 from matplotlib import image
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.files import digest
+from echoloom.frontend.data.files import digest
 from echoloom.frontend.models.hssm import trainable
 from echoloom.frontend.training.curves import curves_png
 from echoloom.frontend.training.history import Note, Row

@@ -10,7 +10,8 @@ import pytest
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, NonlinearOscillators
 from echoloom.frontend.gradients.bptt import bptt_gradient
-from echoloom.frontend.models.hssm import HSSM, check, run, trainable
+from echoloom.frontend.models.check import check
+from echoloom.frontend.models.hssm import HSSM, run, trainable
 from echoloom.frontend.models.units import NonlinearUnit
 
 

@@ -72,7 +72,7 @@ def test_names_survive_vmap_and_scan():
     assert "echoloom_gelu_slope" in found
 
 
-# What docs/own_units.md, "Adding a function or a primitive", asks for.
+# What docs/models.md, "Adding a function or a primitive", asks for.
 
 
 def test_every_function_has_a_table() -> None:
@@ -160,7 +160,7 @@ def test_every_function_can_be_written(name: str) -> None:
 
 
 def test_the_page_for_users_names_every_function() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "own_units.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     table = page.partition("## The vocabulary")[2].partition("##")[0]
     shown = set(re.findall(r"`(\w+)`", table))
     assert {name for name in FUNCTIONS if not name.endswith("_slope")} <= shown

@@ -16,17 +16,17 @@ from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import (
     DrainEntry,
     EngineConfig,
-    Flag,
     Image,
     MacEntry,
     Register,
-    Section,
     SectionEntry,
     Space,
     Timing,
     pack,
 )
 from echoloom.ir.fields import drain_fields, mac_fields, never, section_fields
+from echoloom.ir.flags import Flag
+from echoloom.ir.sections import Section
 
 Request = tuple[int, Space, int, int, int]  # write, space, lane, address, data
 FRAME = 4

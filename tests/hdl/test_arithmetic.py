@@ -9,8 +9,7 @@ import apytypes
 import numpy as np
 import pytest
 
-from echoloom.ir.arithmetic import Rounding, narrow, piecewise_linear, round_shift
-from echoloom.ir.contract import Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding, narrow, piecewise_linear, round_shift
 
 SHIFTS = [0, 1, 2, 5, 9, 10, 11, 40, 62, 63]
 EXTREMES = [-(1 << 63), -(1 << 62) - 1, -(1 << 62), 1 << 62, (1 << 63) - 1, 3 << 61]

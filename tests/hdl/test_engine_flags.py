@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 from engine_bench import Pass, check, image_of, small
 
-from echoloom.ir.arithmetic import round_shift
-from echoloom.ir.contract import (
-    Destination,
-    DrainEntry,
-    Flag,
-    MacEntry,
-    Overflow,
-    Section,
-    Timing,
-    XMode,
-)
+from echoloom.ir.arithmetic import Overflow, round_shift
+from echoloom.ir.contract import Destination, DrainEntry, MacEntry, Timing, XMode
+from echoloom.ir.flags import Flag
+from echoloom.ir.sections import Section
 
 SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
 TIMING = Timing()

@@ -18,11 +18,11 @@ from echoloom.ir.contract import (
     Image,
     MacEntry,
     Register,
-    Section,
     Space,
     XMode,
     pack,
 )
+from echoloom.ir.sections import Section
 
 
 def sums(*, emit: bool = False, **changes: int) -> Image:

@@ -17,10 +17,10 @@ from echoloom.ir.contract import (
     DrainEntry,
     Image,
     MacEntry,
-    Section,
     Timing,
     XMode,
 )
+from echoloom.ir.sections import Section
 
 TIMING = Timing()
 WEIGHT, VECTOR, GRADIENT = 2**13 + 5, 2**11 + 3, 2**13 + 1

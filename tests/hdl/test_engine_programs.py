@@ -12,19 +12,10 @@ from engine_bench import Pass, after_tree, check, image_of, numbers, small
 
 from echoloom.hdl.golden import PassSettings
 from echoloom.ir.arithmetic import piecewise_linear, round_shift
-from echoloom.ir.contract import (
-    Add,
-    Destination,
-    DrainEntry,
-    DynamicShift,
-    Flag,
-    MacEntry,
-    Narrow,
-    Section,
-    Timing,
-    Wide,
-    XMode,
-)
+from echoloom.ir.contract import Add, Destination, DrainEntry, MacEntry, Narrow, Timing, Wide, XMode
+from echoloom.ir.flags import Flag
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.sections import Section
 
 SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
 TIMING = Timing()

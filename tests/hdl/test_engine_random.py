@@ -12,20 +12,20 @@ import pytest
 from engine_bench import FRAME, Pass, check, image_of
 
 from echoloom.hdl.golden import PassSettings
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
     Add,
     Destination,
     DrainEntry,
-    DynamicShift,
     EngineConfig,
     Image,
     MacEntry,
     Narrow,
-    Overflow,
-    Section,
     Wide,
     XMode,
 )
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.sections import STEPS, Section
 
 WORDS = 8  # of every memory that programs use
 TREE_SLOT = 3
@@ -123,7 +123,7 @@ def random_image(rng: random.Random, lanes: int, drains: int) -> Image:
     for section in Section:
         if rng.random() < 0.2:
             continue
-        stepping = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+        stepping = section in STEPS
         sections[section] = random_section(rng, lanes, drains, stepping=stepping)
     big = 1 << 15
     return image_of(

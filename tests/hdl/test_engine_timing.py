@@ -7,15 +7,8 @@ from engine_bench import Pass, after_tree, check, image_of, small
 
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import (
-    Destination,
-    DrainEntry,
-    MacEntry,
-    Narrow,
-    Section,
-    Timing,
-    Wide,
-)
+from echoloom.ir.contract import Destination, DrainEntry, MacEntry, Narrow, Timing, Wide
+from echoloom.ir.sections import Section
 
 SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
 TIMING = Timing()

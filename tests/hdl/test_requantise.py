@@ -9,8 +9,8 @@ import pytest
 from streaming import stream_through
 
 from echoloom.hdl.requantise import Requantise
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Add, Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding
+from echoloom.ir.contract import Add
 
 INPUTS = ("value", "shift", "base", "add", "width", "overflow")
 OUTPUTS = ("result", "overflowed")

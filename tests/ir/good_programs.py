@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from echoloom.ir.parser import parse
 from echoloom.ir.program import Program
-from echoloom.ir.text import parse
 
 GOOD = """
 program springs

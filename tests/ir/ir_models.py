@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from echoloom.backends.compile.calibration import Material, coefficient_words
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import traced_stack
+from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
 from echoloom.ir.passes.formats_plan import Widths

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from echoloom.ir.contract import Section
 from echoloom.ir.exact import exact_type
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Constant, Op, Scale, Table
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.real import RULES
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import verify
 
 Values = dict[str, np.ndarray]

@@ -18,7 +18,6 @@ from echoloom.ir.contract import (
     EngineConfig,
     MacEntry,
     Narrow,
-    Section,
     Timing,
     Wide,
     XMode,
@@ -28,6 +27,7 @@ from echoloom.ir.passes.layout import Place, in_group
 from echoloom.ir.passes.lower import lower
 from echoloom.ir.passes.schedule import Schedule
 from echoloom.ir.passes.tasks import Read, Segment, Task
+from echoloom.ir.sections import Section
 
 Token = tuple[str, int]  # value, row group
 Access = tuple[int, int, Token | None]  # lane, address, what was there

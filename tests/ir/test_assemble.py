@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from ir_models import STEPS, Built, Sizes, build, sizes
 
 from echoloom.frontend.gradients.bptt import bptt_gradient
-from echoloom.ir.contract import Section
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
+from echoloom.ir.sections import Section
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.verifier import verify
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_models import Sizes, build
 
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.channels import NEAR, audible, exponents, met_matrices
-from echoloom.ir.text import parse
 
 EXPONENTS = st.lists(
     st.tuples(st.none() | st.integers(-60, 60), st.none() | st.integers(-60, 60)),

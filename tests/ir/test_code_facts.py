@@ -8,14 +8,14 @@ from good_programs import GOOD, REQUANT, edited
 from hypothesis import given, settings
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.contract import Section
 from echoloom.ir.increments import increments
 from echoloom.ir.interpret import Machine
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.ops import Op, Requant
+from echoloom.ir.parser import parse
 from echoloom.ir.program import Body, Graph, Program
 from echoloom.ir.real import RULES
-from echoloom.ir.text import parse
+from echoloom.ir.sections import Section
 
 CODE = """
 program graph

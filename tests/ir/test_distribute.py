@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build
 
-from echoloom.ir.contract import Section
 from echoloom.ir.distribute import stages
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Body, Declaration, Instr
+from echoloom.ir.sections import Section
 
 STATES = ("s0", "s1", "s2", "s3")
 

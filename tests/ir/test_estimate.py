@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.frontend.stack import stack_graphs
-from echoloom.ir.contract import Section
+from echoloom.frontend.models.stack import folded_stack
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY, assemble
-from echoloom.ir.passes.estimate import STEPS, products, step_cycles, utilisation
+from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.sections import STEPS, Section
 
 T, INPUTS, HIDDEN, STATE, BLOCKS, OUTPUTS = 12, 3, 4, 2, 2, 3
 
@@ -27,7 +27,7 @@ def program(request) -> el.CompiledProgram:
 
 def test_the_papers_size():
     model = el.HSSM(61, 2, hidden=64, state=16, blocks=2, key=jax.random.key(0))
-    program = simplify(assemble(stack_graphs(model), (1.0, 1.0)))
+    program = simplify(assemble(folded_stack(model).graphs, (1.0, 1.0)))
     encoder, drive_and_readout, gates = 61 * 64, 2 * 32 * 64, 2 * 64 * 64
     elementwise = 3 * 64 + 4 * 32  # norm, D and gate; drift, spring, kick and drift
     forward = encoder + 2 * (drive_and_readout + gates + elementwise)

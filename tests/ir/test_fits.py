@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 from ir_models import Built, Sizes, build
 
-from echoloom.ir.contract import DrainEntry, MacEntry, Section, Timing
+from echoloom.ir.contract import DrainEntry, MacEntry, Timing
 from echoloom.ir.passes import fits
 from echoloom.ir.passes.fits import DoesNotFit
 from echoloom.ir.passes.image import Mapped, image, place
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.lower import lower
 from echoloom.ir.passes.tasks import Segment, Task
+from echoloom.ir.sections import Section
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from real_programs import programs, results, some_values
 
 from echoloom.ir.ops import Op, Scale
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.hold import FACTORS, SUMS, hold
 from echoloom.ir.program import Program
-from echoloom.ir.text import parse
 from echoloom.ir.verifier import verify
 
 CODE = """

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from ir_models import Sizes, build
 
 from echoloom.frontend.energy.trace import trace
-from echoloom.ir.contract import Section
 from echoloom.ir.interpret import Machine
 from echoloom.ir.parity import depends_on, is_odd
+from echoloom.ir.parser import parse
 from echoloom.ir.program import Body, Declaration, Graph, Program
 from echoloom.ir.real import RULES
-from echoloom.ir.text import parse
+from echoloom.ir.sections import Section
 
 CODE = """
 program units

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Overflow, Section
+from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant, Scale
 from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.formats_plan import Widths, coefficient_format, runtime_format
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Instr, Program
+from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.verifier import verify, verify_target
 
 UNITS = ("linear", "quartic", "massive")
@@ -76,7 +76,7 @@ def test_a_units_states_share_one_format(s: Sizes) -> None:
         assert len(own) == 1
     forward, echo = (
         {i.name: i.type for i in program.body(section).instrs if ".exact" not in i.name}
-        for section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+        for section in STEPS
     )
     shared = [n for n in forward if n in echo and f".free.{n.split('.')[-1]}" not in n]
     assert shared
@@ -98,9 +98,6 @@ def test_state_sums_wrap_and_everything_else_saturates(s: Sizes, rounding: Round
                     assert instr.type in states
                 else:
                     assert instr.name not in written or body.section not in STEPS
-
-
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 
 
 def test_rounding_that_is_not_odd_is_refused_by_the_verifier() -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from ir_models import Built, Sizes, build, sizes
 
 from echoloom.backends.run.run_numpy import NumpyMachine
-from echoloom.ir.contract import Flag, Section
+from echoloom.ir.flags import Flag
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES
+from echoloom.ir.sections import Section
 from echoloom.ir.session import Session, normalised_error, softmax_error
 
 UNITS = ("linear", "quartic", "massive")

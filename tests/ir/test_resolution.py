@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Op, Scale
 from echoloom.ir.passes.resolution import COEFFICIENTS, WORDS, with_floors
 from echoloom.ir.program import Body, Instr
+from echoloom.ir.sections import Section
 
 ROW = np.array([[1.0, -1.0, 2.0]])
 

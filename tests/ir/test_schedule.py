@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from ir_models import Built, Sizes, build, sizes
 from schedule_checker import Setting, setting, violations
 
-from echoloom.ir.contract import Destination, Section, Timing
+from echoloom.ir.contract import Destination, Timing
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.passes.schedule import Schedule, schedule
+from echoloom.ir.sections import Section
 
 SECTIONS = tuple(Section)
 

@@ -15,11 +15,11 @@ from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.gradients.loss import cross_entropy, squared_error
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import HSSM, run
-from echoloom.frontend.stack import coefficient_values, folded_stack, stack_graphs
-from echoloom.ir.contract import Section
+from echoloom.frontend.models.stack import folded_stack, traced_stack
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.formats_plan import Widths
@@ -28,8 +28,8 @@ from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Declaration, Graph, Instr, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
+from echoloom.ir.sections import Section
 from echoloom.ir.session import Session, normalised_error, softmax_error
-from echoloom.ir.text import parse
 from echoloom.ir.verifier import InvalidProgram, verify
 
 SCHEMES = [("leapfrog", 1), ("leapfrog", 2), ("leapfrog", 3), ("imex", 1), ("imex", 3)]
@@ -69,7 +69,8 @@ def coefficient_gradients(model: HSSM) -> dict[str, np.ndarray]:
 
 def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
     """The same from the program run in float64, added up as a host does."""
-    machine = Machine(program, RULES, dict(coefficient_values(model)))
+    values = folded_stack(model).values(model)
+    machine = Machine(program, RULES, values)
     session = Session(machine, 1)
     outputs = session.forward(X)
     if model.task == "classification":
@@ -85,7 +86,7 @@ def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
         if a.target:
             per_step = model.task == "classification" and a.name in echo
             value = machine.accumulators[a.name] * a.scale * common / (STEPS if per_step else 1)
-            value = value / coefficient_values(model)[a.divisor] if a.divisor else value
+            value = value / values[a.divisor] if a.divisor else value
             gradients[a.target] = gradients.get(a.target, 0.0) + value
     return gradients
 
@@ -95,7 +96,7 @@ def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
 def test_programs_give_the_gradient_of_every_coefficient(integrator, substeps, task):
     model = model_of(integrator, substeps, task)
     wanted = coefficient_gradients(model)
-    program = assemble(stack_graphs(model), (1.0, 1.0))
+    program = assemble(folded_stack(model).graphs, (1.0, 1.0))
     for version in (program, simplify(program)):
         found = program_gradients(model, check_retrace(verify(version)))
         assert found.keys() == wanted.keys()
@@ -105,7 +106,7 @@ def test_programs_give_the_gradient_of_every_coefficient(integrator, substeps, t
 
 @pytest.mark.parametrize(("integrator", "substeps"), SCHEMES)
 def test_every_echo_has_the_names_that_calibration_reads(integrator, substeps):
-    program = assemble(stack_graphs(model_of(integrator, substeps)), (1.0, 1.0))
+    program = assemble(folded_stack(model_of(integrator, substeps)).graphs, (1.0, 1.0))
     names = [i.name for i in program.body(Section.ECHO_STEP).instrs]
     for block in ("b0", "b1"):
         for copy in ("free", "plus", "minus"):
@@ -115,7 +116,7 @@ def test_every_echo_has_the_names_that_calibration_reads(integrator, substeps):
 
 
 def test_names_of_stages_and_of_their_sums():
-    program = assemble(stack_graphs(model_of("leapfrog", 3)), (1.0, 1.0))
+    program = assemble(folded_stack(model_of("leapfrog", 3)).graphs, (1.0, 1.0))
 
     def moves(section: Section) -> list[str]:
         names = [i.name for i in program.body(section).instrs]
@@ -140,16 +141,18 @@ def test_quantised_programs_retrace(integrator, substeps):
     quartic = Quartic(jnp.full(3, 0.5), jnp.full(3, 0.1), jnp.full((3, 3), 0.2))
     for unit in (massive(3), quartic):
         model = model_of(integrator, substeps, unit=["linear", unit])
-        values, samples = coefficient_values(model), X[None]
-        program = verify(simplify(assemble(stack_graphs(model), (2.0**-3, 2.0**-3))))
-        ranges = measure(program, values, samples, None, 1)
+        graphs, values = traced_stack(model)
+        program = verify(simplify(assemble(graphs, (2.0**-3, 2.0**-3))))
+        ranges = measure(program, values, X[None], None, 1)
         check_retrace(verify(quantise(program, values, ranges, Widths())))
 
 
 def test_stages_in_another_order_do_not_retrace():
     """The forward pass of one scheme with the echo of another."""
     for one, other in (("leapfrog", "imex"), ("imex", "leapfrog")):
-        programs = [assemble(stack_graphs(model_of(name, 1)), (1.0, 1.0)) for name in (one, other)]
+        programs = [
+            assemble(folded_stack(model_of(name, 1)).graphs, (1.0, 1.0)) for name in (one, other)
+        ]
         bodies = [
             programs[body.section is Section.ECHO_STEP].body(body.section)
             for body in programs[0].bodies
@@ -184,7 +187,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda edit: edit[1])
 def test_faults_of_the_echo_are_seen(fault):
     model = model_of("imex", 2, unit="linear", state=3, complex=False)
-    program = simplify(assemble(stack_graphs(model), (1.0, 1.0)))
+    program = simplify(assemble(folded_stack(model).graphs, (1.0, 1.0)))
     check_retrace(verify(parse(str(program))))
     head, section, tail = str(program).partition("echo_step")
     assert section
@@ -200,7 +203,7 @@ def with_contrast(graphs: StackGraphs, contrast: Graph) -> StackGraphs:
 
 def one_block() -> tuple[HSSM, StackGraphs]:
     model = model_of("leapfrog", 1, blocks=1, unit="linear", state=3, complex=False)
-    return model, stack_graphs(model)
+    return model, folded_stack(model).graphs
 
 
 def test_a_sum_of_outer_products_is_one_accumulator_for_each():

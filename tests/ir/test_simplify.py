@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 from real_programs import programs, results, some_values
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Type, real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op, Scale
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Body, Program
 from echoloom.ir.real import RULES
-from echoloom.ir.text import parse
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import exact_type, verify
 
 HEAD = """

@@ -14,7 +14,7 @@ import echoloom as el
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir import staged
-from echoloom.ir.contract import Flag
+from echoloom.ir.flags import Flag
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES

@@ -7,8 +7,8 @@ import re
 import pytest
 from good_programs import GOOD, REAL, REQUANT, edited
 
+from echoloom.ir.parser import parse
 from echoloom.ir.program import Program
-from echoloom.ir.text import parse
 from echoloom.ir.verifier import InvalidProgram, verify
 
 # edit (old, new) -> sentence

@@ -7,7 +7,7 @@ import re
 import pytest
 from good_programs import GOOD, REAL, REQUANT
 
-from echoloom.ir.text import parse
+from echoloom.ir.parser import parse
 from echoloom.ir.verifier import InvalidProgram, verify, verify_target
 
 TARGET_REFUSALS = {

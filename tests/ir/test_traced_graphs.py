@@ -13,11 +13,11 @@ import pytest
 
 from echoloom.frontend.energy.trace import Traced, Untraceable, trace
 from echoloom.frontend.energy.vocabulary import log_cosh
-from echoloom.ir.contract import Section
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Constant, Scale, Table
 from echoloom.ir.program import Body, Graph, Program
 from echoloom.ir.real import RULES
+from echoloom.ir.sections import Section
 
 RANDOM = np.random.default_rng(0)
 A, B = RANDOM.normal(size=3), RANDOM.normal(size=3)

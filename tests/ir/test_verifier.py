@@ -10,9 +10,9 @@ from good_programs import GOOD, REAL, REQUANT, edited
 from hypothesis import given, settings
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.contract import Section
 from echoloom.ir.ops import Scale
-from echoloom.ir.text import parse
+from echoloom.ir.parser import parse
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram, verify, verify_target
 
 # edit (old, new) -> sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
     NEVER,
     Add,
@@ -13,7 +14,6 @@ from echoloom.ir.contract import (
     Image,
     MacEntry,
     Narrow,
-    Overflow,
     Register,
     SectionEntry,
     Space,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from small_models import samples, target_of
 
 import echoloom as el
-from echoloom.ir.contract import Section
 from echoloom.ir.passes.estimate import utilisation
+from echoloom.ir.sections import Section
 from echoloom.sim.run_rtl import Simulator
 
 

@@ -15,7 +15,7 @@ import pytest
 from small_models import samples, target_of
 
 import echoloom as el
-from echoloom.ir.contract import Flag
+from echoloom.ir.flags import Flag
 from echoloom.ir.program import Accumulator
 from echoloom.sim.float_distance import FloatDistance, float_distance
 

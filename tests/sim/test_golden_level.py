@@ -11,7 +11,7 @@ from small_models import target_of, tiny
 
 import echoloom as el
 from echoloom.hdl.engine import Engine
-from echoloom.ir.contract import Section
+from echoloom.ir.sections import Section
 from echoloom.sim.verify import GOLDEN
 
 

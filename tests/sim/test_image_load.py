@@ -13,11 +13,11 @@ from echoloom.ir.contract import (
     MAC_LAYOUT,
     SECTION_LAYOUT,
     Register,
-    Section,
     Space,
     layout_bits,
     pack,
 )
+from echoloom.ir.sections import Section
 from echoloom.sim.image_load import load_image
 
 Memory = dict[tuple[int, int, int], int]

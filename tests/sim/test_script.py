@@ -13,7 +13,8 @@ from machines import CONFIG, FRAME, echo, forward, frames, leaky_machine
 
 from echoloom.hdl.golden import Write
 from echoloom.hdl.layouts import REQUEST
-from echoloom.ir.contract import Register, Section, Space
+from echoloom.ir.contract import Register, Space
+from echoloom.ir.sections import Section
 from echoloom.sim.bench import sign_extend, trace_columns, trace_layout, trace_writes
 from echoloom.sim.compose import COUNTERS, compose, predicted_cycles, results
 from echoloom.sim.image_load import reads, writes

@@ -17,8 +17,9 @@ import echoloom as el
 from echoloom.backends.run import levels, run_jax, run_numpy
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import EngineConfig, Image, MacEntry, Section, Timing
+from echoloom.ir.contract import EngineConfig, Image, MacEntry, Timing
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 from echoloom.sim import level_jax
 
 CPP = "verilator-cpp"

@@ -26,11 +26,12 @@ from echoloom.backends.bitstream.route import BuildReport, find_board, to_bitstr
 from echoloom.backends.compile.compiled import CompiledProgram
 from echoloom.backends.link.conversation import write_all
 from echoloom.backends.link.image_writes import image_writes
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.files import write_whole
 from echoloom.hdl.link import Command, identity
 from echoloom.hdl.packets import FLUSH, encode
 from echoloom.ir.contract import Image
-from echoloom.ir.passes.estimate import STEPS, step_cycles, utilisation
+from echoloom.ir.passes.estimate import step_cycles, utilisation
+from echoloom.ir.sections import STEPS
 
 STREAM = "program.link"
 REPORT = "report.json"

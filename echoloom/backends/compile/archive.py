@@ -27,14 +27,14 @@ from echoloom.backends.compile.compiled import CompiledProgram
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.levels import Artifact
+from echoloom.frontend.data.files import digest, write_whole
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.files import digest, write_whole
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.contract import Timing
+from echoloom.ir.parser import parse
 from echoloom.ir.passes.image import place
 from echoloom.ir.tables import TableContents
-from echoloom.ir.text import parse
 from echoloom.ir.verifier import verify
 
 FORMAT = "echoloom.program"

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import SupportsIndex
 
 from echoloom.backends.compile.targets import TARGETS, Target
-from echoloom.frontend.arrays import whole_number
+from echoloom.frontend.data.arrays import whole_number
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import DRAIN_LAYOUT, MOST_LANES, Register
 from echoloom.ir.fields import REGISTER_BITS

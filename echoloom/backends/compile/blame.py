@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, written
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding
+from echoloom.frontend.models.stack import Folding
 from echoloom.ir.tables import NoTable
 
 # The functions in whose slopes a function stands, itself among them.

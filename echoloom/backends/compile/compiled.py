@@ -36,16 +36,17 @@ from echoloom.backends.run.integers import (
     to_real,
 )
 from echoloom.backends.run.levels import Artifact, IntegerProgram, numpy_run
-from echoloom.frontend.arrays import real_array
+from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding, folded_stack
-from echoloom.ir.contract import Image, Section, Timing
+from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.contract import Image, Timing
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image, place
 from echoloom.ir.program import Accumulator, Program
+from echoloom.ir.sections import Section
 
 
 class Overflowed(ArithmeticError):

@@ -12,7 +12,7 @@ from echoloom.backends.compile.nudges import Nudges
 from echoloom.backends.gradients.raw_gradients import raw_gradient
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding
+from echoloom.frontend.models.stack import Folding
 
 LOST = 0.5  # relative error of a tensor that says nothing
 

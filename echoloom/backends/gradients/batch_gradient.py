@@ -22,10 +22,10 @@ from echoloom.backends.run.integers import (
     output_type,
     to_real,
 )
+from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
-from echoloom.frontend.models.check import is_traced
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.contract import Flag
+from echoloom.ir.flags import Flag
 
 
 @dataclass(frozen=True, eq=False)

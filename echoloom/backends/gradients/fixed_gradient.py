@@ -28,7 +28,7 @@ from echoloom.backends.compile.nudges import curved
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats, InputRange
-from echoloom.frontend.arrays import whole_number
+from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient

@@ -16,7 +16,7 @@ from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.hssm import HSSM, trainable
-from echoloom.frontend.stack import float64 as float64
+from echoloom.frontend.models.stack import float64 as float64
 
 
 @dataclass(frozen=True)

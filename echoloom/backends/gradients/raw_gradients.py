@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import Folding, canonical, float64
+from echoloom.frontend.models.stack import Folding, canonical, float64
 
 
 def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:

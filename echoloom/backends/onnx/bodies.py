@@ -22,10 +22,10 @@ from echoloom.backends.onnx.writer import (
     element_of,
     value_info,
 )
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import Type
-from echoloom.ir.ops import Op, Read
+from echoloom.ir.ops import DynamicShift, Op, Read
 from echoloom.ir.program import Accumulator, Instr, Program
+from echoloom.ir.sections import Section
 
 Rule = Callable[["BodyScope", Instr, list[Value]], Value]
 

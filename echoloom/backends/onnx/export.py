@@ -17,17 +17,16 @@ from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.compile.calibration import Material
 from echoloom.backends.compile.compiled import CompiledProgram
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.frontend.arrays import real_array
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.arrays import real_array
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.stack import traced_stack
+from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
 from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.program import Program
-from echoloom.ir.text import format_program
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -223,7 +222,7 @@ def curved(block: BlockGraphs) -> bool:
 
 def program_hash(program: Program, coefficients: Any) -> str:
     """SHA-256 of a program's text and its coefficients' bytes, in the order of declaration."""
-    found = hashlib.sha256(format_program(program).encode())
+    found = hashlib.sha256(str(program).encode())
     for d in program.coefficients:
         found.update(np.ascontiguousarray(coefficients[d.name]).tobytes())
     return found.hexdigest()

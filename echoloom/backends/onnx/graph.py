@@ -27,9 +27,10 @@ from echoloom.backends.run.integers import (
     is_classification,
     output_type,
 )
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import Q
+from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 
 OUTPUTS_TIME = "T_outputs"
 

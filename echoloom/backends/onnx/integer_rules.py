@@ -11,10 +11,10 @@ import numpy as np
 from echoloom.backends.onnx.bodies import BodyScope, Rule, Watched
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, floor_shift, round_shift, wrap
 from echoloom.backends.onnx.writer import Value
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Flag, Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding
+from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, largest
-from echoloom.ir.ops import Constant, Op, Requant, Scale
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale
 from echoloom.ir.program import Accumulator, Instr
 from echoloom.ir.tables import TableContents, table_key
 

@@ -15,10 +15,9 @@ from onnx import TensorProto
 
 from echoloom.backends.onnx.bodies import text
 from echoloom.backends.onnx.qonnx_scope import Held, NotExpressible, QuantScope, Words
-from echoloom.ir.arithmetic import Rounding, piecewise_linear
-from echoloom.ir.contract import DynamicShift, Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding, piecewise_linear
 from echoloom.ir.formats import Q, largest
-from echoloom.ir.ops import Constant, Op, Requant, Scale
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale
 from echoloom.ir.program import Instr
 from echoloom.ir.tables import table_key
 

@@ -17,9 +17,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto
 
 from echoloom.backends.onnx.bodies import text
 from echoloom.backends.onnx.writer import Scope, Shared, value_info
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.program import Instr, Program
+from echoloom.ir.sections import Section
 from echoloom.ir.tables import TableContents
 
 DOMAIN = "qonnx.custom_op.general"

@@ -11,8 +11,7 @@ from echoloom.backends.onnx import integer_rules
 from echoloom.backends.onnx.bodies import BodyScope, Rule
 from echoloom.backends.onnx.functions import SPELLINGS, Formula
 from echoloom.backends.onnx.writer import Value
-from echoloom.ir.contract import DynamicShift
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Shift, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Accumulator, Instr
 from echoloom.ir.session import LONGEST
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
-from echoloom.ir.contract import Section
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 
 SCANNED = (Section.FORWARD_STEP, Section.ECHO_STEP)
 Signals = dict[tuple[Section, str], str]

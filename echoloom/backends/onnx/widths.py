@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from echoloom.backends.onnx.shifts import MOST
-from echoloom.ir.contract import DynamicShift
 from echoloom.ir.formats import Type
-from echoloom.ir.ops import Op, Requant
+from echoloom.ir.ops import DynamicShift, Op, Requant
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.tables import TableContents, table_key
 

@@ -26,7 +26,7 @@ from echoloom.backends.run.integers import (
     to_words,
 )
 from echoloom.backends.run.levels import ECHO, FORWARD, IntegerProgram, numpy_run
-from echoloom.ir.contract import DynamicShift
+from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.session import gain_exponent, length_words
 

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from echoloom.backends.run.float_words import EXACT_BITS, RULES, Numbers, Step, raises
-from echoloom.ir.contract import Flag, Section
 from echoloom.ir.distribute import Stage, stages
+from echoloom.ir.flags import Flag
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.sections import STEPS, Section
 
 CHUNK = 128  # steps: few enough that a chunk's values stay in a processor's cache
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 Values = dict[str, jax.Array]
 
 

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Flag, Overflow
+from echoloom.ir.arithmetic import Overflow, Rounding
+from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Table
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.tables import TableContents, table_key
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import Flag
+from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.program import Program
 from echoloom.ir.session import normalised_error, softmax_error

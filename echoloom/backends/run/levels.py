@@ -28,10 +28,11 @@ from echoloom.backends.run.integers import (
 )
 from echoloom.backends.run.run_jax import compile_pass, empty_memory
 from echoloom.backends.run.run_numpy import NumpyMachine
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.interpret import Observer
+from echoloom.ir.ops import DynamicShift
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 from echoloom.ir.session import Session, gain_exponent, length_words
 from echoloom.ir.tables import TableContents
 

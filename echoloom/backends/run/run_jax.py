@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Flag, Overflow, Section
+from echoloom.ir.arithmetic import Overflow, Rounding
+from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, largest
-from echoloom.ir.ops import Constant, Op, Read, Requant, Scale
+from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Requant, Scale
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.tables import TableContents, table_key
 
 Words = NDArray[np.int64]
@@ -192,7 +193,7 @@ def compile_pass(
         true = jnp.asarray(True)
         for section in sections:
             body = program.body(section)
-            if section not in (Section.FORWARD_STEP, Section.ECHO_STEP):
+            if section not in STEPS:
                 memory, flags, out = run_body(
                     program, body, tables, fixed, shifts, memory, {}, true, flags
                 )

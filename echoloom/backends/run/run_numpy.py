@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.arithmetic import narrow, piecewise_linear, round_shift
-from echoloom.ir.contract import DynamicShift, Flag, Overflow
+from echoloom.ir.arithmetic import Overflow, narrow, piecewise_linear, round_shift
+from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q
 from echoloom.ir.interpret import Machine, Observer, Rule, Value
-from echoloom.ir.ops import Constant, Op, Requant, Scale, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Table
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.staged import StagedMachine
 from echoloom.ir.tables import TableContents, table_key

@@ -19,11 +19,11 @@ import numpy as np
 from echoloom.backends.run.integers import Floats, is_classification
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir import real
-from echoloom.ir.contract import DynamicShift, Overflow
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.interpret import Machine, Rule, Value
-from echoloom.ir.ops import Op, Requant, Table
+from echoloom.ir.ops import DynamicShift, Op, Requant, Table
 from echoloom.ir.parity import Parity
 from echoloom.ir.passes.formats_plan import twins
 from echoloom.ir.program import Instr

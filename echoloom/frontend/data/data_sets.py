@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.frontend.arrays import real_array
+from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.labels import one_a_sequence, places
 from echoloom.frontend.data.normalise import listed, mean_and_deviation, notes, range_to
 from echoloom.frontend.data.samples import check_numbers

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.frontend.arrays import TEXTS, any_array, jax_array, known
-
-if TYPE_CHECKING:
-    from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.data.arrays import TEXTS, any_array, jax_array, known
+from echoloom.frontend.data.interface import Interface
 
 
-def class_label(model: HSSM, label: Any) -> jax.Array:
+def class_label(model: Interface, label: Any) -> jax.Array:
     """The class of one sequence, which may be traced.
 
     Raises ValueError for what is no whole number, and where it is known for what is none of the
@@ -30,7 +28,7 @@ def class_label(model: HSSM, label: Any) -> jax.Array:
     return found
 
 
-def class_labels(name: str, model: HSSM, labels: Any) -> NDArray[Any]:
+def class_labels(name: str, model: Interface, labels: Any) -> NDArray[Any]:
     """Whole numbers that are classes of `model`, of any shape; its classes' names may stand for
     them. What is no whole number stays as it is. Raises ValueError, which calls them `name`.
     """

@@ -5,20 +5,18 @@ Refused here, before it costs an hour or a silent NaN.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.frontend.arrays import jax_array, real_array
+from echoloom.frontend.data.arrays import jax_array, real_array
+from echoloom.frontend.data.interface import Interface
 from echoloom.frontend.data.labels import class_label, class_labels, one_a_sequence
 
-if TYPE_CHECKING:
-    from echoloom.frontend.models.hssm import HSSM
 
-
-def check_input(model: HSSM, x: jax.Array | NDArray[Any]) -> None:
+def check_input(model: Interface, x: jax.Array | NDArray[Any]) -> None:
     """Raises ValueError unless x is [T, inputs] with steps enough for one output."""
     if x.ndim != 2 or x.shape[1] != model.inputs or x.shape[0] < model.output_step:
         raise ValueError(
@@ -27,7 +25,7 @@ def check_input(model: HSSM, x: jax.Array | NDArray[Any]) -> None:
         )
 
 
-def check_sequence(model: HSSM, x: Any, label: Any) -> tuple[jax.Array, jax.Array]:
+def check_sequence(model: Interface, x: Any, label: Any) -> tuple[jax.Array, jax.Array]:
     """One sequence and its label for JAX, traced or not.
 
     Raises ValueError unless x is [T, inputs] and label one of the model's classes (classification)
@@ -44,7 +42,7 @@ def check_sequence(model: HSSM, x: Any, label: Any) -> tuple[jax.Array, jax.Arra
 
 
 def host_sequence(
-    model: HSSM, x: Any, label: Any = None
+    model: Interface, x: Any, label: Any = None
 ) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
     """One sequence and its label, if there is one, for the integers' host: float64 and int64.
 
@@ -63,7 +61,7 @@ def host_sequence(
     return x, targets
 
 
-def check_samples(model: HSSM, samples: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def check_samples(model: Interface, samples: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """A data set as arrays of numbers. Raises ValueError, in one sentence, for one that does not
     fit the model.
 
@@ -94,7 +92,7 @@ def check_samples(model: HSSM, samples: Any, labels: Any) -> tuple[NDArray[Any],
     return x, y
 
 
-def check_classes(model: HSSM, labels: Any, count: int) -> NDArray[np.int64]:
+def check_classes(model: Interface, labels: Any, count: int) -> NDArray[np.int64]:
     """The classes [count] of as many sequences, as `check_samples` takes them."""
     written = class_labels("labels", model, labels)
     found = written
@@ -120,7 +118,7 @@ def check_numbers(name: str, array: NDArray[Any]) -> None:
         )
 
 
-def _check_targets(model: HSSM, steps: int, targets: jax.Array | NDArray[Any]) -> None:
+def _check_targets(model: Interface, steps: int, targets: jax.Array | NDArray[Any]) -> None:
     wanted = (steps // model.output_step, model.outputs)
     if targets.shape != wanted:
         raise ValueError(

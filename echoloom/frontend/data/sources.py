@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.frontend.arrays import TEXTS, any_array, real_array
+from echoloom.frontend.data.arrays import TEXTS, any_array, real_array
 from echoloom.frontend.data.labels import places
-from echoloom.frontend.models.named import import_named
+from echoloom.frontend.data.named import import_named
 
 # Sequences of one length [n, T, channels], or a list of [T, channels] where lengths differ.
 Sequences = NDArray[Any] | list[NDArray[Any]]

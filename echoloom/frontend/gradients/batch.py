@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from echoloom.frontend.arrays import jax_array, known
+from echoloom.frontend.data.arrays import jax_array, known
 from echoloom.frontend.data.labels import class_labels
 from echoloom.frontend.data.samples import check_sequence
 from echoloom.frontend.models.hssm import HSSM

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from echoloom.frontend.arrays import whole_number
+from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.samples import check_sequence
 from echoloom.frontend.gradients.batch import Loss, ValueAndGradient, check_batch, check_same
 from echoloom.frontend.gradients.loss import cross_entropy, only_classes, squared_error

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from echoloom.frontend.arrays import jax_array, whole_number
+from echoloom.frontend.data.arrays import jax_array, whole_number
 from echoloom.frontend.data.samples import check_input
 from echoloom.frontend.gradients.rhel import rows
 from echoloom.frontend.gradients.rhel.chunks import cut, downwards, upwards

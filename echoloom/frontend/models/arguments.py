@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.frontend.arrays import real_number, shown, whole_number
+from echoloom.frontend.data.arrays import real_number, shown, whole_number
 from echoloom.frontend.energy.canonical import check_echo
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.ir.scheme import INTEGRATORS

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import numpy as np
-from jax.core import Tracer
 
+from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.energy.hamiltonian import NonlinearOscillators, Oscillators
 from echoloom.frontend.models.coefficients import BlockCoefficients, StackCoefficients
-
-if TYPE_CHECKING:
-    from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.hssm import HSSM
 
 
 def check(model: HSSM) -> None:
@@ -37,11 +34,6 @@ def check(model: HSSM) -> None:
         _check_finite(coefficients, "coefficient")
         for index, block in enumerate(coefficients.blocks):
             _check_dynamics(block, f"blocks[{index}]")
-
-
-def is_traced(*trees: object) -> bool:
-    """Whether any number in these is not known yet, as within `jit`, `vmap` and `grad`."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def _check_numbers(model: HSSM) -> None:

@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from echoloom.frontend.data.files import digest, write_whole
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.files import digest, write_whole
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.units import CustomUnit, LinearUnit, NonlinearUnit, RawUnit
 

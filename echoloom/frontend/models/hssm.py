@@ -15,12 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from echoloom.frontend.arrays import jax_array
+from echoloom.frontend.data.arrays import jax_array
 from echoloom.frontend.data.samples import check_input
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.arguments import BlockArguments, check_arguments
-from echoloom.frontend.models.check import check as check
 from echoloom.frontend.models.coefficients import Affine, BlockCoefficients, StackCoefficients
 from echoloom.frontend.models.units import CustomUnit, LinearUnit, NonlinearUnit, RawUnit
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.frontend.data.data_sets import Data
+from echoloom.frontend.data.named import import_unit
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.hssm import HSSM, Task, with_statistics
-from echoloom.frontend.models.named import import_unit
 from echoloom.frontend.training.run_file import ModelSection
 
 

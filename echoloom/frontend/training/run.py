@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.files import write_whole
+from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.gradients.bptt import bptt_value_and_grad
 from echoloom.frontend.gradients.rhel import rhel_value_and_grad
 from echoloom.frontend.models.check import check

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.files import digest, write_whole
+from echoloom.frontend.data.files import digest, write_whole
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.history import Note, Row
 

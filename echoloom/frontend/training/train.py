@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from echoloom.frontend.arrays import real_number, shown, whole_number
+from echoloom.frontend.data.arrays import real_number, shown, whole_number
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.gradients.bptt import bptt_value_and_grad
 from echoloom.frontend.models.check import check

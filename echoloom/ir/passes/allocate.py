@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from echoloom.ir.contract import Overflow, Section
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.layout import Memory, Orientation, Place, groups, in_group, orientation
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.sections import Section
 from echoloom.ir.tables import TableContents, table_key
 
 

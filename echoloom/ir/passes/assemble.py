@@ -7,9 +7,8 @@ and contrasts, and nothing about any particular Hamiltonian. Sums over a step's 
 
 from __future__ import annotations
 
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import real
-from echoloom.ir.ops import Constant, Op, Read, Shift
+from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Shift
 from echoloom.ir.passes.contrast import Contrast
 from echoloom.ir.passes.graphs import IDENTITY as IDENTITY
 from echoloom.ir.passes.graphs import BlockGraphs as BlockGraphs
@@ -18,6 +17,7 @@ from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.passes.walk import walk_back, walk_forward
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.program import Accumulator, Body, Declaration, Program
+from echoloom.ir.sections import Section
 
 COPIES = ("free", "plus", "minus")
 

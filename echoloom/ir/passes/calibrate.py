@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import Section
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
 from echoloom.ir.reversible import paths
+from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
 
@@ -68,7 +68,7 @@ class _Recorder:
         self.states = {
             (body.section, value): state
             for body in program.bodies
-            if body.section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+            if body.section in STEPS
             for state, value in body.updates
             if state.endswith((".q", ".p"))
         }
@@ -82,7 +82,7 @@ class _Recorder:
         key = (section, name)
         self.values[key] = max(_largest(value), self.values.get(key, 0.0))
         total, count = self.squares.get(key, (0.0, 0))
-        chunk = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+        chunk = section in STEPS
         steps = value if chunk else value[None]
         for square in np.square(steps).reshape(len(steps), -1).sum(1).tolist():
             total += square
@@ -216,7 +216,7 @@ def _crests(
     for key, (total, count) in recorder.squares.items():
         if total > 0.0:
             crests[key] = recorder.values[key] / math.sqrt(total / count)
-    for section in (Section.FORWARD_STEP, Section.ECHO_STEP):
+    for section in STEPS:
         crests[section, "x"] = float(
             np.max(np.abs(samples)) / np.sqrt(np.mean(samples**2) + 1e-300)
         )

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.format_classes import finest
@@ -25,6 +24,7 @@ from echoloom.ir.passes.formats_plan import (
     coefficient_format,
 )
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 
 Floats = NDArray[np.float64]
 # Exponents of channels that differ from the common one by no more than this are not worth having.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from echoloom.ir.contract import DynamicShift, Overflow, Section
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, Type
-from echoloom.ir.ops import Op, Requant
+from echoloom.ir.ops import DynamicShift, Op, Requant
 from echoloom.ir.passes.formats_plan import FormatPlan
 from echoloom.ir.passes.terms import rounded
 from echoloom.ir.program import Instr
+from echoloom.ir.sections import Section
 from echoloom.ir.verifier import WIDEST, exact_type
 
 

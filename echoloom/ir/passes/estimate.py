@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from echoloom.ir.contract import Section
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Body, Program
+from echoloom.ir.sections import STEPS, Section
 
 MATRIX_PRODUCTS = (Op.MATVEC, Op.TMATVEC)
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 
 
 def products(program: Program, body: Body) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
@@ -24,10 +23,10 @@ from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.reversible import paths
+from echoloom.ir.sections import STEPS, Section
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
-STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)
 # Words of one format though their ranges differ a little: the copies see the same function, and the
 # drift that ends a step undoes the one that begins it. Such a word is called
 # `b<block>.<copy>.<stage> ...`; what follows may be a name of the user's and says nothing.

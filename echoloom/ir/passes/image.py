@@ -8,15 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import (
-    DrainEntry,
-    EngineConfig,
-    Image,
-    MacEntry,
-    Section,
-    SectionEntry,
-    Timing,
-)
+from echoloom.ir.contract import DrainEntry, EngineConfig, Image, MacEntry, SectionEntry, Timing
 from echoloom.ir.fields import never
 from echoloom.ir.ops import Constant
 from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
@@ -25,6 +17,7 @@ from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
 from echoloom.ir.program import Program
+from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 from echoloom.ir.tables import TableContents
 from echoloom.ir.verifier import verify_target
 
@@ -43,10 +36,10 @@ class Mapped:
 
     def cycles(self, forward: bool, length: int) -> int:
         """Clock cycles of one pass over `length` steps, waits excluded: exactly the RTL's count."""
-        sections = list(Section)[:3] if forward else list(Section)[3:]
+        sections = FORWARD if forward else ECHO
         total = 0
         for section in sections:
-            step = section in (Section.FORWARD_STEP, Section.ECHO_STEP)
+            step = section in STEPS
             own = self.schedules[section].length
             if own:
                 total += (own + self.timing.overhead) * (length if step else 1)

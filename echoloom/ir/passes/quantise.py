@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import Overflow, Section
+from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
@@ -33,6 +33,7 @@ from echoloom.ir.passes.formats_plan import (
 )
 from echoloom.ir.passes.terms import lift, rounded, vanishes
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
 
 Floats = NDArray[np.float64]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from echoloom.ir.contract import Section
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op, Scale
 from echoloom.ir.passes.graphs import renamed
 from echoloom.ir.program import Accumulator, Body, Declaration, Graph, Instr
+from echoloom.ir.sections import Section
 
 
 class Writer:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from echoloom.frontend.arrays import real_number, shown, whole_number
+from echoloom.frontend.data.arrays import real_number, shown, whole_number
 from echoloom.frontend.data.samples import check_sequence
 from echoloom.frontend.gradients.batch import Loss, ValueAndGradient, check_batch, check_same
 from echoloom.frontend.gradients.rhel.objective import objective

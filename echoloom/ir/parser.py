@@ -1,24 +1,21 @@
-"""Programs as text, one thing a line, and back: parse(str(program)) == program.
+"""Programs from their text: parse(str(program)) == program.
 
-`%` marks a value that an instruction of the same body computes; every other name was there before.
-The parser checks the grammar only; `verify` checks what the program means.
+The grammar alone is checked here; what a program means is for the verifier.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
-from echoloom.ir.contract import DynamicShift, Section
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
+from echoloom.ir.printer import NAME, UNSAID
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-
-NAME = re.compile(r"[A-Za-z0-9_./'-]+")
-UNSAID = DynamicShift.NONE  # an attribute that has this default and value is left out
+from echoloom.ir.sections import Section
 
 
 class ParseError(ValueError):
@@ -31,82 +28,6 @@ class ParseError(ValueError):
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.line, self.sentence), self.__dict__
 
-
-# Writing
-
-
-def format_program(program: Program) -> str:
-    """The program's text; ValueError when a name cannot be written."""
-    return "\n".join(_lines(program)) + "\n"
-
-
-def _lines(program: Program) -> Iterator[str]:
-    yield f"program {_written(program.name)}"
-    for keyword, declarations in (
-        ("coefficient", program.coefficients),
-        ("runtime", program.runtime),
-        ("state", program.states),
-    ):
-        if declarations:
-            yield ""
-        for d in declarations:
-            yield f"{keyword} {_written(d.name)} : {d.type}"
-    if program.accumulators:
-        yield ""
-    for a in program.accumulators:
-        attributes = {"scale": a.scale, "target": a.target, "divisor": a.divisor}
-        given = {name: value for name, value in attributes.items() if value != ""}
-        yield f"accumulator {_written(a.name)} {_braces(given)} : {a.type}"
-    for body in program.bodies:
-        yield ""
-        yield f"{body.section.name.lower()}:"
-        yield from (f"  {line}" for line in _body_lines(body))
-
-
-def _body_lines(body: Body) -> Iterator[str]:
-    computed = {i.name for i in body.instrs}
-
-    def name(value: str) -> str:
-        return ("%" if value in computed else "") + _written(value)
-
-    for d in body.frame:
-        yield f"frame {_written(d.name)} : {d.type}"
-    for i in body.instrs:
-        args = ", ".join(map(name, i.args))
-        attributes = "" if i.attr is None else _braces(_fields_of(i.attr)) + " "
-        yield f"{name(i.name)} = {i.op.value}({args}) {attributes}: {i.type}"
-    for state, value in body.updates:
-        yield f"{_written(state)} <- {name(value)}"
-    for accumulator, value in body.accumulates:
-        yield f"accumulate {_written(accumulator)} += {name(value)}"
-    for value in body.emits:
-        yield f"emit {name(value)}"
-
-
-def _fields_of(attr: Attribute) -> dict[str, Any]:
-    values = ((f, getattr(attr, f.name)) for f in fields(attr))
-    return {f.name: value for f, value in values if not (value is f.default is UNSAID)}
-
-
-def _braces(values: Mapping[str, Any]) -> str:
-    return "{" + ", ".join(f"{name}={_value(value)}" for name, value in values.items()) + "}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, enum.Enum):
-        return value.name.lower()
-    if isinstance(value, float):
-        return repr(float(value))  # the shortest text that gives the same float back
-    return _written(str(value))
-
-
-def _written(name: str) -> str:
-    if NAME.fullmatch(name) is None:
-        raise ValueError(f"the name {name!r} cannot be written: use letters, digits and _ . / ' -")
-    return name
-
-
-# Reading
 
 _TYPE = re.compile(r"(real|Q\([-0-9:,;]*\))\[((?:[0-9]{1,9}(?:,[0-9]{1,9})*)?)\]")
 _COLUMNS = r"(?:;([0-9]{1,6}(?:,[0-9]{1,6})*))?"

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build, sizes
 
-from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DynamicShift, Overflow, Section
+from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import (
     ARITY,
     ATTRIBUTE_OF,
     Attribute,
     Constant,
+    DynamicShift,
     Op,
     Read,
     Requant,
@@ -25,8 +25,9 @@ from echoloom.ir.ops import (
     Shift,
     Table,
 )
+from echoloom.ir.parser import ParseError, parse
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-from echoloom.ir.text import ParseError, format_program, parse
+from echoloom.ir.sections import Section
 
 FLOATS = st.floats(allow_nan=False)
 NAMES = st.from_regex(r"[A-Za-z0-9_./'-]{1,6}", fullmatch=True)
@@ -93,7 +94,7 @@ PROGRAMS = st.builds(
 @settings(max_examples=60, deadline=None)
 def test_any_program_comes_back(program: Program) -> None:
     """Also ones that mean nothing: the text says all there is, down to a float's last bit."""
-    assert parse(format_program(program)) == program
+    assert parse(str(program)) == program
 
 
 @given(sizes(("linear", "quartic", "massive")))
@@ -121,7 +122,7 @@ def test_comments_and_blank_lines_are_skipped() -> None:
 
 def test_a_name_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(ValueError, match=re.escape("the name 'a b' cannot be written")):
-        format_program(Program("a b", (), (), (), (), ()))
+        str(Program("a b", (), (), (), (), ()))
 
 
 @pytest.mark.parametrize("keyword", ["emit", "frame", "state", "accumulate", "program"])
@@ -203,7 +204,7 @@ def test_errors_name_the_line(text: str) -> None:
     assert caught.value.line == int(ERRORS[text].split(":")[0].removeprefix("line "))
 
 
-WHOLE = format_program(build(Sizes(hidden=1, state=1, inputs=1)).quantised)
+WHOLE = str(build(Sizes(hidden=1, state=1, inputs=1)).quantised)
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.sampled_from(["", " ", ":", "9", "%", "{", ",", "\n"]))

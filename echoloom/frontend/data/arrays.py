@@ -56,7 +56,7 @@ def any_array(name: str, value: Any) -> NDArray[Any]:
 
 def jax_array(name: str, value: Any) -> jax.Array:
     """As `real_array`, for JAX: what is being traced, or lies on a device already, stays there."""
-    if isinstance(value, list | tuple) and any(map(_is_traced, jax.tree.leaves(value))):
+    if isinstance(value, list | tuple) and is_traced(value):
         value = jnp.asarray(value)
     if not isinstance(value, jax.Array):
         return jnp.asarray(real_array(name, value))
@@ -70,10 +70,13 @@ def jax_array(name: str, value: Any) -> jax.Array:
 def known(value: Any) -> bool:
     """Whether the numbers of `value` can be looked at here and now."""
     if isinstance(value, list | tuple):
-        return not any(map(_is_traced, jax.tree.leaves(value)))
-    return not isinstance(value, jax.Array) or (
-        not _is_traced(value) and value.is_fully_addressable
-    )
+        return not is_traced(value)
+    return not isinstance(value, jax.Array) or (not is_traced(value) and value.is_fully_addressable)
+
+
+def is_traced(*trees: object) -> bool:
+    """Whether any number in these is not known yet, as within `jit`, `vmap` and `grad`."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
@@ -112,10 +115,6 @@ def shown(value: Any) -> str:
 
 class _Refused(ValueError):
     """A sentence that is ready."""
-
-
-def _is_traced(value: Any) -> bool:
-    return isinstance(value, Tracer)
 
 
 def _is_bool(value: Any) -> bool:

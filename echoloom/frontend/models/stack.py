@@ -89,16 +89,6 @@ def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
     return folding.graphs, folding.values(model)
 
 
-def stack_graphs(model: HSSM) -> StackGraphs:
-    """The graphs of `traced_stack`."""
-    return folded_stack(model).graphs
-
-
-def coefficient_values(model: HSSM) -> Values:
-    """The coefficients of `traced_stack`."""
-    return traced_stack(model)[1]
-
-
 class _Made:
     """Collects the coefficients that traced functions fold, under the program's names."""
 
