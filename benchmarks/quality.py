@@ -23,14 +23,14 @@ import output
 from quality_cases import Case, Tensors, basic_motions, exact_gradients, tensors, uea
 
 import echoloom as el
-from echoloom.backends.compile.calibration import Material, coefficient_words
+from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.compile.stages import probed, ranges, real_program, traced
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.gradients.quality import TensorQuality, worst_of
 from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
-from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.contract import Timing
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
+from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.image import place
 from echoloom.ir.passes.quantise import Widths, quantise
 from echoloom.ir.program import Program
@@ -72,12 +72,10 @@ class Calibrated:
 
 
 def calibrate(case: Case) -> Calibrated:
-    graphs, values = traced_stack(case.model)
-    material = Material(graphs, values, case.calibration, None, 1, Widths())
-    probing = (PROBE,) * len(case.model.blocks)
-    epsilons = choose_epsilons(material.ranges(probing), probing)
-    program, held = material.real(epsilons)
-    return Calibrated(case, program, held, material.ranges(epsilons), epsilons)
+    source = traced(case.model, case.calibration)
+    _, epsilons = probed(source)
+    real = real_program(source, epsilons)
+    return Calibrated(case, real.program, real.coefficients, ranges(source, real), epsilons)
 
 
 def sequence(result: RunResult, index: int) -> RunResult:

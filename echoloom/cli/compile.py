@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from echoloom.backends.compile.archive import save
-from echoloom.backends.compile.compiled import compile as compile_model
+from echoloom.backends.compile.pipeline import compile as compile_model
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
@@ -73,7 +72,7 @@ def compile(
         if ir is not None:
             write_whole(ir, str(program).encode())
             say.result["ir"] = str(ir)
-        save(program, output)
+        program.save(output)
         say.result |= {"program": str(output), **values}
         say.show(summary_tables(values))
         say.show(f"wrote {output}")

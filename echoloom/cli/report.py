@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from echoloom.backends.compile.archive import MAGIC, load
-from echoloom.backends.compile.compiled import CompiledProgram
-from echoloom.backends.compile.compiled import compile as compile_model
+from echoloom.backends.compile.archive import MAGIC
+from echoloom.backends.compile.pipeline import compile as compile_model
+from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.cli.build import build_table
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command

@@ -21,8 +21,8 @@ from echoloom.backends.run.integers import (
 )
 from echoloom.backends.run.levels import Artifact, echo_frames, host_frames
 from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.objective import length_words
 from echoloom.ir.passes.layout import Place
-from echoloom.ir.session import length_words
 from echoloom.sim.requests import PassRequest, PassResult
 
 Writes = tuple[tuple[Space, int, int, int], ...]

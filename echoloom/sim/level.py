@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import Floats, RunResult, Words
 from echoloom.ir.contract import Image
 from echoloom.sim.first_difference import Difference

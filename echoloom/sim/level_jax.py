@@ -22,9 +22,9 @@ from echoloom.backends.run.integers import (
 )
 from echoloom.backends.run.levels import Artifact, echo_frames, host_frames, jax_run
 from echoloom.backends.run.run_jax import empty_memory, run_body
+from echoloom.ir.objective import length_words
 from echoloom.ir.ops import DynamicShift
-from echoloom.ir.sections import ECHO, FORWARD, STEPS
-from echoloom.ir.session import length_words
+from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 from echoloom.sim.first_difference import Difference
 from echoloom.sim.level import Job, Run
 from echoloom.sim.locate import Key, first_value, numpy_trace

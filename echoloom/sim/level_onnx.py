@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.raw_gradients import raw_gradient
 from echoloom.backends.gradients.quality import float64
-from echoloom.backends.gradients.raw_gradients import raw_gradient
 from echoloom.backends.onnx.export import (
     KINDS,
     PASSES,

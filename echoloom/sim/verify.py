@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import Floats, RunResult
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image

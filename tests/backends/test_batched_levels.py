@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import echoloom as el
-from echoloom.backends.compile.compiled import calibrated_again
+from echoloom.backends.compile.pipeline import calibrated_again
 from echoloom.backends.run import batched
 from echoloom.backends.run import chunked_sweep as chunked_pass
 from echoloom.backends.run.batched import BatchRunner

@@ -16,7 +16,7 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.compile.calibration import coefficient_words
+from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
 from echoloom.backends.gradients.fixed_gradient import FixedGradient, calibration_set
 from echoloom.frontend.energy.trace import trace

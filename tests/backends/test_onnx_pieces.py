@@ -1,5 +1,5 @@
-"""The exporter's arithmetic, piece by piece, against ir.arithmetic and ir.session: exhausted where
-it is small, and at the ends of int64 where ONNX Runtime's own Clip goes wrong."""
+"""The exporter's arithmetic, piece by piece, against ir.arithmetic and ir.objective: exhausted
+where it is small, and at the ends of int64 where ONNX Runtime's own Clip goes wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx_graphs import run
 from echoloom.backends.onnx.functions import SPELLINGS, Formula
 from echoloom.backends.onnx.host import Host
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, round_shift, wrap
-from echoloom.ir import arithmetic, session
+from echoloom.ir import arithmetic, objective
 from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
@@ -85,7 +85,7 @@ def test_the_error_is_the_hosts_to_the_last_bit(classes: int) -> None:
         return list(s.normalised(s.softmax_error("logits", "label", classes)))
 
     error, exponent = run(write, logits=logits, label=labels)
-    wanted = session.normalised_error(session.softmax_error(logits, labels))
+    wanted = objective.normalised_error(objective.softmax_error(logits, labels))
     np.testing.assert_array_equal(error, wanted[0])
     np.testing.assert_array_equal(exponent, wanted[1])
     assert len(np.unique(exponent)) > 50
@@ -96,10 +96,10 @@ def test_gain_and_length_are_the_hosts() -> None:
     error[0] = 0.0
     error[1] = 0.25
     (gain,) = run(lambda s: [s.gain("error")], error=error)
-    np.testing.assert_array_equal(gain, session.gain_exponent(error))
+    np.testing.assert_array_equal(gain, objective.gain_exponent(error))
     for steps in (1, 2, 3, 4, 5, 64, 65, 4999):
         found = run(lambda s: list(s.length("x")), x=np.zeros((2, steps, 1)))
-        shift, inverse = session.length_words(steps)
+        shift, inverse = objective.length_words(steps)
         assert [np.ravel(f)[0] for f in found] == [steps, shift, inverse]
 
 

@@ -8,23 +8,20 @@ again: on a fabric that is another image for the same engine.
 
 from __future__ import annotations
 
+import io
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.archive import program_bytes, program_from
+from echoloom.backends.compile.archive import packed, unpacked
 from echoloom.backends.compile.arguments import checked_widths, engine_sizes, target_named
-from echoloom.backends.compile.calibration import CoefficientRange
-from echoloom.backends.compile.compiled import (
-    CompiledProgram,
-    Overflowed,
-    calibrated_again,
-    compile,
-)
+from echoloom.backends.compile.coefficients import CoefficientRange
 from echoloom.backends.compile.nudges import curved
+from echoloom.backends.compile.pipeline import calibrated_again, compile
+from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats, InputRange
@@ -213,13 +210,13 @@ class FixedGradient:
 
     def state(self) -> bytes:
         """The program whose formats are in use, as `save` would write it, after two numbers."""
-        return STATE.pack(self._clamped, self._age) + program_bytes(self.program)
+        return STATE.pack(self._clamped, self._age) + packed(self.program)
 
     def restore(self, state: bytes) -> None:
         """Go on with the formats of `state`. Raises CorruptProgram (a ValueError) for other
         bytes."""
         where = "the saved state of training in fixed point"
-        program = program_from(state[STATE.size :], self._start, where)
+        found = unpacked(io.BytesIO(state[STATE.size :]), where, model=self._start)
         folding = None if self._program is None else self._program.folded
-        self._use(replace(program, folding=folding))
+        self._use(CompiledProgram(**vars(found), folding=folding))
         self._clamped, self._age = STATE.unpack(state[: STATE.size])

@@ -11,9 +11,9 @@ from echoloom.backends.onnx import integer_rules
 from echoloom.backends.onnx.bodies import BodyScope, Rule
 from echoloom.backends.onnx.functions import SPELLINGS, Formula
 from echoloom.backends.onnx.writer import Value
+from echoloom.ir.objective import LONGEST
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Accumulator, Instr
-from echoloom.ir.session import LONGEST
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,11 +27,6 @@ from echoloom.ir.sections import STEPS, Section
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
-# Words of one format though their ranges differ a little: the copies see the same function, and the
-# drift that ends a step undoes the one that begins it. Such a word is called
-# `b<block>.<copy>.<stage> ...`; what follows may be a name of the user's and says nothing.
-TWIN_COPIES = {"plus": ("free",), "minus": ("free", "plus")}
-TWIN_STAGES = {"second": "first"}
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
 # Bits that exponents of one vector spread over when it is to be trained.
 TRAINED_SPREAD = 4
@@ -79,17 +74,6 @@ def coefficient_format(values: Floats, width: int, per_element: bool, margin: in
     return Q(width, tuple(min(frac(s), lowest + spread) if s > 0.0 else lowest for s in sizes))
 
 
-def twins(name: str) -> list[str]:
-    """b0.minus.second.q -> b0.free.second.q, b0.plus.second.q, b0.minus.first.q."""
-    block, _, rest = name.partition(".")
-    copy, _, word = rest.partition(".")
-    stage, _, tail = word.partition(".")
-    twins = [f"{block}.{other}.{word}" for other in TWIN_COPIES.get(copy, ())]
-    if copy in ("free", *TWIN_COPIES) and stage in TWIN_STAGES:
-        twins.append(f"{block}.{copy}.{TWIN_STAGES[stage]}.{tail}")
-    return twins
-
-
 class FormatPlan:
     """Which words exist and which share a format; fixed before any code is emitted."""
 
@@ -110,8 +94,9 @@ class FormatPlan:
         self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
         self.states = {d.name for d in program.states}
         self.starts: dict[str, list[str]] = {}  # states by the constant that they start from
-        for state in self.states:
-            self._add(state, ranges.states.get(state, 0.0), state.startswith("b"))
+        for state in program.states:
+            largest = ranges.states.get(state.name, 0.0)
+            self._add(state.name, largest, state.coordinate is not None)
         for body in program.bodies:
             self._plan_body(body)
         self._share_between_passes()
@@ -126,11 +111,10 @@ class FormatPlan:
                 key = self.key(Section.FORWARD_STEP, name)
                 self.formats.unite(key, self.key(Section.ECHO_STEP, name))
         for section in STEPS:
-            defined = self.definitions.get(section, {})
-            for name in defined:
-                for twin in twins(name):
-                    if twin in defined:
-                        self.formats.unite(self.key(section, twin), self.key(section, name))
+            first: dict[object, str] = {}
+            for name, instr in self.definitions.get(section, {}).items():
+                alike = first.setdefault(instr.kin, name)
+                self.formats.unite(self.key(section, alike), self.key(section, name))
         for declaration in self.program.body(Section.FORWARD_STEP).frame:
             key = self.key(Section.FORWARD_STEP, declaration.name)
             self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))

@@ -32,6 +32,7 @@ from echoloom.ir.passes.formats_plan import (
     runtime_format,
 )
 from echoloom.ir.passes.terms import lift, rounded, vanishes
+from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
@@ -39,26 +40,29 @@ from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
 Floats = NDArray[np.float64]
 
 
-NARROWED = ".narrow"
+NARROWED = "narrow"
 UNUSED = 8  # upper bits of a word that may be idle when it is cut
 Cuts = Mapping[tuple[Section, str], int]
 
 
-def cuts(program: Program) -> Cuts:
+def cuts(program: Program, widths: Widths) -> Cuts:
     """Which operand every product of an integer program has cut to the multiplier's narrow side."""
     return {
         (body.section, i.name): number
         for body in program.bodies
-        for narrowed in [_narrowed_words(body)]
+        for narrowed in [_narrowed_words(body, widths)]
         for i in body.instrs
+        if i.op in (Op.MUL, Op.OUTER)
         for number, a in enumerate(i.args)
         if a in narrowed
     }
 
 
-def _narrowed_words(body: Body) -> set[str]:
-    """The words that are cut copies of another: each is called after what it is cut from."""
-    return {i.name for i in body.instrs if i.op is Op.REQUANT and i.name == i.args[0] + NARROWED}
+def _narrowed_words(body: Body, widths: Widths) -> set[str]:
+    """The words that are cut copies of others; those that stand for a value of the real program
+    have the full width."""
+    return {i.name for i in body.instrs
+            if i.op is Op.REQUANT and i.type.q.width == widths.narrow < widths.word}  # fmt: skip
 
 
 def quantise(
@@ -120,7 +124,7 @@ def _emit(plan: FormatPlan, channels: Channels, earlier: Cuts) -> Program:
         for d in program.runtime
     )
     states = tuple(
-        Declaration(d.name, Type(d.type.shape, plan.formats.q(d.name))) for d in program.states
+        replace(d, type=Type(d.type.shape, plan.formats.q(d.name))) for d in program.states
     )
     result = replace(
         program, coefficients=tuple(coefficients), runtime=runtime, states=states,
@@ -144,6 +148,8 @@ class _BodyEmitter(Cutter):
         self.channels, self.earlier = channels, earlier
         self.frame = tuple(self._frame(d) for d in body.frame)
         self.types = {d.name: d.type for d in (*program.globals(), *self.frame)}
+        self.labels = {name: Label(name) for name in self.types}
+        self.labels |= {d.name: d.label for d in program.states}
         self.accumulator_types = {a.name: a.type for a in program.accumulators}
         self.instrs: list[Instr] = []
         self.names: dict[str, str] = {}
@@ -179,12 +185,13 @@ class _BodyEmitter(Cutter):
     def _update(self, state: str, value: str) -> str:
         word = self.names.get(value, value)
         constant = next((i for i in self.instrs if i.name == word and i.op is Op.CONSTANT), None)
-        if constant is not None and constant.type != self.types[state]:
-            return self._append(replace(constant, name=f"{state}.next", type=self.types[state]))
+        following, type_ = self.labels[state].part("next"), self.types[state]
+        if constant is not None and constant.type != type_:
+            return self._append(Instr.of(following, Op.CONSTANT, (), type_, constant.attr))
         # A negated word is not one yet: minus the most negative word does not fit.
         exact = any(i.name == word and i.op is Op.SCALE for i in self.instrs)
-        if exact or self.types[word] != self.types[state]:
-            return self._requant(f"{state}.next", word, self.types[state].q, state)
+        if exact or self.types[word] != type_:
+            return self._requant(following, word, type_.q, state)
         return word
 
     def _instr(self, instr: Instr) -> None:
@@ -207,7 +214,7 @@ class _BodyEmitter(Cutter):
             self.names[name] = self._append(replace(instr, type=accumulator))
         elif op is Op.SHIFT:
             assert isinstance(instr.attr, Shift)
-            self._store(name, args[0], instr.attr.register)
+            self._store(instr, args[0], instr.attr.register)
         else:
             raise ValueError(f"{op.value} of {name} has no fixed-point form yet")
 
@@ -220,9 +227,9 @@ class _BodyEmitter(Cutter):
             and self.plan.only_accumulated(self.body, instr.name)
         )
         if summed or self._incremental(instr.name):
-            self.names[instr.name] = self.put(instr.name, instr.op, *args)
+            self.names[instr.name] = self.put(instr.label, instr.op, *args)
         else:
-            self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *args))
+            self._store(instr, self.put(instr.label.part("exact"), instr.op, *args))
 
     def _incremental(self, name: str) -> bool:
         """Whether `name` (through SCALE) is the increment of a sum with a base."""
@@ -257,10 +264,10 @@ class _BodyEmitter(Cutter):
         return args
 
     def _narrowed(self, name: str) -> str:
-        copy = name + NARROWED
-        if copy not in self.types:
+        copy = self.labels[name].part(NARROWED)
+        if copy.text not in self.types:
             self._requant(copy, name, Q(self.narrow, self._narrow_frac(name)), None)
-        return copy
+        return copy.text
 
     def _narrow_frac(self, name: str) -> int:
         """Fraction bits of a word that is cut. The upper ones are kept, where they are in use: a
@@ -293,13 +300,13 @@ class _BodyEmitter(Cutter):
         """Round the increment, then add: all in one go of the drain."""
         q = self.plan.formats.q(key)
         if self.types[base].q.frac != q.frac:
-            base = self._requant(f"{instr.name}.base", base, q, key)
+            base = self._requant(instr.label.part("base"), base, q, key)
         exact = self.types[increment].q
         self.plan.cap(key, min(exact.fracs))
         r = self._cut(
-            f"{instr.name}.rounded", increment, rounded(exact, q.scalar_frac), Overflow.SATURATE
+            instr.label.part("rounded"), increment, rounded(exact, q.scalar_frac), Overflow.SATURATE
         )
-        self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, base, r))
+        self._store(instr, self.put(instr.label.part("exact"), instr.op, base, r))
 
     def _words(self, instr: Instr, args: list[str]) -> None:
         """The sum of two stored words, the finer one rounded to what the other can be moved to."""
@@ -311,14 +318,14 @@ class _BodyEmitter(Cutter):
                 self._term(instr, 1 - number, args[1 - number])
                 return
             if q.scalar_frac > finest:
-                words[number] = self._requant(f"{instr.name}.term", a, rounded(q, finest), None)
-        self._store(instr.name, self.put(f"{instr.name}.exact", instr.op, *words))
+                words[number] = self._requant(instr.label.part("term"), a, rounded(q, finest), None)
+        self._store(instr, self.put(instr.label.part("exact"), instr.op, *words))
 
     def _term(self, instr: Instr, number: int, value: str) -> None:
         """A sum of which only operand `number` is left."""
         if number == 1 and instr.op is Op.SUB:
-            value = self.put(f"{instr.name}.exact", Op.SCALE, value, attr=Scale(-1.0))
-        self._store(instr.name, value)
+            value = self.put(instr.label.part("exact"), Op.SCALE, value, attr=Scale(-1.0))
+        self._store(instr, value)
 
     def _scale(self, instr: Instr, value: str) -> None:
         assert isinstance(instr.attr, Scale)
@@ -328,7 +335,7 @@ class _BodyEmitter(Cutter):
                 f"the factor {instr.attr.factor} of {instr.name} is not a power of two; "
                 "hold it as a coefficient of the unit instead"
             )
-        self.names[instr.name] = self.put(instr.name, Op.SCALE, value, attr=instr.attr)
+        self.names[instr.name] = self.put(instr.label, Op.SCALE, value, attr=instr.attr)
 
     def _table(self, instr: Instr, value: str) -> None:
         assert isinstance(instr.attr, Table)
@@ -359,4 +366,6 @@ class _BodyEmitter(Cutter):
             # A result that stays near zero on the samples asks for more bits than slopes have.
             self.plan.cap(key, q.scalar_frac - excess_bits(attr, source, q, self.narrow))
         type_ = Type(instr.type.shape, q)
-        self.names[instr.name] = self._append(Instr(instr.name, Op.TABLE, (value,), type_, attr))
+        self.names[instr.name] = self._append(
+            Instr.of(instr.label, Op.TABLE, (value,), type_, attr)
+        )
