@@ -17,16 +17,15 @@ from echoloom.ir.increments import SUMS, increments, root
 from echoloom.ir.ops import Op, Requant
 from echoloom.ir.parity import PRODUCTS
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.widths import Widths
 
 
-def verify_target(
-    program: Program, narrow: int = 18, word: int = 28, accumulator: int = 54
-) -> Program:
+def verify_target(program: Program, widths: Widths) -> Program:
     """Check that a verified, quantised program fits the target's widths; returns it.
 
     InvalidProgram names the first instruction or declaration that does not fit.
     """
-    check = _Target(program, narrow, word, accumulator)
+    check = _Target(program, widths.narrow, widths.word, widths.accumulator)
     check.declarations()
     for body in program.bodies:
         check.body(body)

@@ -15,7 +15,7 @@ from hamiltonians import GALLERY
 import echoloom as el
 from echoloom.backends.compile.lost import Unresolved
 from echoloom.backends.compile.unfit import Unfit
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 HIDDEN = 4
 X = np.random.default_rng(0).normal(size=(2, 8, 3))

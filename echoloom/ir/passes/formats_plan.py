@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
@@ -24,6 +22,7 @@ from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.reversible import paths
 from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.widths import Widths
 
 Floats = NDArray[np.float64]
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
@@ -33,24 +32,6 @@ TRAINED_SPREAD = 4
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
 # a gain between 1/4 and 2**GAIN_LIMIT, which has to be exact.
 RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Word lengths of the target and spare range in bits.
-
-    `margin` is head-room above the calibrated range, `weight_margin` above the coefficients'
-    present size, for parameters that are going to be trained; `segment_bits` the most that a table
-    takes.
-    """
-
-    word: int = 28
-    narrow: int = 18
-    accumulator: int = 54
-    margin: int = 2
-    weight_margin: int = 0
-    segment_bits: int = 11
-    rounding: Rounding = Rounding.HALF_EVEN
 
 
 def coefficient_format(values: Floats, width: int, per_element: bool, margin: int = 0) -> Q:

@@ -27,7 +27,6 @@ from echoloom.ir.passes.formats_plan import (
     PRODUCTS,
     RUNTIME_INTEGER,
     FormatPlan,
-    Widths,
     coefficient_format,
     runtime_format,
 )
@@ -36,6 +35,7 @@ from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
+from echoloom.ir.widths import Widths
 
 Floats = NDArray[np.float64]
 
