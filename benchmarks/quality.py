@@ -23,18 +23,19 @@ import output
 from quality_cases import Case, Tensors, basic_motions, exact_gradients, tensors, uea
 
 import echoloom as el
-from echoloom.backends.compile.calibration import Material, coefficient_words
+from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.compile.stages import probed, ranges, real_program, traced
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.gradients.quality import TensorQuality, worst_of
 from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
-from echoloom.frontend.models.stack import traced_stack
-from echoloom.ir.contract import Timing
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
+from echoloom.ir.contract import EngineConfig, Timing
+from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.image import place
-from echoloom.ir.passes.quantise import Widths, quantise
+from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Program
 from echoloom.ir.tables import program_tables
+from echoloom.ir.widths import Widths
 
 UEA = ("SelfRegulationSCP1", "Heartbeat")
 VARIANTS = (
@@ -65,19 +66,16 @@ class Calibrated:
         """The rest of `el.compile`."""
         integers = quantise(self.program, self.values, self.ranges, widths)
         tables = program_tables(integers, widths.narrow)
-        sizes = (16, 4, 4, widths.word, widths.narrow, widths.accumulator)
-        mapped = place(integers, tables, *sizes, Timing())
+        mapped = place(integers, tables, EngineConfig.of(widths, 16, 4, 4), Timing())
         artifact = Artifact(integers, coefficient_words(integers, self.values), tables, 1, mapped)
         return el.CompiledProgram(self.case.model, artifact, TARGETS["ecp5-85k"], self.epsilons)
 
 
 def calibrate(case: Case) -> Calibrated:
-    graphs, values = traced_stack(case.model)
-    material = Material(graphs, values, case.calibration, None, 1, Widths())
-    probing = (PROBE,) * len(case.model.blocks)
-    epsilons = choose_epsilons(material.ranges(probing), probing)
-    program, held = material.real(epsilons)
-    return Calibrated(case, program, held, material.ranges(epsilons), epsilons)
+    source = traced(case.model, case.calibration)
+    _, epsilons = probed(source)
+    real = real_program(source, epsilons)
+    return Calibrated(case, real.program, real.coefficients, ranges(source, real), epsilons)
 
 
 def sequence(result: RunResult, index: int) -> RunResult:

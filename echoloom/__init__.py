@@ -1,15 +1,22 @@
 """Echoloom: Hamiltonian state-space models from JAX to FPGA fabric that infers and learns."""
 
+# ruff: noqa: F401 (names for users)
+
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# The public names and their modules, once: type checkers read it, and so does `_homes`.
 if TYPE_CHECKING:
     from echoloom.backends.bitstream.build import build
-    from echoloom.backends.compile.archive import CorruptProgram, load
-    from echoloom.backends.compile.calibration import CoefficientRange
-    from echoloom.backends.compile.compiled import CompiledProgram, Overflowed, compile
+    from echoloom.backends.compile.archive import CorruptProgram
+    from echoloom.backends.compile.coefficients import CoefficientRange
+    from echoloom.backends.compile.pipeline import compile
+    from echoloom.backends.compile.program import CompiledProgram, Overflowed, load
     from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
     from echoloom.backends.gradients.fixed_gradient import FixedGradient
     from echoloom.backends.onnx.export import export_onnx
@@ -24,67 +31,29 @@ if TYPE_CHECKING:
     from echoloom.sim.float_distance import WrongModel
     from echoloom.sim.verify import VerifyReport, verify
 
-_HOME = {
-    "CorruptProgram": "backends.compile.archive",
-    "load": "backends.compile.archive",
-    "build": "backends.bitstream.build",
-    "CoefficientRange": "backends.compile.calibration",
-    "CompiledProgram": "backends.compile.compiled",
-    "Overflowed": "backends.compile.compiled",
-    "compile": "backends.compile.compiled",
-    "export_onnx": "backends.onnx.export",
-    "FixedGradient": "backends.gradients.fixed_gradient",
-    "fixed_value_and_grad": "backends.gradients.batch_gradient",
-    "InputRange": "backends.run.integers",
-    "bptt_gradient": "frontend.gradients.bptt",
-    "Hamiltonian": "frontend.energy.hamiltonian",
-    "HSSM": "frontend.models.hssm",
-    "trainable": "frontend.models.hssm",
-    "import_rhel": "frontend.models.published.import_rhel",
-    "published_gradients": "frontend.models.published.import_rhel",
-    "bptt_value_and_grad": "frontend.gradients.bptt",
-    "rhel_value_and_grad": "frontend.gradients.rhel",
-    "TrajectoryCheck": "frontend.gradients.trajectory",
-    "trajectory_check": "frontend.gradients.trajectory",
-    "rhel_gradient": "frontend.gradients.rhel",
-    "Mismatch": "sim.first_difference",
-    "WrongModel": "sim.float_distance",
-    "VerifyReport": "sim.verify",
-    "verify": "sim.verify",
-}
 
-__all__ = [
-    "HSSM",
-    "CoefficientRange",
-    "CompiledProgram",
-    "CorruptProgram",
-    "FixedGradient",
-    "Hamiltonian",
-    "InputRange",
-    "Mismatch",
-    "Overflowed",
-    "TrajectoryCheck",
-    "VerifyReport",
-    "WrongModel",
-    "bptt_gradient",
-    "bptt_value_and_grad",
-    "build",
-    "compile",
-    "export_onnx",
-    "fixed_value_and_grad",
-    "import_rhel",
-    "load",
-    "published_gradients",
-    "rhel_gradient",
-    "rhel_value_and_grad",
-    "trainable",
-    "trajectory_check",
-    "verify",
-]
+def _homes() -> dict[str, str]:
+    """The module of every public name, read off the imports above."""
+    imports = ast.walk(ast.parse(inspect.getsource(sys.modules[__name__])))
+    return {
+        alias.name: node.module
+        for node in imports
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(__name__)
+        for alias in node.names
+    }
+
+
+_HOMES = _homes()
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     # On demand: the IR alone must not cost the seconds that JAX and Amaranth take to import.
-    if name not in _HOME:
+    if name == "__all__":
+        return sorted(_HOMES)
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

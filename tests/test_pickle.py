@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.compile.calibration import PoleRange
+from echoloom.backends.compile.coefficients import PoleRange
 from echoloom.ir.parser import ParseError
 from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.schedule import CyclicTasks

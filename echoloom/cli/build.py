@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 
 from echoloom.backends.bitstream.build import REPORT
 from echoloom.backends.bitstream.build import build as build_program
-from echoloom.backends.compile.archive import load
+from echoloom.backends.compile.program import load
 from echoloom.cli.options import Json, Saved, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.cli.tables import fields_table

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from echoloom.backends.compile.archive import save
-from echoloom.backends.compile.compiled import compile as compile_model
+from echoloom.backends.compile.pipeline import compile as compile_model
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
@@ -16,7 +16,8 @@ from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.widths import Widths
 
 
 def compile(
@@ -30,7 +31,9 @@ def compile(
     drains: Annotated[
         int | None, typer.Option(help="Results requantised a cycle; lanes / 4 if not given.")
     ] = None,
-    slots: Annotated[int, typer.Option(help="Row groups that wait for the drains.")] = 4,
+    slots: Annotated[
+        int, typer.Option(help="Row groups that wait for the drains.")
+    ] = EngineConfig.slots,
     margin: Annotated[
         int, typer.Option(help="Spare bits of range above what the samples need.")
     ] = Widths.margin,
@@ -64,7 +67,7 @@ def compile(
         X, y = data.X[:samples], None if data.y is None else data.y[:samples]
         widths = None
         if target in TARGETS:  # if not, compile_model says so
-            widths = Widths(word=TARGETS[target].word, narrow=TARGETS[target].narrow, margin=margin)
+            widths = replace(TARGETS[target].widths, margin=margin)
         with say.working("compiling"):
             program = compile_model(
                 model, X, y, target, lanes=lanes, drains=drains, slots=slots, widths=widths
@@ -73,7 +76,7 @@ def compile(
         if ir is not None:
             write_whole(ir, str(program).encode())
             say.result["ir"] = str(ir)
-        save(program, output)
+        program.save(output)
         say.result |= {"program": str(output), **values}
         say.show(summary_tables(values))
         say.show(f"wrote {output}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from echoloom.backends.compile.archive import MAGIC, load
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.archive import MAGIC
+from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.onnx.export import KINDS, PASSES, VIEW, onnx_model
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Table as TableOp

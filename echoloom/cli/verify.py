@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.table import Table
 
-from echoloom.backends.compile.archive import load
+from echoloom.backends.compile.program import load
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import check_destination, command, json_bytes
@@ -158,7 +158,7 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
             f"{level['compared']:,}",
             str(level["mismatches"]),
         )
-    rows = [f"program {values['program']}"]
+    rows = [f"program {values['program']}", *values.get("notes", ())]
     for name, pass_ in values["cycles"].items():
         rows.append(
             f"{name}: {pass_['length']:,} steps, {pass_['rtl']:,} cycles, as predicted; "

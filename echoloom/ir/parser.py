@@ -13,8 +13,9 @@ from typing import Any, get_type_hints
 
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
+from echoloom.ir.places import Coordinate, Copy, Letter, Place
 from echoloom.ir.printer import NAME, UNSAID
-from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, State
 from echoloom.ir.sections import Section
 
 
@@ -38,6 +39,10 @@ _ACCUMULATOR = re.compile(r"(\S+) \{([^{}]*)\} : (\S+)")
 _INSTRUCTION = re.compile(r"%(\S+) = (\w+)\(([^()]*)\)(?: \{([^{}]*)\})? : (\S+)")
 _UPDATE = re.compile(r"(\S+) <- (\S+)")
 _SUM = re.compile(r"(\S+) \+= (\S+)")
+# Names that passes make for a block's values. What users call their fields stands behind, never
+# here.
+_COORDINATE = re.compile(r"b([0-9]{1,9})\.(free|plus|minus)\.([qp])")
+_PLACE = re.compile(r"b([0-9]{1,9})\.(?:(free|plus|minus)\.(?:(second)\.)?(.+))?.*")
 
 
 def parse(text: str) -> Program:
@@ -52,6 +57,18 @@ def parse(text: str) -> Program:
             reader.line = number
             reader.read(line)
     return reader.finish()
+
+
+def _place(name: str) -> Place | None:
+    """The place that a compiled program's name prints; words of a step's last drift are called as
+    those of the first."""
+    found = _PLACE.fullmatch(name)
+    if found is None:
+        return None
+    block, copy, second, word = found.groups()
+    if copy is None:
+        return Place(int(block))
+    return Place(int(block), Copy(copy), f"first.{word}" if second else word)
 
 
 class _Reader:
@@ -84,8 +101,8 @@ class _Reader:
         elif keyword in self.declared:
             if self.bodies:
                 raise self.fail(f"{keyword} declarations come before the first body.")
-            read = self.accumulator if keyword == "accumulator" else self.declaration
-            self.declared[keyword].append(read(rest))
+            read = {"accumulator": self.accumulator, "state": self.state}
+            self.declared[keyword].append(read.get(keyword, self.declaration)(rest))
         else:
             self.statement(keyword, rest, line)
 
@@ -107,6 +124,13 @@ class _Reader:
     def declaration(self, rest: str) -> Declaration:
         name, type_ = self.match(_DECLARATION, rest, "<name> : <type>")
         return Declaration(self.name(name), self.type(type_))
+
+    def state(self, rest: str) -> State:
+        d = self.declaration(rest)
+        found = _COORDINATE.fullmatch(d.name)
+        if found is None:
+            return State(d.name, d.type)
+        return State(d.name, d.type, Coordinate(int(found[1]), Copy(found[2]), Letter(found[3])))
 
     def accumulator(self, rest: str) -> Accumulator:
         name, inside, type_ = self.match(_ACCUMULATOR, rest, "<name> {scale=...} : <type>")
@@ -154,7 +178,10 @@ class _Reader:
             raise self.fail(f"there is no operation {op_name!r}.")
         op = operations[op_name]
         args = tuple(self.use(a.strip()) for a in operands.split(",")) if operands.strip() else ()
-        return Instr(self.use(f"%{name}"), op, args, self.type(type_), self.attribute(op, inside))
+        return Instr(
+            self.use(f"%{name}"), op, args, self.type(type_), self.attribute(op, inside),
+            _place(name),
+        )  # fmt: skip
 
     def attribute(self, op: Op, inside: str | None) -> Attribute | None:
         kind = ATTRIBUTE_OF.get(op)

@@ -9,23 +9,46 @@ zero at the first iteration of the body.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Attribute, Op
+from echoloom.ir.places import Coordinate, Label, Place
 from echoloom.ir.printer import attributes, braces, written
 from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True)
 class Instr:
-    """`name = op(args) : type`; every name is assigned once in its body."""
+    """`name = op(args) : type`; every name is assigned once in its body.
+
+    `place` says whose value it is, None outside the blocks. In the text the name prints it, so
+    programs of equal texts are equal.
+    """
 
     name: str
     op: Op
     args: tuple[str, ...]
     type: Type
     attr: Attribute | None = None
+    place: Place | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(
+        cls, label: Label, op: Op, args: tuple[str, ...], type: Type, attr: Attribute | None = None
+    ) -> Instr:
+        return cls(label.text, op, args, type, attr, label.place)
+
+    @property
+    def label(self) -> Label:
+        return Label(self.name, self.place)
+
+    @property
+    def kin(self) -> object:
+        """Equal for the values of a body that are one word in all copies of a unit."""
+        if self.place is None or self.place.copy is None:
+            return self.name
+        return self.place.block, self.place.word
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,19 @@ class Declaration:
 
     name: str
     type: Type
+
+
+@dataclass(frozen=True)
+class State(Declaration):
+    """Keeps its value: a unit's `coordinate`, which a step moves, or a vector (None) that waits for
+    another body. As an instruction's place, the name prints the coordinate."""
+
+    coordinate: Coordinate | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> Label:
+        c = self.coordinate
+        return Label(self.name, None if c is None else Place(c.block, c.copy, c.letter.value))
 
 
 @dataclass(frozen=True)
@@ -79,7 +115,7 @@ class Program:
     name: str
     coefficients: tuple[Declaration, ...]
     runtime: tuple[Declaration, ...]
-    states: tuple[Declaration, ...]
+    states: tuple[State, ...]
     accumulators: tuple[Accumulator, ...]
     bodies: tuple[Body, ...]
 
@@ -88,6 +124,10 @@ class Program:
             if body.section is section:
                 return body
         return Body(section)
+
+    def coordinates(self) -> dict[Coordinate, str]:
+        """The names of the units' states."""
+        return {d.coordinate: d.name for d in self.states if d.coordinate is not None}
 
     def globals(self) -> Iterator[Declaration]:
         yield from self.coefficients

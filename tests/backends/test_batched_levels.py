@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import echoloom as el
-from echoloom.backends.compile.compiled import calibrated_again
+from echoloom.backends.compile.pipeline import calibrated_again
 from echoloom.backends.run import batched
 from echoloom.backends.run import chunked_sweep as chunked_pass
 from echoloom.backends.run.batched import BatchRunner
@@ -25,7 +25,7 @@ from echoloom.backends.run.run_jax import RULES as JAX_RULES
 from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 
 class Membrane(el.Hamiltonian):

@@ -16,7 +16,7 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.compile.calibration import coefficient_words
+from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
 from echoloom.backends.gradients.fixed_gradient import FixedGradient, calibration_set
 from echoloom.frontend.energy.trace import trace
@@ -24,8 +24,9 @@ from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models import stack
 from echoloom.frontend.models.hssm import trainable, with_statistics
-from echoloom.ir.passes.formats_plan import Widths, coefficient_format
+from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.hold import NUMBER, addends
+from echoloom.ir.widths import Widths
 
 STEPS = 24
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import echoloom as el
-from echoloom.ir.passes.formats_plan import twins
+from echoloom.ir.parser import parse
 
 # Every word that the compiler puts into names of its own, and what people call their fields.
 WORDS = (
@@ -140,7 +140,10 @@ def test_a_function_is_what_it_does() -> None:
 
 def test_formats_are_shared_by_place_and_not_by_name() -> None:
     """Fields `plus` and `free` of very different size keep formats of their own."""
-    assert twins("b0.minus.second.q") == [
-        "b0.free.second.q", "b0.plus.second.q", "b0.minus.first.q",
-    ]  # fmt: skip
-    assert twins("b0.contrast.block.unit.plus.second.w") == []
+    names = (
+        "b0.minus.second.q", "b0.plus.first.q", "b1.plus.first.q",
+        "b0.contrast.block.unit.plus.second.w", "b0.contrast.block.unit.free.second.w",
+    )  # fmt: skip
+    code = "".join(f"  %{name} = constant() {{value=0.0}} : real[1]\n" for name in names)
+    instrs = parse(f"program p\nforward_step:\n{code}").bodies[0].instrs
+    assert [i.kin for i in instrs] == [(0, "first.q"), (0, "first.q"), (1, "first.q"), *names[3:]]

@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.compile.calibration import Material
+from echoloom.backends.compile.stages import ranges, real_program, traced
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import rest
-from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.passes.calibrate import LIMIT, Runaway
-from echoloom.ir.passes.formats_plan import Widths
 
 HIDDEN, STEPS = 3, 60
 SENTENCE = re.compile(
@@ -113,11 +111,10 @@ def test_the_step_is_the_first_that_leaves() -> None:
 def test_an_echo_that_is_pushed_out_names_its_copy() -> None:
     """Free it stays in a shallow well, over whose rim a large nudge throws it."""
     own = model(Rim, 1.0, 0.2)
-    graphs, values = traced_stack(own)
-    material = Material(graphs, values, samples(0.05), None, 1, Widths())
-    material.ranges((2.0**-20,) * 2)
+    source = traced(own, samples(0.05))
+    ranges(source, real_program(source, (2.0**-20,) * 2))
     with pytest.raises(Runaway, match=r"^the echo's (plus|minus) copy of block 1 runs away") as out:
-        material.ranges((2.0**-20, 2.0**12))
+        ranges(source, real_program(source, (2.0**-20, 2.0**12)))
     assert out.value.echo
     assert el.compile(own, samples(0.05), lanes=2).epsilons[1] < 2.0**12
 

@@ -10,7 +10,7 @@ import pytest
 from tiny_programs import samples, small_model
 
 import echoloom as el
-from echoloom.backends.compile import compiled
+from echoloom.backends.compile import program as compiled_program
 
 
 def test_targets_are_not_rounded_to_float32_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,8 +19,10 @@ def test_targets_are_not_rounded_to_float32_first(monkeypatch: pytest.MonkeyPatc
     program = el.compile(model, x, lanes=2)
     targets = np.random.default_rng(1).uniform(-0.9, 0.9, (len(x[0]), model.outputs))
     seen: list[Any] = []
-    run = compiled.numpy_run
-    monkeypatch.setattr(compiled, "numpy_run", lambda a, x, y: seen.append(y) or run(a, x, y))
+    run = compiled_program.numpy_run
+    monkeypatch.setattr(
+        compiled_program, "numpy_run", lambda a, x, y: seen.append(y) or run(a, x, y)
+    )
     with jax.enable_x64(False):
         program.run(x[0], targets)
     np.testing.assert_array_equal(seen[0], targets)

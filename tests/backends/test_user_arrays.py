@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.gradients.quality import fixed_accuracy, gradient_quality
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.train import train

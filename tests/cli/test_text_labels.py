@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from runner import CHANNELS, STEPS, echoloom, refused, write_data
 
-from echoloom.backends.compile.archive import load
+from echoloom.backends.compile.program import load
 from echoloom.cli.data import load_data
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.training.train import load_model

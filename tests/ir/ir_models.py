@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from echoloom.backends.compile.calibration import Material, coefficient_words
+from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.compile.stages import probed, ranges, real_program, traced
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents, program_tables
 from echoloom.ir.verifier import verify
+from echoloom.ir.widths import Widths
 
 STEPS = 7
 
@@ -123,17 +123,16 @@ def build(s: Sizes, widths: Widths | None = None) -> Built:
         s.inputs, s.outputs, s.hidden, s.state, s.blocks, unit=_unit(s), complex=s.complex,
         task=s.task, key=jax.random.key(s.seed),  # type: ignore[arg-type]
     )  # fmt: skip
-    graphs, values = traced_stack(model)
     samples = np.random.default_rng(s.seed).normal(size=(3, STEPS, s.inputs))
-    material = Material(graphs, values, samples, None, 1, widths or Widths())
-    probing = (PROBE,) * s.blocks
-    epsilons = choose_epsilons(material.ranges(probing), probing)
-    assembled = verify(assemble(graphs, epsilons))
-    held, values = material.real(epsilons)
-    ranges = material.ranges(epsilons)
-    quantised = verify(quantise(held, values, ranges, material.widths))
+    source = traced(model, samples, widths=widths)
+    _, epsilons = probed(source)
+    assembled = verify(assemble(source.graphs, epsilons))
+    real = real_program(source, epsilons)
+    held, values, found = real.program, real.coefficients, ranges(source, real)
+    quantised = verify(quantise(held, values, found, source.widths))
     return Built(
-        s, model, graphs, values, samples, epsilons, assembled, verify(simplify(assembled)), held,
-        ranges, quantised, program_tables(quantised, material.widths.narrow),
+        s, model, source.graphs, values, samples, epsilons, assembled,
+        verify(simplify(assembled)), held, found, quantised,
+        program_tables(quantised, source.widths.narrow),
         coefficient_words(quantised, values),
     )  # fmt: skip

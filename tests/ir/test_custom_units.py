@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 from hamiltonians import GALLERY
 
-from echoloom.backends.compile.calibration import Material
-from echoloom.backends.run.integers import FAILURES
+from echoloom.backends.compile.stages import integers_at, probed, traced
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.frontend.models.hssm import HSSM, with_statistics
-from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.exact import InvalidProgram
+from echoloom.ir.host import FAILURES
 from echoloom.ir.ops import Table
 from echoloom.ir.parser import parse
-from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
-from echoloom.ir.passes.formats_plan import Widths, twins
+from echoloom.ir.program import Instr
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.verifier import verify, verify_target
+from echoloom.ir.widths import Widths
 
 # A velocity by an odd table; one by an even table and a product; a potential whose products share
 # words, driven from inside a table; a folded matrix; sums over pairs of positions.
@@ -37,17 +36,14 @@ def compiled(name: str) -> tuple[IntegerProgram, np.ndarray]:
     model = HSSM(INPUTS, 2, hidden, positions, 1, unit=unit, step=0.25, key=jax.random.key(4))
     x = np.cumsum(np.random.default_rng(5).normal(size=(3, LENGTH, INPUTS)), axis=1) / 4.0
     model = with_statistics(model, jnp.asarray(x))
-    graphs, values = traced_stack(model)
-    material = Material(graphs, values, x, None, 1, Widths())
-    probing = (PROBE,)
-    epsilons = choose_epsilons(material.ranges(probing), probing)
-    return material.integer(tuple(e / 16 for e in epsilons)), x
+    source = traced(model, x)
+    return integers_at(source, tuple(e / 16 for e in probed(source)[1])), x
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_it_is_a_program_that_retraces_itself(name: str) -> None:
     program = compiled(name)[0].program
-    verify_target(check_retrace(verify(program)))
+    verify_target(check_retrace(verify(program)), Widths())
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -65,13 +61,13 @@ def test_copies_and_drifts_share_formats(name: str) -> None:
     """Names that differ in the copy or in the drift only, and equal names in both passes."""
     program = compiled(name)[0].program
     bodies = [{i.name: i for i in program.body(section).instrs} for section in STEPS]
-    compared = 0
-    for body in bodies:
+    kin: dict[tuple[int, object], list[Instr]] = {}
+    for number, body in enumerate(bodies):
         for instr in body.values():
-            for twin in filter(None, map(body.get, twins(instr.name))):
-                assert (twin.type, twin.attr) == (instr.type, instr.attr), instr.name
-                compared += ".second." in instr.name and ".first." in twin.name
-    assert compared >= 3
+            kin.setdefault((number, instr.kin), []).append(instr)
+    for alike in kin.values():
+        assert len({(i.type, i.attr) for i in alike}) == 1, alike[0].name
+    assert len(kin[1, (0, "first.q")]) == 6
     for instr in bodies[0].values():
         twin = bodies[1].get(instr.name)
         assert twin is None or twin.type == instr.type, instr.name

@@ -26,7 +26,7 @@ from echoloom.ir.ops import (
     Table,
 )
 from echoloom.ir.parser import ParseError, parse
-from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, State
 from echoloom.ir.sections import Section
 
 FLOATS = st.floats(allow_nan=False)
@@ -42,6 +42,7 @@ FORMATS = st.one_of(
 )
 TYPES = st.builds(Type, st.lists(st.integers(0, 300), max_size=2).map(tuple), FORMATS)
 DECLARATIONS = st.lists(st.builds(Declaration, NAMES, TYPES), max_size=3).map(tuple)
+STATES = st.lists(st.builds(State, NAMES, TYPES, st.none()), max_size=3).map(tuple)
 PAIRS = st.lists(st.tuples(NAMES, NAMES), max_size=3).map(tuple)
 ATTRIBUTES: dict[type, st.SearchStrategy[Attribute]] = {
     Constant: st.builds(Constant, FLOATS),
@@ -81,7 +82,7 @@ PROGRAMS = st.builds(
     NAMES,
     DECLARATIONS,
     DECLARATIONS,
-    DECLARATIONS,
+    STATES,
     st.lists(
         st.builds(Accumulator, NAMES, TYPES, FLOATS, NAMES | st.just(""), NAMES | st.just("")),
         max_size=3,
@@ -103,8 +104,12 @@ def test_models_come_back(s: Sizes) -> None:
     built = build(s)
     for program in (built.assembled, built.simplified, built.quantised):
         text = str(program)
-        assert parse(text) == program
-        assert str(parse(text)) == text
+        again = parse(text)
+        assert again == program
+        assert str(again) == text
+        for ours, theirs in zip(again.bodies, program.bodies, strict=True):
+            assert [i.place for i in ours.instrs] == [i.place for i in theirs.instrs]
+        assert again.coordinates() == program.coordinates()
 
 
 def test_floats_keep_their_last_bit() -> None:

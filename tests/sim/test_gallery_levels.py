@@ -71,7 +71,7 @@ def labelled(label: Any, steps: int) -> Any:
 
 def units(*often: str) -> pytest.MarkDecorator:
     """Every unit of the gallery; those that are not named here only in slow runs."""
-    names = [pytest.param(n, marks=() if n in often else pytest.mark.slow) for n in GALLERY]
+    names = [pytest.param(n, marks=() if n in often else pytest.mark.long) for n in GALLERY]
     return pytest.mark.parametrize("name", names)
 
 

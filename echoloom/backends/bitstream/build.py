@@ -23,7 +23,7 @@ from typing import Any
 
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.route import BuildReport, find_board, to_bitstream
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import write_all
 from echoloom.backends.link.image_writes import image_writes
 from echoloom.frontend.data.files import write_whole

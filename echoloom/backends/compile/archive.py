@@ -16,22 +16,21 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, BinaryIO
 
 import jax
 import numpy as np
 
-from echoloom.backends.compile.compiled import CompiledProgram
-from echoloom.backends.compile.targets import TARGETS
+from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.levels import Artifact
-from echoloom.frontend.data.files import digest, write_whole
+from echoloom.frontend.data.files import digest
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.contract import Timing
+from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.image import place
 from echoloom.ir.tables import TableContents
@@ -49,18 +48,22 @@ class CorruptProgram(ValueError):
     """The file is not a whole saved program of a version that this release reads."""
 
 
-def save(program: CompiledProgram, path: str | os.PathLike[str]) -> None:
-    """Writes a program, whole or not at all.
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a file holds: all of a compiled program but the traced model, which is traced anew."""
 
-    Raises OSError, and ValueError for a model that a checkpoint cannot hold.
-    """
-    write_whole(path, program_bytes(program))
+    model: HSSM
+    artifact: Artifact
+    target: Target
+    epsilons: tuple[float, ...]
+    # The largest magnitude of every input channel on the samples; () in files of old releases.
+    peaks: tuple[float, ...] = ()
 
 
-def program_bytes(program: CompiledProgram) -> bytes:
-    """What `save` writes. Raises ValueError for a model that a checkpoint cannot hold."""
+def packed(program: Contents) -> bytes:
+    """A whole file. Raises ValueError for a model that a checkpoint cannot hold."""
     artifact, mapped = program.artifact, program.artifact.mapped
-    parts = {"model": model_bytes(program.model), "ir": str(program.ir).encode()}
+    parts = {"model": model_bytes(program.model), "ir": str(artifact.program).encode()}
     for name, words in artifact.coefficients.items():
         parts[f"coefficient/{name}"] = _packed(words)
     for key, table in artifact.tables.items():
@@ -84,48 +87,29 @@ def program_bytes(program: CompiledProgram) -> bytes:
     return json.dumps(header).encode() + b"\n" + payload
 
 
-def load(path: str | os.PathLike[str], unit: Hamiltonian | None = None) -> CompiledProgram:
-    """The program that `save` wrote: the same integers at every level, the same image.
+def unpacked(
+    file: BinaryIO,
+    path: str | os.PathLike[str],
+    unit: Hamiltonian | None = None,
+    model: HSSM | None = None,
+) -> Contents:
+    """What `packed` wrote, read from an open file that errors call `path`.
 
-    `unit` is needed for a model with a Hamiltonian of its own, as in `load_model`. Raises
-    CorruptProgram, in one sentence, for any other file, ValueError for another unit than the saved
-    one, and OSError for a file that cannot be read.
+    `unit` is that of a model with a Hamiltonian of its own. A `model` takes the place of the stored
+    one; the coefficients stay the stored ones. Raises CorruptProgram for anything else, and
+    ValueError for another unit than the saved one.
     """
-    with open(path, "rb") as file:
-        header, parts = _read(path, file)
-    # The stored float type counts, not the one that JAX happens to have as its default.
-    with jax.enable_x64(True):
-        model = read_model(io.BytesIO(parts.get("model", b"")), path, unit)
-    return _program(path, header, parts, model)
-
-
-def program_from(data: bytes, model: HSSM, where: str) -> CompiledProgram:
-    """The program of `program_bytes`, with `model` in the place of the stored one.
-
-    Its coefficients stay the stored ones. Raises CorruptProgram, which calls the bytes `where`.
-    """
-    header, parts = _read(where, io.BytesIO(data))
-    return _program(where, header, parts, model)
-
-
-def _read(
-    path: str | os.PathLike[str], file: BinaryIO
-) -> tuple[Mapping[str, Any], dict[str, bytes]]:
     line, payload = file.readline(HEADER_LIMIT), file.read()
     header = _header(path, line)
-    return header, _parts(path, header, payload)
-
-
-def _program(
-    path: str | os.PathLike[str],
-    header: Mapping[str, Any],
-    parts: Mapping[str, bytes],
-    model: HSSM,
-) -> CompiledProgram:
+    parts = _parts(path, header, payload)
+    if model is None:
+        # The stored float type counts, not the one that JAX happens to have as its default.
+        with jax.enable_x64(True):
+            model = read_model(io.BytesIO(parts.get("model", b"")), path, unit)
     try:
-        return CompiledProgram(
+        return Contents(
             model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"]),
-            peaks=tuple(header.get("peaks", ())),
+            tuple(header.get("peaks", ())),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptProgram(
@@ -191,7 +175,8 @@ def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact
         )
         for key, rest in header["tables"].items()
     }
-    mapped = place(program, tables, **header["engine"], timing=Timing(**header["timing"]))
+    config, timing = EngineConfig(**header["engine"]), Timing(**header["timing"])
+    mapped = place(program, tables, config, timing)
     return Artifact(program, coefficients, tables, header["output_step"], mapped)
 
 

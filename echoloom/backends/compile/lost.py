@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from echoloom.backends.compile.nudges import Nudges
-from echoloom.backends.gradients.raw_gradients import raw_gradient
+from echoloom.backends.compile.raw_gradients import raw_gradient
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding

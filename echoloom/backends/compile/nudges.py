@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.compile.calibration import Epsilons, Material
-from echoloom.backends.run.integers import Floats, is_classification, to_real
-from echoloom.backends.run.levels import IntegerProgram, numpy_run
+from echoloom.backends.compile.coefficients import as_held
+from echoloom.backends.compile.raw_gradients import by_coefficient
+from echoloom.backends.compile.stages import Epsilons, Source, integers_at, probed, real_program
+from echoloom.backends.run.integers import Floats, to_real
+from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
+from echoloom.ir.host import Host, is_classification
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs
-from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, reach
-from echoloom.ir.program import Accumulator, Program
+from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, reach
 from echoloom.ir.real import RULES
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
 
 Exponents = tuple[int, ...]  # by block
@@ -64,13 +65,6 @@ class Nudges:
     exact: Gradients = field(default_factory=dict)
 
 
-def calibrate(material: Material, earlier: Program | None = None) -> tuple[IntegerProgram, Nudges]:
-    """The integer program, of the same code as `earlier` as far as formats allow, and the nudge
-    size of every block that suits it."""
-    nudges = _chosen(material)
-    return material.integer(nudges.epsilons, earlier), nudges
-
-
 def curved(graphs: StackGraphs) -> list[bool]:
     """By block: whether a contrast's quality depends on the nudge's size."""
     return [
@@ -79,18 +73,16 @@ def curved(graphs: StackGraphs) -> list[bool]:
     ]
 
 
-def _chosen(material: Material) -> Nudges:
-    probing = (PROBE,) * len(material.graphs.blocks)
-    ranges = material.ranges(probing)
-    widest, bent = choose_epsilons(ranges, probing), curved(material.graphs)
+def choose_nudges(source: Source) -> Nudges:
+    """The nudge size of every block that suits it on the samples."""
+    ranges, widest = probed(source)
+    bent = curved(source.graphs)
     if not any(bent):
         return Nudges(widest)
-    count = min(TRIAL_SAMPLES, len(material.samples))
-    targets = None if material.targets is None else material.targets[:count]
-    trial = replace(material, samples=material.samples[:count], targets=targets)
-    labels = _labels(trial, probing)
-    exact = _real_gradients(trial, _near(ranges, probing), labels)
-    search = _Search(trial, widest, bent, labels, exact)
+    targets = None if source.targets is None else source.targets[:TRIAL_SAMPLES]
+    few = replace(source, samples=source.samples[:TRIAL_SAMPLES], targets=targets)
+    labels, exact = _exact(few, _near(ranges, len(bent)))
+    search = _Search(few, widest, bent, labels, exact)
     search.from_the_state()
     search.from_above([_octaves(ranges, b, widest[b]) for b in range(len(bent))])
     best = tuple(search.best(b) for b in range(len(bent)))
@@ -99,14 +91,14 @@ def _chosen(material: Material) -> Nudges:
     return Nudges(search.sizes(search.joined()), own, {n: exact[n] for n in own})
 
 
-def _near(ranges: Ranges, epsilons: Epsilons) -> Epsilons:
-    """Sizes of the real program's nudges, those of `ranges` being `epsilons`."""
+def _near(ranges: Ranges, blocks: int) -> Epsilons:
+    """Sizes of the real program's nudges, those of `ranges` being PROBE."""
     near: list[float] = []
-    for block, epsilon in enumerate(epsilons):
+    for block in range(blocks):
         parted = ranges.differences.get(block, 0.0)
         wanted = max(min(parted, reach(ranges, block) * FARTHEST), CLOSEST)
         more = 0 if parted in (0.0, wanted) else math.floor(math.log2(wanted / parted))
-        near.append(epsilon * 2.0**more)
+        near.append(PROBE * 2.0**more)
     return tuple(near)
 
 
@@ -120,7 +112,7 @@ def _octaves(ranges: Ranges, block: int, epsilon: float) -> int:
 class _Search:
     """Trials by the exponents that they were made at, in the order in which they were made."""
 
-    trial: Material
+    source: Source
     widest: Epsilons
     bent: list[bool]
     labels: Any
@@ -145,7 +137,7 @@ class _Search:
         """`refuses`: what a nudge that is too large for the unit raises."""
         if exponents not in self.trials:
             sizes = self.sizes(exponents)
-            self.trials[exponents] = _trial(self.trial, sizes, self.labels, self.exact, refuses)
+            self.trials[exponents] = _trial(self.source, sizes, self.labels, self.exact, refuses)
 
     def from_the_state(self) -> None:
         """From a nudge that parts the echoes by as much as the state downwards."""
@@ -178,49 +170,24 @@ class _Search:
             self.add(made, ValueError)
 
 
-def _labels(material: Material, probing: Epsilons) -> Any:
-    """The least likely class of every sample, or the targets: labels that leave an error."""
-    program, held = material.real(probing)
-    outputs = Session(StagedMachine(program, RULES, dict(held)), material.output_step).forward(
-        material.samples
-    )
-    if is_classification(program):
-        return np.argmin(outputs, axis=-1)
-    return -np.sign(outputs) if material.targets is None else material.targets
-
-
-def _real_gradients(material: Material, epsilons: Epsilons, labels: Any) -> dict[str, Floats]:
-    """Sums of every coefficient's gradient, normalised as the host does it, sample by sample."""
-    program, held = material.real(epsilons)
-    machine = StagedMachine(program, RULES, dict(held))
-    session = Session(machine, material.output_step)
-    outputs = session.forward(material.samples)
-    if is_classification(program):
-        error, _ = normalised_error(softmax_error(outputs, labels))
-        session.echo_classification(material.samples, error)
+def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
+    """Labels that leave an error, the least likely class of every sample or the targets; and sums
+    of every coefficient's gradient by them, normalised as the host does it, sample by sample."""
+    real = real_program(source, epsilons)
+    machine = StagedMachine(real.program, RULES, dict(real.coefficients))
+    host = Host(real.program, source.output_step)
+    forward = host.forward(source.samples)
+    outputs = host.outputs(machine.sweep(forward))
+    if is_classification(real.program):
+        labels = np.argmin(outputs, axis=-1)
     else:
-        session.echo_regression(material.samples, labels, outputs)
-    sums = {a.name: machine.accumulators[a.name] for a in program.accumulators if a.target}
-    return _by_target(program.accumulators, sums, held)
-
-
-def _by_target(
-    accumulators: tuple[Accumulator, ...],
-    sums: Mapping[str, Floats],
-    coefficients: Mapping[str, Floats],
-) -> dict[str, Floats]:
-    gradients: dict[str, Floats] = {}
-    for a in accumulators:
-        if a.target:
-            value = sums[a.name] * a.scale
-            if a.divisor:
-                value = value / coefficients[a.divisor]
-            gradients[a.target] = gradients.get(a.target, 0.0) + value
-    return gradients
+        labels = -np.sign(outputs) if source.targets is None else source.targets
+    sums = machine.sweep(host.echo(forward, outputs, labels)).sums
+    return labels, by_coefficient(real.program.accumulators, sums, real.coefficients)
 
 
 def _trial(
-    trial: Material,
+    source: Source,
     epsilons: Epsilons,
     labels: Any,
     exact: Gradients,
@@ -229,19 +196,17 @@ def _trial(
     """What becomes of the gradients with nudges of these sizes."""
     lost = Trial((np.inf,) * len(epsilons), {n: np.zeros_like(v) for n, v in exact.items()})
     try:
-        integer = trial.integer(epsilons)
+        integer = integers_at(source, epsilons)
     except refuses as error:
         if isinstance(error, Runaway) and not error.echo:
             raise
         return lost
-    result = numpy_run(integer, trial.samples, labels, machine=StagedNumpyMachine)
+    result = numpy_run(integer, source.samples, labels, machine=StagedNumpyMachine)
     if result.overflow:
         return lost
-    formats = {a.name: a.type.q for a in integer.program.accumulators}
-    sums = {name: to_real(words, formats[name]) for name, words in result.gradients.items()}
-    held = {d.name: to_real(integer.coefficients[d.name], d.type.q)
-            for d in integer.program.coefficients}  # fmt: skip
-    found = _by_target(integer.program.accumulators, sums, held)
+    accumulators = integer.program.accumulators
+    sums = {a.name: to_real(result.gradients[a.name], a.type.q) for a in accumulators if a.target}
+    found = by_coefficient(accumulators, sums, as_held(integer))
     squares: list[list[Floats]] = [[] for _ in epsilons]
     for name, value in exact.items():
         owner = _owner(name)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoloom.backends.compile.calibration import Epsilons, Material
+from echoloom.backends.compile.stages import Epsilons, Source, real_program
 from echoloom.backends.run.integers import Floats, input_types, to_real
 from echoloom.backends.run.levels import IntegerProgram
+from echoloom.ir.host import Host, run
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
-from echoloom.ir.session import Session
 from echoloom.ir.staged import StagedMachine
 
 # Parts of itself that a row may lose before it is asked whether it matters, and of the outputs'
@@ -87,15 +87,15 @@ class Vanished(ValueError):
     """A row or column of weights that matters all but vanishes in its matrix's format."""
 
 
-def insist_on_weights(integer: IntegerProgram, material: Material, epsilons: Epsilons) -> None:
+def insist_on_weights(integer: IntegerProgram, source: Source, epsilons: Epsilons) -> None:
     """Vanished where rounding takes a large part of rows or columns and moves the outputs.
 
-    `integer` was made of `material`, with these nudge sizes.
+    `integer` was made of `source`, with these nudge sizes.
     """
     rounded: dict[str, Floats] = {}
     worst = Rounding("", 0.0)
     formats = {d.name: d.type.q for d in integer.program.coefficients}
-    for name, errors, sizes in _weights(integer, material.values):
+    for name, errors, sizes in _weights(integer, source.values):
         lost = np.zeros(sizes.shape, bool)
         for axis, kind in enumerate(("row", "column")[: sizes.ndim]):
             shares = _shares(errors, sizes, axis)
@@ -105,15 +105,14 @@ def insist_on_weights(integer: IntegerProgram, material: Material, epsilons: Eps
                 worst = Rounding(f"{one} {shares.argmax()} of {name}", float(shares.max()))
         if lost.any():
             words = to_real(integer.coefficients[name], formats[name])
-            rounded[name] = np.where(lost, words, material.values[name])
+            rounded[name] = np.where(lost, words, source.values[name])
     if not rounded:
         return
-    program, held = material.real(epsilons)
+    real, samples = real_program(source, epsilons), source.samples[:SAMPLES]
+    host = Host(real.program, source.output_step)
     exact, moved = (
-        Session(StagedMachine(program, RULES, dict(values)), material.output_step).forward(
-            material.samples[:SAMPLES]
-        )
-        for values in (held, held | rounded)
+        run(host, StagedMachine(real.program, RULES, dict(values)).sweep, samples).outputs
+        for values in (real.coefficients, real.coefficients | rounded)
     )
     part = float(np.max(np.abs(moved - exact)) / max(float(np.max(np.abs(exact))), 1e-300))
     if part > MATTERS:

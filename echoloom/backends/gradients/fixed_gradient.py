@@ -8,6 +8,7 @@ again: on a fabric that is another image for the same engine.
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex
@@ -15,16 +16,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.archive import program_bytes, program_from
+from echoloom.backends.compile.archive import packed, unpacked
 from echoloom.backends.compile.arguments import checked_widths, engine_sizes, target_named
-from echoloom.backends.compile.calibration import CoefficientRange
-from echoloom.backends.compile.compiled import (
-    CompiledProgram,
-    Overflowed,
-    calibrated_again,
-    compile,
-)
+from echoloom.backends.compile.coefficients import CoefficientRange
 from echoloom.backends.compile.nudges import curved
+from echoloom.backends.compile.pipeline import calibrated_again, compile
+from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
 from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats, InputRange
@@ -33,7 +30,6 @@ from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
 from echoloom.ir.passes.calibrate import Runaway
-from echoloom.ir.passes.formats_plan import Widths
 
 CALIBRATION = 64  # sequences that formats are calibrated on, at most
 # An input channel this many times smaller than the largest may have a format of its own.
@@ -114,9 +110,7 @@ class FixedGradient:
         self._start, self._recalibrate = model, recalibrate
         self._target = target_named(target)
         self._widths = checked_widths(
-            Widths(
-                self._target.word, self._target.narrow, margin=margin, weight_margin=weight_margin
-            )
+            replace(self._target.widths, margin=margin, weight_margin=weight_margin)
         )
         self._program: CompiledProgram | None = None
         self._runner: BatchRunner | None = None
@@ -213,13 +207,13 @@ class FixedGradient:
 
     def state(self) -> bytes:
         """The program whose formats are in use, as `save` would write it, after two numbers."""
-        return STATE.pack(self._clamped, self._age) + program_bytes(self.program)
+        return STATE.pack(self._clamped, self._age) + packed(self.program)
 
     def restore(self, state: bytes) -> None:
         """Go on with the formats of `state`. Raises CorruptProgram (a ValueError) for other
         bytes."""
         where = "the saved state of training in fixed point"
-        program = program_from(state[STATE.size :], self._start, where)
+        found = unpacked(io.BytesIO(state[STATE.size :]), where, model=self._start)
         folding = None if self._program is None else self._program.folded
-        self._use(replace(program, folding=folding))
+        self._use(CompiledProgram(**vars(found), folding=folding))
         self._clamped, self._age = STATE.unpack(state[: STATE.size])

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient

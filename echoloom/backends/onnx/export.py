@@ -14,18 +14,15 @@ import jax
 import numpy as np
 
 from echoloom.backends.bitstream.tools import ToolMissing
-from echoloom.backends.compile.calibration import Material
-from echoloom.backends.compile.compiled import CompiledProgram
+from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.stages import probed, real_program, traced
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.frontend.models.stack import traced_stack
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
-from echoloom.ir.passes.calibrate import PROBE, choose_epsilons
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.program import Program
 
 if TYPE_CHECKING:
@@ -191,21 +188,19 @@ def _real_subject(source: CompiledProgram | HSSM, passes: Passes, samples: Any) 
     dtype = np.float64 if passes == "gradient" else model.encoder.weight.dtype.type
     check(model)
     with jax.enable_x64(True):
-        graphs, values = traced_stack(model)
         noise = np.random.default_rng(0).normal(size=(1, PROBE_STEPS, model.inputs))
         given = real_array("samples", noise if samples is None else samples)
-        samples = given.astype(np.float64)
-        material = Material(graphs, values, samples, None, model.output_step, Widths())
+        traced_model = traced(model, given.astype(np.float64))
+        graphs = traced_model.graphs
         if passes == "forward":
             epsilons = (1.0,) * len(graphs.blocks)
         elif isinstance(source, CompiledProgram):
             epsilons = _finer(graphs, source.epsilons, FINER_THAN_COMPILED)
         else:
-            probing = (PROBE,) * len(graphs.blocks)
-            widest = choose_epsilons(material.ranges(probing), probing)
-            epsilons = _finer(graphs, widest, FINER_THAN_WIDEST)
-        program, held = material.real(epsilons)
-    return Subject(program, held, RealArithmetic(dtype), Shared(), model.output_step)
+            epsilons = _finer(graphs, probed(traced_model)[1], FINER_THAN_WIDEST)
+        real = real_program(traced_model, epsilons)
+    arithmetic = RealArithmetic(dtype)
+    return Subject(real.program, real.coefficients, arithmetic, Shared(), model.output_step)
 
 
 def _finer(graphs: StackGraphs, epsilons: tuple[float, ...], factor: float) -> tuple[float, ...]:

@@ -7,6 +7,8 @@ and contrasts, and nothing about any particular Hamiltonian. Sums over a step's 
 
 from __future__ import annotations
 
+from itertools import product
+
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Shift
 from echoloom.ir.passes.contrast import Contrast
@@ -16,10 +18,20 @@ from echoloom.ir.passes.graphs import StackGraphs as StackGraphs
 from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.passes.walk import walk_back, walk_forward
 from echoloom.ir.passes.writer import Writer
-from echoloom.ir.program import Accumulator, Body, Declaration, Program
+from echoloom.ir.places import Coordinate, Copy, Label, Letter, block_label
+from echoloom.ir.program import Accumulator, Body, Declaration, Program, State
 from echoloom.ir.sections import Section
 
-COPIES = ("free", "plus", "minus")
+HEAD, POOL = Label("head"), Label("pool")
+ENCODE = Label("encode")
+
+
+def _position(block: int, copy: Copy = Copy.FREE) -> str:
+    return str(Coordinate(block, copy, Letter.POSITION))
+
+
+def _momentum(block: int, copy: Copy = Copy.FREE) -> str:
+    return str(Coordinate(block, copy, Letter.MOMENTUM))
 
 
 class _Assembly:
@@ -27,20 +39,18 @@ class _Assembly:
         self.graphs, self.epsilons = graphs, epsilons
         self.coefficients = coefficients(graphs)
         self.runtime: list[Declaration] = []
-        self.states: list[Declaration] = []
+        self.states: list[State] = []
         self.accumulators: list[Accumulator] = []
         for index, block in enumerate(graphs.blocks):
-            for copy in COPIES:
-                for letter in "qp":
-                    name = f"b{index}.{copy}.{letter}"
-                    self.states.append(Declaration(name, real(block.positions)))
+            for copy, letter in product(Copy, Letter):
+                own = Coordinate(index, copy, letter)
+                self.states.append(State(str(own), real(block.positions), own))
         if graphs.classification:
             self.runtime += [
                 Declaration("inverse_length", real()),
                 Declaration("error", real(graphs.outputs)),
             ]
-            self.states.append(Declaration("mean", real(graphs.hidden)))
-            self.states.append(Declaration("pulled", real(graphs.hidden)))
+            self.states += [State(name, real(graphs.hidden)) for name in ("mean", "pulled")]
 
     def writer(self, section: Section, *frame: str) -> Writer:
         shapes = {"x": (self.graphs.inputs,), "target": (self.graphs.outputs,), "gain": ()}
@@ -53,26 +63,26 @@ class _Assembly:
     def forward_prologue(self) -> Body:
         w = self.writer(Section.FORWARD_PROLOGUE)
         for index, block in enumerate(self.graphs.blocks):
-            zero = w.put(
-                f"b{index}.rest", Op.CONSTANT, shape=(block.positions,), attr=Constant(0.0)
-            )
-            w.updates += [(f"b{index}.free.q", zero), (f"b{index}.free.p", zero)]
+            rest, shape = block_label(index).part("rest"), (block.positions,)
+            zero = w.put(rest, Op.CONSTANT, shape=shape, attr=Constant(0.0))
+            w.updates += [(_position(index), zero), (_momentum(index), zero)]
         return w.body()
 
     def forward_step(self) -> Body:
         w = self.writer(Section.FORWARD_STEP, "x")
-        h = w.inline(self.graphs.encode, "encode", {"x": "x", "encoder": "encoder"})["out"]
+        h = w.inline(self.graphs.encode, ENCODE, {"x": "x", "encoder": "encoder"})["out"]
         for index, block in enumerate(self.graphs.blocks):
-            u = w.inline(block.drive, f"b{index}.drive", {"block": f"b{index}", "x": h})["u"]
-            q, p = f"b{index}.free.q", f"b{index}.free.p"
+            own = block_label(index)
+            u = w.inline(block.drive, own.part("drive"), {"block": f"b{index}", "x": h})["u"]
+            q, p = _position(index), _momentum(index)
             after = walk_forward(w, block, index, q, p, u)
             w.updates += [(q, after.q), (p, after.p)]
             bindings = {"block": f"b{index}", "q": after.q, "u": u, "x": h}
-            h = w.inline(block.mix, f"b{index}.mix", bindings)["out"]
+            h = w.inline(block.mix, own.part("mix"), bindings)["out"]
         if self.graphs.classification:
             w.accumulate("pool", h, "")
         else:
-            prediction = w.inline(self.graphs.head, "head", {"head": "head", "h": h})["out"]
+            prediction = w.inline(self.graphs.head, HEAD, {"head": "head", "h": h})["out"]
             w.emits.append(prediction)
         return w.body()
 
@@ -80,11 +90,11 @@ class _Assembly:
         w = self.writer(Section.FORWARD_EPILOGUE)
         if self.graphs.classification:
             shape = (self.graphs.hidden,)
-            pool = w.put("pool.sum", Op.READ, shape=shape, attr=Read("pool"))
-            near = w.put("pool.near", Op.SHIFT, pool, attr=Shift(DynamicShift.LENGTH))
-            mean = w.put("pool.mean", Op.MUL, near, "inverse_length")
+            pool = w.put(POOL.part("sum"), Op.READ, shape=shape, attr=Read("pool"))
+            near = w.put(POOL.part("near"), Op.SHIFT, pool, attr=Shift(DynamicShift.LENGTH))
+            mean = w.put(POOL.part("mean"), Op.MUL, near, "inverse_length")
             w.updates.append(("mean", mean))
-            logits = w.inline(self.graphs.head, "head", {"head": "head", "h": mean})["out"]
+            logits = w.inline(self.graphs.head, HEAD, {"head": "head", "h": mean})["out"]
             w.emits.append(logits)
         return w.body()
 
@@ -93,15 +103,14 @@ class _Assembly:
     def echo_prologue(self) -> Body:
         w = self.writer(Section.ECHO_PROLOGUE)
         for index in range(len(self.graphs.blocks)):
-            q, p = f"b{index}.free.q", f"b{index}.free.p"
-            flipped = w.scale(f"b{index}.flipped", p, -1.0)
-            for copy in COPIES:
-                if copy != "free":
-                    w.updates.append((f"b{index}.{copy}.q", q))
-                w.updates.append((f"b{index}.{copy}.p", flipped))
+            flipped = w.scale(block_label(index).part("flipped"), _momentum(index), -1.0)
+            for copy in Copy:
+                if copy is not Copy.FREE:
+                    w.updates.append((_position(index, copy), _position(index)))
+                w.updates.append((_momentum(index, copy), flipped))
         if self.graphs.classification:
             bindings = {"head": "head", "h": "mean", "g": "error"}
-            back = w.inline(self.graphs.head_back, "head.back", bindings)
+            back = w.inline(self.graphs.head_back, HEAD.part("back"), bindings)
             w.updates.append(("pulled", back["h"]))
             w.accumulate_leaves(back, "head", "head")
         return w.body()
@@ -110,60 +119,59 @@ class _Assembly:
         regression = not self.graphs.classification
         names = ("x", "target", "gain") if regression else ("x",)
         w = self.writer(Section.ECHO_STEP, *names)
-        h = w.inline(self.graphs.encode, "encode", {"x": "x", "encoder": "encoder"})["out"]
+        h = w.inline(self.graphs.encode, ENCODE, {"x": "x", "encoder": "encoder"})["out"]
         inputs: list[tuple[str, str]] = []
         for index, block in enumerate(self.graphs.blocks):
-            own = {"block": f"b{index}"}
-            u = w.inline(block.drive, f"b{index}.drive", {**own, "x": h})["u"]
+            own, name = block_label(index), f"b{index}"
+            u = w.inline(block.drive, own.part("drive"), {"block": name, "x": h})["u"]
             inputs.append((h, u))
-            bindings = {**own, "q": f"b{index}.free.q", "u": u, "x": h}
-            h = w.inline(block.mix, f"b{index}.mix", bindings)["out"]
+            bindings = {"block": name, "q": _position(index), "u": u, "x": h}
+            h = w.inline(block.mix, own.part("mix"), bindings)["out"]
         g = self.regression_error(w, h) if regression else "pulled"
         for index in reversed(range(len(self.graphs.blocks))):
             g = self.echo_block(w, index, *inputs[index], g)
-        back = w.inline(
-            self.graphs.encode_back, "encode.back", {"encoder": "encoder", "x": "x", "g": g}
-        )
+        bindings = {"encoder": "encoder", "x": "x", "g": g}
+        back = w.inline(self.graphs.encode_back, ENCODE.part("back"), bindings)
         w.accumulate_leaves(back, "encoder", "encoder")
         return w.body()
 
     def regression_error(self, w: Writer, h: str) -> str:
         # A frame is only ever broadcast; the identity product gives every lane its own target.
         shape = (self.graphs.outputs,)
-        target = w.put("head.target", Op.MATVEC, IDENTITY, "target", shape=shape)
+        target = w.put(HEAD.part("target"), Op.MATVEC, IDENTITY, "target", shape=shape)
         bindings = {"head": "head", "h": h, "target": target, "gain": "gain"}
-        back = w.inline(self.graphs.head_back, "head.back", bindings)
+        back = w.inline(self.graphs.head_back, HEAD.part("back"), bindings)
         w.accumulate_leaves(back, "head", "head")
         return back["h"]
 
     def echo_block(self, w: Writer, index: int, x: str, u: str, g: str) -> str:
         block, epsilon = self.graphs.blocks[index], self.epsilons[index]
-        name, own = f"b{index}", {"block": f"b{index}"}
-        q = {copy: f"{name}.{copy}.q" for copy in COPIES}
-        p = {copy: f"{name}.{copy}.p" for copy in COPIES}
-        bindings = {**own, "q": q["free"], "u": u, "x": x, "g": g}
-        back = w.inline(block.mix_back, f"{name}.back", bindings)
+        name, own = f"b{index}", block_label(index)
+        q = {copy: _position(index, copy) for copy in Copy}
+        p = {copy: _momentum(index, copy) for copy in Copy}
+        bindings = {"block": name, "q": q[Copy.FREE], "u": u, "x": x, "g": g}
+        back = w.inline(block.mix_back, own.part("back"), bindings)
         w.accumulate_leaves(back, "block", name)
 
-        push = w.put(f"{name}.push", Op.MUL, f"{name}.step", back["q"])
-        nudge = w.scale(f"{name}.nudge", push, epsilon)
-        before = {
-            "free": p["free"],
-            "plus": w.put(f"{name}.plus.nudged", Op.ADD, p["plus"], nudge),
-            "minus": w.put(f"{name}.minus.nudged", Op.SUB, p["minus"], nudge),
+        push = w.put(own.part("push"), Op.MUL, f"{name}.step", back["q"])
+        nudge = w.scale(own.part("nudge"), push, epsilon)
+        nudged = {
+            copy: w.put(block_label(index, copy).part("nudged"), op, p[copy], nudge)
+            for copy, op in ((Copy.PLUS, Op.ADD), (Copy.MINUS, Op.SUB))
         }
-        free = walk_back(w, block, index, "free", q["free"], before["free"], u)
-        walks = {"free": free}
-        for copy in COPIES[1:]:
-            walks[copy] = walk_back(w, block, index, copy, q[copy], before[copy], u, free)
-        for copy in COPIES:
+        free = walk_back(w, block, index, Copy.FREE, q[Copy.FREE], p[Copy.FREE], u)
+        walks = {Copy.FREE: free}
+        for copy, momentum in nudged.items():
+            walks[copy] = walk_back(w, block, index, copy, q[copy], momentum, u, free)
+        for copy in Copy:
             w.updates += [(q[copy], walks[copy].q), (p[copy], walks[copy].p)]
         contrast = Contrast(w, block, index, walks, -0.5 / epsilon).write(u)
 
-        g_u = w.total(f"{name}.g_u", [back["u"], *contrast])
-        pulled = w.inline(block.drive_back, f"{name}.drive.back", {**own, "x": x, "g": g_u})
+        g_u = w.total(own.part("g_u"), [back["u"], *contrast])
+        bindings = {"block": name, "x": x, "g": g_u}
+        pulled = w.inline(block.drive_back, own.part("drive").part("back"), bindings)
         w.accumulate_leaves(pulled, "block", name)
-        return w.total(f"{name}.g_x", [back["x"], pulled["x"]])
+        return w.total(own.part("g_x"), [back["x"], pulled["x"]])
 
 
 def assemble(graphs: StackGraphs, epsilons: tuple[float, ...], name: str = "hssm") -> Program:

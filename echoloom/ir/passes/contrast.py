@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from echoloom.ir.ops import Op, Scale
 from echoloom.ir.passes.graphs import BlockGraphs, renamed
-from echoloom.ir.passes.walk import Visit, Walk, suffix
+from echoloom.ir.passes.walk import Visit, Walk, numbered
 from echoloom.ir.passes.writer import Writer
+from echoloom.ir.places import Copy, Label, block_label
 from echoloom.ir.program import Graph, Instr
 
 
@@ -23,8 +24,12 @@ class Contrast:
     w: Writer
     block: BlockGraphs
     index: int
-    walks: Mapping[str, Walk]
+    walks: Mapping[Copy, Walk]
     factor: float
+
+    @property
+    def own(self) -> Label:
+        return block_label(self.index)
 
     def write(self, u: str) -> list[str]:
         """Accumulates the unit's and the steps' gradients; returns the summands of u's."""
@@ -39,14 +44,14 @@ class Contrast:
             factor = self.factor * free.stage.fraction
             beside = {"u": u, **free.sides}
             sides = [
-                self._slopes(self.block.potential_contrast, f"{copy}.dV", {"q": at, **beside})
-                for copy, at in (("plus", plus.at), ("minus", minus.at))
+                self._slopes(self.block.potential_contrast, copy, "dV", {"q": at, **beside})
+                for copy, at in ((Copy.PLUS, plus.at), (Copy.MINUS, minus.at))
             ]
             for leaf, value in sides[0].items():
                 if leaf == "u" and not self.w.vanishes(value):
-                    name = f"b{self.index}.contrast"
-                    difference = self.w.put(f"{name}.u", Op.SUB, value, sides[1][leaf])
-                    drive.append(self.w.scale(f"{name}.drive", difference, factor))
+                    label = self.own.part("contrast")
+                    difference = self.w.put(label.part("u"), Op.SUB, value, sides[1][leaf])
+                    drive.append(self.w.scale(label.part("drive"), difference, factor))
                 else:
                     self._accumulate(leaf, value, sides[1][leaf], _energy(free), factor)
         return drive
@@ -54,8 +59,8 @@ class Contrast:
     def _kinetic(self) -> None:
         for free, plus, minus in self._visits("drift"):
             sides = [
-                self._slopes(self.block.kinetic_contrast, f"{copy}.dT", {"p": at})
-                for copy, at in (("plus", plus.at), ("minus", minus.at))
+                self._slopes(self.block.kinetic_contrast, copy, "dT", {"p": at})
+                for copy, at in ((Copy.PLUS, plus.at), (Copy.MINUS, minus.at))
             ]
             factor = self.factor * free.stage.fraction
             for leaf, value in sides[0].items():
@@ -64,41 +69,43 @@ class Contrast:
     def _step(self) -> None:
         # dL/dh_i pairs the free copy's force and velocities with the echoes' differences. The
         # nudge carries a factor h_i, so the host divides by it.
-        name, target = f"b{self.index}", f"b{self.index}.step"
+        contrast, target = self.own.part("contrast").part("step"), f"b{self.index}.step"
         for free, plus, minus in (*self._visits("kick"), *self._visits("drift")):
             term = _energy(free)
-            difference = self.w.put(f"{name}.difference.{term}", Op.SUB, plus.at, minus.at)
-            product = self.w.put(f"{name}.contrast.step.{term}", Op.MUL, difference, free.rate)
+            label = self.own.part("difference").part(term)
+            difference = self.w.put(label, Op.SUB, plus.at, minus.at)
+            product = self.w.put(contrast.part(term), Op.MUL, difference, free.rate)
             scale = self.factor * free.stage.fraction
             self.w.accumulate(f"{target}/{term}", product, target, scale, target)
 
     def _visits(self, kind: str) -> Iterator[tuple[Visit, Visit, Visit]]:
-        copies = (self.walks[copy].visits for copy in ("free", "plus", "minus"))
+        copies = (self.walks[copy].visits for copy in Copy)
         return (seen for seen in zip(*copies, strict=True) if seen[0].stage.kind == kind)
 
-    def _slopes(self, graph: Graph, prefix: str, bindings: Mapping[str, str]) -> dict[str, str]:
-        own = f"b{self.index}"
-        return self.w.inline(graph, f"{own}.{prefix}", {"block": own, **bindings})
+    def _slopes(
+        self, graph: Graph, copy: Copy, name: str, bindings: Mapping[str, str]
+    ) -> dict[str, str]:
+        label = block_label(self.index, copy).part(name)
+        return self.w.inline(graph, label, {"block": f"b{self.index}", **bindings})
 
     def _accumulate(self, leaf: str, plus: str, minus: str, term: str, factor: float) -> None:
         if self.w.vanishes(plus):
             return
         target = renamed(leaf, "block", f"b{self.index}")
-        parts = _difference(self.w, f"b{self.index}.contrast.{leaf}", plus, minus)
+        parts = _difference(self.w, self.own.part("contrast").part(leaf), plus, minus)
         for number, (value, weight) in enumerate(parts, 1):
-            part = f".part{suffix(number)}" if number > 1 else ""
-            name = f"{target}/{term}{part}"
+            name = f"{target}/{term}" + (f".part.{number}" if number > 1 else "")
             self.w.accumulate(name, value, target, factor * weight)
 
 
 def _energy(visit: Visit) -> str:
     """The name of a stage's terms: which energy, and after how many kicks."""
     if visit.stage.kind == "kick":
-        return f"potential{suffix(visit.kicks + 1)}"
-    return f"kinetic.after{suffix(visit.kicks)}" if visit.kicks else "kinetic.before"
+        return numbered("potential", visit.kicks + 1)
+    return numbered("kinetic.after", visit.kicks) if visit.kicks else "kinetic.before"
 
 
-def _difference(w: Writer, name: str, plus: str, minus: str) -> list[tuple[str, float]]:
+def _difference(w: Writer, label: Label, plus: str, minus: str) -> list[tuple[str, float]]:
     """plus - minus as values times numbers; a sum of outer products as one value for each.
 
     An accumulator takes one outer product an instruction, so a sum of several is added up by the
@@ -106,19 +113,19 @@ def _difference(w: Writer, name: str, plus: str, minus: str) -> list[tuple[str, 
     """
     ours, theirs = _outer_terms(w, plus), _outer_terms(w, minus)
     if not ours or len(ours) != len(theirs):
-        return [(w.put(name, Op.SUB, plus, minus), 1.0)]
+        return [(w.put(label, Op.SUB, plus, minus), 1.0)]
     whole = len(ours) == 1 and w.equal(ours[0][0].args[1], theirs[0][0].args[1])
     if whole:
-        return [(w.put(name, Op.SUB, plus, minus), 1.0)]
+        return [(w.put(label, Op.SUB, plus, minus), 1.0)]
     parts: list[tuple[str, float]] = []
     for (a, weight), (b, _) in zip(ours, theirs, strict=True):
         shape = w.types[a.name].shape
         if not w.equal(a.args[0], b.args[0]):
-            left = w.put(f"{name}.left", Op.SUB, a.args[0], b.args[0])
-            parts.append((w.put(name, Op.OUTER, left, a.args[1], shape=shape), weight))
+            left = w.put(label.part("left"), Op.SUB, a.args[0], b.args[0])
+            parts.append((w.put(label, Op.OUTER, left, a.args[1], shape=shape), weight))
         if not w.equal(a.args[1], b.args[1]):
-            right = w.put(f"{name}.right", Op.SUB, a.args[1], b.args[1])
-            parts.append((w.put(name, Op.OUTER, b.args[0], right, shape=shape), weight))
+            right = w.put(label.part("right"), Op.SUB, a.args[1], b.args[1])
+            parts.append((w.put(label, Op.OUTER, b.args[0], right, shape=shape), weight))
     return parts
 
 

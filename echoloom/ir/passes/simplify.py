@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import Attribute, Constant, Op, Scale
+from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Instr, Program
 
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
@@ -30,7 +31,7 @@ class _Code:
     by_expression: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def put(
-        self, hint: str, op: Op, args: tuple[str, ...], type_: Type, attr: Attribute | None = None
+        self, hint: Label, op: Op, args: tuple[str, ...], type_: Type, attr: Attribute | None = None
     ) -> str:
         rewritten = self._rewrite(hint, op, args, type_, attr)
         if rewritten is not None:
@@ -41,16 +42,14 @@ class _Code:
             expression = (op, args, type_, attr)
         if expression in self.by_expression:
             return self.by_expression[expression]
-        name, count = hint, 1
-        while name in self.types:
-            count += 1
-            name = f"{hint}_{count}"
+        label = hint.unique(self.types)
+        name = label.text
         self.types[name] = type_
-        self.definitions[name] = Instr(name, op, args, type_, attr)
+        self.definitions[name] = Instr.of(label, op, args, type_, attr)
         self.by_expression[expression] = name
         return name
 
-    def scaled(self, hint: str, value: str, factor: float) -> str:
+    def scaled(self, hint: Label, value: str, factor: float) -> str:
         return self.put(hint, Op.SCALE, (value,), self.types[value], Scale(factor))
 
     def split(self, value: str) -> tuple[float, str]:
@@ -75,7 +74,7 @@ class _Code:
         return op in products and any(self.constant(a) == 0.0 for a in args)
 
     def _rewrite(
-        self, hint: str, op: Op, args: tuple[str, ...], type_: Type, attr: Attribute | None
+        self, hint: Label, op: Op, args: tuple[str, ...], type_: Type, attr: Attribute | None
     ) -> str | None:
         if self._vanishes(op, args):
             return self.put(hint, Op.CONSTANT, (), type_, Constant(0.0))
@@ -98,7 +97,7 @@ class _Code:
             return self._sum(hint, op, args, type_)
         return None
 
-    def _scale(self, hint: str, value: str, attr: Attribute | None) -> str | None:
+    def _scale(self, hint: Label, value: str, attr: Attribute | None) -> str | None:
         assert isinstance(attr, Scale)
         inner_factor, inner = self.split(value)
         factor = attr.factor * inner_factor
@@ -108,7 +107,7 @@ class _Code:
             return self.scaled(hint, inner, factor)
         return None
 
-    def _sum(self, hint: str, op: Op, args: tuple[str, ...], type_: Type) -> str | None:
+    def _sum(self, hint: Label, op: Op, args: tuple[str, ...], type_: Type) -> str | None:
         a, b = args
         (fa, ia), (fb, ib) = self.split(a), self.split(b)
         sign = 1.0 if op is Op.ADD else -1.0
@@ -135,7 +134,7 @@ class _Code:
             return self._difference(hint, a, b, type_)
         return None
 
-    def _difference(self, hint: str, a: str, b: str, type_: Type) -> str | None:
+    def _difference(self, hint: Label, a: str, b: str, type_: Type) -> str | None:
         da, db = self.definitions.get(a), self.definitions.get(b)
         if da is not None and db is not None and da.op is db.op:
             if da.op in (Op.MATVEC, Op.TMATVEC) and da.args[0] == db.args[0]:
@@ -153,7 +152,7 @@ class _Code:
             return self.scaled(hint, self.put(hint, Op.SUB, (b, a), type_), -1.0)
         return None
 
-    def _product_difference(self, hint: str, a: Instr, b: Instr, type_: Type) -> str | None:
+    def _product_difference(self, hint: Label, a: Instr, b: Instr, type_: Type) -> str | None:
         if a.args[0] == a.args[1] and b.args[0] == b.args[1]:
             low = self._minus(hint, a.args[0], b.args[0])
             high = self.put(hint, Op.ADD, (a.args[0], b.args[0]), self.types[a.args[0]])
@@ -164,7 +163,7 @@ class _Code:
                     return self.put(hint, Op.MUL, (self._minus(hint, left, right), x), type_)
         return None
 
-    def _minus(self, hint: str, a: str, b: str) -> str:
+    def _minus(self, hint: Label, a: str, b: str) -> str:
         return self.put(hint, Op.SUB, (a, b), self.types[a])
 
 
@@ -190,7 +189,7 @@ def _simplify_body(program: Program, body: Body, scales: dict[str, float]) -> Bo
         names: dict[str, str] = {}
         for instr in body.instrs:
             args = tuple(names.get(a, a) for a in instr.args)
-            names[instr.name] = code.put(instr.name, instr.op, args, instr.type, instr.attr)
+            names[instr.name] = code.put(instr.label, instr.op, args, instr.type, instr.attr)
         accumulates = []
         for accumulator, value in body.accumulates:
             factor, inner = code.split(names.get(value, value))

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op, Scale
 from echoloom.ir.passes.graphs import renamed
+from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Graph, Instr
 from echoloom.ir.sections import Section
 
 
 class Writer:
-    """One body's instructions; names are made unique by a prefix and a counter.
+    """One body's instructions; names are made unique by a label and a counter.
 
     `declared` is what exists before the body, `accumulators` the program's list, which grows.
     """
@@ -35,7 +36,7 @@ class Writer:
 
     def put(
         self,
-        name: str,
+        label: Label,
         op: Op,
         *args: str,
         shape: tuple[int, ...] | None = None,
@@ -43,30 +44,27 @@ class Writer:
     ) -> str:
         if shape is None:
             shape = max((self.types[a].shape for a in args), key=len)
-        unique, count = name, 1
-        while unique in self.types:
-            count += 1
-            unique = f"{name}_{count}"
-        type_ = real(*shape)
-        self.definitions[unique] = Instr(unique, op, args, type_, attr)
-        self.types[unique] = type_
+        unique = label.unique(self.types)
+        name, type_ = unique.text, real(*shape)
+        self.definitions[name] = Instr.of(unique, op, args, type_, attr)
+        self.types[name] = type_
         expression = (op, attr, shape, *(self._same_as.get(a, a) for a in args))
-        self._same_as[unique] = self._first_of.setdefault(expression, unique)
-        return unique
+        self._same_as[name] = self._first_of.setdefault(expression, name)
+        return name
 
     def equal(self, a: str, b: str) -> bool:
         """Whether two values are the same expression."""
         return self._same_as.get(a, a) == self._same_as.get(b, b)
 
-    def scale(self, name: str, value: str, factor: float) -> str:
-        return self.put(name, Op.SCALE, value, attr=Scale(factor))
+    def scale(self, label: Label, value: str, factor: float) -> str:
+        return self.put(label, Op.SCALE, value, attr=Scale(factor))
 
-    def inline(self, graph: Graph, prefix: str, bindings: Mapping[str, str]) -> dict[str, str]:
+    def inline(self, graph: Graph, label: Label, bindings: Mapping[str, str]) -> dict[str, str]:
         """Copy a graph's code; `bindings` maps its inputs to values here, by longest prefix."""
         names = {d.name: _bound(d.name, bindings) for d in graph.inputs}
         for instr in graph.instrs:
             names[instr.name] = self.put(
-                f"{prefix}.{instr.name}",
+                label.part(instr.name),
                 instr.op,
                 *(names[a] for a in instr.args),
                 shape=instr.type.shape,
@@ -79,12 +77,12 @@ class Writer:
         attr = None if definition is None else definition.attr
         return isinstance(attr, Constant) and attr.value == 0.0
 
-    def total(self, name: str, values: list[str]) -> str:
+    def total(self, label: Label, values: list[str]) -> str:
         """The sum of `values`, without those that vanish."""
         present = [v for v in values if not self.vanishes(v)] or values[:1]
         total = present[0]
         for value in present[1:]:
-            total = self.put(name, Op.ADD, total, value)
+            total = self.put(label, Op.ADD, total, value)
         return total
 
     def accumulate(

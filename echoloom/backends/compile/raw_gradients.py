@@ -1,8 +1,9 @@
-"""From gradients by a program's folded coefficients to gradients by a model's raw parameters."""
+"""From a program's accumulators to gradients by its folded coefficients, and from those to
+gradients by a model's raw parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,30 @@ from echoloom.backends.run.integers import Floats
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, canonical, float64
+from echoloom.ir.program import Accumulator
+
+
+def by_coefficient(
+    accumulators: Iterable[Accumulator],
+    sums: Mapping[str, Floats],
+    coefficients: Mapping[str, Floats],
+    factors: Mapping[str, Floats] | None = None,
+) -> dict[str, Floats]:
+    """Gradients by coefficient from the accumulators' real values.
+
+    `sums` and `factors` (by which each is multiplied, 1 where there are none) go by accumulator.
+    """
+    gradients: dict[str, Floats] = {}
+    for a in accumulators:
+        if a.target:
+            value = sums[a.name] * a.scale
+            if a.divisor:
+                value = value / coefficients[a.divisor]
+            if factors is not None:
+                factor = factors[a.name]
+                value = value * factor.reshape(factor.shape + (1,) * (value.ndim - factor.ndim))
+            gradients[a.target] = gradients.get(a.target, 0.0) + value
+    return gradients
 
 
 def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:

@@ -1,30 +1,19 @@
-"""From traced graphs and samples to formats: the programs that nudge sizes are tried on."""
+"""A program's coefficients as words, and whether its formats and tables can take them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.integers import Floats, Words, to_real
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import largest
-from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.intervals import EVERYTHING, intervals
+from echoloom.ir.functions import EVERYTHING, FUNCTIONS
+from echoloom.ir.intervals import intervals
 from echoloom.ir.ops import Table
-from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import Ranges, measure
-from echoloom.ir.passes.formats_plan import Widths
-from echoloom.ir.passes.hold import hold
-from echoloom.ir.passes.quantise import cuts, quantise
-from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
-from echoloom.ir.retrace import check_retrace
-from echoloom.ir.tables import NoTable, program_tables
-from echoloom.ir.verifier import verify
-
-Epsilons = tuple[float, ...]
+from echoloom.ir.tables import NoTable
 
 
 class CoefficientRange(ValueError):
@@ -33,38 +22,6 @@ class CoefficientRange(ValueError):
 
 class PoleRange(NoTable, CoefficientRange):
     """New parameters let the argument of a function too near to its pole."""
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """What a program is made from: traced graphs, coefficient values, samples [n, T, inputs]."""
-
-    graphs: StackGraphs
-    values: Mapping[str, Floats]
-    samples: Floats
-    targets: Floats | None
-    output_step: int
-    widths: Widths
-
-    def real(self, epsilons: Epsilons) -> tuple[Program, dict[str, Floats]]:
-        """The real program for these nudge sizes, and every coefficient's value."""
-        program, held = hold(simplify(assemble(self.graphs, epsilons)), self.values)
-        return verify(program), held
-
-    def ranges(self, epsilons: Epsilons) -> Ranges:
-        program, held = self.real(epsilons)
-        return measure(program, held, self.samples, self.targets, self.output_step)
-
-    def integer(self, epsilons: Epsilons, earlier: Program | None = None) -> IntegerProgram:
-        """The integer program for these nudge sizes, with its coefficients and tables; of the same
-        code as `earlier`, as far as formats allow."""
-        program, held = self.real(epsilons)
-        ranges = measure(program, held, self.samples, self.targets, self.output_step)
-        like = None if earlier is None else cuts(earlier)
-        quantised = check_retrace(verify(quantise(program, held, ranges, self.widths, like)))
-        tables = program_tables(quantised, self.widths.narrow)
-        words = coefficient_words(quantised, held)
-        return IntegerProgram(quantised, words, tables, self.output_step)
 
 
 def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[str, Words]:
@@ -89,6 +46,14 @@ def coefficient_words(program: Program, values: Mapping[str, Floats]) -> dict[st
             )
         words[d.name] = scaled.astype(np.int64)
     return words
+
+
+def as_held(integer: IntegerProgram) -> dict[str, Floats]:
+    """float64 views of all coefficients as the fabric holds them."""
+    return {
+        d.name: to_real(integer.coefficients[d.name], d.type.q)
+        for d in integer.program.coefficients
+    }
 
 
 def _check_poles(program: Program, values: Mapping[str, Floats]) -> None:

@@ -1,0 +1,194 @@
+"""What `el.compile` returns: a model on an engine, with its numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from echoloom.backends.compile.archive import Contents, packed, unpacked
+from echoloom.backends.compile.blame import users_lines
+from echoloom.backends.compile.coefficients import as_held, coefficient_words
+from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
+from echoloom.backends.compile.rounding import Rounding, worst_roundings
+from echoloom.backends.run.integers import Floats, output_type, to_real
+from echoloom.backends.run.levels import numpy_run
+from echoloom.frontend.data.files import write_whole
+from echoloom.frontend.data.samples import host_sequence
+from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.frontend.models.check import check
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.contract import Image
+from echoloom.ir.host import RunResult
+from echoloom.ir.passes.hold import NUMBER, addends
+from echoloom.ir.passes.image import image
+from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
+
+
+class Overflowed(ArithmeticError):
+    """The fabric would have raised its overflow flag: the numbers mean nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledProgram(Contents):
+    """A model compiled for an engine. All numbers it gives are those of the fabric."""
+
+    folding: Folding | None = field(default=None, repr=False)
+
+    @cached_property
+    def folded(self) -> Folding:
+        """How raw parameters become coefficients; a loaded program traces its model for it."""
+        return folded_stack(self.model) if self.folding is None else self.folding
+
+    @property
+    def ir(self) -> Program:
+        """The integer program; str() of it is its text."""
+        return self.artifact.program
+
+    def __str__(self) -> str:
+        return str(self.ir)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy` take along; the folding holds traced code and is made anew."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "folding": None}
+
+    @cached_property
+    def image(self) -> Image:
+        """Memory contents to load into the engine."""
+        return image(self.artifact.mapped, self.artifact.coefficients)
+
+    @cached_property
+    def rounding(self) -> dict[str, Rounding]:
+        """Which "input channel", "row" and "column" of a weight matrix (or element of a vector)
+        rounding takes most of, and how much, in parts of its own largest magnitude."""
+        return worst_roundings(self.artifact, self.coefficient_values(self.model), self.peaks)
+
+    def run(self, x: Any, label: Any = None) -> RunResult:
+        """All integers of x [T, inputs]; with a label or targets, of the echo too.
+
+        ValueError for malformed input, InputRange (a ValueError) outside the calibrated range.
+        """
+        return numpy_run(self.artifact, *host_sequence(self.model, x, label))
+
+    def predict(self, x: Any) -> Floats:
+        """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
+        result = self.run(x)
+        self._insist(result)
+        return to_real(result.outputs, output_type(self.ir).q)
+
+    def gradient(self, x: Any, label: Any) -> HSSM:
+        """float64 gradient of the loss of one sequence, on the raw parameters.
+
+        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
+        """
+        result = self.run(x, label)
+        self._insist(result)
+        return self.raw_gradient(result, len(x))
+
+    def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
+        """float64 gradients of the folded coefficients, by name, from a run's integers.
+
+        From a batch's integers every sequence's own, with a first axis [n].
+        """
+        sums = {a.name: to_real(result.gradients[a.name], a.type.q)
+                for a in self.ir.accumulators if a.target}  # fmt: skip
+        return self.gradients_of_sums(sums, result.exponent, result.outputs.shape, length)
+
+    def gradients_of_sums(
+        self, sums: Mapping[str, Floats], exponent: Any, outputs: tuple[int, ...], length: int
+    ) -> dict[str, Floats]:
+        """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
+        common = 2.0 ** np.asarray(exponent, np.float64)
+        once, per_step = self.artifact.host.objective.shares(outputs, length)
+        streamed = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
+        factors = {n: common * (per_step if n in streamed else once) for n in sums}
+        return by_coefficient(self.ir.accumulators, sums, self._held, factors)
+
+    @cached_property
+    def _held(self) -> dict[str, Floats]:
+        return as_held(self.artifact)
+
+    def coefficient(self, name: str) -> Floats:
+        """float64 view of a coefficient as the fabric holds it."""
+        return self._held[name]
+
+    def raw_gradient(self, result: RunResult, length: int) -> HSSM:
+        """Gradients of a run chained from the folded coefficients back to the raw parameters."""
+        return raw_gradient(self.folded, self.model, self.coefficient_gradients(result, length))
+
+    def coefficient_values(self, model: HSSM) -> dict[str, Floats]:
+        """float64 coefficients of `model` by the program's names, before they are rounded."""
+        names = {d.name for d in self.ir.coefficients}
+        values = self.folded.values(model)
+        values |= addends(names, values)
+        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
+        write_whole(path, packed(self))
+
+    def _insist(self, result: RunResult) -> None:
+        if result.overflow:
+            raise Overflowed(
+                "the state path or an accumulator overflowed on this sequence, so its numbers mean "
+                "nothing; compile with samples that cover its range, or with more margin"
+            )
+
+    def with_parameters(self, model: HSSM) -> CompiledProgram:
+        """The same formats and schedule with another model's parameters.
+
+        CoefficientRange names the first coefficient that its format cannot hold; ValueError for a
+        model that is not of this program's sizes.
+        """
+        check(model)
+        _check_alike(model, self.model)
+        with users_lines(model, self.folded):
+            words = coefficient_words(self.ir, self.coefficient_values(model))
+        artifact = replace(self.artifact, coefficients=words)
+        return replace(self, model=model, artifact=artifact, folding=self.folded)
+
+
+ALIKE = (
+    "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
+    "integrator", "activation", "classes",
+)  # fmt: skip
+
+
+def _check_alike(model: HSSM, compiled: HSSM) -> None:
+    """ValueError unless `model` differs from the compiled one in its numbers only."""
+    for name in ALIKE:
+        new, old = getattr(model, name), getattr(compiled, name)
+        if new != old:
+            raise ValueError(
+                f"the new model has {name} = {new}, but this program was compiled for {old}; "
+                "compile the new model instead of reusing formats"
+            )
+    if _fixed_parts(model) != _fixed_parts(compiled):
+        raise ValueError(
+            "the new model has other blocks or units than the one that this program was compiled "
+            "for; compile the new model instead of reusing formats"
+        )
+
+
+def _fixed_parts(model: HSSM) -> tuple[Any, list[Any]]:
+    """What no parameter is: the structure, and leaves such as a module's activation."""
+    return jax.tree.structure(model), jax.tree.leaves(eqx.filter(model, eqx.is_array, inverse=True))
+
+
+def load(path: str | os.PathLike[str], unit: Hamiltonian | None = None) -> CompiledProgram:
+    """The program that `save` wrote: the same integers at every level, the same image.
+
+    `unit` is needed for a model with a Hamiltonian of its own, as in `load_model`. Raises
+    CorruptProgram, in one sentence, for any other file, ValueError for another unit than the saved
+    one, and OSError for a file that cannot be read.
+    """
+    with open(path, "rb") as file:
+        return CompiledProgram(**vars(unpacked(file, path, unit)))

@@ -1,0 +1,111 @@
+"""The stages between traced graphs and integers, run again for every nudge size that is tried.
+
+Source -> real program -> ranges -> formats -> integer program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.run.integers import Floats
+from echoloom.backends.run.levels import IntegerProgram
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.passes.assemble import StackGraphs, assemble
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.formats_plan import Cuts
+from echoloom.ir.passes.hold import hold
+from echoloom.ir.passes.quantise import quantise
+from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.program import Program
+from echoloom.ir.retrace import check_retrace
+from echoloom.ir.tables import program_tables
+from echoloom.ir.verifier import verify
+from echoloom.ir.widths import Widths
+
+Epsilons = tuple[float, ...]  # nudge sizes, by block
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A traced model with its coefficients' values, the samples [n, T, inputs] (and targets) that
+    it is calibrated on, and the word lengths to choose formats of."""
+
+    folding: Folding
+    values: Mapping[str, Floats]
+    samples: Floats
+    targets: Floats | None
+    output_step: int
+    widths: Widths
+
+    @property
+    def graphs(self) -> StackGraphs:
+        return self.folding.graphs
+
+
+def traced(
+    model: HSSM,
+    samples: Floats,
+    targets: Floats | None = None,
+    widths: Widths | None = None,
+    folding: Folding | None = None,
+) -> Source:
+    """`model` with the folding of one that differs in its parameters only, or traced for it.
+
+    Raises Untraceable (a ValueError)."""
+    folding = folded_stack(model) if folding is None else folding
+    values = folding.values(model)
+    return Source(folding, values, samples, targets, model.output_step, widths or Widths())
+
+
+@dataclass(frozen=True, eq=False)
+class RealProgram:
+    """A program in real numbers and the value of every coefficient."""
+
+    program: Program
+    coefficients: dict[str, Floats]
+
+
+def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
+    """The whole of forward pass and echo for these nudge sizes, simplified, every number that an
+    engine cannot make by a shift a coefficient."""
+    program, held = hold(simplify(assemble(source.graphs, epsilons)), source.values)
+    return RealProgram(verify(program), held)
+
+
+def ranges(source: Source, real: RealProgram) -> Ranges:
+    """What every value reaches on the samples. Runaway (a ValueError) where one leaves."""
+    return measure(
+        real.program, real.coefficients, source.samples, source.targets, source.output_step
+    )
+
+
+def formatted(
+    source: Source, real: RealProgram, found: Ranges, earlier: Cuts | None = None
+) -> Program:
+    """The program in words: a format for each, every rounding written down. With the cuts of an
+    `earlier` one it is of the same code, as far as formats allow."""
+    program = quantise(real.program, real.coefficients, found, source.widths, earlier)
+    return check_retrace(verify(program))
+
+
+def integer_program(source: Source, real: RealProgram, program: Program) -> IntegerProgram:
+    """A program in words with the integers of its coefficients and tables."""
+    tables = program_tables(program, source.widths.narrow)
+    words = coefficient_words(program, real.coefficients)
+    return IntegerProgram(program, words, tables, source.output_step)
+
+
+def integers_at(source: Source, epsilons: Epsilons, earlier: Cuts | None = None) -> IntegerProgram:
+    """All of these stages."""
+    real = real_program(source, epsilons)
+    return integer_program(source, real, formatted(source, real, ranges(source, real), earlier))
+
+
+def probed(source: Source) -> tuple[Ranges, Epsilons]:
+    """Ranges with nudges of size PROBE, and the largest sizes that cost no range."""
+    probing = (PROBE,) * len(source.graphs.blocks)
+    found = ranges(source, real_program(source, probing))
+    return found, choose_epsilons(found, probing)
