@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,8 @@ from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.widths import Widths
 
 NAMES, ALL = tuple(stage.name for stage in STAGES), "all"
 
@@ -32,7 +34,9 @@ def compile(
     drains: Annotated[
         int | None, typer.Option(help="Results requantised a cycle; lanes / 4 if not given.")
     ] = None,
-    slots: Annotated[int, typer.Option(help="Row groups that wait for the drains.")] = 4,
+    slots: Annotated[
+        int, typer.Option(help="Row groups that wait for the drains.")
+    ] = EngineConfig.slots,
     margin: Annotated[
         int, typer.Option(help="Spare bits of range above what the samples need.")
     ] = Widths.margin,
@@ -82,7 +86,7 @@ def compile(
         X, y = data.X[:samples], None if data.y is None else data.y[:samples]
         widths = None
         if target in TARGETS:  # if not, compile_model says so
-            widths = Widths(word=TARGETS[target].word, narrow=TARGETS[target].narrow, margin=margin)
+            widths = replace(TARGETS[target].widths, margin=margin)
 
         def watch(stage: Stage, made: Any) -> None:
             if stage.name in dumped and dump_to is None:

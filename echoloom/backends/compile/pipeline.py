@@ -45,9 +45,9 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import canonical_units, folded_stack
 from echoloom.ir.contract import EngineConfig, Image
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled
 from echoloom.ir.passes.quantise import cuts
+from echoloom.ir.widths import Widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,8 @@ class Request:
     samples: Floats
     targets: Floats | None
     target: Target
-    sizes: tuple[int, int, int]  # lanes, drains, slots
     widths: Widths
+    engine: EngineConfig  # of least depths
     earlier: CompiledProgram | None = None
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ def checked(arguments: Arguments) -> Request:
     model, labels, widths = arguments.model, arguments.labels, arguments.widths
     target = target_named(arguments.target)
     sizes = engine_sizes(arguments.lanes, arguments.drains, arguments.slots)
-    widths = Widths(word=target.word, narrow=target.narrow) if widths is None else widths
+    widths = target.widths if widths is None else widths
     if arguments.weight_margin is not None:
         widths = replace(widths, weight_margin=arguments.weight_margin)
     widths = checked_widths(widths)
@@ -101,9 +101,8 @@ def checked(arguments: Arguments) -> Request:
     samples = real_array("samples", arguments.samples).astype(np.float64)
     given = labels is not None
     _, labels = check_samples(model, samples, labels if given else _stand_in(model, samples))
-    return Request(
-        model, samples, _targets(model, labels) if given else None, target, sizes, widths
-    )
+    targets = _targets(model, labels) if given else None
+    return Request(model, samples, targets, target, widths, EngineConfig.of(widths, *sizes))
 
 
 def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:
@@ -168,9 +167,7 @@ def _peaks(samples: Floats) -> tuple[float, ...]:
 def allocation(request: Request, integer: IntegerProgram) -> Placed:
     """An address for every word and a task for every stored one. DoesNotFit (a ValueError) where
     an engine has no room."""
-    widths = request.widths
-    words = widths.word, widths.narrow, widths.accumulator
-    return placed(integer.program, integer.tables, EngineConfig(*request.sizes, *words))
+    return placed(integer.program, integer.tables, request.engine)
 
 
 def contents(integer: IntegerProgram, mapped: Mapped) -> Image:
@@ -254,7 +251,7 @@ def compile(
     target: str = "ecp5-85k",
     lanes: SupportsIndex = 16,
     drains: SupportsIndex | None = None,
-    slots: SupportsIndex = 4,
+    slots: SupportsIndex = EngineConfig.slots,
     widths: Widths | None = None,
     weight_margin: SupportsIndex | None = None,
 ) -> CompiledProgram:
@@ -294,9 +291,8 @@ def calibrated_again(
     Runaway (a ValueError) where the samples drive a state off.
     """
     check(model)
-    config = program.artifact.mapped.config
-    sizes = config.lanes, config.drains, config.slots
+    old = program.artifact.mapped.config
+    engine = EngineConfig.of(widths, old.lanes, old.drains, old.slots)
     targets = _targets(model, labels)
-    return _program(
-        run({"model": Request(model, samples, targets, program.target, sizes, widths, program)})
-    )
+    request = Request(model, samples, targets, program.target, widths, engine, program)
+    return _program(run({"model": request}))
