@@ -41,7 +41,7 @@ def test_all_four_graphs_agree(task: Any) -> None:
     assert max(report.floats.values()) < 1e-10
 
 
-@pytest.mark.parametrize("steps", [1, 100, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [1, 100, pytest.param(5000, marks=pytest.mark.long)])
 def test_lengths(steps: int) -> None:
     program, _ = tiny()
     x = np.clip(samples(program.model, 2, steps, 3), -2.0, 2.0)
