@@ -20,6 +20,11 @@ from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.widths import Widths
 
 
+def longest_lift(narrow: int) -> int:
+    """Bits by which a weight of `narrow` bits can shift a word to the left."""
+    return narrow - 2
+
+
 def verify_target(program: Program, widths: Widths) -> Program:
     """Check that a verified, quantised program fits the target's widths; returns it.
 
@@ -127,10 +132,10 @@ class _Target:
             if not code.stored(a):
                 raise InvalidProgram(f"the term {a} is an exact value that was never stored")
             lift = total.type.q.scalar_frac - code.types[a].q.scalar_frac
-            if lift > self.narrow - 2:
+            if lift > longest_lift(self.narrow):
                 raise InvalidProgram(
                     f"the term {a} is shifted left by {lift} bits, and a weight of "
-                    f"{self.narrow} bits shifts by {self.narrow - 2} at most"
+                    f"{self.narrow} bits shifts by {longest_lift(self.narrow)} at most"
                 )
 
 

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from echoloom.backends.compile.unfit import Unfit
 from hamiltonians import GALLERY
 
 import echoloom as el
 from echoloom.backends.compile.lost import Unresolved
-from echoloom.backends.compile.unfit import Unfit
 from echoloom.ir.widths import Widths
 
 HIDDEN = 4
@@ -73,7 +73,7 @@ def worst(program: el.CompiledProgram) -> float:
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        pytest.param(n, s, marks=() if (n, s) in QUICK else pytest.mark.slow)
+        pytest.param(n, s, marks=() if (n, s) in QUICK else pytest.mark.long)
         for n in GALLERY
         for s in (0.1, 0.01, 1e-3, 1e-4)
     ],

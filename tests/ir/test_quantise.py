@@ -16,7 +16,7 @@ from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant, Scale
 from echoloom.ir.passes.calibrate import measure
-from echoloom.ir.passes.formats_plan import coefficient_format, runtime_format
+from echoloom.ir.passes.coefficient_formats import coefficient_format, runtime_format
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.sections import STEPS, Section
@@ -160,10 +160,10 @@ def test_what_the_host_writes_fits_at_every_width(narrow: int) -> None:
     """A mantissa of 1/T below 2, an error up to 1, and a gain of 1/4 without rounding."""
     largest_value = {"inverse_length": 2.0 - 2.0 ** (3 - narrow), "error": 1.0}
     for name, value in largest_value.items():
-        q = runtime_format(name, Widths(narrow=narrow))
+        q = runtime_format(name, narrow)
         assert q.width == narrow
         assert value * 2.0**q.scalar_frac <= largest(narrow)
-    assert runtime_format("gain", Widths(narrow=narrow)).scalar_frac >= 2
+    assert runtime_format("gain", narrow).scalar_frac >= 2
 
 
 # Refusals

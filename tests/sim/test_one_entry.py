@@ -37,7 +37,7 @@ def test_asinh_in_integers(program: el.CompiledProgram) -> None:
     np.testing.assert_allclose(program.predict(X[0]), wanted, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_asinh_at_every_level(program: el.CompiledProgram) -> None:
     report = el.verify(program, X, [0, 1, 1], levels=("jax", "onnx"))
     assert [level.mismatches for level in report.levels.values()] == [0, 0]

@@ -34,6 +34,14 @@ class Allocation:
     homes: Mapping[tuple[Section, str], str]  # (body, value) -> state it is written to in place
     wrapping: frozenset[str]  # states
 
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """Memory, first word, what is there, and how many words of every lane it takes."""
+        memories = {"weight": self.weight, "gradient": self.gradient, "vector": self.vectors}
+        memories |= {f"vector in {s.name.lower()}": m for s, m in self.temporaries.items()}
+        for name, memory in memories.items():
+            for what, place in memory.places.items():
+                yield name, place.address, what or "zero", place.words(self.lanes)
+
     def vector(self, section: Section, name: str) -> Place:
         home = self.homes.get((section, name))
         if home is not None:

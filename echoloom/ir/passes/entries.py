@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from echoloom.ir.contract import Add, DrainEntry, EngineConfig, MacEntry
@@ -23,6 +23,12 @@ class Shared:
     table_words: int
     exponents: Mapping[str, int]  # coefficient
     exponent_words: tuple[tuple[int, ...], ...]  # [drain][address]
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """Memory, first word, what is there, and how many words of every lane it takes."""
+        yield from (("weight", at, f"constant {value}", 1) for value, at in self.factors.items())
+        yield from (("table", at, "lines", len(base)) for (base, _), at in self.tables.items())
+        yield from (("exponent", at, name, "") for name, at in self.exponents.items())
 
     def mac(self, multiply: Multiply, start: int, slot: int) -> MacEntry:
         """The instruction that plays a multiplication from cycle `start`."""

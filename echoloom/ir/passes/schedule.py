@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from echoloom.ir.contract import Destination, DrainEntry, EngineConfig, MacEntry, Timing
 from echoloom.ir.passes.entries import Shared
 from echoloom.ir.passes.tasks import Drain, Task
+from echoloom.ir.printer import columns, settings
 
 
 class CyclicTasks(ValueError):
@@ -38,6 +39,18 @@ class Schedule:
     labels: tuple[tuple[str, int], ...]  # for each drain entry: (value, row group)
     length: int
 
+    def __str__(self) -> str:
+        """A line for every entry, in the order of their cycles."""
+        rows: list[tuple[int, str, str, str]] = [
+            (e.start, "multiply", "", settings(e)) for e in self.mac
+        ]
+        rows += [
+            (e.start, "drain", f"{value}[{group}]", settings(e))
+            for e, (value, group) in zip(self.drain, self.labels, strict=True)
+        ]
+        rows.sort(key=lambda row: row[0])
+        return f"{self.length} cycles\n{columns(rows)}"
+
 
 @dataclass(frozen=True)
 class _Edges:
@@ -53,6 +66,15 @@ def schedule(tasks: tuple[Task, ...], shared: Shared, timing: Timing) -> Schedul
     order = _topological(tasks, edges)
     urgency = _urgency(tasks, edges, order, shared.config, timing)
     return _Placer(tasks, edges, urgency, shared, timing).run()
+
+
+def states_in_cycles(tasks: tuple[Task, ...]) -> frozenset[str]:
+    """States whose updates in place keep the tasks from having an order."""
+    try:
+        _topological(tasks, _edges(tasks))
+    except CyclicTasks as cycle:
+        return cycle.states
+    return frozenset()
 
 
 def _edges(tasks: tuple[Task, ...]) -> _Edges:
