@@ -6,36 +6,15 @@ step is found by echoes of growing length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.run.integers import (
-    Floats,
-    Words,
-    error_words,
-    input_types,
-    is_classification,
-    output_type,
-    to_real,
-    to_words,
-)
-from echoloom.backends.run.levels import (
-    ECHO,
-    FORWARD,
-    Artifact,
-    echo_frames,
-    host_frames,
-    numpy_run,
-)
-from echoloom.backends.run.run_jax import empty_memory, run_body
+from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.levels import Artifact, numpy_run
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.ir.contract import Image
-from echoloom.ir.objective import length_words
-from echoloom.ir.ops import DynamicShift
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, lowest_bit, split_name
 from echoloom.sim.level_rtl import rtl_echo_prefix, rtl_runs
 from echoloom.sim.run_rtl import Simulator, Wrapper
@@ -71,58 +50,13 @@ def _difference(
 def locate_jax(artifact: Artifact, x: Floats, label: Any) -> Difference | None:
     """First value of the JAX level that differs from the NumPy level, step by step."""
     wanted = numpy_trace(artifact, x, label)
-    with jax.enable_x64(True):
-        for (section, step, name), actual in _jax_trace(artifact, x, label):
-            if (section, step, name) not in wanted:
-                continue
-            found = _difference("jax", section, step, name, wanted[section, step, name], actual)
-            if found is not None:
-                return found
+    for (section, step, name), actual in JaxRunner(artifact).trace(x, label):
+        if (section, step, name) not in wanted:
+            continue
+        found = _difference("jax", section, step, name, wanted[section, step, name], actual)
+        if found is not None:
+            return found
     return None
-
-
-def _jax_trace(artifact: Artifact, x: Floats, label: Any) -> Any:
-    program, tables = artifact.program, artifact.tables
-    types = input_types(program)
-    fixed = {name: jnp.asarray(words) for name, words in artifact.coefficients.items()}
-    shift, inverse = length_words(len(x))
-    shifts = {DynamicShift.LENGTH.name: jnp.asarray(shift, jnp.int64)}
-    if is_classification(program):
-        words = to_words([inverse], types["inverse_length"].q, "1/T")
-        fixed["inverse_length"] = jnp.asarray(words)
-    memory, flags = empty_memory(program), jnp.zeros((), jnp.int64)
-    frames: Mapping[str, Words] = {"x": host_frames(program, x)}
-    emitted: list[Words] = []
-    for section in (*FORWARD, *(ECHO if label is not None else ())):
-        body = program.body(section)
-        if section is Section.ECHO_PROLOGUE:
-            targets, predictions = None, np.zeros(0)
-            if is_classification(program):
-                error, _ = error_words(program, emitted[-1], label)
-                fixed["error"] = jnp.asarray(error)
-            else:
-                targets = np.asarray(label, np.float64)
-                outputs = np.stack(emitted[artifact.output_step - 1 :: artifact.output_step])
-                predictions = to_real(outputs, output_type(program).q)
-            frames, _ = echo_frames(
-                program, frames["x"], targets, predictions, artifact.output_step
-            )
-
-        def run(memory: Any, frame: Any, first: Any, body: Any = body) -> Any:
-            record: dict[str, jax.Array] = {}
-            after, _, out = run_body(
-                program, body, tables, fixed, shifts, memory, frame, first, flags, record
-            )
-            return after, out, record
-
-        run = jax.jit(run)
-        steps = len(x) if section in STEPS else 1
-        for step in range(steps):
-            frame = {d.name: jnp.asarray(frames[d.name][step]) for d in body.frame}
-            memory, out, record = run(memory, frame, jnp.asarray(step == 0))
-            emitted += [np.asarray(o) for o in out]
-            for instr in body.instrs:
-                yield (section, step, instr.name), np.asarray(record[instr.name])
 
 
 def locate_rtl(

@@ -11,7 +11,7 @@ import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import Floats, RunResult, Words
-from echoloom.backends.run.levels import jax_run
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
@@ -104,9 +104,10 @@ def verify(
     cycles: dict[str, CycleReport] = {}
     if "jax" in levels:
         progress("jax: compiling and running")
+        runner = JaxRunner(program.artifact)
         compared = 0
         for x, label, wanted in zip(xs, labels, expected, strict=True):
-            actual = jax_run(program.artifact, x, label)
+            actual = runner.run(x, label)
             compared += _compare("jax", wanted, actual, lambda d, x=x, label=label: locate_jax(
                 program.artifact, x, label) or d)  # fmt: skip
         reports["jax"] = _level(compared, labels)

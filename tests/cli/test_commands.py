@@ -14,6 +14,7 @@ import pytest
 from runner import CHANNELS, STEPS, echoloom, write_data
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.models.units import NonlinearUnit
 from echoloom.frontend.training.train import load_model
@@ -107,13 +108,13 @@ def test_verify_compares_and_reports(shelf, tmp_path):
 
 def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
     """One bit of one output at the JAX level."""
-    true = verification.jax_run
+    true = JaxRunner.run
 
-    def wrong(artifact, x, label=None):
-        result = true(artifact, x, label)
+    def wrong(runner, x, label=None):
+        result = true(runner, x, label)
         return replace(result, outputs=result.outputs ^ np.asarray([4, 0]))
 
-    monkeypatch.setattr(verification, "jax_run", wrong)
+    monkeypatch.setattr(JaxRunner, "run", wrong)
     monkeypatch.setattr(verification, "locate_jax", lambda artifact, x, label: None)
     report = tmp_path / "report.json"
     arguments = (shelf / "program.elp", shelf / "data.npz", "--levels", "jax", "--report", report)
