@@ -17,14 +17,14 @@ import echoloom as el
 from echoloom.backends.compile.pipeline import calibrated_again
 from echoloom.backends.run import run_jax
 from echoloom.backends.run.chunked_sweep import chunk_length
-from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.jax_words import kind_of, structure
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
+from echoloom.ir.host import RunResult
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 
 class Membrane(el.Hamiltonian):

@@ -18,7 +18,7 @@ from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.models.units import NonlinearUnit
 from echoloom.frontend.training.train import load_model
-from echoloom.sim import verify as verification
+from echoloom.sim import level_jax
 
 
 def test_train_reports_what_it_did(shelf, tmp_path):
@@ -106,6 +106,13 @@ def test_verify_compares_and_reports(shelf, tmp_path):
     assert "0 LSB from its start" in shown.out
 
 
+def test_verify_without_a_circuit_says_so(shelf):
+    arguments = ("--levels", "rtl", "--simulator", "golden", "--forward", 2, "--echo", 1)
+    said = echoloom("verify", shelf / "program.elp", shelf / "data.npz", *arguments)
+    assert said.code == 0
+    assert "no circuit was simulated" in said.out
+
+
 def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
     """One bit of one output at the JAX level."""
     true = JaxRunner.run
@@ -115,7 +122,7 @@ def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
         return replace(result, outputs=result.outputs ^ np.asarray([4, 0]))
 
     monkeypatch.setattr(JaxRunner, "run", wrong)
-    monkeypatch.setattr(verification, "locate_jax", lambda artifact, x, label: None)
+    monkeypatch.setattr(level_jax, "_locate", lambda runner, x, label: None)
     report = tmp_path / "report.json"
     arguments = (shelf / "program.elp", shelf / "data.npz", "--levels", "jax", "--report", report)
     said = echoloom("verify", *arguments, "--json")

@@ -24,7 +24,6 @@ from echoloom.ir.ops import Op
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import measure
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Declaration, Graph, Instr, Program
@@ -32,6 +31,7 @@ from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram, verify
+from echoloom.ir.widths import Widths
 
 SCHEMES = [("leapfrog", 1), ("leapfrog", 2), ("leapfrog", 3), ("imex", 1), ("imex", 3)]
 X = np.random.default_rng(0).normal(size=(STEPS, 2))

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from echoloom.backends.run.integers import Floats, Words, host_of, input_types, to_words
+from echoloom.backends.run.integers import Floats, Words, host_of
 from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.host import Host, RunResult, run
 from echoloom.ir.interpret import Observer
-from echoloom.ir.objective import gain_exponent
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents
@@ -59,24 +56,3 @@ def numpy_run(
     """
     level = machine(artifact.program, artifact.coefficients, artifact.tables, observer)
     return run(artifact.host, level.sweep, x, label, echo_steps)
-
-
-def host_frames(program: Program, x: Floats) -> Words:
-    """Forward frames: sample words [T, inputs]."""
-    return to_words(x, input_types(program)["x"].q, "a sample")
-
-
-def echo_frames(
-    program: Program, x: Words, targets: Floats | None, predictions: Floats, output_step: int
-) -> tuple[dict[str, Words], Words]:
-    """Frame inputs of the echo by name, time reversed, and the gradient's exponent."""
-    if targets is None:
-        return {"x": x[::-1]}, np.zeros((), np.int64)
-    types = input_types(program)
-    exponent = gain_exponent(predictions - targets)
-    target = np.zeros((len(x), targets.shape[-1]), np.int64)
-    gain = np.zeros((len(x), 1), np.int64)
-    hit = np.arange(output_step - 1, len(x), output_step)
-    target[hit] = to_words(targets, types["target"].q, "a target")
-    gain[hit] = to_words(2.0**exponent, types["gain"].q, "the gain")
-    return {"x": x[::-1], "target": target[::-1], "gain": gain[::-1]}, -exponent

@@ -151,11 +151,10 @@ def _off_the_curve(m: ShiftedMachine, i: Instr, x: Floats) -> Floats:
     assert isinstance(i.attr, Table) and m.grids is not None
     function = FUNCTIONS[i.attr.function]
     width = 2.0 ** (i.attr.range_bits + 1 - i.attr.segment_bits)
-
-    def at(x: Floats) -> Any:
-        return function.evaluate(np.maximum(x, width) if function.positive else x)
-
-    most = np.abs(at(x - width / 2) + at(x + width / 2) - 2.0 * at(x)) / 4.0 + unit_of(i.type.q, 1)
+    left, middle, right = (
+        function.evaluate_beside(at, width) for at in (x - width / 2, x, x + width / 2)
+    )
+    most = np.abs(left + right - 2.0 * middle) / 4.0 + unit_of(i.type.q, 1)
     place = x / width if function.parity is Parity.UNKNOWN else np.abs(x) / width
     wave = most * np.sin(2 * np.pi * (place + m.grids.shift(i.kin, i.type.shape or (1,))))
     return wave * np.sign(x) if function.parity is Parity.ODD else wave
