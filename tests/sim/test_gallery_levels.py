@@ -15,7 +15,8 @@ from hamiltonians import GALLERY
 
 import echoloom as el
 from echoloom.backends.gradients.quality import float64
-from echoloom.frontend.models.hssm import Task, with_statistics
+from echoloom.frontend.models.hssm import with_statistics
+from echoloom.frontend.models.sizes import Task
 from echoloom.sim.run_rtl import Simulator
 
 SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4
