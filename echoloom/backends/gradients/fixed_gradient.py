@@ -195,7 +195,7 @@ class FixedGradient:
         return found, None
 
     def _calibrate(self, model: HSSM, not_held: NotHeld, X: Floats, y: Any) -> str:
-        """Calibrate for `model`, on the sequences that are not held too; what happened, in one line."""
+        """Calibrate for `model`, on the sequences not held too; what happened, in one line."""
         what = str(not_held.error).partition(";")[0]  # without the advice for users of `compile`
         samples = np.concatenate([self._samples, X[not_held.sequences]])
         labels = np.concatenate([self._labels, y[not_held.sequences]])
