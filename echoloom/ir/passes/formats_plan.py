@@ -19,7 +19,6 @@ from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.format_classes import Formats
-from echoloom.ir.passes.hold import NUMBER
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.reversible import paths
@@ -93,6 +92,7 @@ class FormatPlan:
         }
         self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
         self.states = {d.name for d in program.states}
+        self.fixed = {d.name for d in program.coefficients if d.fixed}
         self.starts: dict[str, list[str]] = {}  # states by the constant that they start from
         for state in program.states:
             largest = ranges.states.get(state.name, 0.0)
@@ -248,7 +248,7 @@ class FormatPlan:
 
     def coefficient_margin(self, name: str, least: int = 0) -> int:
         """Spare bits of a coefficient; a number that the program is made with never changes."""
-        return least if name.startswith(NUMBER) else max(least, self.widths.weight_margin)
+        return least if name in self.fixed else max(least, self.widths.weight_margin)
 
     def cap(self, key: str, frac: int) -> None:
         group = self.formats.of(key)

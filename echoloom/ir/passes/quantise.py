@@ -118,7 +118,7 @@ def _emit(plan: FormatPlan, channels: Channels, earlier: Cuts) -> Program:
             q = plan.formats.q(name)
         else:
             continue
-        coefficients.append(Declaration(name, Type(shape, q)))
+        coefficients.append(replace(declaration, type=Type(shape, q)))
     runtime = tuple(
         Declaration(d.name, Type(d.type.shape, runtime_format(d.name, widths)))
         for d in program.runtime
