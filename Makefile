@@ -1,5 +1,6 @@
 # make demo   compile, run and learn a small model at every level
-# make test   the tests that fit in minutes; make test-all: all of them
+# make test   the tests that fit in minutes; make test-slow: those that CI runs besides;
+#             make test-all: all of them
 # make lint   format, lint and type checks
 #
 # The first run builds .venv from requirements.lock; later runs reuse it until the lock file
@@ -14,13 +15,16 @@ WORKERS ?= 2
 # $(call require,COMMAND,SENTENCE): stop with one sentence when a command is missing.
 require = command -v $(1) >/dev/null 2>&1 || { echo "echoloom: $(2)" >&2; exit 1; }
 
-.PHONY: demo test test-all lint format lock clean distclean venv
+.PHONY: demo test test-slow test-all lint format lock clean distclean venv
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not place_and_route" --durations=30
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not long and not place_and_route" --durations=10
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not long and not place_and_route"
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS)

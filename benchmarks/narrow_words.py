@@ -18,7 +18,7 @@ from echoloom.backends.onnx.export import onnx_model
 from echoloom.backends.run.levels import numpy_run
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 WIDTHS = ((28, 18), (14, 9), (12, 8))

@@ -29,12 +29,13 @@ from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.gradients.quality import TensorQuality, worst_of
 from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
-from echoloom.ir.contract import Timing
+from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.image import place
-from echoloom.ir.passes.quantise import Widths, quantise
+from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Program
 from echoloom.ir.tables import program_tables
+from echoloom.ir.widths import Widths
 
 UEA = ("SelfRegulationSCP1", "Heartbeat")
 VARIANTS = (
@@ -65,8 +66,7 @@ class Calibrated:
         """The rest of `el.compile`."""
         integers = quantise(self.program, self.values, self.ranges, widths)
         tables = program_tables(integers, widths.narrow)
-        sizes = (16, 4, 4, widths.word, widths.narrow, widths.accumulator)
-        mapped = place(integers, tables, *sizes, Timing())
+        mapped = place(integers, tables, EngineConfig.of(widths, 16, 4, 4), Timing())
         artifact = Artifact(integers, coefficient_words(integers, self.values), tables, 1, mapped)
         return el.CompiledProgram(self.case.model, artifact, TARGETS["ecp5-85k"], self.epsilons)
 

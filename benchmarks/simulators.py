@@ -19,8 +19,8 @@ import echoloom as el
 from echoloom.backends.bitstream.tools import ToolMissing, compiler, iverilog
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.sim.level_rtl import rtl_runs
-from echoloom.sim.run_rtl import Simulator
+from echoloom.sim.engine_host import EngineHost
+from echoloom.sim.run_rtl import Simulator, run_rtl
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 # Time steps of the short and of the long sequence: seconds under each simulator.
@@ -41,8 +41,9 @@ def processor_seconds() -> float:
 def simulate(program: el.CompiledProgram, x: np.ndarray, simulator: Simulator) -> tuple[int, float]:
     """Cycles that the engine counted in a forward pass over x, and processor seconds spent."""
     began = processor_seconds()
-    (run,) = rtl_runs(program.artifact, program.image, [x], None, simulator)
-    return run.forward.cycles, processor_seconds() - began
+    forward = EngineHost(program.artifact, program.image).forward(x)
+    (result,) = run_rtl(program.image, [forward], simulator)
+    return result.cycles, processor_seconds() - began
 
 
 def measure(program: el.CompiledProgram, x: np.ndarray, simulator: Simulator) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import output
 
 import echoloom as el
 from echoloom.frontend.models.hssm import with_statistics
+from echoloom.ir.contract import EngineConfig
 from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.program import Program
@@ -50,10 +51,8 @@ def untrained(sizes: tuple[int, ...]) -> el.CompiledProgram:
 def on_engine(program: el.CompiledProgram, lanes: int, drains: int, slots: int) -> Mapped:
     """The same integers on an engine of another size."""
     artifact, config = program.artifact, program.artifact.mapped.config
-    return place(
-        program.ir, artifact.tables, lanes, drains, slots, config.word, config.narrow,
-        config.accumulator, artifact.mapped.timing,
-    )  # fmt: skip
+    other = EngineConfig.of(config.widths, lanes, drains, slots)
+    return place(program.ir, artifact.tables, other, artifact.mapped.timing)
 
 
 def busy(mapped: Mapped, section: Section) -> float:

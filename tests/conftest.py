@@ -1,6 +1,59 @@
-"""Settings for every test."""
+"""Settings for every test, and which tests are slow.
 
+`slow.txt` lists the tests that took longer than `make test` can afford. It is measured, not kept by
+hand: `pytest -n 2 -m "not long and not place_and_route" --write-slow SECONDS` writes it anew.
+"""
+
+from __future__ import annotations
+
+import atexit
 import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
 
 # Before anything imports JAX: integers of 64 bits and a float64 reference are meant throughout.
 os.environ["JAX_ENABLE_X64"] = "1"
+# XLA compiles thousands of programs, most of them again in every worker and in every command that
+# a test starts. For the length of a run they share what is compiled.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.mkdtemp(prefix="echoloom-tests-")
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+LIST = Path(__file__).with_name("slow.txt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-slow", type=float, metavar="SECONDS", help=f"write {LIST.name}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the listed tests; in a run of all, refuse a list that names tests that are gone."""
+    slow = set(LIST.read_text().splitlines())
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.long)
+    whole = config.args == config.getini("testpaths") and not config.option.ignore
+    gone = slow - {item.nodeid for item in items}
+    if whole and gone and config.option.write_slow is None:
+        raise pytest.UsageError(
+            f"{LIST.name} names tests that are not there: {sorted(gone)[0]} ..."
+        )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """With --write-slow, list the tests that took longer than that."""
+    limit = config.option.write_slow
+    if limit is None:
+        return
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    slow = sorted(r.nodeid for r in reports if r.when == "call" and r.duration > limit)
+    LIST.write_text("".join(f"{nodeid}\n" for nodeid in slow))

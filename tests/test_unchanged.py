@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from unchanged_models import CASES, KEPT, QUICK, RECORD, SAVED, digests, unit_of
+from unchanged_models import CASES, KEPT, RECORD, SAVED, digests, unit_of
 
 import echoloom as el
 
-ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in CASES]
 
-
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", CASES)
 def test_every_integer_and_cycle_is_what_it_was(name):
     assert digests(CASES[name]()) == json.loads(RECORD.read_text())[name]
 

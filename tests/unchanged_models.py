@@ -91,7 +91,6 @@ CASES: dict[str, Callable[[], Case]] = {
     "gated": lambda: exhibit("gated"),
     "huber": lambda: exhibit("huber"),
 }
-QUICK = ("demo", "complex", "regression", "corners", "relativistic")
 KEPT = {"complex": None, "curved regression": "duffing"}  # as files too, and their own units
 
 

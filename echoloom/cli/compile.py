@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,8 @@ from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.widths import Widths
 
 
 def compile(
@@ -29,7 +31,9 @@ def compile(
     drains: Annotated[
         int | None, typer.Option(help="Results requantised a cycle; lanes / 4 if not given.")
     ] = None,
-    slots: Annotated[int, typer.Option(help="Row groups that wait for the drains.")] = 4,
+    slots: Annotated[
+        int, typer.Option(help="Row groups that wait for the drains.")
+    ] = EngineConfig.slots,
     margin: Annotated[
         int, typer.Option(help="Spare bits of range above what the samples need.")
     ] = Widths.margin,
@@ -63,7 +67,7 @@ def compile(
         X, y = data.X[:samples], None if data.y is None else data.y[:samples]
         widths = None
         if target in TARGETS:  # if not, compile_model says so
-            widths = Widths(word=TARGETS[target].word, narrow=TARGETS[target].narrow, margin=margin)
+            widths = replace(TARGETS[target].widths, margin=margin)
         with say.working("compiling"):
             program = compile_model(
                 model, X, y, target, lanes=lanes, drains=drains, slots=slots, widths=widths

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from echoloom.backends.compile.archive import MAGIC
+from echoloom.backends.compile.arguments import engine_sizes
 from echoloom.backends.compile.pipeline import compile as compile_model
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.cli.build import build_table
@@ -20,6 +21,7 @@ from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
 from echoloom.cli.verify import verify_table
 from echoloom.frontend.models.hssm import HSSM, with_statistics
+from echoloom.ir.contract import EngineConfig
 from echoloom.ir.passes.image import Mapped, place
 
 # inputs, hidden, state, blocks, outputs; the paper's is its Heartbeat experiment.
@@ -42,7 +44,7 @@ def report(
     drains: Annotated[
         int | None, typer.Option(help="With --size: drains; lanes / 4 if not given.")
     ] = None,
-    slots: Annotated[int, typer.Option(help="With --size: slots.")] = 4,
+    slots: Annotated[int, typer.Option(help="With --size: slots.")] = EngineConfig.slots,
     length: Annotated[int, typer.Option(help="Steps T of the cycles shown.")] = 100,
     unit: Unit = None,
     as_json: Json = False,
@@ -126,7 +128,5 @@ def _untrained(
 def _placed(program: CompiledProgram, lanes: int, drains: int | None, slots: int) -> Mapped:
     """The same integers on an engine of another size."""
     artifact, config = program.artifact, program.artifact.mapped.config
-    return place(
-        program.ir, artifact.tables, lanes, max(1, lanes // 4) if drains is None else drains, slots,
-        config.word, config.narrow, config.accumulator, artifact.mapped.timing,
-    )  # fmt: skip
+    other = EngineConfig.of(config.widths, *engine_sizes(lanes, drains, slots))
+    return place(program.ir, artifact.tables, other, artifact.mapped.timing)

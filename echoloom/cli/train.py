@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax
@@ -14,51 +13,25 @@ from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source
 from echoloom.cli.outcome import Reporter, check_destination, command
 from echoloom.cli.train_run import carry_out, make_source
+from echoloom.frontend.models.sizes import Activation, BlockSizes, Sizes, Task, UnitName
 from echoloom.frontend.training.example import EXAMPLE
 from echoloom.frontend.training.model import make_model
-from echoloom.frontend.training.run_file import DataSection, ModelSection, Run, TrainingSection
+from echoloom.frontend.training.run_file import (
+    BLOCKS,
+    HIDDEN,
+    STATE,
+    DataSection,
+    Gradient,
+    ModelSection,
+    Run,
+    TrainingSection,
+)
 from echoloom.frontend.training.scores import make_scorer, measure_name
 from echoloom.frontend.training.train import save_model
 from echoloom.frontend.training.train import train as fit
+from echoloom.ir.scheme import Integrator
 
-
-class Task(enum.Enum):
-    """--task."""
-
-    auto = "auto"
-    classification = "classification"
-    regression = "regression"
-
-
-class Unit(enum.Enum):
-    """--unit."""
-
-    linear = "linear"
-    nonlinear = "nonlinear"
-
-
-class Integrator(enum.Enum):
-    """--integrator."""
-
-    leapfrog = "leapfrog"
-    imex = "imex"
-
-
-class Activation(enum.Enum):
-    """--activation."""
-
-    gelu = "gelu"
-    gelu_tanh = "gelu_tanh"
-
-
-class GradientKind(enum.Enum):
-    """--gradient."""
-
-    bptt = "bptt"
-    rhel = "rhel"
-    rhel_fixed = "rhel-fixed"
-
-
+TRAINING = TrainingSection()
 # What a run file leaves to the command line.
 OF_BOTH = {"source", "output", "as_json", "example", "fresh"}
 
@@ -78,19 +51,20 @@ def train(
             "--output", "-o", metavar="PATH", help="The checkpoint to write; a run file's folder."
         ),
     ],
-    hidden: Annotated[int, typer.Option(help="Width H of the stack.")] = 16,
-    state: Annotated[int, typer.Option(help="Oscillators in a block.")] = 8,
-    blocks: Annotated[int, typer.Option(help="Blocks in the stack.")] = 2,
-    unit: Annotated[Unit, typer.Option(help="What a block's oscillators are.")] = Unit.linear,
+    hidden: Annotated[int, typer.Option(help="Width H of the stack.")] = HIDDEN,
+    state: Annotated[int, typer.Option(help="Oscillators in a block.")] = STATE,
+    blocks: Annotated[int, typer.Option(help="Blocks in the stack.")] = BLOCKS,
+    unit: Annotated[UnitName, typer.Option(help="What a block's oscillators are.")] = "linear",
     complex: Annotated[
         bool,
         typer.Option(
             "--complex/--real", help="Linear units: complex B and C, two copies of oscillators."
         ),
-    ] = True,
+    ] = BlockSizes.complex,
     task: Annotated[
-        Task, typer.Option(help="auto: classification if the labels are whole numbers or texts.")
-    ] = Task.auto,
+        Literal["auto", Task],
+        typer.Option(help="auto: classification if the labels are whole numbers or texts."),
+    ] = "auto",
     output_step: Annotated[
         int | None,
         typer.Option(help="Regression: one output every so many steps; T // T' if not given."),
@@ -98,23 +72,25 @@ def train(
     step: Annotated[
         float | None,
         typer.Option(help="Initial step of every oscillator, 0 to 1; 0.5 to 0.73 if not given."),
-    ] = None,
-    substeps: Annotated[int, typer.Option(help="Steps that every sample makes.")] = 1,
+    ] = BlockSizes.step,
+    substeps: Annotated[
+        int, typer.Option(help="Steps that every sample makes.")
+    ] = BlockSizes.substeps,
     integrator: Annotated[
         Integrator, typer.Option(help="leapfrog, or imex: symplectic Euler.")
-    ] = Integrator.leapfrog,
+    ] = BlockSizes.integrator,
     activation: Annotated[
         Activation, typer.Option(help="The exact GELU, or its tanh form.")
-    ] = Activation.gelu,
+    ] = Sizes.activation,
     gradient: Annotated[
-        GradientKind,
+        Gradient,
         typer.Option(
             help="Through time; by the echo in floats; by the echo in the fabric's words."
         ),
-    ] = GradientKind.bptt,
+    ] = TRAINING.gradient,
     epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 60,
     lr: Annotated[float, typer.Option(help="Adam's learning rate.")] = 3e-3,
-    batch: Annotated[int, typer.Option(help="Sequences in a batch.")] = 10,
+    batch: Annotated[int, typer.Option(help="Sequences in a batch.")] = TRAINING.batch,
     seed: Annotated[int, typer.Option(help="Of the parameters and of the order of samples.")] = 0,
     normalise: Normalise = True,
     fresh: Annotated[
@@ -141,24 +117,14 @@ def train(
             raise ValueError("--fresh is for run files; a checkpoint is always trained anew.")
         check_destination(output)
         section = ModelSection(
-            hidden=hidden,
-            state=state,
-            blocks=blocks,
-            unit=unit.value,
-            complex=complex,
-            task=task.value,
-            output_step=output_step,
-            step=step,
-            substeps=substeps,
-            integrator=integrator.value,
-            activation=activation.value,
-        )
+            hidden=hidden, state=state, blocks=blocks, unit=unit, complex=complex, task=task,
+            output_step=output_step, step=step, substeps=substeps, integrator=integrator,
+            activation=activation,
+        )  # fmt: skip
         run = Run(
             data=DataSection(source=source, normalise=normalise),
             model=section,
-            training=TrainingSection(
-                gradient=gradient.value, epochs=epochs, batch=batch, seeds=(seed,)
-            ),
+            training=TrainingSection(gradient=gradient, epochs=epochs, batch=batch, seeds=(seed,)),
         )
         _train_once(say, run, source, output, lr)
 

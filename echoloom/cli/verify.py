@@ -158,7 +158,7 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
             f"{level['compared']:,}",
             str(level["mismatches"]),
         )
-    rows = [f"program {values['program']}"]
+    rows = [f"program {values['program']}", *values.get("notes", ())]
     for name, pass_ in values["cycles"].items():
         rows.append(
             f"{name}: {pass_['length']:,} steps, {pass_['rtl']:,} cycles, as predicted; "

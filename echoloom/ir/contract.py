@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.ops import DynamicShift
+from echoloom.ir.widths import Widths
 
 
 class Narrow(enum.IntEnum):
@@ -169,7 +170,7 @@ class DrainEntry:
     dynamic: DynamicShift = DynamicShift.NONE
     use_exponents: bool = False
     exponents: int = 0
-    width: int = 28
+    width: int = Widths.word
     overflow: Overflow = Overflow.SATURATE
     use_table: bool = False
     table: int = 0
@@ -223,9 +224,9 @@ class EngineConfig:
     lanes: int
     drains: int
     slots: int = 4
-    word: int = 28
-    narrow: int = 18
-    accumulator: int = 54
+    word: int = Widths.word
+    narrow: int = Widths.narrow
+    accumulator: int = Widths.accumulator
     weight_depth: int = 1024
     vector_depth: int = 512
     gradient_depth: int = 1024
@@ -251,6 +252,16 @@ class EngineConfig:
                     f"an engine addresses {MOST_WORDS} words of a memory, "
                     f"got {name}={getattr(self, name)}"
                 )
+
+    @classmethod
+    def of(cls, widths: Widths, lanes: int, drains: int, slots: int) -> EngineConfig:
+        """An engine for words of these widths; `place` finds the depths that a program needs."""
+        return cls(lanes, drains, slots, widths.word, widths.narrow, widths.accumulator)
+
+    @property
+    def widths(self) -> Widths:
+        """The lengths of its words."""
+        return Widths(self.word, self.narrow, self.accumulator)
 
     @property
     def tree_latency(self) -> int:

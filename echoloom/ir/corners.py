@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from echoloom.ir.functions import FUNCTIONS, Corner, Interval
 from echoloom.ir.ops import Constant, Op, Scale, Table
 from echoloom.ir.program import Instr
 
-Interval = tuple[float, float]
-RELU = "relu"
 MOST = 4  # relus in one form: each doubles the work
 
 
@@ -58,7 +57,7 @@ class Forms:
             return args[0].plus(args[1], 1.0 if instr.op is Op.ADD else -1.0)
         if instr.op is Op.REQUANT:  # before its rounding
             return args[0]
-        if isinstance(instr.attr, Table) and instr.attr.function == RELU:
+        if isinstance(instr.attr, Table) and FUNCTIONS[instr.attr.function].corner is Corner.BEND:
             self.relus[instr.name] = args[0]
         return Form(terms={instr.name: 1.0})
 

@@ -63,6 +63,14 @@ class Q:
             return replace(self, frac=tuple(f + by for f in self.frac))
         return replace(self, frac=self.frac + by)
 
+    def rounded(self, frac: int) -> Q:
+        """The format that holds every one of these words rounded to `frac` fraction bits."""
+        return Q(max(self.width - (min(self.fracs) - frac) + 1, 2), frac)
+
+    def vanishes(self, frac: int) -> bool:
+        """Whether every one of these words rounds half to even to 0 at `frac` fraction bits."""
+        return min(self.fracs) - frac >= self.width
+
     def with_columns(self, exponents: Sequence[int]) -> Q:
         """The format of a matrix whose columns have these exponents beside the format's own."""
         least = min(exponents)

@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.host import Sweep, Swept
 from echoloom.ir.ops import DynamicShift, Op, Read
 from echoloom.ir.program import Body, Instr, Program
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import STEPS, Section
 
 Value = Any
 Rule = Callable[["Machine", Instr, list[Value]], Value]
@@ -21,7 +25,8 @@ Observer = Callable[[Section, int, str, Value], None]
 
 @dataclass
 class Machine:
-    """State of one run: coefficient, runtime and state values, accumulators, shift registers."""
+    """State of one run: coefficient, runtime and state values, accumulators, shift registers, and
+    the Flag bits that a sweep raised, one word per sequence (real numbers raise none)."""
 
     program: Program
     rules: Mapping[Op, Rule]
@@ -32,6 +37,27 @@ class Machine:
     section: Section | None = None  # of the body that runs
     observer: Observer | None = None
     add: Callable[[Machine, str, Value, Value], Value] = lambda m, name, old, new: old + new
+    flags: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
+
+    def sweep(self, given: Sweep) -> Swept:
+        """Run the bodies of a sweep: an `ir.host.Level`."""
+        batch = given.batch
+        self.emitted, self.flags = [], np.zeros(batch, np.int64)
+        self.shifts[DynamicShift.LENGTH] = given.shift
+        self.values.update(given.runtime)
+        for section in given.sections:
+            self.run(section, given.steps() if section in STEPS else ({},))
+            if section is Section.FORWARD_PROLOGUE:
+                # Each sequence has states of its own, also where no input ever reaches them.
+                for state, _ in self.program.body(section).updates:
+                    self.values[state] = _batched(self.values[state], batch)
+        rows = self.emitted[given.every - 1 :: given.every]
+        return Swept(
+            np.stack(rows, axis=-2) if given.rows else None,
+            {name: _batched(self.values[name], batch) for name in given.states},
+            {name: self.accumulators[name] for name in given.sums},
+            self.flags,
+        )
 
     def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
         """Run a body once per frame; outputs are appended to `emitted`."""
@@ -57,3 +83,7 @@ class Machine:
             )
         self.emitted.extend(local[value] for value in body.emits)
         self.values.update({state: local[value] for state, value in body.updates})
+
+
+def _batched(value: Value, batch: tuple[int, ...]) -> Value:
+    return np.broadcast_to(value, (*batch, value.shape[-1]))

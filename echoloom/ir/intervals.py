@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.corners import Forms
+from echoloom.ir.functions import EVERYTHING, FUNCTIONS, Interval
 from echoloom.ir.ops import Constant, Op, Scale, Table
 from echoloom.ir.program import Instr
-
-Interval = tuple[float, float]
-INF, LARGEST_EXPONENT = math.inf, 700.0
-EVERYTHING: Interval = (-INF, INF)
-
-
-def _exp(x: float) -> float:
-    return math.exp(x) if x < LARGEST_EXPONENT else INF
-
-
-def _softplus(x: float) -> float:
-    return x if x > 30.0 else math.log1p(_exp(x))
-
-
-def _inverse(x: float) -> float:
-    return 0.0 if math.isinf(x) else 1.0 / x
-
-
-# How an interval goes through each function; those not named may give anything.
-FUNCTION_INTERVALS: Mapping[str, Callable[[float, float], Interval]] = {
-    "exp": lambda lo, hi: (_exp(min(lo, LARGEST_EXPONENT - 1.0)), _exp(hi)),
-    "tanh": lambda lo, hi: (math.tanh(lo), math.tanh(hi)),
-    "sigmoid": lambda lo, hi: (0.0, 1.0),
-    "sin": lambda lo, hi: (-1.0, 1.0),
-    "cos": lambda lo, hi: (-1.0, 1.0),
-    "cosh": lambda lo, hi: (1.0, INF),
-    "softplus": lambda lo, hi: (_softplus(lo), _softplus(hi)),
-    "log_cosh": lambda lo, hi: (0.0, INF),
-    "relu": lambda lo, hi: (max(lo, 0.0), max(hi, 0.0)),
-    "unit_step": lambda lo, hi: (0.0, 1.0),
-    "reciprocal": lambda lo, hi: (_inverse(hi), _inverse(lo)),
-    "rsqrt": lambda lo, hi: (_inverse(math.sqrt(hi)), _inverse(math.sqrt(lo))),
-    "sqrt": lambda lo, hi: (math.sqrt(lo), math.sqrt(hi)),
-    "log": lambda lo, hi: (math.log(lo), math.log(hi)),
-    "erf": lambda lo, hi: (-1.0, 1.0),
-}
-POSITIVE = frozenset({"reciprocal", "rsqrt", "sqrt", "log"})
-
-
-def through(function: str, x: Interval) -> Interval:
-    """What a function makes of an interval; everything where x leaves its domain."""
-    if function not in FUNCTION_INTERVALS or (function in POSITIVE and x[0] <= 0.0):
-        return EVERYTHING
-    return FUNCTION_INTERVALS[function](*x)
 
 
 def times(x: float, y: float) -> float:
@@ -110,7 +66,7 @@ def _interval(
     if isinstance(attr, Scale):
         return product(args[0], (attr.factor, attr.factor))
     if isinstance(attr, Table):
-        return through(attr.function, args[0])
+        return FUNCTIONS[attr.function].image(*args[0])
     if instr.op is Op.REQUANT:
         return args[0]
     if instr.op is Op.ADD:

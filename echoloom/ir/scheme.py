@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["drift", "kick"]
+Integrator = Literal["leapfrog", "imex"]
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class Stage:
     fraction: float
 
 
-INTEGRATORS: Mapping[str, tuple[Stage, ...]] = {
+INTEGRATORS: Mapping[Integrator, tuple[Stage, ...]] = {
     "leapfrog": (Stage("drift", 0.5), Stage("kick", 1.0), Stage("drift", 0.5)),
     "imex": (Stage("kick", 1.0), Stage("drift", 1.0)),
 }
 
 
-def stages_of(integrator: str, substeps: int) -> tuple[Stage, ...]:
+def stages_of(integrator: Integrator, substeps: int) -> tuple[Stage, ...]:
     """Everything that a sample does to a unit, in the forward pass's order."""
     return INTEGRATORS[integrator] * substeps
 

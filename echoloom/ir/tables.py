@@ -106,23 +106,17 @@ def segment_bits(name: str, source: Q, largest: float, most: int, smallest: floa
     return min(most, available)
 
 
-def _evaluate(function: Function, x: Floats, span: float) -> Floats:
-    """The function; where it has a pole at zero, its value one segment away, which is as far down
-    as arguments go (`segment_bits`)."""
-    return function.evaluate(np.maximum(x, span) if function.positive else x)
-
-
 def _lines(name: str, bits: int, reach: int, source: Q) -> Lines:
     function = FUNCTIONS[name]
     span = 2.0 ** (reach + 1 - bits)
     left = -(2.0**reach) + span * np.arange(1 << bits)
     with np.errstate(over="ignore", invalid="ignore"):
-        start = _evaluate(function, left, span)
+        start = function.evaluate_beside(left, span)
         # From the left, so that a step at a segment's end belongs to the next one.
-        stop = _evaluate(function, np.nextafter(left + span, -np.inf), span)
+        stop = function.evaluate_beside(np.nextafter(left + span, -np.inf), span)
         inner = left[:, None] + span * np.linspace(0.0, 1.0, 17)[1:-1]
         chord = start[:, None] + (inner - left[:, None]) * ((stop - start) / span)[:, None]
-        deviation = _evaluate(function, inner, span) - chord
+        deviation = function.evaluate_beside(inner, span) - chord
         middle = (np.minimum(deviation.min(1), 0.0) + np.maximum(deviation.max(1), 0.0)) / 2
         slope = (stop - start) / span
     middle = np.where(np.isfinite(middle), middle, 0.0)
@@ -155,7 +149,7 @@ def _deviation(function: Function, lines: Lines, largest: float) -> float:
     """Worst error of the lines where the function is at most `largest`."""
     grid = lines.left[:, None] + lines.span * np.linspace(0.0, 1.0, 33)[None, :-1]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        exact = _evaluate(function, grid, lines.span)
+        exact = function.evaluate_beside(grid, lines.span)
         line = lines.start[:, None] + lines.slope[:, None] * (grid - lines.left[:, None])
         error = np.abs(line - exact)
     return float(error[np.abs(exact) <= largest].max(initial=0.0))

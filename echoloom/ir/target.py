@@ -17,16 +17,20 @@ from echoloom.ir.increments import SUMS, increments, root
 from echoloom.ir.ops import Op, Requant
 from echoloom.ir.parity import PRODUCTS
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.widths import Widths
 
 
-def verify_target(
-    program: Program, narrow: int = 18, word: int = 28, accumulator: int = 54
-) -> Program:
+def longest_lift(narrow: int) -> int:
+    """Bits by which a weight of `narrow` bits can shift a word to the left."""
+    return narrow - 2
+
+
+def verify_target(program: Program, widths: Widths) -> Program:
     """Check that a verified, quantised program fits the target's widths; returns it.
 
     InvalidProgram names the first instruction or declaration that does not fit.
     """
-    check = _Target(program, narrow, word, accumulator)
+    check = _Target(program, widths.narrow, widths.word, widths.accumulator)
     check.declarations()
     for body in program.bodies:
         check.body(body)
@@ -128,10 +132,10 @@ class _Target:
             if not code.stored(a):
                 raise InvalidProgram(f"the term {a} is an exact value that was never stored")
             lift = total.type.q.scalar_frac - code.types[a].q.scalar_frac
-            if lift > self.narrow - 2:
+            if lift > longest_lift(self.narrow):
                 raise InvalidProgram(
                     f"the term {a} is shifted left by {lift} bits, and a weight of "
-                    f"{self.narrow} bits shifts by {self.narrow - 2} at most"
+                    f"{self.narrow} bits shifts by {longest_lift(self.narrow)} at most"
                 )
 
 

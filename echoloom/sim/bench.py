@@ -9,10 +9,10 @@ from amaranth.hdl import Cat, Module, Shape
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.golden import Write
 from echoloom.hdl.layouts import trace
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.sections import Section
-from echoloom.sim.requests import TraceWrite
 
 PORTS = ("request", "response", "samples", "outputs")
 HEAD = ("section", "iteration")
@@ -65,7 +65,7 @@ def trace_columns(config: EngineConfig) -> int:
     return -(-trace_layout(config).size // 64)
 
 
-def trace_writes(config: EngineConfig, rows: np.ndarray) -> tuple[TraceWrite, ...]:
+def trace_writes(config: EngineConfig, rows: np.ndarray) -> tuple[Write, ...]:
     """The writes in recorded rows (uint64 [n, trace_columns]); drains in order in a row."""
     if not len(rows):
         return ()
@@ -78,7 +78,7 @@ def trace_writes(config: EngineConfig, rows: np.ndarray) -> tuple[TraceWrite, ..
         for index in range(config.drains)
     ]
     return tuple(
-        TraceWrite(Section(int(section[n])), int(iteration[n]), *(int(f[n]) for f in fields))
+        Write(Section(int(section[n])), int(iteration[n]), *(int(f[n]) for f in fields))
         for n in range(len(rows))
         for valid, *fields in writes
         if valid[n]

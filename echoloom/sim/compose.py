@@ -50,8 +50,8 @@ def _after(request: PassRequest) -> np.ndarray:
     return reads([*((Space.REGISTER, 0, register) for register in COUNTERS), *request.reads])
 
 
-def _samples(number: int, request: PassRequest, image: Image) -> np.ndarray:
-    """The payload bits of a pass's samples."""
+def check_samples(number: int, request: PassRequest, image: Image) -> None:
+    """ValueError for frames that the engine would cut."""
     frames, word = request.frames, image.config.word
     if frames.shape[1] != image.frame:
         raise ValueError(
@@ -60,7 +60,20 @@ def _samples(number: int, request: PassRequest, image: Image) -> np.ndarray:
     limit = 1 << word - 1
     if frames.size and not (-limit <= frames.min() and frames.max() < limit):
         raise ValueError(f"a sample of pass {number} does not fit in {word} signed bits")
-    return frames.ravel().astype(np.uint64) & np.uint64((1 << word) - 1)
+
+
+def check_outputs(number: int, request: PassRequest, count: int) -> None:
+    """SimulationError for other than the output words that a pass must give."""
+    if count != request.outputs:
+        raise SimulationError(
+            f"pass {number} gave {count} output words, expected {request.outputs}"
+        )
+
+
+def _samples(number: int, request: PassRequest, image: Image) -> np.ndarray:
+    """The payload bits of a pass's samples."""
+    check_samples(number, request, image)
+    return request.frames.ravel().astype(np.uint64) & np.uint64((1 << image.config.word) - 1)
 
 
 def compose(
@@ -128,10 +141,7 @@ def results(image: Image, passes: Sequence[PassRequest], recording: Recording) -
             last["outputs"] = len(recording.outputs)
             last["responses"] = len(recording.responses)
         outputs = recording.outputs[first["outputs"] : last["outputs"]]
-        if len(outputs) != request.outputs:
-            raise SimulationError(
-                f"pass {number} gave {len(outputs)} output words, expected {request.outputs}"
-            )
+        check_outputs(number, request, len(outputs))
         responses = recording.responses[first["responses"] : last["responses"]].view(np.int64)
         if len(responses) != len(COUNTERS) + len(request.reads):
             raise SimulationError(

@@ -21,11 +21,12 @@ import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import raw_gradient
-from echoloom.backends.run.integers import Floats, RunResult, output_type, to_real
-from echoloom.backends.run.shifted_grid import Grids, RealRun, real_run
+from echoloom.backends.run.integers import Floats, output_type, to_real
+from echoloom.backends.run.shifted_grid import Grids, real_run
 from echoloom.frontend.gradients.bptt import bptt_gradient, bptt_value_and_grad
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import float64
+from echoloom.ir.host import RunResult
 
 GRIDS = 4
 SMALLER_NUDGE = 2.0**-10
@@ -159,12 +160,12 @@ def _of_group(
     return found
 
 
-def _results(program: CompiledProgram, run: RealRun, row: int, x: Floats) -> dict[str, Floats]:
+def _results(program: CompiledProgram, run: RunResult, row: int, x: Floats) -> dict[str, Floats]:
     """Outputs and raw gradients of one sequence of a run."""
     found = {OUTPUTS: run.outputs[row]}
-    if run.sums:
+    if run.gradients:
         gradients = program.gradients_of_sums(
-            {name: total[row] for name, total in run.sums.items()},
+            {name: total[row] for name, total in run.gradients.items()},
             run.exponent[row],
             run.outputs[row].shape if run.outputs.ndim > 2 else (1, *run.outputs[row].shape),
             x.shape[1],

@@ -1,4 +1,4 @@
-"""Exported graphs in ONNX Runtime, held against the program that they were exported from.
+"""The level "onnx": exported graphs in ONNX Runtime, held against the program they came from.
 
 Integer graphs must give the NumPy level's integers; float graphs JAX's outputs, and the gradients
 of backpropagation, to FLOAT_BOUND. Every tensor in a graph must be the program's own.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -29,14 +30,13 @@ from echoloom.backends.onnx.export import (
     require,
 )
 from echoloom.backends.onnx.run import Arrays, OnnxModel, integer_result
-from echoloom.backends.run.integers import Floats, RunResult, Words, is_classification
+from echoloom.backends.run.integers import Floats, is_classification
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.hssm import trainable
-from echoloom.ir.sections import Section
-from echoloom.sim.first_difference import Difference, Mismatch, lowest_bit, split_name
-from echoloom.sim.first_difference import first_difference as first
-from echoloom.sim.locate import numpy_trace
+from echoloom.sim.first_difference import Difference, Mismatch, first_index, lowest_bit
+from echoloom.sim.level import Case, Job, Reals, Run
+from echoloom.sim.locate import Key, first_value, numpy_trace
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -50,6 +50,12 @@ Errors = dict[str, float]
 Values = dict[str, Floats]
 
 
+def onnx_level(job: Job) -> Iterator[Run]:
+    for export in exports(job.program, job.onnx):
+        job.progress(f"onnx: {export.kind} {export.passes}")
+        yield from runs(job.program, export, job.cases)
+
+
 @dataclass(frozen=True, eq=False)
 class Export:
     """A graph and what it says it is."""
@@ -57,15 +63,6 @@ class Export:
     kind: Kind
     passes: Passes
     model: ModelProto
-
-
-@dataclass(frozen=True)
-class Case:
-    """One sequence with what the NumPy level made of it."""
-
-    x: Floats
-    label: Any
-    expected: RunResult
 
 
 def exports(program: CompiledProgram, path: str | os.PathLike[str] | None) -> Iterator[Export]:
@@ -121,80 +118,59 @@ def compare_tensors(own: ModelProto, found: ModelProto) -> None:
             texts = tuple(f"{a.dtype}{list(a.shape)}" for a in (wanted, actual))
             raise Mismatch(Difference(LEVEL, None, "", name, (), None, *texts))
         both_nan = (wanted != wanted) & (actual != actual)
-        unequal = np.asarray((wanted != actual) & ~both_nan)
-        if unequal.any():
-            at = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
+        at = first_index((wanted != actual) & ~both_nan)
+        if at is not None:
             a, b = wanted[at], actual[at]
             bit = lowest_bit(int(a), int(b)) if wanted.dtype == np.int64 else None
             pair = (int(a), int(b)) if bit is not None else (repr(float(a)), repr(float(b)))
             raise Mismatch(Difference(LEVEL, None, "", name, at, bit, *pair))
 
 
-def compare_export(
-    program: CompiledProgram, export: Export, cases: Sequence[Case]
-) -> tuple[int, Errors]:
-    """Numbers compared, and a float graph's worst relative error. Raises Mismatch."""
+def runs(program: CompiledProgram, export: Export, cases: Sequence[Case]) -> Iterator[Run]:
+    """The cases that a graph can run. Raises Mismatch where a float graph is too far from JAX."""
     gradient = export.passes == "gradient"
     cases = [c for c in cases if c.label is not None] if gradient else list(cases)
     session = OnnxModel(export.model)
-    compared, worst = 0, 0.0
+    run = _integers if export.kind == "integer" else _reals
     for length in dict.fromkeys(len(c.x) for c in cases):
         alike = [c for c in cases if len(c.x) == length]
         labels = [c.label for c in alike] if gradient else None
         found = session.run([c.x for c in alike], labels)
         for index, case in enumerate(alike):
             own = {name: value[index : index + 1] for name, value in found.items()}
-            if export.kind == "integer":
-                compared += _compare_integers(program, export, case, own)
-            else:
-                count, error = _compare_floats(program, export, case, own)
-                compared, worst = compared + count, max(worst, error)
-    named = {f"float {export.passes}": worst} if export.kind == "float" and cases else {}
-    return compared, named
+            yield run(program, export, case, own)
 
 
-def _compare_integers(program: CompiledProgram, export: Export, case: Case, own: Arrays) -> int:
+def _integers(program: CompiledProgram, export: Export, case: Case, own: Arrays) -> Run:
     wanted, actual = case.expected, integer_result(program.ir, own)
     if export.passes == "forward":
         zero = np.zeros((), np.int64)
         wanted = replace(wanted, gradients={}, echo_states={}, echo_flags=zero, exponent=zero)
-    pairs: list[dict[str, Words]] = [
-        {**r.named(), "exponent": r.exponent} for r in (wanted, actual)
-    ]
-    difference = first(*pairs, level=LEVEL)
-    if difference is not None:
-        raise Mismatch(locate_onnx(program, export, case) or difference)
-    return sum(int(np.size(v)) for v in pairs[0].values())
+    expected, found = ({**r.named(), "exponent": r.exponent} for r in (wanted, actual))
+    return Run(case, expected, found, partial(_locate, program, export, case))
 
 
-def locate_onnx(program: CompiledProgram, export: Export, case: Case) -> Difference | None:
+def _locate(program: CompiledProgram, export: Export, case: Case) -> Difference | None:
     """The first value inside the graph that differs from the NumPy level."""
     from echoloom.backends.onnx.trace import SCANNED, traced
 
     label = case.label if export.passes == "gradient" else None
     model, signals = traced(export.model, program.ir)
     found = OnnxModel(model).run([case.x], None if label is None else [label])
-    for (section, step, name), words in numpy_trace(program.artifact, case.x, label).items():
-        if (section, name) not in signals:
-            continue
-        actual = found[signals[section, name]]
-        actual = actual[step, 0] if section in SCANNED else actual[0]
-        expected, actual = np.broadcast_arrays(words, actual)
-        if np.array_equal(expected, actual):
-            continue
-        unequal = expected != actual
-        at = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
-        block, signal = split_name(name)
-        a, b = int(expected[at]), int(actual[at])
-        where = f"{signal} ({Section(section).name.lower()})"
-        return Difference(LEVEL, step, block, where, at, lowest_bit(a, b), a, b)
-    return None
+    wanted = numpy_trace(program.artifact, case.x, label)
+
+    def values() -> Iterator[tuple[Key, Any]]:
+        for section, step, name in wanted:
+            if (section, name) in signals:
+                steps = found[signals[section, name]]
+                value = steps[step, 0] if section in SCANNED else steps[0]
+                yield (section, step, name), value
+
+    return first_value(LEVEL, wanted, values())
 
 
-def _compare_floats(
-    program: CompiledProgram, export: Export, case: Case, own: Arrays
-) -> tuple[int, float]:
-    """How many numbers were held against JAX, and the worst tensor's relative error."""
+def _reals(program: CompiledProgram, export: Export, case: Case, own: Arrays) -> Run:
+    """Holds a float graph's numbers against JAX's. Raises Mismatch."""
     wanted = _jax_values(program, export, case)
     errors = _relative_errors(wanted, _onnx_values(program, export, own))
     for name, error in errors.items():
@@ -202,7 +178,8 @@ def _compare_floats(
             found = f"{error:.3g} off{_chaos(program, export, case, own, name)}"
             bound = f"JAX's numbers to {FLOAT_BOUND:g}"
             raise Mismatch(Difference(LEVEL, None, "", f"float {name}", (), None, bound, found))
-    return sum(int(v.size) for v in wanted.values()), max(errors.values())
+    compared = sum(int(v.size) for v in wanted.values())
+    return Run(case, reals=Reals(f"float {export.passes}", compared, max(errors.values())))
 
 
 def _relative_errors(wanted: Values, actual: Values) -> Errors:

@@ -1,203 +1,141 @@
-"""Sequences through the engine's RTL, as the same RunResults as the other levels.
-
-Echo requests need the forward pass's outputs (the loss error is the host's), so a batch runs as
-two simulations of the same engine: forward passes alone, then forward and echo pairs.
-"""
+"""The level "rtl": the engine with the program's image, in a simulator or as its golden twin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from echoloom.backends.run.integers import (
-    Floats,
-    RunResult,
-    Words,
-    error_words,
-    forward_states,
-    input_types,
-    is_classification,
-    output_type,
-    to_real,
-    to_words,
-)
-from echoloom.backends.run.levels import Artifact, echo_frames, host_frames
-from echoloom.ir.contract import Image, Register, Space
-from echoloom.ir.passes.layout import Place
-from echoloom.ir.session import length_words
-from echoloom.sim.requests import PassRequest, PassResult
-from echoloom.sim.run_rtl import Simulator, Wrapper, run_rtl
+from echoloom.backends.run.integers import RunResult
+from echoloom.backends.run.levels import Artifact, numpy_run
+from echoloom.hdl.golden import Write
+from echoloom.ir.sections import Section
+from echoloom.sim.engine_host import EngineHost
+from echoloom.sim.first_difference import Difference, signal_difference
+from echoloom.sim.level import Case, Job, Run
+from echoloom.sim.locate import Trace, numpy_trace
+from echoloom.sim.requests import PassResult
+from echoloom.sim.run_rtl import run_rtl
+
+LEVEL = "rtl"
 
 
 @dataclass(frozen=True, eq=False)
-class RtlRun:
-    """One sequence's integers and the engine's own counters (echo: None without a label)."""
+class _Found:
+    """One sequence's integers and its passes, by name, with the engine's own counters."""
 
     result: RunResult
-    forward: PassResult
-    echo: PassResult | None
+    passes: dict[str, PassResult]
 
 
-def rtl_runs(
-    artifact: Artifact,
-    image: Image,
-    xs: Sequence[Floats],
-    labels: Sequence[Any] | None,
-    simulator: Simulator = "verilator",
+def rtl_level(job: Job) -> Iterator[Run]:
+    job.progress(f"rtl: building and running under {job.simulator}")
+    for case, found in zip(job.cases, _run(job, job.cases, job.stall_seed), strict=True):
+        locate = partial(_locate, job, case)
+        yield Run(case, case.expected.named(), found.result.named(), locate, found.passes)
+
+
+def _run(
+    job: Job,
+    cases: Sequence[Case],
     stall_seed: int | None = None,
     trace: bool = False,
-    wrapper: Wrapper | None = None,
-    outputs: Sequence[Words] | None = None,
-) -> list[RtlRun]:
-    """Run xs (each [T, inputs]) back to back; labels[i] (None: forward only) adds an echo.
+    echo_steps: int | None = None,
+) -> list[_Found]:
+    """Cases back to back in one simulation, of echoes no more than the first `echo_steps` steps.
 
-    `outputs` are the forward outputs that the host computes errors from, where they are already
-    known; otherwise a first simulation finds them.
+    An echo needs its forward pass's outputs before that has run, because the host makes the error
+    of them: those of the NumPy level, which the pass has to equal.
     """
-    labels = [None] * len(xs) if labels is None else list(labels)
-    host = _Host(artifact, image)
-    if outputs is None and any(label is not None for label in labels):
-        first = run_rtl(image, [host.forward(x) for x in xs], simulator, wrapper=wrapper)
-        outputs = [host.outputs(r, x) for r, x in zip(first, xs, strict=True)]
-    passes: list[PassRequest] = []
-    exponents: list[Words] = []
-    for index, (x, label) in enumerate(zip(xs, labels, strict=True)):
-        passes.append(host.forward(x))
-        if label is not None:
-            assert outputs is not None
-            request, exponent = host.echo(x, label, outputs[index])
-            passes.append(request)
-            exponents.append(exponent)
-    results = iter(run_rtl(image, passes, simulator, stall_seed, trace, wrapper=wrapper))
-    scale = iter(exponents)
-    runs = []
-    for x, label in zip(xs, labels, strict=True):
-        forward = next(results)
-        echo = next(results) if label is not None else None
-        runs.append(host.collect(x, forward, echo, next(scale) if echo else None))
-    return runs
+    image = job.program.image if job.image is None else job.image
+    host = EngineHost(job.program.artifact, image)
+    asked = [{"forward": host.forward(case.x)} for case in cases]
+    for case, own in zip(cases, asked, strict=True):
+        if case.label is not None:
+            own["echo"] = host.echo(case.x, case.label, case.expected.outputs, echo_steps)
+    passes = [request for own in asked for request in own.values()]
+    results = iter(run_rtl(image, passes, job.simulator, stall_seed, trace, wrapper=job.wrapper))
+    found = []
+    for case, own in zip(cases, asked, strict=True):
+        gave = {name: next(results) for name in own}
+        result = host.result(gave["forward"], gave.get("echo"), case.expected.exponent)
+        found.append(_Found(result, gave))
+    return found
 
 
-def rtl_echo_prefix(
-    artifact: Artifact,
-    image: Image,
-    x: Floats,
-    label: Any,
-    outputs: Words,
-    steps: int,
-    simulator: Simulator,
-    wrapper: Wrapper | None = None,
-) -> dict[str, Words]:
-    """Gradient words after the first `steps` steps of an echo."""
-    host = _Host(artifact, image)
-    echo, exponent = host.echo(x, label, outputs)
-    echo = replace(echo, frames=echo.frames[:steps])
-    results = run_rtl(image, [host.forward(x), echo], simulator, wrapper=wrapper)
-    forward, after = results
-    return dict(host.collect(x, forward, after, exponent).result.gradients)
+def _locate(job: Job, case: Case) -> Difference | None:
+    """The first stored word that differs from NumPy, or else the first gradient step."""
+    artifact = job.program.artifact
+    (found,) = _run(job, [case], trace=True)
+    writes = (write for one in found.passes.values() for write in one.trace)
+    difference = _first_write(artifact, numpy_trace(artifact, case.x, case.label), writes)
+    if difference is None and case.label is not None:
+        difference = _first_gradient_step(job, case)
+    return difference
 
 
-class _Host:
-    """Knows where a program's values are on the engine."""
+def _first_write(artifact: Artifact, wanted: Trace, writes: Iterable[Write]) -> Difference | None:
+    stored, at = _stored(artifact), artifact.mapped.allocation
+    for write in writes:
+        section, step = write.section, write.iteration
+        if (section, write.address) not in stored:
+            return Difference(
+                LEVEL, step, "", f"vector word {write.address}", (write.lane,), None,
+                "no write", write.value,
+            )  # fmt: skip
+        name, value, rows, group = stored[section, write.address]
+        element = group * at.lanes + write.lane
+        expected = wanted.get((section, step, value))
+        if expected is None or element >= rows:
+            continue
+        words = np.broadcast_to(expected, (rows,))
+        actual = words.copy()
+        actual[element] = write.value
+        found = signal_difference(LEVEL, name, words, actual, step, section.name.lower())
+        if found is not None:
+            return found
+    return None
 
-    def __init__(self, artifact: Artifact, image: Image):
-        self.artifact, self.image = artifact, image
-        self.program, self.at = artifact.program, artifact.mapped.allocation
-        self.types = input_types(self.program)
-        self.states = forward_states(self.program)
-        self.echo_states = tuple(d.name for d in self.program.states if "." in d.name)
-        self.gradients = tuple(a for a in self.program.accumulators if a.target)
 
-    def forward(self, x: Floats) -> PassRequest:
-        shift, inverse = length_words(len(x))
-        words = host_frames(self.program, x)
-        frames = np.zeros((len(x), self.image.frame), np.int64)
-        frames[:, : words.shape[1]] = words
-        writes: tuple[tuple[Space, int, int, int], ...] = ()
-        count = output_type(self.program).size
-        outputs = count * (len(x) // self.artifact.output_step)
-        registers = {Register.SHIFT_LENGTH: shift, Register.OUTPUT_STEP: self.artifact.output_step}
-        if is_classification(self.program):
-            word = to_words([inverse], self.types["inverse_length"].q, "1/T")
-            writes = tuple(self._writes("inverse_length", word))
-            outputs = count
-            registers[Register.OUTPUT_STEP] = 1
-        reads = tuple(self._vector_reads(self.states))
-        return PassRequest("forward", frames, registers, writes, reads, outputs)
+def _stored(artifact: Artifact) -> dict[tuple[Section, int], tuple[str, str, int, int]]:
+    """What a word of vector memory is, in every section: the name of what is stored there, of the
+    value that it gets, how many elements that has, and the row group."""
+    stored = {}
+    for section, plan in artifact.mapped.schedules.items():
+        updates = dict(artifact.program.body(section).updates)
+        for (label, group), entry in zip(plan.labels, plan.drain, strict=True):
+            state = label.rstrip("'")
+            value = updates[state] if label != state else label
+            rows = artifact.mapped.allocation.vector(section, state).rows
+            stored[section, entry.destination] = label, value, rows, group
+    return stored
 
-    def echo(self, x: Floats, label: Any, outputs: Words) -> tuple[PassRequest, Words]:
-        words = host_frames(self.program, x)
-        writes: tuple[tuple[Space, int, int, int], ...] = ()
-        if is_classification(self.program):
-            error, exponent = error_words(self.program, outputs, label)
-            writes = tuple(self._writes("error", error))
-            frames, _ = echo_frames(self.program, words, None, np.zeros(0), 1)
+
+def _first_gradient_step(job: Job, case: Case) -> Difference | None:
+    """Gradient words leave no trace: bisects the number of echo steps after which one is wrong."""
+
+    def wrong(steps: int) -> Difference | None:
+        wanted = numpy_run(job.program.artifact, case.x, case.label, echo_steps=steps).gradients
+        (found,) = _run(job, [case], echo_steps=steps)
+        section = Section.ECHO_STEP.name.lower()
+        for name, words in wanted.items():
+            actual = found.result.gradients[name]
+            difference = signal_difference(LEVEL, name, words, actual, steps - 1, section)
+            if difference is not None:
+                return difference
+        return None
+
+    low, high = 0, len(case.x)
+    found = wrong(high)
+    if found is None:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        earlier = wrong(middle)
+        if earlier is None:
+            low = middle
         else:
-            predictions = to_real(outputs, output_type(self.program).q)
-            targets = np.asarray(label, np.float64)
-            frames, exponent = echo_frames(
-                self.program, words, targets, predictions, self.artifact.output_step
-            )
-        stacked = np.ascontiguousarray(np.concatenate(list(frames.values()), axis=1))
-        reads = tuple(self._vector_reads(self.echo_states)) + tuple(self._gradient_reads())
-        return PassRequest("echo", stacked, {}, writes, reads, 0), exponent
-
-    def outputs(self, result: PassResult, x: Floats) -> Words:
-        if is_classification(self.program):
-            return result.outputs
-        return result.outputs.reshape(-1, output_type(self.program).size)
-
-    def collect(
-        self, x: Floats, forward: PassResult, echo: PassResult | None, exponent: Words | None
-    ) -> RtlRun:
-        states = self._vectors(self.states, forward.reads)
-        outputs = self.outputs(forward, x)
-        flags = np.asarray(forward.flags, np.int64)
-        zero = np.zeros((), np.int64)
-        if echo is None or exponent is None:
-            result = RunResult(outputs, states, flags, {}, {}, zero, zero)
-            return RtlRun(result, forward, None)
-        echo_states = self._vectors(self.echo_states, echo.reads)
-        offset = sum(v.size for v in echo_states.values())
-        gradients = {}
-        for accumulator in self.gradients:
-            place = self.at.gradient.places[accumulator.name]
-            count = place.rows * place.columns
-            words = echo.reads[offset : offset + count]
-            offset += count
-            flat = np.empty(count, np.int64)
-            for word, (index, _, _) in zip(words, place.elements(self.at.lanes), strict=True):
-                flat[index] = word
-            gradients[accumulator.name] = flat.reshape(accumulator.type.shape)
-        echo_flags = np.asarray(echo.flags, np.int64)
-        result = RunResult(outputs, states, flags, gradients, echo_states, echo_flags, exponent)
-        return RtlRun(result, forward, echo)
-
-    def _place(self, name: str) -> Place:
-        return self.at.states.get(name) or self.at.vectors.places[name]
-
-    def _writes(self, name: str, words: Words) -> Iterable[tuple[Space, int, int, int]]:
-        for index, lane, address in self._place(name).elements(self.at.lanes):
-            yield Space.VECTOR, lane, address, int(words[index])
-
-    def _vector_reads(self, names: Iterable[str]) -> Iterable[tuple[Space, int, int]]:
-        for name in names:
-            for _, lane, address in self._place(name).elements(self.at.lanes):
-                yield Space.VECTOR, lane, address
-
-    def _gradient_reads(self) -> Iterable[tuple[Space, int, int]]:
-        for accumulator in self.gradients:
-            place = self.at.gradient.places[accumulator.name]
-            for _, lane, address in place.elements(self.at.lanes):
-                yield Space.GRADIENT, lane, address
-
-    def _vectors(self, names: Iterable[str], words: Words) -> dict[str, Words]:
-        values, offset = {}, 0
-        for name in names:
-            size = self._place(name).rows
-            values[name] = words[offset : offset + size]
-            offset += size
-        return values
+            high, found = middle, earlier
+    return found

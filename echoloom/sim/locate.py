@@ -1,46 +1,19 @@
-"""After a mismatch: replays one sequence with every stored word recorded, and finds the first.
-
-A stored word is named by the IR value it is; gradient words leave no trace, so their first wrong
-step is found by echoes of growing length.
-"""
+"""After a mismatch: every value of a run, by section, step and name, held against NumPy's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from echoloom.backends.run.integers import (
-    Floats,
-    Words,
-    error_words,
-    input_types,
-    is_classification,
-    output_type,
-    to_real,
-    to_words,
-)
-from echoloom.backends.run.levels import (
-    ECHO,
-    FORWARD,
-    Artifact,
-    echo_frames,
-    host_frames,
-    numpy_run,
-)
-from echoloom.backends.run.run_jax import empty_memory, run_body
-from echoloom.ir.contract import Image
-from echoloom.ir.ops import DynamicShift
-from echoloom.ir.sections import STEPS, Section
-from echoloom.ir.session import length_words
-from echoloom.sim.first_difference import Difference, lowest_bit, split_name
-from echoloom.sim.level_rtl import rtl_echo_prefix, rtl_runs
-from echoloom.sim.run_rtl import Simulator, Wrapper
+from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.levels import Artifact, numpy_run
+from echoloom.ir.sections import Section
+from echoloom.sim.first_difference import Difference, signal_difference
 
-Trace = dict[tuple[Section, int, str], Words]
+Key = tuple[Section, int, str]  # section, iteration, the IR value's name
+Trace = dict[Key, Words]
 
 
 def numpy_trace(artifact: Artifact, x: Floats, label: Any) -> Trace:
@@ -54,164 +27,14 @@ def numpy_trace(artifact: Artifact, x: Floats, label: Any) -> Trace:
     return trace
 
 
-def _difference(
-    level: str, section: Section, step: int, name: str, expected: Words, actual: Words
-) -> Difference | None:
-    expected, actual = np.broadcast_arrays(expected, actual)
-    unequal = np.asarray(expected != actual)
-    if not unequal.any():
-        return None
-    element = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
-    a, b = int(expected[element]), int(actual[element])
-    block, signal = split_name(name)
-    where = f"{signal} ({section.name.lower()})"
-    return Difference(level, step, block, where, element, lowest_bit(a, b), a, b)
-
-
-def locate_jax(artifact: Artifact, x: Floats, label: Any) -> Difference | None:
-    """First value of the JAX level that differs from the NumPy level, step by step."""
-    wanted = numpy_trace(artifact, x, label)
-    with jax.enable_x64(True):
-        for (section, step, name), actual in _jax_trace(artifact, x, label):
-            if (section, step, name) not in wanted:
-                continue
-            found = _difference("jax", section, step, name, wanted[section, step, name], actual)
-            if found is not None:
-                return found
-    return None
-
-
-def _jax_trace(artifact: Artifact, x: Floats, label: Any) -> Any:
-    program, tables = artifact.program, artifact.tables
-    types = input_types(program)
-    fixed = {name: jnp.asarray(words) for name, words in artifact.coefficients.items()}
-    shift, inverse = length_words(len(x))
-    shifts = {DynamicShift.LENGTH.name: jnp.asarray(shift, jnp.int64)}
-    if is_classification(program):
-        words = to_words([inverse], types["inverse_length"].q, "1/T")
-        fixed["inverse_length"] = jnp.asarray(words)
-    memory, flags = empty_memory(program), jnp.zeros((), jnp.int64)
-    frames: Mapping[str, Words] = {"x": host_frames(program, x)}
-    emitted: list[Words] = []
-    for section in (*FORWARD, *(ECHO if label is not None else ())):
-        body = program.body(section)
-        if section is Section.ECHO_PROLOGUE:
-            targets, predictions = None, np.zeros(0)
-            if is_classification(program):
-                error, _ = error_words(program, emitted[-1], label)
-                fixed["error"] = jnp.asarray(error)
-            else:
-                targets = np.asarray(label, np.float64)
-                outputs = np.stack(emitted[artifact.output_step - 1 :: artifact.output_step])
-                predictions = to_real(outputs, output_type(program).q)
-            frames, _ = echo_frames(
-                program, frames["x"], targets, predictions, artifact.output_step
-            )
-
-        def run(memory: Any, frame: Any, first: Any, body: Any = body) -> Any:
-            record: dict[str, jax.Array] = {}
-            after, _, out = run_body(
-                program, body, tables, fixed, shifts, memory, frame, first, flags, record
-            )
-            return after, out, record
-
-        run = jax.jit(run)
-        steps = len(x) if section in STEPS else 1
-        for step in range(steps):
-            frame = {d.name: jnp.asarray(frames[d.name][step]) for d in body.frame}
-            memory, out, record = run(memory, frame, jnp.asarray(step == 0))
-            emitted += [np.asarray(o) for o in out]
-            for instr in body.instrs:
-                yield (section, step, instr.name), np.asarray(record[instr.name])
-
-
-def locate_rtl(
-    artifact: Artifact,
-    image: Image,
-    x: Floats,
-    label: Any,
-    outputs: Words,
-    simulator: Simulator,
-    wrapper: Wrapper | None,
-) -> Difference | None:
-    """First stored word, or else first gradient step, of the RTL that differs from NumPy."""
-    wanted = numpy_trace(artifact, x, label)
-    (run,) = rtl_runs(
-        artifact, image, [x], [label], simulator, trace=True, wrapper=wrapper,
-        outputs=None if label is None else [outputs],
-    )  # fmt: skip
-    writes = (*run.forward.trace, *(run.echo.trace if run.echo is not None else ()))
-    found = _first_write(artifact, wanted, writes)
-    if found is None and label is not None:
-        found = _first_gradient_step(artifact, image, x, label, outputs, simulator, wrapper)
-    return found
-
-
-def _first_write(artifact: Artifact, wanted: Trace, writes: Any) -> Difference | None:
-    names = _names(artifact)
-    program, at = artifact.program, artifact.mapped.allocation
-    for write in writes:
-        section = Section(write.section)
-        if (section, write.address) not in names:
-            return Difference(
-                "rtl", write.iteration, "", f"vector word {write.address}", (write.lane,), None,
-                "no write", write.value,
-            )  # fmt: skip
-        name, group = names[section, write.address]
-        element = group * at.lanes + write.lane
-        value = dict(program.body(section).updates)[name[:-1]] if name.endswith("'") else name
-        expected = wanted.get((section, write.iteration, value))
-        if expected is None:
-            continue
-        flat = np.broadcast_to(expected, (at.vector(section, name.rstrip("'")).rows,))
-        if element < flat.size and int(flat[element]) != write.value:
-            block, signal = split_name(name)
-            word = int(flat[element])
-            return Difference(
-                "rtl", write.iteration, block, f"{signal} ({section.name.lower()})", (element,),
-                lowest_bit(word, write.value), word, write.value,
-            )  # fmt: skip
-    return None
-
-
-def _names(artifact: Artifact) -> dict[tuple[Section, int], tuple[str, int]]:
-    """Which value and row group a vector-memory address is, in every section."""
-    names = {}
-    for section, plan in artifact.mapped.schedules.items():
-        for (value, group), entry in zip(plan.labels, plan.drain, strict=True):
-            names[section, entry.destination] = (value, group)
-    return names
-
-
-def _first_gradient_step(
-    artifact: Artifact,
-    image: Image,
-    x: Floats,
-    label: Any,
-    outputs: Words,
-    simulator: Simulator,
-    wrapper: Wrapper | None,
-) -> Difference | None:
-    """Bisects the number of echo steps after which a gradient word is wrong."""
-
-    def wrong(steps: int) -> Difference | None:
-        wanted = numpy_run(artifact, x, label, echo_steps=steps).gradients
-        found = rtl_echo_prefix(artifact, image, x, label, outputs, steps, simulator, wrapper)
-        for name, words in wanted.items():
-            difference = _difference("rtl", Section.ECHO_STEP, steps - 1, name, words, found[name])
+def first_value(level: str, wanted: Trace, found: Iterable[tuple[Key, Any]]) -> Difference | None:
+    """The first of the values `found` at a level, in their order, that is not as `wanted`."""
+    for key, actual in found:
+        if key in wanted:
+            section, step, name = key
+            expected, actual = np.broadcast_arrays(wanted[key], actual)
+            where = section.name.lower()
+            difference = signal_difference(level, name, expected, actual, step, where)
             if difference is not None:
                 return difference
-        return None
-
-    low, high = 0, len(x)
-    found = wrong(high)
-    if found is None:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        earlier = wrong(middle)
-        if earlier is None:
-            low = middle
-        else:
-            high, found = middle, earlier
-    return found
+    return None

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from echoloom.hdl.golden import Write
 from echoloom.ir.contract import Register, Space
 from echoloom.ir.fields import check_place, check_register
-from echoloom.ir.sections import Section
 
 Kind = Literal["forward", "echo"]
 
@@ -78,17 +78,6 @@ class PassRequest:
             check_place(lane, address)
 
 
-@dataclass(frozen=True)
-class TraceWrite:
-    """One write into vector memory, as the engine did it: signed `value` in one lane's bank."""
-
-    section: Section
-    iteration: int
-    lane: int
-    address: int
-    value: int
-
-
 @dataclass(frozen=True, eq=False)
 class PassResult:
     """What one pass gave.
@@ -105,4 +94,4 @@ class PassResult:
     cycles: int
     stalls: int
     busy: int
-    trace: tuple[TraceWrite, ...] = ()
+    trace: tuple[Write, ...] = ()

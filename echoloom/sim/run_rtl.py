@@ -1,4 +1,4 @@
-"""Run passes on the engine's RTL in a simulator: integers in, integers out."""
+"""Run passes on the engine, as RTL in a simulator or as its golden twin: integers in and out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 
 from echoloom.hdl.engine import Engine
 from echoloom.ir.contract import EngineConfig, Image, Timing
-from echoloom.sim import amaranth_player
+from echoloom.sim import amaranth_player, golden_player
 from echoloom.sim.bench import Bench
 from echoloom.sim.builds import (
     COCOTB_PROCESS,
@@ -28,7 +28,7 @@ from echoloom.sim.compose import compose, results
 from echoloom.sim.requests import PassRequest, PassResult, SimulationError
 from echoloom.sim.script import FAILURE, Recording, Script, load_recording, save
 
-Simulator = Literal["verilator", "verilator-cpp", "icarus", "amaranth"]
+Simulator = Literal["verilator", "verilator-cpp", "icarus", "amaranth", "golden"]
 Wrapper = Callable[[EngineConfig, Timing], wiring.Component]
 
 
@@ -45,7 +45,8 @@ def run_rtl(
     """Load `image` and run `passes` back to back, without reset, in one simulation.
 
     simulator:   "verilator" and "icarus" run under cocotb; "verilator-cpp" plays the same words
-                 from C++, many times faster; "amaranth" needs no build and suits tiny engines.
+                 from C++, many times faster; "amaranth" needs no build and suits tiny engines;
+                 "golden" is no RTL but its twin in Python: no stalls, no wrapper.
     stall_seed:  hold every stream back at random, words offered and words taken alike; the same
                  seed gives the same stalls in every simulator.
     trace:       also record every write to vector memory.
@@ -60,6 +61,14 @@ def run_rtl(
         raise ValueError(f"simulator must be one of {get_args(Simulator)}, got {simulator!r}")
     if not passes:
         raise ValueError("no passes to run: a simulation of nothing proves nothing")
+
+    if simulator == "golden":
+        if stall_seed is not None or wrapper is not None:
+            raise ValueError(
+                "the simulator golden runs no circuit: it has no streams to hold back, and nothing "
+                "stands in its place; leave out stall_seed and wrapper, or take another simulator"
+            )
+        return golden_player.play(image, passes, trace)
 
     def make() -> Bench:
         return Bench((wrapper or Engine)(image.config, image.timing), image.config)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.run.integers import Floats, RunResult, Words
-from echoloom.backends.run.levels import jax_run
+from echoloom.backends.run.integers import Floats, RunResult
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance
-from echoloom.sim.level_onnx import Case, compare_export, exports
-from echoloom.sim.level_rtl import RtlRun, rtl_runs
-from echoloom.sim.locate import locate_jax, locate_rtl
+from echoloom.sim.level import Case, Job, Level, Progress, Run
+from echoloom.sim.level_jax import jax_level
+from echoloom.sim.level_onnx import onnx_level
+from echoloom.sim.level_rtl import rtl_level
 from echoloom.sim.run_rtl import Simulator, Wrapper
 
-Progress = Callable[[str], None]
 REFERENCE = "numpy"
+LEVELS: Mapping[str, Level] = {
+    "jax": jax_level,
+    "rtl": rtl_level,
+    "onnx": onnx_level,  # needs the extra packages onnx and onnxruntime
+}
 DEFAULT = (REFERENCE, "jax", "rtl")
-KNOWN = (*DEFAULT, "onnx")  # which needs the extra packages onnx and onnxruntime
+KNOWN = (REFERENCE, *LEVELS)
+GOLDEN = "the level rtl ran the image on the engine's golden twin: no circuit was simulated"
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ def verify(
     against the float model and its gradient through time.
 
     labels[i] is a label or target, or None for a forward pass only. `stall_seed` holds every
-    stream of the RTL back at random. `image` and `wrapper` put other memory contents or another
+    stream of the RTL back at random. The simulator "golden" is no RTL: it runs the image on the
+    engine's twin in Python, which needs no build and counts cycles too, and so checks everything
+    but the circuit. `image` and `wrapper` put other memory contents or another
     component in the engine's place (tests sabotage them). The level "onnx" exports the program,
     float and integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file
     that was exported, it compares that file's tensors and runs it alone.
@@ -99,59 +106,39 @@ def verify(
     checked = [host_sequence(program.model, *one) for one in zip(xs, labels, strict=True)]
     xs, labels = [x for x, _ in checked], [label for _, label in checked]
     progress(f"numpy: {len(xs)} sequences")
-    expected = [program.run(x, label) for x, label in zip(xs, labels, strict=True)]
+    cases = tuple(
+        Case(x, label, program.run(x, label)) for x, label in zip(xs, labels, strict=True)
+    )
+    job = Job(program, cases, simulator, stall_seed, image, wrapper, onnx, progress)
     reports: dict[str, LevelReport] = {}
     cycles: dict[str, CycleReport] = {}
-    if "jax" in levels:
-        progress("jax: compiling and running")
-        compared = 0
-        for x, label, wanted in zip(xs, labels, expected, strict=True):
-            actual = jax_run(program.artifact, x, label)
-            compared += _compare("jax", wanted, actual, lambda d, x=x, label=label: locate_jax(
-                program.artifact, x, label) or d)  # fmt: skip
-        reports["jax"] = _level(compared, labels)
-    if "rtl" in levels:
-        progress(f"rtl: building and running under {simulator}")
-        image = program.image if image is None else image
-        outputs = [e.outputs for e in expected]
-        runs = rtl_runs(
-            program.artifact, image, xs, labels, simulator, stall_seed,
-            wrapper=wrapper, outputs=outputs,
-        )  # fmt: skip
-        compared = 0
-        for x, label, wanted, run in zip(xs, labels, expected, runs, strict=True):
-
-            def locate(
-                d: Difference, x: Floats = x, label: Any = label, out: Words = wanted.outputs
-            ) -> Difference:
-                found = locate_rtl(program.artifact, image, x, label, out, simulator, wrapper)
-                return found or d
-
-            compared += _compare("rtl", wanted, run.result, locate)
-            compared += _compare_cycles(program, len(x), run)
-        reports["rtl"] = _level(compared, labels)
-        cycles = _cycles(program, xs, runs)
     floats: dict[str, float] = {}
-    if "onnx" in levels:
-        cases = [Case(*case) for case in zip(xs, labels, expected, strict=True)]
+    echoes = sum(label is not None for label in labels)
+    for name, level in LEVELS.items():
+        if name not in levels:
+            continue
         compared = 0
-        for export in exports(program, onnx):
-            progress(f"onnx: {export.kind} {export.passes}")
-            count, errors = compare_export(program, export, cases)
-            compared, floats = compared + count, floats | errors
-        reports["onnx"] = _level(compared, labels)
+        for run in level(job):
+            compared += _compare(name, run) + _compare_cycles(program, name, run, cycles)
+            if run.reals is not None:
+                compared += run.reals.compared
+                worst = floats.get(run.reals.what, 0.0)
+                floats[run.reals.what] = max(worst, run.reals.worst)
+        reports[name] = LevelReport(compared, 0, len(cases), echoes)
     progress("float model: outputs and gradients")
-    float_model = float_distance(program, xs, labels, expected)
+    expected = [case.expected for case in cases]
+    simulated = "rtl" in levels
     return VerifyReport(
         reports,
         _lsb_off(expected),
         cycles,
         sum(e.saturated for e in expected),
         sum(e.overflow for e in expected),
-        simulator if "rtl" in levels else None,
+        simulator if simulated else None,
         stall_seed,
-        floats=floats,
-        float_model=float_model,
+        (GOLDEN,) if simulated and simulator == "golden" else (),
+        floats,
+        float_distance(program, xs, labels, expected),
     )
 
 
@@ -167,37 +154,29 @@ def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:
         )
 
 
-def _compare(
-    level: str,
-    expected: RunResult,
-    actual: RunResult,
-    locate: Callable[[Difference], Difference],
-) -> int:
+def _compare(level: str, run: Run) -> int:
     """Number of integers compared; raises Mismatch at the first that differs."""
-    wanted, found = expected.named(), actual.named()
-    difference = first_difference(wanted, found, level=level)
+    if run.reals is not None:
+        return 0
+    difference = first_difference(run.expected, run.actual, level=level)
     if difference is not None:
-        raise Mismatch(locate(difference))
-    return sum(int(np.size(v)) for v in wanted.values())
+        raise Mismatch(run.locate() or difference)
+    return sum(int(np.size(v)) for v in run.expected.values())
 
 
-def _compare_cycles(program: CompiledProgram, length: int, run: RtlRun) -> int:
-    compared = 0
-    for name, counted in (("forward", run.forward), ("echo", run.echo)):
-        if counted is None:
-            continue
+def _compare_cycles(
+    program: CompiledProgram, level: str, run: Run, reports: dict[str, CycleReport]
+) -> int:
+    """Number of counts compared with the schedule's; a pass's first one goes to `reports`."""
+    length, lanes = len(run.case.x), program.artifact.mapped.config.lanes
+    for name, counted in run.passes.items():
         predicted = program.artifact.mapped.cycles(name == "forward", length)
         if counted.cycles != predicted:
-            raise Mismatch(
-                Difference("rtl", None, "", f"cycles of the {name} pass", (), None, predicted,
-                           counted.cycles)
-            )  # fmt: skip
-        compared += 1
-    return compared
-
-
-def _level(compared: int, labels: Sequence[Any]) -> LevelReport:
-    return LevelReport(compared, 0, len(labels), sum(label is not None for label in labels))
+            signal = f"cycles of the {name} pass"
+            raise Mismatch(Difference(level, None, "", signal, (), None, predicted, counted.cycles))
+        utilisation = counted.busy / (lanes * counted.cycles)
+        reports.setdefault(name, CycleReport(length, predicted, counted.cycles, utilisation))
+    return len(run.passes)
 
 
 def _lsb_off(results: Sequence[RunResult]) -> int | None:
@@ -206,21 +185,6 @@ def _lsb_off(results: Sequence[RunResult]) -> int | None:
         int(np.max(np.abs(words)))
         for result in results
         for name, words in result.echo_states.items()
-        if ".free." in name
+        if name in result.states
     ]
     return max(distances) if distances else None
-
-
-def _cycles(
-    program: CompiledProgram, xs: Sequence[Floats], runs: Sequence[RtlRun]
-) -> dict[str, CycleReport]:
-    lanes = program.image.config.lanes
-    cycles = {}
-    for name in ("forward", "echo"):
-        for x, run in zip(xs, runs, strict=True):
-            counted = run.forward if name == "forward" else run.echo
-            if counted is not None and name not in cycles:
-                predicted = program.artifact.mapped.cycles(name == "forward", len(x))
-                busy = counted.busy / (lanes * counted.cycles)
-                cycles[name] = CycleReport(len(x), predicted, counted.cycles, busy)
-    return cycles

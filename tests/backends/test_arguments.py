@@ -12,7 +12,7 @@ from tiny_programs import samples, small_model
 import echoloom as el
 from echoloom.backends.compile.arguments import check_output_step, checked_widths, engine_sizes
 from echoloom.backends.gradients.fixed_gradient import FixedGradient
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 NUMBERS = [np.int64(2), np.uint8(2), np.array(2), np.int32(2)]
 

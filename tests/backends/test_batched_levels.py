@@ -25,7 +25,7 @@ from echoloom.backends.run.run_jax import RULES as JAX_RULES
 from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 
 class Membrane(el.Hamiltonian):

@@ -24,7 +24,8 @@ from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models import stack
 from echoloom.frontend.models.hssm import trainable, with_statistics
-from echoloom.ir.passes.formats_plan import Widths, coefficient_format
+from echoloom.ir.passes.coefficient_formats import coefficient_format
+from echoloom.ir.widths import Widths
 
 STEPS = 24
 

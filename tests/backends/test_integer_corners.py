@@ -40,7 +40,7 @@ def test_gradients_are_backpropagations(silent):
 
 
 @pytest.mark.parametrize(
-    "levels", [("jax",), pytest.param(("rtl",), marks=pytest.mark.slow)], ids=str
+    "levels", [("jax",), pytest.param(("rtl",), marks=pytest.mark.long)], ids=str
 )
 def test_every_level_gives_the_same_integers(levels):
     """Slow in RTL, where every run takes the gallery's corners (`huber`)."""

@@ -77,7 +77,7 @@ def errors(model: el.HSSM, samples: np.ndarray) -> dict[str, float]:
 def often(*quick: tuple[Any, ...]) -> list[Any]:
     """All combinations of a unit with something; those that are not quick are marked slow."""
     every = [(unit, *rest) for unit in UNITS for rest in {q[1:] for q in quick}]
-    return [pytest.param(*e, marks=() if e in quick else pytest.mark.slow) for e in sorted(every)]
+    return [pytest.param(*e, marks=() if e in quick else pytest.mark.long) for e in sorted(every)]
 
 
 @pytest.mark.parametrize(

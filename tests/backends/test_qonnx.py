@@ -28,8 +28,8 @@ from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.arithmetic import Overflow, Rounding, narrow, round_shift
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.sections import Section
+from echoloom.ir.widths import Widths
 from echoloom.sim.locate import numpy_trace
 
 NARROW = Widths(word=12, narrow=9, accumulator=48, margin=1)

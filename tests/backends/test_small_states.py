@@ -15,7 +15,7 @@ from hamiltonians import GALLERY
 import echoloom as el
 from echoloom.backends.compile.lost import Unresolved
 from echoloom.backends.compile.unfit import Unfit
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 HIDDEN = 4
 X = np.random.default_rng(0).normal(size=(2, 8, 3))
@@ -73,7 +73,7 @@ def worst(program: el.CompiledProgram) -> float:
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        pytest.param(n, s, marks=() if (n, s) in QUICK else pytest.mark.slow)
+        pytest.param(n, s, marks=() if (n, s) in QUICK else pytest.mark.long)
         for n in GALLERY
         for s in (0.1, 0.01, 1e-3, 1e-4)
     ],

@@ -17,7 +17,7 @@ from echoloom.backends.bitstream import tools
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.models.units import NonlinearUnit
 from echoloom.frontend.training.train import load_model
-from echoloom.sim import verify as verification
+from echoloom.sim import level_jax
 
 
 def test_train_reports_what_it_did(shelf, tmp_path):
@@ -105,16 +105,23 @@ def test_verify_compares_and_reports(shelf, tmp_path):
     assert "0 LSB from its start" in shown.out
 
 
+def test_verify_without_a_circuit_says_so(shelf):
+    arguments = ("--levels", "rtl", "--simulator", "golden", "--forward", 2, "--echo", 1)
+    said = echoloom("verify", shelf / "program.elp", shelf / "data.npz", *arguments)
+    assert said.code == 0
+    assert "no circuit was simulated" in said.out
+
+
 def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
     """One bit of one output at the JAX level."""
-    true = verification.jax_run
+    true = level_jax.jax_run
 
     def wrong(artifact, x, label=None):
         result = true(artifact, x, label)
         return replace(result, outputs=result.outputs ^ np.asarray([4, 0]))
 
-    monkeypatch.setattr(verification, "jax_run", wrong)
-    monkeypatch.setattr(verification, "locate_jax", lambda artifact, x, label: None)
+    monkeypatch.setattr(level_jax, "jax_run", wrong)
+    monkeypatch.setattr(level_jax, "_locate", lambda artifact, x, label: None)
     report = tmp_path / "report.json"
     arguments = (shelf / "program.elp", shelf / "data.npz", "--levels", "jax", "--report", report)
     said = echoloom("verify", *arguments, "--json")

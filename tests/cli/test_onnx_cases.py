@@ -49,7 +49,7 @@ def test_one_step_and_a_hundred(cases: ModuleType, name: str, tmp_path: Path) ->
         check(said.json)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_five_thousand_steps(cases: ModuleType, name: str, tmp_path: Path) -> None:
     cases.prepare(tmp_path, name, (5000,))

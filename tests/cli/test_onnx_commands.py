@@ -10,7 +10,7 @@ from runner import echoloom, refused
 import echoloom as el
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 
 def test_all_four_combinations_in_one_command(shelf, tmp_path):

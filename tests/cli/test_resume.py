@@ -140,7 +140,7 @@ def test_killed_twice(tmp_path):
     assert len({killed.step for killed in found}) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("gradient", "kills", "steps", "seed"),
     [("bptt", 10, 3000, 2), ("rhel", 10, 3000, 3), ("rhel-fixed", 4, 600, 6)],
@@ -175,7 +175,7 @@ def kill_in_a_write(run: Path, folder: Path, after: int, chance: random.Random) 
     return partial
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_while_writing(tmp_path):
     run = write_run(tmp_path, "bptt", steps=4000, checkpoint_every=1)
     whole, cut, chance = tmp_path / "whole", tmp_path / "cut", random.Random(7)
@@ -192,7 +192,7 @@ def test_killed_while_writing(tmp_path):
     assert models[0].read_bytes() == models[1].read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_between_checkpoints_and_before_the_first(tmp_path):
     found = kill_and_resume(tmp_path, "rhel", 4, steps=3000, checkpoint_every=50, seed=4)
     print(found)

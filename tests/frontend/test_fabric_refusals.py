@@ -222,8 +222,8 @@ GOLDENS = [
     ),
     Golden(
         "the operation 'tan' has no form in fabric, which has sums, products and tables of a "
-        "few functions; write it with + - * / and cos, cosh, erf, exp, gelu, gelu_tanh, log, "
-        "log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
+        "few functions; write it with + - * / and asinh, cos, cosh, erf, exp, gelu, gelu_tanh, "
+        "log, log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
         "unit_step, or multiply by a constant matrix.",
         {
             "tan": ("jnp.tan(0.1 * q)", lambda self, q, u: jnp.sum(q**2 + jnp.tan(0.1 * q))),
@@ -231,8 +231,8 @@ GOLDENS = [
     ),
     Golden(
         "the operation 'atan' has no form in fabric, which has sums, products and tables of a "
-        "few functions; write it with + - * / and cos, cosh, erf, exp, gelu, gelu_tanh, log, "
-        "log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
+        "few functions; write it with + - * / and asinh, cos, cosh, erf, exp, gelu, gelu_tanh, "
+        "log, log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
         "unit_step, or multiply by a constant matrix.",
         {
             "arctan": ("jnp.arctan(q)", lambda self, q, u: jnp.sum(jnp.arctan(q))),
@@ -245,8 +245,8 @@ GOLDENS = [
     ),
     Golden(
         "the operation 'lgamma' has no form in fabric, which has sums, products and tables of a"
-        " few functions; write it with + - * / and cos, cosh, erf, exp, gelu, gelu_tanh, log, "
-        "log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
+        " few functions; write it with + - * / and asinh, cos, cosh, erf, exp, gelu, gelu_tanh, "
+        "log, log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
         "unit_step, or multiply by a constant matrix.",
         {
             "lgamma": (
@@ -275,8 +275,8 @@ GOLDENS = [
     ),
     Golden(
         "the operation 'floor' has no form in fabric, which has sums, products and tables of a "
-        "few functions; write it with + - * / and cos, cosh, erf, exp, gelu, gelu_tanh, log, "
-        "log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
+        "few functions; write it with + - * / and asinh, cos, cosh, erf, exp, gelu, gelu_tanh, "
+        "log, log_cosh, reciprocal, relu, rsqrt, sigmoid, sin, sinh, softplus, sqrt, tanh, "
         "unit_step, or multiply by a constant matrix.",
         {
             "floor": ("jnp.floor(q)", lambda self, q, u: jnp.sum((q - jnp.floor(q)) ** 2)),

@@ -51,7 +51,7 @@ def stacks() -> list[Any]:
     mixed = [(*names[i : i + 3],) for names in by_size.values() for i in range(0, len(names), 3)]
     pure = [(name,) * blocks for name in GALLERY for blocks in (1, 2)]
     return [pytest.param(names, id="-".join(names)) for names in mixed] + [
-        pytest.param(names, id="-".join(names), marks=pytest.mark.slow) for names in pure
+        pytest.param(names, id="-".join(names), marks=pytest.mark.long) for names in pure
     ]
 
 
@@ -113,7 +113,7 @@ def test_it_retraces_its_way_and_stays_bounded(names: tuple[str, ...]) -> None:
         assert 0.5 < float(jnp.abs(states.q).max()) < 50.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("step", [0.1, 0.3])
 @pytest.mark.parametrize("name", GALLERY)
 def test_it_stays_bounded_at_other_steps(name: str, step: float) -> None:

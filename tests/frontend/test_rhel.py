@@ -37,7 +37,7 @@ PAIRS = {
 @pytest.mark.parametrize(
     ("steps", "blocks", "complex", "task", "output_step"),
     [
-        pytest.param(*case, marks=() if case in PAIRS else pytest.mark.slow)
+        pytest.param(*case, marks=() if case in PAIRS else pytest.mark.long)
         for case in [
             (steps, blocks, complex, *task)
             for steps in STEPS

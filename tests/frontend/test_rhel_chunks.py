@@ -84,7 +84,7 @@ def test_it_is_the_gradient_through_time(in_haste, custom_units, case):
     compare(custom_units, *case)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(FEW, max_examples=100)
 @given(case=cases())
 def test_it_is_the_gradient_through_time_of_many(in_haste, custom_units, case):

@@ -87,7 +87,7 @@ def test_substeps_are_steps_with_the_same_drive(make_model):
 @pytest.mark.parametrize(
     ("integrator", "substeps", "steps", "task", "output_step"),
     [
-        pytest.param(*case, marks=() if case in CHOSEN else pytest.mark.slow)
+        pytest.param(*case, marks=() if case in CHOSEN else pytest.mark.long)
         for case in sorted(
             CHOSEN
             | {

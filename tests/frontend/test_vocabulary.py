@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,23 +16,23 @@ from scipy.special import erf
 from echoloom.frontend.energy import trace
 from echoloom.frontend.energy.canonical import facts, plan, refusals, rules
 from echoloom.frontend.energy.canonical.builder import Builder, Names, NoForm, Untraceable
-from echoloom.frontend.energy.vocabulary import FUNCTIONS, WORDS, gelu, gelu_slope, word_of
-from echoloom.ir import intervals
+from echoloom.frontend.energy.trace.rules import RULES as TRACED
+from echoloom.frontend.energy.vocabulary import FUNCTIONS, gelu, gelu_slope
 from echoloom.ir.functions import FUNCTIONS as TABLES
+from echoloom.ir.functions import OPERATIONS
 from echoloom.ir.ops import Op, Table
 
 X = jnp.linspace(-12.0, 12.0, 2001)
 
 
-def equations(jaxpr, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every primitive with the named calls around it, outermost first."""
+def operations(jaxpr: Any) -> Iterator[str]:
+    """Every primitive, those inside of others too."""
     for equation in jaxpr.eqns:
-        name = equation.params.get("name", "")
-        yield (equation.primitive.name, inside)
+        yield equation.primitive.name
         for value in equation.params.values():
             for inner in (value, getattr(value, "jaxpr", None)):
                 if hasattr(inner, "eqns"):
-                    yield from equations(inner, (*inside, name))
+                    yield from operations(inner)
 
 
 def test_gelu_is_the_exact_one():
@@ -45,41 +46,37 @@ def test_slope_is_the_derivative():
     np.testing.assert_array_equal(jax.vmap(jax.grad(gelu))(X), gelu_slope(X))
 
 
-def test_tracer_sees_named_calls():
-    forward = list(equations(jax.make_jaxpr(gelu)(X).jaxpr))
-    assert forward[0] == ("custom_jvp_call", ())
-    assert all("echoloom_gelu" in inside for name, inside in forward if name == "erf")
-
+def test_a_tracer_sees_functions_as_one_operation_each():
+    assert list(operations(jax.make_jaxpr(gelu)(X).jaxpr)) == ["gelu"]
     backward = jax.make_jaxpr(lambda x, g: jax.vjp(gelu, x)[1](g))(X, X)
-    top = [
-        (equation.primitive.name, equation.params.get("name"))
-        for equation in backward.jaxpr.eqns
-        if equation.primitive.name != "custom_jvp_call"  # gelu itself, whose value is not used
-    ]
-    assert top == [("jit", "echoloom_gelu_slope"), ("mul", None)]
-    erfs = [inside for name, inside in equations(backward.jaxpr) if name == "erf"]
-    assert erfs
-    assert all({"echoloom_gelu", "echoloom_gelu_slope"} & set(inside) for inside in erfs)
+    assert list(operations(backward.jaxpr)) == ["gelu", "gelu_slope", "mul"]
 
 
-def test_names_survive_vmap_and_scan():
+def test_functions_stay_whole_under_vmap_and_scan():
     def total(x):
         return jax.lax.scan(lambda c, at: (c + jnp.sum(gelu(at)), None), 0.0, x)[0]
 
-    found = {inside[-1] for name, inside in equations(jax.make_jaxpr(jax.grad(total))(X).jaxpr)
-             if name == "erf"}  # fmt: skip
-    assert found <= {"echoloom_gelu", "echoloom_gelu_slope"}
-    assert "echoloom_gelu_slope" in found
+    rows = jax.make_jaxpr(jax.vmap(jax.grad(total)))(X.reshape(-1, 3))
+    assert {"gelu", "gelu_slope"} <= set(operations(rows.jaxpr))
+    assert "erf" not in set(operations(rows.jaxpr))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_types_of_floats_stay(name: str) -> None:
+    for dtype in (jnp.float32, jnp.float64):
+        x = jnp.full(3, 0.5, dtype)
+        for function in (FUNCTIONS[name], jax.jit(FUNCTIONS[name]), jax.vmap(FUNCTIONS[name])):
+            assert function(x).dtype == dtype
 
 
 # What docs/models.md, "Adding a function or a primitive", asks for.
 
 
-def test_every_function_has_a_table() -> None:
-    assert set(FUNCTIONS) == set(TABLES)
-    assert set(WORDS) <= set(FUNCTIONS)
-    assert all(word_of(f"echoloom_{name}") == name for name in WORDS)
-    assert set(intervals.FUNCTION_INTERVALS) <= set(FUNCTIONS)
+def test_every_operation_is_a_function_of_one_entry() -> None:
+    assert list(FUNCTIONS) == list(TABLES)
+    assert set(OPERATIONS.values()) == set(TABLES)
+    assert set(OPERATIONS) <= set(rules.RULES)
+    assert set(OPERATIONS) <= set(TRACED)
 
 
 def test_every_kind_of_step_has_a_rule() -> None:
@@ -116,7 +113,7 @@ def test_slopes_are_made_of_the_vocabulary(name: str) -> None:
     function = FUNCTIONS[name]
     own = trace.trace(lambda x: {"y": function(x)}, x=np.zeros(3))
     assert functions_used(own) == {name}
-    if name.endswith("_slope"):
+    if TABLES[name].is_slope:
         return
 
     def slope(x: jax.Array) -> dict[str, jax.Array]:
@@ -142,7 +139,7 @@ def words_of_rules() -> set[str]:
 
 
 def test_the_rules_use_words_that_exist() -> None:
-    assert len(words_of_rules()) > 12
+    assert len(words_of_rules()) > 7
     assert words_of_rules() <= set(FUNCTIONS)
 
 
@@ -163,4 +160,4 @@ def test_the_page_for_users_names_every_function() -> None:
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     table = page.partition("## The vocabulary")[2].partition("##")[0]
     shown = set(re.findall(r"`(\w+)`", table))
-    assert {name for name in FUNCTIONS if not name.endswith("_slope")} <= shown
+    assert {name for name, function in TABLES.items() if not function.is_slope} <= shown

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.energy.vocabulary import WORDS
+from echoloom.frontend.energy.vocabulary import FUNCTIONS
 
 M, H = 4, 3
 Expression = Callable[[Any, dict[str, jax.Array]], jax.Array]
@@ -79,6 +79,7 @@ UNARY: dict[str, Callable[[jax.Array], jax.Array]] = {
     "power of two": lambda x: 2.0 ** jnp.tanh(x),
     "sinh": lambda x: jnp.sinh(jnp.tanh(x)),
     "cosh": lambda x: jnp.cosh(jnp.sin(x)),
+    "asinh": jnp.arcsinh,
     "log cosh": lambda x: jnp.log(jnp.cosh(jnp.tanh(x))),
     "softplus": jax.nn.softplus,
     "log(1 + exp)": lambda x: jnp.log(1.0 + jnp.exp(jnp.tanh(x))),
@@ -94,7 +95,7 @@ UNARY: dict[str, Callable[[jax.Array], jax.Array]] = {
     "1.5": lambda x: (1.0 + jnp.tanh(x) ** 2) ** 1.5,
     "abs": lambda x: jnp.abs(x - 0.1234),
     "relu": lambda x: jax.nn.relu(x - 0.1234),
-    "gelu": WORDS["gelu"],
+    "gelu": FUNCTIONS["gelu"],
     "clip": lambda x: jnp.clip(x, -0.4321, 0.5432),
     "roll": lambda x: jnp.roll(x, 1),
     "reverse": lambda x: x[::-1],

@@ -16,12 +16,12 @@ from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents, program_tables
 from echoloom.ir.verifier import verify
+from echoloom.ir.widths import Widths
 
 STEPS = 7
 

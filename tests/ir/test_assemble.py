@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from ir_models import STEPS, Built, Sizes, build, sizes
 
 from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.ir.host import Host, run
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
 from echoloom.ir.sections import Section
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.verifier import verify
 
 UNITS = ("linear", "quartic", "massive")
@@ -77,15 +77,10 @@ def test_the_drive_of_the_three_copies_is_computed_once() -> None:
 def real_gradient(built: Built, program: Program) -> dict[str, np.ndarray]:
     """Gradients of the folded coefficients of one sequence, as a host adds them up."""
     machine = Machine(program, RULES, dict(built.values))
-    session, x = Session(machine, 1), built.samples[0]
-    outputs = session.forward(x)
-    if built.sizes.task == "classification":
-        error, exponent = normalised_error(softmax_error(outputs, np.array(1)))
-        session.echo_classification(x, error)
-        common = 2.0 ** float(exponent)
-    else:
-        targets = np.full(outputs.shape, 0.25)
-        common = 2.0 ** -float(session.echo_regression(x, targets, outputs)) * 2 / targets.size
+    x, classification = built.samples[0], built.sizes.task == "classification"
+    label = np.array(1) if classification else np.full((len(x), built.sizes.outputs), 0.25)
+    result = run(Host(program, 1), machine.sweep, x, label)
+    common = 2.0 ** float(result.exponent) * (1 if classification else 2 / label.size)
     echo = {name for name, _ in program.body(Section.ECHO_STEP).accumulates}
     gradients: dict[str, np.ndarray] = {}
     for a in program.accumulators:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from echoloom.ir.formats import real
-from echoloom.ir.intervals import Interval, intervals
+from echoloom.ir.functions import Interval
+from echoloom.ir.intervals import intervals
 from echoloom.ir.ops import Constant, Op, Scale, Table
 from echoloom.ir.program import Instr
 

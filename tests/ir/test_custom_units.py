@@ -11,16 +11,17 @@ import pytest
 from hamiltonians import GALLERY
 
 from echoloom.backends.compile.stages import integers_at, probed, traced
-from echoloom.backends.run.integers import FAILURES
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.frontend.models.hssm import HSSM, with_statistics
 from echoloom.ir.exact import InvalidProgram
+from echoloom.ir.host import FAILURES
 from echoloom.ir.ops import Table
 from echoloom.ir.parser import parse
 from echoloom.ir.program import Instr
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.verifier import verify, verify_target
+from echoloom.ir.widths import Widths
 
 # A velocity by an odd table; one by an even table and a product; a potential whose products share
 # words, driven from inside a table; a folded matrix; sums over pairs of positions.
@@ -42,7 +43,7 @@ def compiled(name: str) -> tuple[IntegerProgram, np.ndarray]:
 @pytest.mark.parametrize("name", UNITS)
 def test_it_is_a_program_that_retraces_itself(name: str) -> None:
     program = compiled(name)[0].program
-    verify_target(check_retrace(verify(program)))
+    verify_target(check_retrace(verify(program)), Widths())
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from ir_models import Built, Sizes, build
 
-from echoloom.ir.contract import DrainEntry, MacEntry, Timing
+from echoloom.ir.contract import DrainEntry, EngineConfig, MacEntry, Timing
 from echoloom.ir.passes import fits
 from echoloom.ir.passes.fits import DoesNotFit
 from echoloom.ir.passes.image import Mapped, image, place
@@ -24,7 +24,7 @@ def built() -> Built:
 
 
 def placed(built: Built, lanes: int) -> Mapped:
-    return place(built.quantised, built.tables, lanes, 1, 2, 28, 18, 54, Timing())
+    return place(built.quantised, built.tables, EngineConfig(lanes, 1, 2), Timing())
 
 
 def test_weights_name_the_lanes_that_are_enough(

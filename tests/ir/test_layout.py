@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Sizes, build
 
-from echoloom.ir.contract import Timing
+from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.passes.image import image, place
 from echoloom.ir.passes.layout import (
     Memory,
@@ -86,7 +86,7 @@ def test_tensors_do_not_overlap(shapes: list[tuple[int, int]], lanes: int) -> No
 @settings(max_examples=7, deadline=None)
 def test_an_image_holds_every_coefficient_where_it_should_be(lanes: int) -> None:
     built = build(Sizes(hidden=4, state=3))
-    mapped = place(built.quantised, built.tables, lanes, 1, 2, 28, 18, 54, Timing())
+    mapped = place(built.quantised, built.tables, EngineConfig(lanes, 1, 2), Timing())
     loaded = image(mapped, built.words)
     at = mapped.allocation
     for d in built.quantised.coefficients:

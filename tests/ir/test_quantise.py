@@ -16,11 +16,12 @@ from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant, Scale
 from echoloom.ir.passes.calibrate import measure
-from echoloom.ir.passes.formats_plan import Widths, coefficient_format, runtime_format
+from echoloom.ir.passes.coefficient_formats import coefficient_format, runtime_format
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.verifier import verify, verify_target
+from echoloom.ir.widths import Widths
 
 UNITS = ("linear", "quartic", "massive")
 WIDTHS = st.builds(
@@ -38,7 +39,7 @@ WIDTHS = st.builds(
 def test_any_model_at_any_width_is_a_program_for_its_target(s: Sizes, widths: Widths) -> None:
     program = build(s, widths).quantised
     verify(program)
-    verify_target(program, widths.narrow, widths.word, widths.accumulator)
+    verify_target(program, widths)
 
 
 @given(sizes(UNITS), st.integers(0, 3))
@@ -142,7 +143,7 @@ def test_a_vector_of_zeros_compiles(name: str) -> None:
     folded = name.removeprefix("norm.")
     values = {n: 0.0 * v if n == f"b0.{folded}" else v for n, v in built.values.items()}
     ranges = measure(built.held, values, built.samples, None, 1)
-    verify_target(verify(quantise(built.held, values, ranges, Widths())))
+    verify_target(verify(quantise(built.held, values, ranges, Widths())), Widths())
 
 
 def test_a_vector_that_only_scales_has_one_exponent_for_each_element() -> None:
@@ -159,10 +160,10 @@ def test_what_the_host_writes_fits_at_every_width(narrow: int) -> None:
     """A mantissa of 1/T below 2, an error up to 1, and a gain of 1/4 without rounding."""
     largest_value = {"inverse_length": 2.0 - 2.0 ** (3 - narrow), "error": 1.0}
     for name, value in largest_value.items():
-        q = runtime_format(name, Widths(narrow=narrow))
+        q = runtime_format(name, narrow)
         assert q.width == narrow
         assert value * 2.0**q.scalar_frac <= largest(narrow)
-    assert runtime_format("gain", Widths(narrow=narrow)).scalar_frac >= 2
+    assert runtime_format("gain", narrow).scalar_frac >= 2
 
 
 # Refusals

@@ -12,11 +12,11 @@ from ir_models import Built, Sizes, build, sizes
 
 from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.flags import Flag
+from echoloom.ir.host import Host
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES
 from echoloom.ir.sections import Section
-from echoloom.ir.session import Session, normalised_error, softmax_error
 
 UNITS = ("linear", "quartic", "massive")
 
@@ -67,7 +67,7 @@ EXACT: dict[Op, Callable[..., Any]] = {
 }
 
 
-def run(built: Built, machine: Machine) -> Session:
+def run(built: Built, machine: Machine) -> None:
     """Forward and echo of one sequence, whatever the machine computes with."""
     formats = {d.name: d.type.q for b in built.quantised.bodies for d in b.frame}
     formats |= {d.name: d.type.q for d in built.quantised.runtime}
@@ -76,16 +76,14 @@ def run(built: Built, machine: Machine) -> Session:
         return np.rint(np.asarray(values) * 2.0 ** formats[name].grid).astype(np.int64)
 
     integer = isinstance(machine, NumpyMachine)
-    session = Session(machine, 1, words if integer else lambda _, v: v)
-    x = built.samples[0]
-    outputs = np.asarray(session.forward(x), float)
+    host = Host(machine.program, 1, words if integer else lambda _, v: v)
+    forward = host.forward(built.samples[0])
+    outputs = np.asarray(host.outputs(machine.sweep(forward)), float)
     if built.sizes.task == "classification":
-        error, _ = normalised_error(softmax_error(outputs * 2.0**-20, np.array(0)))
-        session.echo_classification(x, error)
+        machine.sweep(host.echo(forward, outputs * 2.0**-20, np.array(0)))
     else:
         targets = np.full(outputs.shape, 0.25)
-        session.echo_regression(x, targets, targets + 0.5)
-    return session
+        machine.sweep(host.echo(forward, targets + 0.5, targets))
 
 
 @given(sizes(UNITS))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ir_models import Built, Sizes, build, sizes
 from schedule_checker import Setting, setting, violations
 
-from echoloom.ir.contract import Destination, Timing
+from echoloom.ir.contract import Destination, EngineConfig, Timing
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.passes.schedule import Schedule, schedule
 from echoloom.ir.sections import Section
@@ -20,7 +20,7 @@ SECTIONS = tuple(Section)
 
 
 def placed(built: Built, lanes: int, drains: int, slots: int, timing: Timing = Timing()) -> Mapped:  # noqa: B008
-    return place(built.quantised, built.tables, lanes, drains, slots, 28, 18, 54, timing)
+    return place(built.quantised, built.tables, EngineConfig(lanes, drains, slots), timing)
 
 
 @st.composite

@@ -17,20 +17,21 @@ from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import HSSM, run
 from echoloom.frontend.models.stack import folded_stack, traced_stack
 from echoloom.ir.formats import real
+from echoloom.ir.host import Host
+from echoloom.ir.host import run as run_sweeps
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import measure
-from echoloom.ir.passes.formats_plan import Widths
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Declaration, Graph, Instr, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.sections import Section
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.verifier import InvalidProgram, verify
+from echoloom.ir.widths import Widths
 
 SCHEMES = [("leapfrog", 1), ("leapfrog", 2), ("leapfrog", 3), ("imex", 1), ("imex", 3)]
 X = np.random.default_rng(0).normal(size=(STEPS, 2))
@@ -70,16 +71,11 @@ def coefficient_gradients(model: HSSM) -> dict[str, np.ndarray]:
 def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
     """The same from the program run in float64, added up as a host does."""
     values = folded_stack(model).values(model)
-    machine = Machine(program, RULES, values)
-    session = Session(machine, 1)
-    outputs = session.forward(X)
-    if model.task == "classification":
-        error, exponent = normalised_error(softmax_error(outputs, np.array(1)))
-        session.echo_classification(X, error)
-        common = 2.0 ** float(exponent)
-    else:
-        targets = np.full(outputs.shape, 0.25)
-        common = 2.0 ** -float(session.echo_regression(X, targets, outputs)) * 2 / targets.size
+    machine = Machine(program, RULES, dict(values))
+    classification = model.task == "classification"
+    label = np.array(1) if classification else np.full((len(X), model.outputs), 0.25)
+    result = run_sweeps(Host(program, 1), machine.sweep, X, label)
+    common = 2.0 ** float(result.exponent) * (1 if classification else 2 / label.size)
     echo = {name for name, _ in program.body(Section.ECHO_STEP).accumulates}
     gradients: dict[str, np.ndarray] = {}
     for a in program.accumulators:

@@ -15,10 +15,10 @@ from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir import staged
 from echoloom.ir.flags import Flag
+from echoloom.ir.host import Host, run
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.real import RULES
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
 
 CASES = [
@@ -28,13 +28,10 @@ CASES = [
 
 
 def played(built: Built, machine: Machine) -> dict[str, Any]:
-    session = Session(machine, 1)
-    outputs = session.forward(built.samples)
-    if built.sizes.task == "classification":
-        error, _ = normalised_error(softmax_error(outputs, np.zeros(len(outputs), int)))
-        session.echo_classification(built.samples, error)
-    else:
-        session.echo_regression(built.samples, 0.5 + 0.0 * outputs, outputs)
+    x = built.samples
+    targets = np.full((*x.shape[:2], built.sizes.outputs), 0.5)
+    labels = np.zeros(len(x), int) if built.sizes.task == "classification" else targets
+    outputs = run(Host(machine.program, 1), machine.sweep, x, labels).outputs
     states = {d.name: machine.values[d.name] for d in machine.program.states}
     return {"outputs": outputs} | states | machine.accumulators
 

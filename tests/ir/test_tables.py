@@ -10,6 +10,7 @@ from ir_models import Sizes, build
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import piecewise_linear, table_segment
+from echoloom.ir.contract import EngineConfig
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.functions import FUNCTIONS, Parity
 from echoloom.ir.ops import Op, Table
@@ -307,7 +308,7 @@ def test_the_engine_holds_equal_lines_once() -> None:
     instr = Instr("s", Op.TABLE, ("z",), Type((3,), target), Table("sigmoid", 9, 4))
     coarse, fine = Q(28, 20), Q(28, 21)
     contents = {table_key(instr, q): table("sigmoid", 9, q, target) for q in (coarse, fine)}
-    at = allocate(program, contents, {}, 2, 1, 28, 18)
+    at = allocate(program, contents, {}, EngineConfig(2, 1))
     assert len(contents) == 2
     assert at.table(instr, coarse)[0] == at.table(instr, fine)[0] == 0
     assert at.table_words == 512

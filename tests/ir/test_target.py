@@ -9,6 +9,7 @@ from good_programs import GOOD, REAL, REQUANT
 
 from echoloom.ir.parser import parse
 from echoloom.ir.verifier import InvalidProgram, verify, verify_target
+from echoloom.ir.widths import Widths
 
 TARGET_REFUSALS = {
     ("coefficient step : Q(1,17)[2]", "coefficient step : Q(2,17)[2]"): (
@@ -88,10 +89,10 @@ def test_target_refusals(edit: tuple[str, str]) -> None:
                 text = text.replace(old, new)
     program = verify(parse(text))
     with pytest.raises(InvalidProgram, match=f"^{re.escape(TARGET_REFUSALS[edit])}$"):
-        verify_target(program)
+        verify_target(program, Widths())
 
 
 def test_a_target_wants_words() -> None:
     message = "step is real: only quantised programs have a target"
     with pytest.raises(InvalidProgram, match=message):
-        verify_target(parse(REAL))
+        verify_target(parse(REAL), Widths())

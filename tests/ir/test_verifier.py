@@ -14,6 +14,7 @@ from echoloom.ir.ops import Scale
 from echoloom.ir.parser import parse
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram, verify, verify_target
+from echoloom.ir.widths import Widths
 
 # edit (old, new) -> sentence
 REFUSALS: dict[tuple[str, str], str] = {
@@ -198,7 +199,7 @@ REFUSALS: dict[tuple[str, str], str] = {
 def test_the_good_programs_are_good() -> None:
     program = parse(GOOD)
     assert verify(program) is program
-    assert verify_target(program) is program
+    assert verify_target(program, Widths()) is program
     verify(parse(REAL))
 
 
@@ -254,4 +255,4 @@ def test_models_pass_after_every_pass(s: Sizes) -> None:
     built = build(s)
     for program in (built.assembled, built.simplified, built.quantised):
         verify(program)
-    verify_target(built.quantised)
+    verify_target(built.quantised, Widths())

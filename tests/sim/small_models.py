@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 import echoloom as el
-from echoloom.frontend.models.hssm import Task
+from echoloom.frontend.models.sizes import Task
 
 
 def samples(model: el.HSSM, count: int, steps: int, seed: int = 0) -> np.ndarray:

@@ -131,7 +131,7 @@ def test_no_folder_that_make_can_name(
     assert not commands
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("simulator", ["verilator", "verilator-cpp"])
 def test_simulators_run_from_a_folder_with_blanks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: Simulator

@@ -79,7 +79,7 @@ def test_small_models_in_numpy_and_jax(case: dict[str, Any]) -> None:
     check(case, ("jax",), "amaranth")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_many_small_models_in_verilator(case: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from hamiltonians import GALLERY
 
 import echoloom as el
 from echoloom.backends.gradients.quality import float64
-from echoloom.frontend.models.hssm import Task, with_statistics
+from echoloom.frontend.models.hssm import with_statistics
+from echoloom.frontend.models.sizes import Task
 from echoloom.sim.run_rtl import Simulator
 
 SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4
@@ -70,7 +71,7 @@ def labelled(label: Any, steps: int) -> Any:
 
 def units(*often: str) -> pytest.MarkDecorator:
     """Every unit of the gallery; those that are not named here only in slow runs."""
-    names = [pytest.param(n, marks=() if n in often else pytest.mark.slow) for n in GALLERY]
+    names = [pytest.param(n, marks=() if n in often else pytest.mark.long) for n in GALLERY]
     return pytest.mark.parametrize("name", names)
 
 

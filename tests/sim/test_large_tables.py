@@ -60,7 +60,7 @@ def test_equal_tables_are_stored_once():
     assert len(program.image.table) == sum(len(base) for base, _ in distinct)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_large_tables_at_every_level():
     program, x = coupled()
     report = el.verify(program, x[:1, :2], [1], levels=["jax", "rtl"], simulator="amaranth")

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CONFIG, FRAME, echo, forward, frames, leaky_machine
 
+from echoloom.hdl.golden import Write
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Register, Space
 from echoloom.ir.sections import Section
 from echoloom.sim.bench import sign_extend, trace_columns, trace_layout, trace_writes
 from echoloom.sim.compose import COUNTERS, compose, predicted_cycles, results
 from echoloom.sim.image_load import reads, writes
-from echoloom.sim.requests import PassRequest, SimulationError, TraceWrite
+from echoloom.sim.requests import PassRequest, SimulationError
 from echoloom.sim.script import (
     MARK,
     Recording,
@@ -152,7 +153,7 @@ def test_trace_rows_are_decoded():
     ]}  # fmt: skip
     bits = layout.const(value).as_value().value
     rows = split_columns([bits], trace_columns(CONFIG))
-    wanted = TraceWrite(Section.ECHO_STEP, 2**32 - 1, lane=2, address=31, value=-(2**27))
+    wanted = Write(Section.ECHO_STEP, 2**32 - 1, lane=2, address=31, value=-(2**27))
     assert trace_writes(CONFIG, rows) == (wanted,)
 
 

@@ -15,7 +15,7 @@ from small_models import samples, target_of
 import echoloom as el
 from echoloom.backends.gradients.batch_gradient import fixed_value_and_grad
 from echoloom.backends.run.integers import input_types
-from echoloom.frontend.models.hssm import Task
+from echoloom.frontend.models.sizes import Task
 from echoloom.ir.parser import parse
 
 FAR = (1000.0, 0.001)

@@ -86,7 +86,7 @@ def test_the_free_copy_returns_after_2000_steps(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in ("mixed", "substeps and IMEX") else pytest.mark.slow)
+        pytest.param(name, marks=[] if name in ("mixed", "substeps and IMEX") else pytest.mark.long)
         for name in STACKS
     ],
 )

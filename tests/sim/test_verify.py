@@ -20,7 +20,7 @@ from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Image, MacEntry, Timing
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
-from echoloom.sim import locate
+from echoloom.sim import level_jax
 
 CPP = "verilator-cpp"
 
@@ -241,9 +241,9 @@ def test_a_swapped_operand_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         return replace(program, bodies=tuple(other if b is body else b for b in program.bodies))
 
     wrong = replace(program.artifact, program=swapped(right))
-    jax_run, trace = levels.jax_run, locate._jax_trace
-    monkeypatch.setattr("echoloom.sim.verify.jax_run", lambda _, x, label: jax_run(wrong, x, label))
-    monkeypatch.setattr(locate, "_jax_trace", lambda _, x, label: trace(wrong, x, label))
+    jax_run, trace = levels.jax_run, level_jax._jax_trace
+    monkeypatch.setattr(level_jax, "jax_run", lambda _, x, label: jax_run(wrong, x, label))
+    monkeypatch.setattr(level_jax, "_jax_trace", lambda _, x, label: trace(wrong, x, label))
     message = expect(program, x, levels=("jax",))
     assert "step 0, block b0, signal minus.nudged" in message
 

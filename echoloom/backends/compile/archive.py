@@ -30,7 +30,7 @@ from echoloom.frontend.data.files import digest
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.contract import Timing
+from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.image import place
 from echoloom.ir.tables import TableContents
@@ -175,7 +175,8 @@ def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact
         )
         for key, rest in header["tables"].items()
     }
-    mapped = place(program, tables, **header["engine"], timing=Timing(**header["timing"]))
+    config, timing = EngineConfig(**header["engine"]), Timing(**header["timing"])
+    mapped = place(program, tables, config, timing)
     return Artifact(program, coefficients, tables, header["output_step"], mapped)
 
 

@@ -10,7 +10,7 @@ from echoloom.frontend.data.arrays import whole_number
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import DRAIN_LAYOUT, MOST_LANES, Register
 from echoloom.ir.fields import REGISTER_BITS
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.widths import Widths
 
 MOST_SLOTS = 1 << DRAIN_LAYOUT["slot"]
 MOST_SEGMENT_BITS = (1 << DRAIN_LAYOUT["segment_bits"]) - 1

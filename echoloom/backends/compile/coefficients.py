@@ -9,8 +9,8 @@ import numpy as np
 from echoloom.backends.run.integers import Floats, Words, to_real
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import largest
-from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.intervals import EVERYTHING, intervals
+from echoloom.ir.functions import EVERYTHING, FUNCTIONS
+from echoloom.ir.intervals import intervals
 from echoloom.ir.ops import Table
 from echoloom.ir.program import Program
 from echoloom.ir.tables import NoTable

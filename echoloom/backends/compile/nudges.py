@@ -22,15 +22,15 @@ import numpy as np
 from echoloom.backends.compile.coefficients import as_held
 from echoloom.backends.compile.raw_gradients import by_coefficient
 from echoloom.backends.compile.stages import Epsilons, Source, integers_at, probed, real_program
-from echoloom.backends.run.integers import Floats, is_classification, to_real
+from echoloom.backends.run.integers import Floats, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
+from echoloom.ir.host import Host, is_classification
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
 from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.real import RULES
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
 
 Exponents = tuple[int, ...]  # by block
@@ -182,17 +182,15 @@ def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
     of every coefficient's gradient by them, normalised as the host does it, sample by sample."""
     real = real_program(source, epsilons)
     machine = StagedMachine(real.program, RULES, dict(real.coefficients))
-    session = Session(machine, source.output_step)
-    outputs = session.forward(source.samples)
+    host = Host(real.program, source.output_step)
+    forward = host.forward(source.samples)
+    outputs = host.outputs(machine.sweep(forward))
     if is_classification(real.program):
         labels = np.argmin(outputs, axis=-1)
-        error, _ = normalised_error(softmax_error(outputs, labels))
-        session.echo_classification(source.samples, error)
     else:
         labels = -np.sign(outputs) if source.targets is None else source.targets
-        session.echo_regression(source.samples, labels, outputs)
-    accumulators = real.program.accumulators
-    return labels, by_coefficient(accumulators, machine.accumulators, real.coefficients)
+    sums = machine.sweep(host.echo(forward, outputs, labels)).sums
+    return labels, by_coefficient(real.program.accumulators, sums, real.coefficients)
 
 
 def _trial(

@@ -27,10 +27,10 @@ from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.contract import Timing
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.passes.image import place
 from echoloom.ir.passes.quantise import cuts
+from echoloom.ir.widths import Widths
 
 
 def compile(
@@ -40,7 +40,7 @@ def compile(
     target: str = "ecp5-85k",
     lanes: SupportsIndex = 16,
     drains: SupportsIndex | None = None,
-    slots: SupportsIndex = 4,
+    slots: SupportsIndex = EngineConfig.slots,
     widths: Widths | None = None,
     weight_margin: SupportsIndex | None = None,
 ) -> CompiledProgram:
@@ -62,7 +62,7 @@ def compile(
     """
     device = target_named(target)
     sizes = engine_sizes(lanes, drains, slots)
-    widths = Widths(word=device.word, narrow=device.narrow) if widths is None else widths
+    widths = device.widths if widths is None else widths
     if weight_margin is not None:
         widths = replace(widths, weight_margin=weight_margin)
     widths = checked_widths(widths)
@@ -125,10 +125,8 @@ def _targets(model: HSSM, labels: NDArray[Any] | None) -> Floats | None:
 def _placed(
     integer: IntegerProgram, widths: Widths, lanes: int, drains: int, slots: int
 ) -> Artifact:
-    mapped = place(
-        integer.program, integer.tables, lanes, drains, slots, widths.word, widths.narrow,
-        widths.accumulator, Timing(),
-    )  # fmt: skip
+    config = EngineConfig.of(widths, lanes, drains, slots)
+    mapped = place(integer.program, integer.tables, config, Timing())
     return Artifact(
         integer.program, integer.coefficients, integer.tables, integer.output_step, mapped
     )

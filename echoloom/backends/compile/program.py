@@ -17,13 +17,7 @@ from echoloom.backends.compile.blame import users_lines
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
-from echoloom.backends.run.integers import (
-    Floats,
-    RunResult,
-    is_classification,
-    output_type,
-    to_real,
-)
+from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.data.samples import host_sequence
@@ -32,6 +26,7 @@ from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
+from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -111,14 +106,9 @@ class CompiledProgram(Contents):
     ) -> dict[str, Floats]:
         """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
         common = 2.0 ** np.asarray(exponent, np.float64)
-        if is_classification(self.ir):
-            per_step = common / length
-        else:
-            common = per_step = common * 2.0 / (outputs[-1] * outputs[-2])
-        factors = dict.fromkeys(sums, common)
-        factors |= dict.fromkeys(
-            (name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates), per_step
-        )
+        once, per_step = self.artifact.host.objective.shares(outputs, length)
+        streamed = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
+        factors = {n: common * (per_step if n in streamed else once) for n in sums}
         return by_coefficient(self.ir.accumulators, sums, self._held, factors)
 
     @cached_property

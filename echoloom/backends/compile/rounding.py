@@ -14,10 +14,10 @@ import numpy as np
 from echoloom.backends.compile.stages import Epsilons, Source, real_program
 from echoloom.backends.run.integers import Floats, input_types, to_real
 from echoloom.backends.run.levels import IntegerProgram
+from echoloom.ir.host import Host, run
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
-from echoloom.ir.session import Session
 from echoloom.ir.staged import StagedMachine
 
 # Parts of itself that a row may lose before it is asked whether it matters, and of the outputs'
@@ -108,11 +108,10 @@ def insist_on_weights(integer: IntegerProgram, source: Source, epsilons: Epsilon
             rounded[name] = np.where(lost, words, source.values[name])
     if not rounded:
         return
-    real = real_program(source, epsilons)
+    real, samples = real_program(source, epsilons), source.samples[:SAMPLES]
+    host = Host(real.program, source.output_step)
     exact, moved = (
-        Session(StagedMachine(real.program, RULES, dict(values)), source.output_step).forward(
-            source.samples[:SAMPLES]
-        )
+        run(host, StagedMachine(real.program, RULES, dict(values)).sweep, samples).outputs
         for values in (real.coefficients, real.coefficients | rounded)
     )
     part = float(np.max(np.abs(moved - exact)) / max(float(np.max(np.abs(exact))), 1e-300))

@@ -15,14 +15,15 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
-from echoloom.ir.passes.formats_plan import Widths
+from echoloom.ir.passes.formats_plan import Cuts
 from echoloom.ir.passes.hold import hold
-from echoloom.ir.passes.quantise import Cuts, quantise
+from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
 from echoloom.ir.verifier import verify
+from echoloom.ir.widths import Widths
 
 Epsilons = tuple[float, ...]  # nudge sizes, by block
 

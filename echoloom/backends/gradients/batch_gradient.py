@@ -15,17 +15,12 @@ from numpy.typing import NDArray
 from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.compile.raw_gradients import raw_gradient
 from echoloom.backends.run.batched import BatchRunner
-from echoloom.backends.run.integers import (
-    FAILURES,
-    Floats,
-    is_classification,
-    output_type,
-    to_real,
-)
+from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.flags import Flag
+from echoloom.ir.host import FAILURES
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,24 +58,14 @@ def batch_gradient(
     result = runner.run(X[filled], y[filled], program.artifact.coefficients)
     flags = (result.forward_flags | result.echo_flags)[: len(X)]
     gradients = program.coefficient_gradients(result, X.shape[1])
+    host = program.artifact.host
     return BatchGradient(
-        _losses(program, result.outputs[: len(X)], y),
+        host.objective.losses(host.decode(result.outputs[: len(X)]), y),
         flags & FAILURES != 0,
         flags & Flag.SATURATED != 0,
         {name: value[: len(X)] for name, value in gradients.items()},
         program,
     )
-
-
-def _losses(program: CompiledProgram, outputs: Any, y: Any) -> Floats:
-    """`loss.loss` of integer logits [n, outputs] or predictions [n, T', outputs]."""
-    values = to_real(outputs, output_type(program.ir).q)
-    if not is_classification(program.ir):
-        return np.mean((values - y) ** 2, axis=(1, 2))
-    own = np.take_along_axis(values, y[:, None], -1)
-    others = np.arange(values.shape[-1]) != y[:, None]
-    margins = np.where(others, values - own, -np.inf)
-    return np.logaddexp(0.0, np.logaddexp.reduce(margins, axis=-1))
 
 
 def fixed_value_and_grad(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -30,7 +30,6 @@ from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
 from echoloom.ir.passes.calibrate import Runaway
-from echoloom.ir.passes.formats_plan import Widths
 
 CALIBRATION = 64  # sequences that formats are calibrated on, at most
 # An input channel this many times smaller than the largest may have a format of its own.
@@ -111,9 +110,7 @@ class FixedGradient:
         self._start, self._recalibrate = model, recalibrate
         self._target = target_named(target)
         self._widths = checked_widths(
-            Widths(
-                self._target.word, self._target.narrow, margin=margin, weight_margin=weight_margin
-            )
+            replace(self._target.widths, margin=margin, weight_margin=weight_margin)
         )
         self._program: CompiledProgram | None = None
         self._runner: BatchRunner | None = None

@@ -1,40 +1,23 @@
-"""Every function that a program may look up, spelled in operators that onnxruntime has for both
-float types; it has neither Erf, Softplus, Sinh nor Cosh for float64."""
+"""Formulas of functions as nodes, of operators that onnxruntime has for both float types; it has
+neither Erf, Softplus, Sinh nor Cosh for float64.
+
+A formula of `ir.functions` is run once, with `Elementary` as its namespace and a `Node` as its x:
+
+    0.5 * (1.0 + a.tanh(0.5 * x))    Mul, Tanh, Add, Mul
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.polynomial import chebyshev
 
 from echoloom.backends.onnx.writer import Scope
+from echoloom.ir.functions import FUNCTIONS
 
-
-class Formula:
-    """Writes nodes that compute with one function's argument; names count up."""
-
-    def __init__(self, s: Scope, name: str, dtype: type):
-        self.s, self.name, self.dtype, self.count = s, name, dtype, 0
-
-    def op(self, kind: str, *inputs: str | float) -> str:
-        self.count += 1
-        names = [x if isinstance(x, str) else self.s.constant(x, self.dtype) for x in inputs]
-        return self.s.node(kind, *names, name=f"{self.name}.{kind.lower()}{self.count}")
-
-    def mul(self, a: str | float, b: str | float) -> str:
-        return self.op("Mul", a, b)
-
-    def add(self, a: str | float, b: str | float) -> str:
-        return self.op("Add", a, b)
-
-    def sub(self, a: str | float, b: str | float) -> str:
-        return self.op("Sub", a, b)
-
-
-Spelling = Callable[[Formula, str], str]
 ERF_REACH = 6.0  # erf(6) is 1 to the last bit of float64
 
 
@@ -48,100 +31,122 @@ def _erf_factors() -> tuple[float, ...]:
     return tuple(float(c) for c in chebyshev.cheb2poly(chebyshev.chebfit(u, y, 27)))
 
 
-def erf(f: Formula, x: str) -> str:
-    if f.dtype is np.float32:
-        return f.op("Erf", x)
-    low = 1.0 / (1.0 + ERF_REACH / 2.0)
-    size = f.op("Min", f.op("Abs", x), ERF_REACH)
-    t = f.op("Reciprocal", f.add(f.mul(size, 0.5), 1.0))
-    u = f.sub(f.mul(t, 2.0 / (1.0 - low)), (1.0 + low) / (1.0 - low))
-    factors = _erf_factors()
-    total: str | float = factors[-1]
-    for factor in reversed(factors[:-1]):
-        total = f.add(f.mul(total, u), factor)
-    complement = f.op("Exp", f.sub(total, f.mul(size, size)))
-    return f.mul(f.op("Sign", x), f.sub(1.0, complement))
+class Elementary:
+    """Writes nodes of one function; their names count up. Functions are NumPy's and SciPy's."""
+
+    def __init__(self, s: Scope, name: str, dtype: type):
+        self.s, self.name, self.dtype, self.count = s, name, dtype, 0
+
+    def op(self, kind: str, *inputs: Node | float) -> Node:
+        self.count += 1
+        names = [x.name if isinstance(x, Node) else self.s.constant(x, self.dtype) for x in inputs]
+        return Node(self, self.s.node(kind, *names, name=f"{self.name}.{kind.lower()}{self.count}"))
+
+    def exp(self, x: Node) -> Node:
+        return self.op("Exp", x)
+
+    def log(self, x: Node) -> Node:
+        return self.op("Log", x)
+
+    def log1p(self, x: Node) -> Node:
+        return self.op("Log", x + 1.0)
+
+    def sqrt(self, x: Node) -> Node:
+        return self.op("Sqrt", x)
+
+    def sin(self, x: Node) -> Node:
+        return self.op("Sin", x)
+
+    def cos(self, x: Node) -> Node:
+        return self.op("Cos", x)
+
+    def sinh(self, x: Node) -> Node:
+        """(e^x - e^-x) / 2; near zero, where that has few digits, through tanh(x/2)."""
+        half = self.tanh(x * 0.5)
+        near = half * 2.0 / (1.0 - half * half)
+        far = (self.exp(x) - self.exp(-x)) * 0.5
+        return self.op("Where", self.op("Less", self.abs(x), 1.0), near, far)
+
+    def cosh(self, x: Node) -> Node:
+        return (self.exp(x) + self.exp(-x)) * 0.5
+
+    def tanh(self, x: Node) -> Node:
+        return self.op("Tanh", x)
+
+    def abs(self, x: Node) -> Node:
+        return self.op("Abs", x)
+
+    def sign(self, x: Node) -> Node:
+        return self.op("Sign", x)
+
+    def maximum(self, x: Node, y: Node | float) -> Node:
+        return self.op("Max", x, y)
+
+    def logaddexp(self, x: Node, y: Node | float) -> Node:
+        return self.maximum(x, y) + self.log1p(self.exp(-self.abs(x - y)))
+
+    def erf(self, x: Node) -> Node:
+        if self.dtype is np.float32:
+            return self.op("Erf", x)
+        low = 1.0 / (1.0 + ERF_REACH / 2.0)
+        size = self.op("Min", self.abs(x), ERF_REACH)
+        t = self.op("Reciprocal", size * 0.5 + 1.0)
+        u = t * (2.0 / (1.0 - low)) - (1.0 + low) / (1.0 - low)
+        factors = _erf_factors()
+        total: Node | float = factors[-1]
+        for factor in reversed(factors[:-1]):
+            total = u * total + factor
+        return self.sign(x) * (1.0 - self.exp(total - size * size))
+
+    def ndtr(self, x: Node) -> Node:
+        return 0.5 * (self.erf(x * math.sqrt(0.5)) + 1.0)
 
 
-def _normal(f: Formula, x: str) -> str:
-    """(1 + erf(x / sqrt 2)) / 2."""
-    return f.mul(f.add(erf(f, f.mul(x, math.sqrt(0.5))), 1.0), 0.5)
+@dataclass(frozen=True)
+class Node:
+    """A node's result, which formulas take for an array."""
+
+    of: Elementary
+    name: str
+
+    @property
+    def dtype(self) -> type:
+        return self.of.dtype
+
+    def astype(self, dtype: type) -> Node:
+        return self.of.op("Where", self, dtype(1), dtype(0))  # of the result of a comparison
+
+    def __add__(self, other: Node | float) -> Node:
+        return self.of.op("Add", self, other)
+
+    def __mul__(self, other: Node | float) -> Node:
+        return self.of.op("Mul", self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __sub__(self, other: Node | float) -> Node:
+        return self.of.op("Sub", self, other)
+
+    def __rsub__(self, other: float) -> Node:
+        return self.of.op("Sub", other, self)
+
+    def __truediv__(self, other: Node | float) -> Node:
+        return self.of.op("Div", self, other)
+
+    def __rtruediv__(self, other: float) -> Node:
+        return self.of.op("Div", other, self)
+
+    def __neg__(self) -> Node:
+        return self.of.op("Neg", self)
+
+    def __pow__(self, exponent: int) -> Node:
+        return self if exponent == 1 else self * self ** (exponent - 1)
+
+    def __ge__(self, other: float) -> Node:
+        return self.of.op("GreaterOrEqual", self, other)
 
 
-def gelu_slope(f: Formula, x: str) -> str:
-    density = f.op("Exp", f.mul(f.mul(x, x), -0.5))
-    return f.add(_normal(f, x), f.mul(f.mul(x, density), 1.0 / math.sqrt(2.0 * math.pi)))
-
-
-def _tanh_half(f: Formula, x: str) -> tuple[str, str]:
-    """tanh of GELU's polynomial in x, and x squared."""
-    square = f.mul(x, x)
-    inner = f.mul(x, f.add(f.mul(square, 0.044715), 1.0))
-    return f.op("Tanh", f.mul(inner, math.sqrt(2.0 / math.pi))), square
-
-
-def gelu_tanh(f: Formula, x: str) -> str:
-    return f.mul(f.mul(x, 0.5), f.add(_tanh_half(f, x)[0], 1.0))
-
-
-def gelu_tanh_slope(f: Formula, x: str) -> str:
-    t, square = _tanh_half(f, x)
-    slope = f.mul(f.add(f.mul(square, 3.0 * 0.044715), 1.0), math.sqrt(2.0 / math.pi))
-    curve = f.mul(f.mul(x, f.sub(1.0, f.mul(t, t))), slope)
-    return f.mul(f.add(f.add(t, 1.0), curve), 0.5)
-
-
-def log_cosh(f: Formula, x: str) -> str:
-    size = f.op("Abs", x)
-    tail = f.op("Log", f.add(f.op("Exp", f.mul(size, -2.0)), 1.0))
-    return f.sub(f.add(size, tail), math.log(2.0))
-
-
-def softplus(f: Formula, x: str) -> str:
-    tail = f.op("Log", f.add(f.op("Exp", f.op("Neg", f.op("Abs", x))), 1.0))
-    return f.add(f.op("Relu", x), tail)
-
-
-def unit_step(f: Formula, x: str) -> str:
-    at_least = f.op("GreaterOrEqual", x, 0.0)
-    return f.op("Where", at_least, 1.0, 0.0)
-
-
-def sinh(f: Formula, x: str) -> str:
-    """(e^x - e^-x) / 2, but through tanh(x/2) near zero, where the difference has few digits."""
-    half = f.op("Tanh", f.mul(x, 0.5))
-    near = f.op("Div", f.mul(half, 2.0), f.sub(1.0, f.mul(half, half)))
-    far = f.mul(f.sub(f.op("Exp", x), f.op("Exp", f.op("Neg", x))), 0.5)
-    return f.op("Where", f.op("Less", f.op("Abs", x), 1.0), near, far)
-
-
-def cosh(f: Formula, x: str) -> str:
-    return f.mul(f.add(f.op("Exp", x), f.op("Exp", f.op("Neg", x))), 0.5)
-
-
-def _operator(kind: str) -> Spelling:
-    return lambda f, x: f.op(kind, x)
-
-
-SPELLINGS: Mapping[str, Spelling] = {
-    "sigmoid": lambda f, x: f.mul(f.add(f.op("Tanh", f.mul(x, 0.5)), 1.0), 0.5),
-    "tanh": _operator("Tanh"),
-    "gelu": lambda f, x: f.mul(x, _normal(f, x)),
-    "gelu_slope": gelu_slope,
-    "gelu_tanh": gelu_tanh,
-    "gelu_tanh_slope": gelu_tanh_slope,
-    "log_cosh": log_cosh,
-    "softplus": softplus,
-    "relu": _operator("Relu"),
-    "unit_step": unit_step,
-    "erf": erf,
-    "exp": _operator("Exp"),
-    "sin": _operator("Sin"),
-    "cos": _operator("Cos"),
-    "sinh": sinh,
-    "cosh": cosh,
-    "reciprocal": _operator("Reciprocal"),
-    "rsqrt": lambda f, x: f.op("Reciprocal", f.op("Sqrt", x)),
-    "sqrt": _operator("Sqrt"),
-    "log": _operator("Log"),
-}
+def spelled(s: Scope, function: str, x: str, name: str, dtype: type) -> str:
+    """Writes `function` of the value `x`; the nodes' names begin with `name`."""
+    namespace = Elementary(s, name, dtype)
+    return FUNCTIONS[function].formula(namespace, Node(namespace, x)).name

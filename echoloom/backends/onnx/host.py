@@ -1,4 +1,4 @@
-"""The host's arithmetic between samples, passes and gradients, as nodes: ir.session in float64.
+"""The host's arithmetic between samples, passes and gradients, as nodes: ir.objective in float64.
 
 Every operation here is one that IEEE 754 defines to the last bit (sums in one order, products,
 quotients, comparisons, rounding), so the words that come out are the host's own.
@@ -12,7 +12,7 @@ import numpy as np
 
 from echoloom.backends.onnx.writer import Scope
 from echoloom.ir.formats import Q, largest
-from echoloom.ir.session import (
+from echoloom.ir.objective import (
     EXP_TAYLOR,
     GAIN_LIMIT,
     LN2_HIGH,
@@ -24,7 +24,7 @@ from echoloom.ir.session import (
 
 DOUBLE, INT64 = 11, 7  # ONNX's numbers for element types
 OUT_OF_RANGE = 8  # beside ir.engine.Flag: a sample, target or label that cannot be
-SMALLEST = -997  # 2**-997 < 1e-300, the smallest error that session.normalised_error scales
+SMALLEST = -997  # 2**-997 < 1e-300, the smallest error that objective.normalised_error scales
 
 
 class Host(Scope):
@@ -58,7 +58,7 @@ class Host(Scope):
         return self.put("Mul", double, self.real(2.0**-q.grid), name=f"{name}.real")
 
     def length(self, x: str) -> tuple[str, str, str]:
-        """(T, s, r) of x [batch, T, n], as session.length_words; r has shape [1]."""
+        """(T, s, r) of x [batch, T, n], as objective.length_words; r has shape [1]."""
         shape = self.put("Shape", x, name="x.shape")
         steps = self.put("Gather", shape, self.integer(1), name="T", axis=0)
         powers = np.int64(1) << np.arange(LONGEST, dtype=np.int64)
@@ -72,7 +72,7 @@ class Host(Scope):
         return steps, shift, self.put("Reshape", ratio, self.integers(1), name="T.inverse")
 
     def exponential(self, x: str, name: str) -> str:
-        """session.repeatable_exp."""
+        """objective.repeatable_exp."""
         reach = self.put("Max", x, self.real(OUT_OF_REACH), name=f"{name}.reach")
         times = self.put("Mul", reach, self.real(LOG2_E), name=f"{name}.times")
         whole = self.put("Round", times, name=f"{name}.whole")
@@ -106,7 +106,7 @@ class Host(Scope):
         return self.put("Where", outside, self.integer(0), label, name="label.held"), outside
 
     def softmax_error(self, logits: str, label: str, classes: int) -> str:
-        """session.softmax_error of logits [batch, classes] and label [batch]."""
+        """objective.softmax_error of logits [batch, classes] and label [batch]."""
         column = self.put("Unsqueeze", label, self.integers(-1), name="label.column")
         own = self.put("GatherElements", logits, column, name="logits.own", axis=1)
         every = self.constant(np.arange(classes, dtype=np.int64))
@@ -127,7 +127,7 @@ class Host(Scope):
         return self.put("Where", is_own, missing, probabilities, name="error.softmax")
 
     def normalised(self, error: str) -> tuple[str, str]:
-        """session.normalised_error of error [batch, n]: (error * 2**-e, e [batch])."""
+        """objective.normalised_error of error [batch, n]: (error * 2**-e, e [batch])."""
         size = self.put("Abs", error, name="error.size")
         largest_ = self.put("ReduceMax", size, self.integers(1), name="error.largest", keepdims=1)
         exponent = self.frexp(largest_, SMALLEST, 2, "error")
@@ -153,7 +153,7 @@ class Host(Scope):
         return self.put("Gather", powers, index, name=name, axis=0)
 
     def gain(self, error: str) -> str:
-        """session.gain_exponent of error [batch, T', n], as [batch]."""
+        """objective.gain_exponent of error [batch, T', n], as [batch]."""
         size = self.put("Abs", error, name="error.size")
         largest_ = self.put("ReduceMax", size, self.integers(1, 2), name="error.largest",
                             keepdims=0)  # fmt: skip

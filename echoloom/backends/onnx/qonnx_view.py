@@ -25,10 +25,10 @@ from echoloom.backends.onnx.writer import element_of, value_info
 from echoloom.backends.run.integers import forward_states, is_classification, to_words
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import largest
+from echoloom.ir.objective import length_words
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Declaration
 from echoloom.ir.sections import Section
-from echoloom.ir.session import length_words
 
 OPSET = 11  # QONNX's own choice
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from echoloom.backends.onnx import integer_rules
 from echoloom.backends.onnx.bodies import BodyScope, Rule
-from echoloom.backends.onnx.functions import SPELLINGS, Formula
+from echoloom.backends.onnx.functions import spelled
 from echoloom.backends.onnx.writer import Value
+from echoloom.ir.objective import LONGEST
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Accumulator, Instr
-from echoloom.ir.session import LONGEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,7 @@ def _scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
 
 def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Table)
-    formula = Formula(s, i.name, s.context.arithmetic.dtype)
-    value = SPELLINGS[i.attr.function](formula, args[0].name)
+    value = spelled(s, i.attr.function, args[0].name, i.name, s.context.arithmetic.dtype)
     return s.put("Identity", i, Value(value, args[0].batched))
 
 

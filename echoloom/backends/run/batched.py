@@ -13,22 +13,11 @@ import numpy as np
 
 from echoloom.backends.run.chunked_sweep import Memory, compile_pass, empty_memory
 from echoloom.backends.run.float_words import Numbers, fits, numbers, structure
-from echoloom.backends.run.integers import (
-    Floats,
-    RunResult,
-    Words,
-    error_words,
-    forward_states,
-    input_types,
-    is_classification,
-    output_type,
-    to_real,
-    to_words,
-)
-from echoloom.backends.run.levels import ECHO, FORWARD, IntegerProgram, numpy_run
+from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.levels import IntegerProgram, numpy_run
+from echoloom.ir.host import RunResult, Sweep, Swept, run
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
-from echoloom.ir.session import gain_exponent, length_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,60 +57,44 @@ class BatchRunner:
         if not self._exact:
             return numpy_run(artifact, samples, labels)
         with jax.enable_x64(True):
-            result, doubtful = self._run(artifact, samples, labels)
-        return _checked(artifact, samples, labels, result, doubtful) if doubtful.any() else result
+            level = JaxLevel(self, artifact)
+            result = run(artifact.host, level.sweep, samples, labels)
+        if level.doubtful.any():
+            return _checked(artifact, samples, labels, result, level.doubtful)
+        return result
 
-    def _run(
-        self, artifact: IntegerProgram, samples: Floats, labels: Any
-    ) -> tuple[RunResult, np.ndarray]:
-        """The result, and for which sequences an accumulator may have overflowed on its way."""
-        program = artifact.program
-        types = input_types(program)
-        batch, length = samples.shape[:2]
-        shift, inverse = length_words(length)
-        registers = {DynamicShift.LENGTH.name: jnp.asarray(2.0**-shift)}
-        fixed = {n: np.asarray(w, np.float64) for n, w in artifact.coefficients.items()}
-        classification = is_classification(program)
-        if classification:
-            words = to_words([inverse], types["inverse_length"].q, "1/T")
-            fixed["inverse_length"] = words.astype(np.float64)
-            fixed["error"] = np.zeros((batch, *types["error"].shape))
-        frames = {"x": _streamed(to_words(samples, types["x"].q, "a sample"))}
-        memory = empty_memory(self._structure, batch)
-        forward = compile_pass(self._structure, FORWARD)
-        memory, emitted = forward(self._numbers, fixed, registers, memory, frames)
-        step = artifact.output_step
-        if classification:
-            outputs = _words(emitted[2][0])
-        else:
-            outputs = _words(emitted[1][0][step - 1 :: step]).swapaxes(0, 1)
-        states = {name: _words(memory.states[name]) for name in forward_states(program)}
-        flags, doubtful = np.asarray(memory.flags), _doubtful(program, memory)
-        if labels is None:
-            zero = np.zeros((), np.int64)
-            return RunResult(outputs, states, flags, {}, {}, zero, zero), doubtful
-        frames = {"x": frames["x"][::-1]}
-        if classification:
-            error, exponent = error_words(program, outputs, np.asarray(labels))
-            fixed["error"] = error.astype(np.float64)
-        else:
-            targets = np.asarray(labels, np.float64)
-            predictions = to_real(outputs, output_type(program).q)
-            own, exponent = _target_frames(program, targets, predictions, length, step)
-            frames |= own
-        echo = compile_pass(self._structure, ECHO)
-        memory = replace(memory, flags=jnp.zeros_like(memory.flags))
-        memory, _ = echo(self._numbers, fixed, registers, memory, frames)
-        gradients = {
-            a.name: np.asarray(memory.accumulators[a.name])
-            for a in program.accumulators
-            if a.target
-        }
-        echoed = {d.name: _words(memory.states[d.name]) for d in program.states if "." in d.name}
-        result = RunResult(
-            outputs, states, flags, gradients, echoed, np.asarray(memory.flags), exponent
+
+class JaxLevel:
+    """An `ir.host.Level` of a batch [n]; `doubtful`: for which sequences an accumulator may have
+    overflowed on its way."""
+
+    def __init__(self, runner: BatchRunner, artifact: IntegerProgram):
+        self.program, self.structure = artifact.program, runner._structure
+        self.numbers, self.memory = runner._numbers, None
+        self.fixed = {n: np.asarray(w, np.float64) for n, w in artifact.coefficients.items()}
+        self.doubtful = np.zeros((), bool)
+
+    def sweep(self, given: Sweep) -> Swept:
+        (batch,) = given.batch
+        if self.memory is None:
+            zeros = {d.name: np.zeros((batch, *d.type.shape)) for d in self.program.runtime}
+            self.fixed, self.memory = self.fixed | zeros, empty_memory(self.structure, batch)
+        self.fixed |= {name: words.astype(np.float64) for name, words in given.runtime.items()}
+        memory = replace(self.memory, flags=jnp.zeros_like(self.memory.flags))
+        frames = {name: _streamed(words) for name, words in given.frames.items()}
+        registers = {DynamicShift.LENGTH.name: jnp.asarray(2.0**-given.shift)}
+        sweep = compile_pass(self.structure, given.sections)
+        memory, emitted = sweep(self.numbers, self.fixed, registers, memory, frames)
+        self.memory, self.doubtful = memory, self.doubtful | _doubtful(self.program, memory)
+        rows = [v.reshape(-1, *v.shape[-2:]) for section in emitted for v in section]
+        return Swept(
+            _words(np.concatenate(rows)[given.every - 1 :: given.every]).swapaxes(0, 1)
+            if given.rows
+            else None,
+            {name: _words(memory.states[name]) for name in given.states},
+            {name: np.asarray(memory.accumulators[name]) for name in given.sums},
+            np.asarray(memory.flags),
         )
-        return result, doubtful | _doubtful(program, memory)
 
 
 def _words(values: Any) -> Words:
@@ -131,20 +104,6 @@ def _words(values: Any) -> Words:
 def _streamed(words: Words) -> Floats:
     """[n, T, size] as the passes take it, [T, n, size]."""
     return np.ascontiguousarray(words.swapaxes(0, 1), np.float64)
-
-
-def _target_frames(
-    program: Program, targets: Floats, predictions: Floats, length: int, output_step: int
-) -> tuple[dict[str, Floats], Words]:
-    """Targets and gains as the echo meets them, [T, n, size], and the gradients' exponents [n]."""
-    types = input_types(program)
-    exponent = gain_exponent(predictions - targets)
-    target = np.zeros((len(targets), length, targets.shape[-1]), np.int64)
-    gain = np.zeros((len(targets), length, 1), np.int64)
-    hit = np.arange(output_step - 1, length, output_step)
-    target[:, hit] = to_words(targets, types["target"].q, "a target")
-    gain[:, hit] = to_words(2.0**exponent, types["gain"].q, "the gain")[:, None, None]
-    return {"target": _streamed(target)[::-1], "gain": _streamed(gain)[::-1]}, -exponent
 
 
 def _doubtful(program: Program, memory: Memory) -> np.ndarray:

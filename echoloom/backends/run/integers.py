@@ -1,66 +1,30 @@
-"""Integer results that every level reports in the same form, and the words a host sends."""
+"""Between real numbers and a quantised program's words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
+from echoloom.ir.host import (
+    Host,
+)
+from echoloom.ir.host import RunResult as RunResult
+from echoloom.ir.host import forward_states as forward_states
+from echoloom.ir.host import is_classification as is_classification
+from echoloom.ir.objective import normalised_error, softmax_error
 from echoloom.ir.program import Program
-from echoloom.ir.session import normalised_error, softmax_error
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-FAILURES = Flag.STATE | Flag.ACCUMULATOR
+OF_MANY = {"x": "a sample", "target": "a target"}
 
 
 class InputRange(ValueError):
     """A sample or target is outside the range that the program was calibrated for."""
-
-
-@dataclass(frozen=True, eq=False)
-class RunResult:
-    """One sequence (or a batch, with leading axes): all integers.
-
-    outputs: logits [outputs] or predictions [T', outputs]; states: final q and p of every block
-    after the forward pass; gradients, echo_states: every accumulator and every state after the
-    echo, empty without a label; exponent: gradients are to be multiplied by 2**exponent.
-    flags: Flag bits of the forward pass and of the echo.
-    """
-
-    outputs: Words
-    states: Mapping[str, Words]
-    forward_flags: Words
-    gradients: Mapping[str, Words]
-    echo_states: Mapping[str, Words]
-    echo_flags: Words
-    exponent: Words
-
-    @property
-    def overflow(self) -> bool:
-        """Whether anything on the state path or an accumulator overflowed."""
-        return bool(np.any((self.forward_flags | self.echo_flags) & FAILURES))
-
-    @property
-    def saturated(self) -> bool:
-        """Whether a feed-forward word or an error was clamped to its range."""
-        return bool(np.any((self.forward_flags | self.echo_flags) & Flag.SATURATED))
-
-    def named(self) -> dict[str, Words]:
-        """Everything under one name each, in the order in which it is computed."""
-        named = {f"state {k}": v for k, v in self.states.items()}
-        named["outputs"] = self.outputs
-        named["forward flags"] = self.forward_flags
-        named |= {f"echo state {k}": v for k, v in self.echo_states.items()}
-        named |= {f"gradient {k}": v for k, v in self.gradients.items()}
-        named["echo flags"] = self.echo_flags
-        return named
 
 
 def to_words(values: Any, q: Q, what: str) -> Words:
@@ -99,8 +63,19 @@ def output_type(program: Program) -> Type:
     return emitted[0]
 
 
-def is_classification(program: Program) -> bool:
-    return any(d.name == "error" for d in program.runtime)
+def host_of(program: Program, output_step: int) -> Host:
+    """The host of a quantised program, who sends and reads words.
+
+    Its sweeps raise InputRange for what does not fit; a batch's samples are not called x, which is
+    one sequence.
+    """
+    types, emitted = input_types(program), output_type(program)
+
+    def encode(name: str, values: Any) -> Words:
+        many = np.ndim(values) > 2
+        return to_words(values, types[name].q, OF_MANY.get(name, name) if many else name)
+
+    return Host(program, output_step, encode, lambda words: to_real(words, emitted.q))
 
 
 def error_words(program: Program, outputs: Words, label: Any) -> tuple[Words, Words]:
@@ -108,7 +83,3 @@ def error_words(program: Program, outputs: Words, label: Any) -> tuple[Words, Wo
     logits = to_real(outputs, output_type(program).q)
     error, exponent = normalised_error(softmax_error(logits, np.asarray(label)))
     return to_words(error, input_types(program)["error"].q, "the error"), exponent
-
-
-def forward_states(program: Program) -> tuple[str, ...]:
-    return tuple(d.name for d in program.states if ".free." in d.name)

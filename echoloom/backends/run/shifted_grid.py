@@ -16,28 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.run.integers import Floats, is_classification
+from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir import real
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, largest
 from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.host import Host, RunResult, run
 from echoloom.ir.interpret import Machine, Rule, Value
 from echoloom.ir.ops import DynamicShift, Op, Requant, Table
 from echoloom.ir.parity import Parity
 from echoloom.ir.program import Instr
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
-
-
-@dataclass(frozen=True, eq=False)
-class RealRun:
-    """Equally long sequences in real numbers: outputs as of a `RunResult`, and the sum of every
-    accumulator with a target, [n, ...], to be multiplied by 2**exponent [n]."""
-
-    outputs: Floats
-    sums: Mapping[str, Floats]
-    exponent: Floats
 
 
 def unit_of(q: Q, rank: int) -> Floats:
@@ -118,26 +108,16 @@ def real_run(
     labels: Any = None,
     grids: Grids | None = None,
     nudge: float = 1.0,
-) -> RealRun:
-    """x [n, T, inputs], with labels [n] (or targets [n, T', outputs]) the echo too.
+) -> RunResult:
+    """In real numbers: x [n, T, inputs], with labels [n] (or targets [n, T', outputs]) the echo.
 
     The error, and with it every nudge, is taken times `nudge`, a power of two; the exponent makes
     up for it.
     """
     machine = ShiftedMachine(program, coefficients, grids)
-    session = Session(machine, program.output_step, machine.word)
+    host = Host(program.program, program.output_step, machine.word)
     with np.errstate(all="ignore"):  # a word that leaves a function's range gives nan
-        outputs = session.forward(x)
-        if labels is None:
-            return RealRun(outputs, {}, np.zeros(len(x)))
-        if is_classification(program.program):
-            error, exponent = normalised_error(softmax_error(outputs, np.asarray(labels)))
-            session.echo_classification(x, error * nudge)
-        else:
-            targets = np.asarray(labels, np.float64)
-            exponent = -session.echo_regression(x, targets, outputs, nudge=nudge)
-    sums = {a.name: machine.accumulators[a.name] for a in program.program.accumulators if a.target}
-    return RealRun(outputs, sums, exponent - np.log2(nudge))
+        return run(host, machine.sweep, x, labels, nudge=nudge)
 
 
 def _held(m: Machine, i: Instr, value: Floats) -> Floats:
@@ -171,11 +151,10 @@ def _off_the_curve(m: ShiftedMachine, i: Instr, x: Floats) -> Floats:
     assert isinstance(i.attr, Table) and m.grids is not None
     function = FUNCTIONS[i.attr.function]
     width = 2.0 ** (i.attr.range_bits + 1 - i.attr.segment_bits)
-
-    def at(x: Floats) -> Any:
-        return function.evaluate(np.maximum(x, width) if function.positive else x)
-
-    most = np.abs(at(x - width / 2) + at(x + width / 2) - 2.0 * at(x)) / 4.0 + unit_of(i.type.q, 1)
+    left, middle, right = (
+        function.evaluate_beside(at, width) for at in (x - width / 2, x, x + width / 2)
+    )
+    most = np.abs(left + right - 2.0 * middle) / 4.0 + unit_of(i.type.q, 1)
     place = x / width if function.parity is Parity.UNKNOWN else np.abs(x) / width
     wave = most * np.sin(2 * np.pi * (place + m.grids.shift(i.kin, i.type.shape or (1,))))
     return wave * np.sign(x) if function.parity is Parity.ODD else wave

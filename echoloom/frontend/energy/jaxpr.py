@@ -19,7 +19,7 @@ import numpy as np
 from jax.extend import core as jex
 
 from echoloom.frontend.energy import places
-from echoloom.frontend.energy.vocabulary import CORNERED_WORD
+from echoloom.ir.functions import FUNCTIONS, Corner
 
 # Calls that compute what their body says.
 CALLS = frozenset({
@@ -183,6 +183,7 @@ def is_affine(function: Callable[..., Any], at: Any) -> bool:
 _CORNERS = frozenset({
     "max", "min", "abs", "sign", "clamp", "ge", "gt", "le", "lt", "floor", "ceil", "round",
     "reduce_max", "reduce_min", "argmax", "argmin", "cummax", "cummin", "sort", "top_k",
+    *(name for name, function in FUNCTIONS.items() if function.corner is Corner.JUMP),
 })  # fmt: skip
 
 
@@ -194,15 +195,15 @@ def is_cornered(function: Callable[..., Any], at: Any, *others: Any) -> bool:
     jaxpr = jax.make_jaxpr(function)(at, *others).jaxpr
     reached, _ = _reached(_live(jaxpr), {jaxpr.invars[0]})
     names = {name for eqn in reached for name in _performed(eqn)}
-    return not names.isdisjoint(_CORNERS | {CORNERED_WORD})
+    return not names.isdisjoint(_CORNERS)
 
 
 def _performed(eqn: Any) -> Iterator[str]:
-    yield eqn.params.get("name", eqn.primitive.name)
+    yield eqn.primitive.name
     inside = eqn.primitive.name != "custom_jvp_call"
     for body in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
         for inner in getattr(getattr(body, "jaxpr", body), "eqns", ()):
-            yield from _performed(inner) if inside else [inner.params.get("name", "")]
+            yield from _performed(inner) if inside else [inner.primitive.name]
 
 
 def _is_early(atom: Any, beside_q: set[Any]) -> bool:

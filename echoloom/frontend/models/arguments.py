@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +12,10 @@ import numpy as np
 from echoloom.frontend.data.arrays import real_number, shown, whole_number
 from echoloom.frontend.energy.canonical import check_echo
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.ir.scheme import INTEGRATORS
+from echoloom.frontend.models.sizes import Activation, BlockSizes, Sizes, Task, UnitName
+from echoloom.ir.scheme import Integrator
 
 T = TypeVar("T")
-UNITS = ("linear", "nonlinear")
-ACTIVATIONS = ("gelu", "gelu_tanh")
 # Schemes that people ask for by name and that no echo can learn: why not.
 _IMPLICIT = "the implicit LinOSS-IM step loses information"
 _DAMPED = "D-LinOSS's damping loses information"
@@ -27,76 +25,36 @@ IRREVERSIBLE = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What the constructor was told of the whole stack, as Python's numbers."""
-
-    inputs: int
-    outputs: int
-    hidden: int
-    blocks: int
-    output_step: int
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class BlockArguments:
-    """What the constructor was told of one block."""
-
-    unit: str | Hamiltonian
-    state: int
-    complex: bool
-    step: float | None
-    substeps: int
-    integrator: str
-
-
-def check_arguments(
-    *,
-    unit: str | Hamiltonian | Sequence[str | Hamiltonian],
-    state: int | Sequence[int],
-    complex: bool | Sequence[bool],
-    step: float | Sequence[float | None] | None,
-    substeps: int | Sequence[int],
-    integrator: str | Sequence[str],
-    blocks: int,
-    hidden: int,
-    outputs: int,
-    task: str,
-    output_step: int,
-    activation: str,
-    inputs: int,
+def checked_sizes(
+    inputs: object,
+    outputs: object,
+    hidden: object,
+    blocks: object,
+    task: Task,
+    output_step: object,
+    activation: Any,
     classes: Sequence[str],
-) -> tuple[Sizes, tuple[BlockArguments, ...]]:
-    """What the stack and each block are to be. Raises ValueError for arguments that describe no
-    model.
+    **each: Any,
+) -> Sizes:
+    """The sizes that the constructor's arguments say; `each` are the fields of `BlockSizes`, one
+    value for all blocks or one a block. Raises ValueError for arguments that describe no model.
     """
-    sizes = Sizes(
-        _count("inputs", inputs),
-        _count("outputs", outputs),
-        _count("hidden", hidden),
-        _count("blocks", blocks),
-        _count("output_step", output_step),
-        _classes(classes, outputs, task),
-    )
-    _check_task(task, sizes.outputs, sizes.output_step)
-    _check_choice("activation", activation, ACTIVATIONS)
-    arguments = tuple(
-        BlockArguments(*own)
-        for own in zip(
-            _each("unit", unit, sizes.blocks, _given),
-            _each("state", state, sizes.blocks, _count),
-            _each("complex", complex, sizes.blocks, _truth),
-            _each("step", step, sizes.blocks, _step),
-            _each("substeps", substeps, sizes.blocks, _count),
-            _each("integrator", integrator, sizes.blocks, _integrator),
-            strict=True,
-        )
-    )
-    for index, own in enumerate(arguments):
-        where = f"unit[{index}]" if _is_sequence(unit) else "unit"
+    inputs, outputs_, hidden, count, output_step = (
+        _count(name, value)
+        for name, value in (("inputs", inputs), ("outputs", outputs), ("hidden", hidden),
+                            ("blocks", blocks), ("output_step", output_step))
+    )  # fmt: skip
+    names = _classes(classes, outputs, task)
+    _check_task(task, outputs_, output_step)
+    _check_choice("activation", activation, get_args(Activation))
+    columns = [_each(name, value, count, _READERS[name]) for name, value in each.items()]
+    rows = (dict(zip(each, row, strict=True)) for row in zip(*columns, strict=True))
+    own = tuple(BlockSizes(**row) for row in rows)
+    sizes = Sizes(inputs, outputs_, hidden, own, task, output_step, activation, names)
+    for index, own in enumerate(sizes.blocks):
+        where = f"unit[{index}]" if _is_sequence(each["unit"]) else "unit"
         _check_unit(where, own.unit, own.state, sizes.hidden)
-    return sizes, arguments
+    return sizes
 
 
 def _is_sequence(value: object) -> bool:
@@ -151,7 +109,7 @@ def _check_choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 
 def _check_task(task: str, outputs: int, output_step: int) -> None:
-    _check_choice("task", task, ("classification", "regression"))
+    _check_choice("task", task, get_args(Task))
     if task == "classification" and outputs < 2:
         raise ValueError("HSSM: outputs is 1, but classification needs at least 2 classes.")
     if task == "classification" and output_step != 1:
@@ -175,13 +133,19 @@ def _integrator(name: str, value: object) -> str:
             f"HSSM: {name} is {value!r}, but {IRREVERSIBLE[known]} going forward, so there is no "
             "echo to retrace: use 'leapfrog' or 'imex'."
         )
-    return _check_choice(name, value, tuple(INTEGRATORS))
+    return _check_choice(name, value, get_args(Integrator))
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "unit": _given, "state": _count, "complex": _truth, "step": _step, "substeps": _count,
+    "integrator": _integrator,
+}  # fmt: skip
 
 
 def _check_unit(where: str, unit: object, state: int, hidden: int) -> None:
     """A known name, or a user's unit: leaves of known use, and energies that an echo can learn."""
     name = type(unit).__name__
-    if isinstance(unit, str) and unit in UNITS:
+    if isinstance(unit, str) and unit in get_args(UnitName):
         return
     if not isinstance(unit, Hamiltonian):
         found = repr(unit) if isinstance(unit, str) else f"a {name}"

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
+from echoloom.ir.scheme import Integrator
 
 
 class Affine(eqx.Module):
@@ -31,7 +32,7 @@ class BlockCoefficients(eqx.Module):
     feedthrough: jax.Array  # [H]
     value: Affine  # [H, H]
     gate: Affine  # [H, H]
-    integrator: str = eqx.field(static=True, default="leapfrog")  # of `ir.scheme.INTEGRATORS`
+    integrator: Integrator = eqx.field(static=True, default="leapfrog")
     substeps: int = eqx.field(static=True, default=1)  # steps that each sample makes
     activation: str = eqx.field(static=True, default="gelu")  # a word of the vocabulary
 

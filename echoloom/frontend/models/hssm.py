@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -19,11 +19,12 @@ from echoloom.frontend.data.arrays import jax_array
 from echoloom.frontend.data.samples import check_input
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models import parts
-from echoloom.frontend.models.arguments import BlockArguments, check_arguments
+from echoloom.frontend.models.arguments import checked_sizes
 from echoloom.frontend.models.coefficients import Affine, BlockCoefficients, StackCoefficients
+from echoloom.frontend.models.sizes import Activation, BlockSizes, Sizes, Task
 from echoloom.frontend.models.units import CustomUnit, LinearUnit, NonlinearUnit, RawUnit
+from echoloom.ir.scheme import Integrator
 
-Task = Literal["classification", "regression"]
 T = TypeVar("T")
 
 
@@ -51,9 +52,9 @@ class Block(eqx.Module):
     feedthrough: jax.Array  # [H]
     value: Affine  # [H, H]
     gate: Affine  # [H, H]
-    integrator: str = eqx.field(static=True)
+    integrator: Integrator = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
 
     def resolve(self) -> BlockCoefficients:
         """The block as the fabric holds it."""
@@ -107,47 +108,37 @@ class HSSM(eqx.Module):
         hidden: int,
         state: int | Sequence[int],
         blocks: int,
-        unit: str | Hamiltonian | Sequence[str | Hamiltonian] = "linear",
-        complex: bool | Sequence[bool] = True,
-        task: Task = "classification",
-        output_step: int = 1,
-        step: float | Sequence[float | None] | None = None,
-        substeps: int | Sequence[int] = 1,
-        integrator: str | Sequence[str] = "leapfrog",
-        activation: str = "gelu",
-        classes: Sequence[str] = (),
+        unit: str | Hamiltonian | Sequence[str | Hamiltonian] = BlockSizes.unit,
+        complex: bool | Sequence[bool] = BlockSizes.complex,
+        task: Task = Sizes.task,
+        output_step: int = Sizes.output_step,
+        step: float | Sequence[float | None] | None = BlockSizes.step,
+        substeps: int | Sequence[int] = BlockSizes.substeps,
+        integrator: str | Sequence[str] = BlockSizes.integrator,
+        activation: str = Sizes.activation,
+        classes: Sequence[str] = Sizes.classes,
         *,
         key: jax.Array,
     ):
-        sizes, arguments = check_arguments(
-            inputs=inputs,
-            outputs=outputs,
-            hidden=hidden,
-            state=state,
-            blocks=blocks,
-            unit=unit,
-            complex=complex,
-            task=task,
-            output_step=output_step,
-            step=step,
-            substeps=substeps,
+        sizes = checked_sizes(
+            inputs, outputs, hidden, blocks, task, output_step, activation, classes,
+            unit=unit, state=state, complex=complex, step=step, substeps=substeps,
             integrator=integrator,
-            activation=activation,
-            classes=classes,
-        )
-        encoder_key, head_key, *block_keys = jax.random.split(key, 2 + sizes.blocks)
+        )  # fmt: skip
+        encoder_key, head_key, *block_keys = jax.random.split(key, 2 + len(sizes.blocks))
         self.encoder = _affine(sizes.inputs, sizes.hidden, encoder_key)
         self.head = _affine(sizes.hidden, sizes.outputs, head_key)
         self.blocks = tuple(
-            _block(own, sizes.hidden, activation, block_key)
-            for own, block_key in zip(arguments, block_keys, strict=True)
+            _block(own, sizes, block_key)
+            for own, block_key in zip(sizes.blocks, block_keys, strict=True)
         )
         self.inputs, self.outputs, self.hidden = sizes.inputs, sizes.outputs, sizes.hidden
-        self.states = tuple(own.state for own in arguments)
+        self.states = tuple(own.state for own in sizes.blocks)
         self.complexes = tuple(
-            own.complex and isinstance(own.unit, str) and own.unit == "linear" for own in arguments
+            own.complex and isinstance(own.unit, str) and own.unit == "linear"
+            for own in sizes.blocks
         )
-        self.task, self.output_step, self.classes = task, sizes.output_step, sizes.classes
+        self.task, self.output_step, self.classes = sizes.task, sizes.output_step, sizes.classes
 
     @property
     def state(self) -> int | tuple[int, ...]:
@@ -170,7 +161,7 @@ class HSSM(eqx.Module):
         return _common(tuple(block.integrator for block in self.blocks))
 
     @property
-    def activation(self) -> str:
+    def activation(self) -> Activation:
         """Which GELU, the same in every block."""
         return self.blocks[0].activation
 
@@ -255,8 +246,8 @@ def _moments(features: jax.Array) -> tuple[jax.Array, jax.Array]:
         return mean.astype(features.dtype), variance.astype(features.dtype)
 
 
-def _block(own: BlockArguments, hidden: int, activation: str, key: jax.Array) -> Block:
-    keys = jax.random.split(key, 4)
+def _block(own: BlockSizes, sizes: Sizes, key: jax.Array) -> Block:
+    keys, hidden = jax.random.split(key, 4), sizes.hidden
     if isinstance(own.unit, Hamiltonian):
         unit: RawUnit = CustomUnit(own.unit, hidden, own.state, own.step, keys[0])
     elif own.unit == "nonlinear":
@@ -271,7 +262,7 @@ def _block(own: BlockArguments, hidden: int, activation: str, key: jax.Array) ->
         gate=_affine(hidden, hidden, keys[3]),
         integrator=own.integrator,
         substeps=own.substeps,
-        activation=activation,
+        activation=sizes.activation,
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.energy.vocabulary import WORDS
+from echoloom.frontend.energy.vocabulary import FUNCTIONS
 from echoloom.frontend.models.coefficients import Affine, BlockCoefficients, StackCoefficients
 from echoloom.ir.scheme import Stage, stages_of
 
@@ -72,7 +72,7 @@ def integrate(block: BlockCoefficients, state: State, u: jax.Array) -> State:
 
 def mix(block: BlockCoefficients, q: jax.Array, u: jax.Array, x: jax.Array) -> jax.Array:
     """Readout, the block's GELU, gated linear unit and skip: q [m], u [H], x [H] -> [H]."""
-    a = WORDS[block.activation](block.readout @ q + block.feedthrough * u)
+    a = FUNCTIONS[block.activation](block.readout @ q + block.feedthrough * u)
     value = block.value.weight @ a + block.value.bias
     gate = block.gate.weight @ a + block.gate.bias
     return x + value * jax.nn.sigmoid(gate)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +14,8 @@ from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.data.named import import_unit
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
-from echoloom.frontend.models.hssm import HSSM, Task, with_statistics
+from echoloom.frontend.models.hssm import HSSM, with_statistics
+from echoloom.frontend.models.sizes import Task
 from echoloom.frontend.training.run_file import ModelSection
 
 
@@ -36,25 +38,18 @@ def make_model(
     assert data.y is not None, "there is nothing to learn"
     task = task_of(section.task, data.y)
     outputs = max(2, len(data.classes)) if data.classes else _outputs(data.y, task)
-    unit = section.unit if isinstance(section.unit, tuple) else (section.unit,)
-    units = [_unit(name) for name in unit]
+    unit = section.unit
+    settled = {
+        "unit": _unit(unit) if isinstance(unit, str) else [_unit(name) for name in unit],
+        "task": task,
+        "output_step": section.output_step or _output_step(data, task),
+    }
     model = HSSM(
-        inputs=data.X.shape[2],
-        outputs=outputs,
-        hidden=section.hidden,
-        state=section.state,
-        blocks=section.blocks,
-        unit=units if isinstance(section.unit, tuple) else units[0],
-        complex=section.complex,
-        task=task,
-        output_step=section.output_step or _output_step(data, task),
-        step=section.step,
-        substeps=section.substeps,
-        integrator=section.integrator,
-        activation=section.activation,
+        data.X.shape[2], outputs,
+        **{**msgspec.structs.asdict(section), **settled},
         classes=data.classes if len(data.classes) == outputs else (),
         key=jax.random.key(seed),
-    )
+    )  # fmt: skip
     check_samples(model, data.X, data.y)
     for X, y in ((data.X_validation, data.y_validation), (data.X_test, data.y_test)):
         if X is not None and y is not None:

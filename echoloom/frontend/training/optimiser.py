@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import jax.numpy as jnp
 import msgspec
 import optax
 
-# Schedules that are made of other things than numbers, and a transformation of that name.
-_NO_NUMBERS = {"scale_by_schedule", "join_schedules", "sgdr_schedule"}
+# Schedules that are made of other things than numbers, and parts of optimisers.
+_OF_SCHEDULES = (optax.join_schedules, optax.sgdr_schedule)
+_PARTS = (optax.scale_by_learning_rate, optax.scale_by_rprop)
 Values = Mapping[str, Any]
 
 
@@ -58,9 +60,8 @@ def optimisers() -> dict[str, Callable[..., Any]]:
     """Optax's optimisers by name: what takes a learning rate and makes steps."""
     return {
         name: function
-        for name, function in inspect.getmembers(optax, _is_function)
-        if not name.startswith(("_", "scale_by"))
-        and "learning_rate" in inspect.signature(function).parameters
+        for name, function in _public()
+        if function not in _PARTS and "learning_rate" in inspect.signature(function).parameters
     }
 
 
@@ -68,14 +69,17 @@ def schedules() -> dict[str, Callable[..., Any]]:
     """Optax's schedules by name."""
     return {
         name: function
-        for name, function in inspect.getmembers(optax, inspect.isfunction)
-        if (name.endswith("_schedule") or name == "exponential_decay") and name not in _NO_NUMBERS
+        for name, function in _public()
+        if function not in _OF_SCHEDULES
+        and inspect.signature(function).return_annotation == optax.Schedule
     }
 
 
-def _is_function(member: object) -> bool:
+def _public() -> list[tuple[str, Callable[..., Any]]]:
+    """Optax's functions by name, without Python's private ones."""
     # Some are made from others: nadam is a partial of adam.
-    return inspect.isfunction(member) or isinstance(member, functools.partial)
+    functions = inspect.getmembers(optax, lambda own: isinstance(own, FunctionType | partial))
+    return [(name, own) for name, own in functions if not name.startswith("_")]
 
 
 def _rate(value: float | Values) -> float | Callable[[Any], Any]:

@@ -12,9 +12,12 @@ import msgspec
 from echoloom.frontend.data.data_sets import Data, Pad, prepare
 from echoloom.frontend.data.sources import read_loader, read_source
 from echoloom.frontend.gradients.rhel.sweep import Echoes
+from echoloom.frontend.gradients.rhel.value_and_grad import CHUNK
+from echoloom.frontend.models.sizes import BlockSizes, Sizes, Task
 from echoloom.frontend.training.optimiser import OptimiserSection, make_optimiser
 
 Gradient = Literal["bptt", "rhel", "rhel-fixed"]
+HIDDEN, STATE, BLOCKS = 16, 8, 2  # where nothing else is asked for
 # What may change between a run and its resumption: none of it alters a step that was made.
 FREE = ("epochs", "steps", "seeds", "checkpoint_every")
 
@@ -38,17 +41,17 @@ class DataSection(Section, frozen=True, kw_only=True):
 class ModelSection(Section, frozen=True, kw_only=True):
     """The arguments of `HSSM` that the data do not decide."""
 
-    hidden: int = 16
-    state: int | tuple[int, ...] = 8
-    blocks: int = 2
-    unit: str | tuple[str, ...] = "linear"
-    complex: bool | tuple[bool, ...] = True
-    task: Literal["auto", "classification", "regression"] = "auto"
+    hidden: int = HIDDEN
+    state: int | tuple[int, ...] = STATE
+    blocks: int = BLOCKS
+    unit: str | tuple[str, ...] = str(BlockSizes.unit)
+    complex: bool | tuple[bool, ...] = BlockSizes.complex
+    task: Literal["auto", Task] = "auto"
     output_step: int | None = None
-    step: float | tuple[float, ...] | None = None
-    substeps: int | tuple[int, ...] = 1
-    integrator: str | tuple[str, ...] = "leapfrog"
-    activation: str = "gelu"
+    step: float | tuple[float, ...] | None = BlockSizes.step
+    substeps: int | tuple[int, ...] = BlockSizes.substeps
+    integrator: str | tuple[str, ...] = BlockSizes.integrator
+    activation: str = Sizes.activation
 
 
 class TrainingSection(Section, frozen=True, kw_only=True):
@@ -76,7 +79,7 @@ class BpttSection(Section, frozen=True, kw_only=True):
 class RhelSection(Section, frozen=True, kw_only=True):
     """Options of gradient = "rhel"."""
 
-    chunk: int = 128
+    chunk: int = CHUNK
     echoes: Echoes = "renormalised"
     epsilon: float | None = None
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from echoloom.ir.arithmetic import Overflow
+from echoloom.ir.contract import EngineConfig
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.layout import Memory, Orientation, Place, groups, in_group, orientation
@@ -93,16 +94,14 @@ def allocate(
     program: Program,
     tables: Mapping[str, TableContents],
     stored: Mapping[Section, tuple[str, ...]],
-    lanes: int,
-    drains: int,
-    word: int,
-    narrow: int,
+    config: EngineConfig,
     copied: frozenset[tuple[Section, str]] = frozenset(),
 ) -> Allocation:
-    """Lay a program out for `lanes` banks.
+    """Lay a program out for the banks of an engine; its depths do not count.
 
     `copied` holds (body, state) pairs whose new value must not be written in place.
     """
+    lanes = config.lanes
     weight, gradient, vectors = Memory(lanes), Memory(lanes), Memory(lanes)
     vectors.vector("", 1)  # a word of zeros
     multiplied = {
@@ -141,8 +140,8 @@ def allocate(
         used = memory.used
     wrapping = frozenset(program.coordinates().values())
     return Allocation(
-        lanes, drains, word, narrow, weight, gradient, vectors, temporaries, states, homes,
-        wrapping, tables,
+        lanes, config.drains, config.word, config.narrow, weight, gradient, vectors, temporaries,
+        states, homes, wrapping, tables,
     )  # fmt: skip
 
 

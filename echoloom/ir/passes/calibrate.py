@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.ir.host import Host, is_classification
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.places import Coordinate, Copy, Letter
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
 from echoloom.ir.reversible import paths
 from echoloom.ir.sections import STEPS, Section
-from echoloom.ir.session import Session, normalised_error, softmax_error
 from echoloom.ir.staged import StagedMachine
 
 Floats = NDArray[np.float64]
@@ -169,22 +169,20 @@ def _measure(
         observer=recorder,
         recurrence_observer=recorder.recurrence,
     )
-    session = Session(machine, output_step)
-    outputs = session.forward(samples)
+    host = Host(program, output_step)
+    forward = host.forward(samples)
+    outputs = host.outputs(machine.sweep(forward))
     states: dict[str, float] = {}
-    classification = any(d.name == "error" for d in program.runtime)
-    if classification:
-        after = dict(machine.values)
-        for label in range(outputs.shape[-1]):
-            error, _ = normalised_error(softmax_error(outputs, np.full(len(samples), label)))
-            machine.values = dict(after)
-            session.echo_classification(samples, error)
+    if is_classification(program):
+        answers = [np.full(len(samples), label) for label in range(outputs.shape[-1])]
+    elif targets is None:
+        answers = [2.0 * np.random.default_rng(0).integers(0, 2, outputs.shape) - 1.0]
     else:
-        if targets is None:
-            signs = np.random.default_rng(0).integers(0, 2, outputs.shape)
-            targets = 2.0 * signs - 1.0
-        assert targets is not None
-        session.echo_regression(samples, targets, outputs)
+        answers = [targets]
+    after = dict(machine.values)
+    for answer in answers:
+        machine.values = dict(after)
+        machine.sweep(host.echo(forward, outputs, answer))
     for body in program.bodies:
         for state, value in body.updates:
             seen = recorder.values.get((body.section, value), 0.0)
@@ -195,8 +193,8 @@ def _measure(
     ).items():
         states[state] = max(states[state], size)
     inputs = {"x": float(np.max(channels["x"]))}
-    if targets is not None:
-        inputs["target"] = float(np.max(np.abs(targets)))
+    if not is_classification(program):
+        inputs["target"] = float(np.max(np.abs(answers[0])))
     crests = _crests(program, recorder, samples)
     motions = _motions(program, recorder, states)
     return Ranges(recorder.values, states, inputs, motions, crests, channels)

@@ -17,12 +17,8 @@ from numpy.typing import NDArray
 
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.format_classes import finest
-from echoloom.ir.passes.formats_plan import (
-    TRAINED_SPREAD,
-    FormatPlan,
-    coefficient_format,
-)
+from echoloom.ir.passes.coefficient_formats import TRAINED_SPREAD, coefficient_format
+from echoloom.ir.passes.format_classes import Formats, Word, finest
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
 
@@ -43,30 +39,41 @@ class Channels:
     matrices: Mapping[str, Q]
 
 
-def channel_formats(plan: FormatPlan) -> Channels:
-    """Formats of the inputs whose channels need exponents of their own, and of their matrices."""
+def channel_formats(
+    program: Program,
+    values: Mapping[str, Floats],
+    sizes: Mapping[str, Floats],
+    formats: Formats,
+    narrow: int,
+    weight_margin: int,
+) -> Channels:
+    """Formats of the inputs whose channels need exponents of their own, and of their matrices.
+
+    `values` are the coefficients', `sizes` the largest magnitudes of every input's channels.
+    """
     inputs, matrices = {}, {}
-    for name, matrix in met_matrices(plan.program).items():
-        if name in plan.ranges.channels:
-            group = plan.formats.of(plan.key(Section.FORWARD_STEP, name))
-            margin, narrow = plan.coefficient_margin(matrix), plan.widths.narrow
-            columns = plan.coefficients[matrix].T
-            spare = TRAINED_SPREAD if margin else max(0, group.width - group.margin - narrow)
+    for name, matrix in met_matrices(program).items():
+        if name in sizes:
+            word = Word(Section.FORWARD_STEP, name)
+            own, common = formats.of(word), formats.q(word)
+            spare = TRAINED_SPREAD if weight_margin else max(0, own.width - own.margin - narrow)
             found = exponents(
                 [
-                    finest(size, group.width, group.margin) if size > 0.0 else None
-                    for size in audible(plan.ranges.channels[name])
+                    finest(size, own.width, own.margin) if size > 0.0 else None
+                    for size in audible(sizes[name])
                 ],
                 [
-                    coefficient_format(c, narrow, False, margin).scalar_frac if c.any() else None
-                    for c in columns
+                    coefficient_format(c, narrow, False, weight_margin).scalar_frac
+                    if c.any()
+                    else None
+                    for c in values[matrix].T
                 ],
-                group.frac,
+                common.scalar_frac,
                 spare,
-                max(spare, group.width - 1 - group.margin - KEPT),
+                max(spare, own.width - 1 - own.margin - KEPT),
             )
             if found is not None:
-                inputs[name] = Q(group.width, found[0])
+                inputs[name] = Q(own.width, found[0])
                 matrices[matrix] = Q(narrow, 0).with_columns(found[1])
     return Channels(inputs, matrices)
 

@@ -1,11 +1,21 @@
-"""Words that must share one format, as classes that grow while a program is looked at."""
+"""Words that share one format, as frozen classes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from echoloom.ir.formats import Q
+from echoloom.ir.sections import Section
+
+
+class Word(NamedTuple):
+    """A value of one section, or of the whole program (None): a state or a coefficient."""
+
+    section: Section | None
+    name: str
 
 
 def finest(largest: float, width: int, margin: int) -> int:
@@ -13,58 +23,75 @@ def finest(largest: float, width: int, margin: int) -> int:
     return width - 1 - (math.floor(math.log2(largest)) + 1) - margin
 
 
-@dataclass
+@dataclass(frozen=True)
 class FormatClass:
-    """Words that must share one format."""
+    """What words ask of the one format that they share."""
 
-    range: float = 0.0
-    width: int = 0
-    margin: int = 0
-    cap: int = 1 << 20
-    state: bool = False
+    range: float
+    width: int
+    margin: int
+    state: bool = False  # moves by increments, and wraps
     factor: bool = False  # a table's result that is multiplied by run-time words: kept narrow
-
-    @property
-    def frac(self) -> int:
-        return min(self.finest(self.width), self.cap)
 
     def finest(self, width: int) -> int:
         """Fraction bits of a word of `width` bits that holds the range and no more."""
         return finest(self.range or 1.0, width, self.margin)
 
+    def joined(self, other: FormatClass) -> FormatClass:
+        return FormatClass(
+            max(self.range, other.range),
+            max(self.width, other.width),
+            max(self.margin, other.margin),
+            self.state or other.state,
+            self.factor or other.factor,
+        )
 
-@dataclass
+
+@dataclass(frozen=True)
 class Formats:
-    parent: dict[str, str] = field(default_factory=dict)
-    classes: dict[str, FormatClass] = field(default_factory=dict)
+    """Every word's class, each called by one of its words, and the fraction bits that a class can
+    have at most because of what its words are cut from."""
 
-    def find(self, key: str) -> str:
-        while self.parent[key] != key:
-            key = self.parent[key]
-        return key
+    names: Mapping[Word, Word]
+    classes: Mapping[Word, FormatClass]
+    caps: Mapping[Word, int] = field(default_factory=dict)
 
-    def add(self, key: str, largest: float, width: int, margin: int, state: bool = False) -> None:
-        if key not in self.parent:
-            self.parent[key] = key
-            self.classes[key] = FormatClass()
-        group = self.classes[self.find(key)]
-        group.range = max(group.range, largest)
-        group.width = max(group.width, width)
-        group.margin = max(group.margin, margin)
-        group.state |= state
+    def __contains__(self, word: Word) -> bool:
+        return word in self.names
 
-    def unite(self, a: str, b: str) -> None:
-        a, b = self.find(a), self.find(b)
-        if a == b:
-            return
-        other = self.classes.pop(b)
-        self.parent[b] = a
-        self.add(a, other.range, other.width, other.margin, other.state)
-        self.of(a).factor |= other.factor
+    def of(self, word: Word) -> FormatClass:
+        return self.classes[self.names[word]]
 
-    def of(self, key: str) -> FormatClass:
-        return self.classes[self.find(key)]
+    def q(self, word: Word) -> Q:
+        own = self.of(word)
+        frac = own.finest(own.width)
+        return Q(own.width, min(frac, self.caps.get(self.names[word], frac)))
 
-    def q(self, key: str) -> Q:
-        group = self.of(key)
-        return Q(group.width, group.frac)
+    def capped(self, limits: Iterable[tuple[Word, int]]) -> Formats:
+        """The same classes with no more fraction bits than these limits on their words."""
+        caps = dict(self.caps)
+        for word, frac in limits:
+            if frac < self.q(word).scalar_frac:
+                caps[self.names[word]] = min(frac, caps.get(self.names[word], frac))
+        return replace(self, caps=caps)
+
+
+def grouped(
+    needs: Iterable[tuple[Word, FormatClass]], alike: Iterable[tuple[Word, Word]]
+) -> Formats:
+    """The classes of words with these needs, of which pairs are to be alike."""
+    needs = tuple(needs)
+    parents = {word: word for word, _ in needs}
+
+    def root(word: Word) -> Word:
+        while parents[word] != word:
+            word = parents[word]
+        return word
+
+    for a, b in alike:
+        parents[root(b)] = root(a)
+    classes: dict[Word, FormatClass] = {}
+    for word, need in needs:
+        name = root(word)
+        classes[name] = need.joined(classes[name]) if name in classes else need
+    return Formats({word: root(word) for word in parents}, classes)

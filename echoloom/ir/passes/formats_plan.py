@@ -1,267 +1,258 @@
-"""Which words a program stores and which of them share a format, decided before any code.
+"""What is decided before any integer code: which words share a format, how large they are, which
+products are never stored and which operand is cut where two are wide.
 
 A format class is a set of words that are added to each other without alignment, or that are the
-same word in both passes or in several copies: they have one width and one exponent.
+same word in both sweeps or in several copies: they have one width and one exponent.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.intervals import EVERYTHING, intervals
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.format_classes import Formats
+from echoloom.ir.passes.channels import channel_formats
+from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
+from echoloom.ir.passes.format_classes import FormatClass, Formats, Word, grouped
+from echoloom.ir.passes.fused import (
+    SUMS,
+    FusedSum,
+    fused_sums,
+    only_accumulated,
+    unstored,
+)
 from echoloom.ir.passes.resolution import with_floors
-from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.reversible import paths
 from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.widths import Widths
 
 Floats = NDArray[np.float64]
-PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
-# Bits that exponents of one vector spread over when it is to be trained.
-TRAINED_SPREAD = 4
-# Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
-# a gain between 1/4 and 2**GAIN_LIMIT, which has to be exact.
-RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
+FACTORS = (Op.MUL, Op.OUTER)  # products of which either operand may be the narrow one
+Cuts = Mapping[Section, tuple[int | None, ...]]  # by product of FACTORS, in the code's order
 
 
-@dataclass(frozen=True)
-class Widths:
-    """Word lengths of the target and spare range in bits.
-
-    `margin` is head-room above the calibrated range, `weight_margin` above the coefficients'
-    present size, for parameters that are going to be trained; `segment_bits` the most that a table
-    takes.
-    """
-
-    word: int = 28
-    narrow: int = 18
-    accumulator: int = 54
-    margin: int = 2
-    weight_margin: int = 0
-    segment_bits: int = 11
-    rounding: Rounding = Rounding.HALF_EVEN
-
-
-def coefficient_format(values: Floats, width: int, per_element: bool, margin: int = 0) -> Q:
-    """The finest format that holds every value 2**margin times as large.
-
-    Exponents of a vector spread at most 31 bits; at most TRAINED_SPREAD where there is a margin,
-    because what is small moves by many times its size when it is trained.
-    """
-    limit = (1 << (width - 1)) - 1
-    spread = TRAINED_SPREAD if margin else 31
-
-    def frac(largest: float) -> int:
-        bits = min(width - 1 - (math.floor(math.log2(largest)) + 1) - margin, 60)
-        return bits if round(largest * 2.0**bits) <= limit else bits - 1
-
-    sizes = [float(abs(v)) for v in values.reshape(-1)]
-    # Zero fits any format; it takes the coarsest exponent that the others need.
-    lowest = min([frac(s) for s in sizes if s > 0.0] or [width - 1])
-    if not per_element:
-        return Q(width, lowest)
-    return Q(width, tuple(min(frac(s), lowest + spread) if s > 0.0 else lowest for s in sizes))
-
-
+@dataclass(frozen=True, eq=False)
 class FormatPlan:
-    """Which words exist and which share a format; fixed before any code is emitted."""
+    """All that emission goes by; `cuts` is which operand of a product is cut where both are wide,
+    `smallest` the least argument that a table can meet."""
 
-    def __init__(
-        self,
-        program: Program,
-        coefficients: Mapping[str, Floats],
-        ranges: Ranges,
-        widths: Widths,
-    ):
-        self.program, self.coefficients = program, coefficients
-        self.ranges, self.widths, self.formats = ranges, widths, Formats()
-        self.changed = False
-        self.counts = {body.section: uses(body) for body in program.bodies}
-        self.definitions = {
-            body.section: {i.name: i for i in body.instrs} for body in program.bodies
-        }
-        self.bases: dict[tuple[Section, str], tuple[str, str]] = {}
-        self.states = {d.name for d in program.states}
-        self.fixed = {d.name for d in program.coefficients if d.fixed}
-        self.starts: dict[str, list[str]] = {}  # states by the constant that they start from
-        for state in program.states:
-            largest = ranges.states.get(state.name, 0.0)
-            self._add(state.name, largest, state.coordinate is not None)
-        for body in program.bodies:
-            self._plan_body(body)
-        self._share_between_passes()
-        self._share_starts()
-        self.retraced = _retraced(program)
+    program: Program
+    widths: Widths
+    formats: Formats
+    fused: Mapping[Word, FusedSum]
+    unstored: frozenset[Word]
+    accumulated: frozenset[Word]  # products that only accumulators read
+    cuts: Mapping[Word, int]
+    factors: Mapping[str, Q]  # formats of coefficients that are multiplied
+    inputs: Mapping[str, Q]  # of inputs whose channels have exponents of their own
+    smallest: Mapping[Word, float]
 
-    def _share_between_passes(self) -> None:
-        # The echo retraces the forward pass only if it recomputes every word in the same format.
-        forward = self.definitions.get(Section.FORWARD_STEP, {})
-        for name in self.definitions.get(Section.ECHO_STEP, {}):
-            if name in forward:
-                key = self.key(Section.FORWARD_STEP, name)
-                self.formats.unite(key, self.key(Section.ECHO_STEP, name))
-        for section in STEPS:
-            first: dict[object, str] = {}
-            for name, instr in self.definitions.get(section, {}).items():
-                alike = first.setdefault(instr.kin, name)
-                self.formats.unite(self.key(section, alike), self.key(section, name))
-        for declaration in self.program.body(Section.FORWARD_STEP).frame:
-            key = self.key(Section.FORWARD_STEP, declaration.name)
-            self.formats.unite(key, self.key(Section.ECHO_STEP, declaration.name))
+    def word(self, section: Section, name: str) -> Word:
+        whole = Word(None, name)
+        return whole if whole in self.formats else Word(section, name)
 
-    def _share_starts(self) -> None:
-        """States that start from one constant share its format, but for those that move so much
-        less than the others that they would lose their bits to them."""
-        for constant, states in self.starts.items():
-            most = max(self.formats.of(state).range for state in states)
-            for state in states:
-                if not 0.0 < self.formats.of(state).range < most * SMALL:
-                    self.formats.unite(state, constant)
 
-    def key(self, section: Section, name: str) -> str:
-        if name in self.states or name in self.coefficients:
-            return name
-        return f"{section.value}:{name}"
+def plan_formats(
+    program: Program,
+    coefficients: Mapping[str, Floats],
+    ranges: Ranges,
+    widths: Widths,
+    earlier: Cuts,
+) -> FormatPlan:
+    """The plan of a real program; products are cut as in `earlier`, where it has them.
 
-    def _add(self, key: str, largest: float, state: bool = False) -> None:
-        self.formats.add(key, largest, self.widths.word, self.widths.margin, state)
+    ValueError for a coefficient that is both multiplied and added.
+    """
+    ops = {Word(b.section, i.name): i.op for b in program.bodies for i in b.instrs}
+    planner = _Planner(program, coefficients, ranges, widths, fused_sums(program), ops)
+    formats = planner.formats()
+    channels = channel_formats(
+        program, coefficients, ranges.channels, formats, widths.narrow, widths.weight_margin
+    )
+    factors = factor_formats(
+        program, coefficients, widths.narrow, widths.weight_margin, channels.matrices
+    )
+    for name in factors:
+        if Word(None, name) in formats:
+            raise ValueError(f"coefficient {name} is both multiplied and added; split it")
+    return FormatPlan(
+        program,
+        widths,
+        formats,
+        planner.fused,
+        unstored(program, planner.fused),
+        frozenset(Word(b.section, n) for b in program.bodies for n in only_accumulated(b)),
+        planner.cuts(earlier),
+        factors,
+        channels.inputs,
+        planner.smallest(),
+    )
 
-    def is_increment(self, body: Body, name: str) -> bool:
-        """A product (perhaps scaled) that is added without being stored.
 
-        It is used once, or it is elementwise and every use adds it to something: multiplying
-        again costs less than a drain. The two passes decide alike: what the echo has to store for
-        its three copies, the forward pass rounds in the same way.
-        """
-        bodies = [body]
-        if body.section in STEPS:
-            others = (self.program.body(s) for s in STEPS if s is not body.section)
-            bodies += [b for b in others if name in self.definitions.get(b.section, {})]
-        return all(self._may_be_increment(b, name) for b in bodies)
+@dataclass(frozen=True, eq=False)
+class _Planner:
+    program: Program
+    coefficients: Mapping[str, Floats]
+    ranges: Ranges
+    widths: Widths
+    fused: Mapping[Word, FusedSum]
+    ops: Mapping[Word, Op]
 
-    def _may_be_increment(self, body: Body, name: str) -> bool:
-        definition = self.definitions[body.section].get(name)
-        if definition is None:
-            return False
-        users = [i for i in body.instrs if name in i.args]
-        if self.counts[body.section].get(name, 0) != 1:
-            added = all(i.op in (Op.ADD, Op.SUB) and i.args[1] == name for i in users)
-            if not added or len(users) != self.counts[body.section][name]:
-                return False
-            if definition.op not in (Op.SCALE, Op.MUL):
-                return False
-        if definition.op is Op.SCALE:
-            return self.is_increment(body, definition.args[0])
-        return definition.op in PRODUCTS
+    def word(self, section: Section, name: str) -> Word:
+        whole = name in self.coefficients or any(d.name == name for d in self.program.states)
+        return Word(None if whole else section, name)
 
-    def deciding(self, section: Section, instr: Instr) -> tuple[Section, tuple[str, ...]]:
-        """The section and the operands by which a product is formed: the forward pass's, where the
-        echo has to take the same increment back."""
-        if instr.name in self.retraced:
-            section = Section.FORWARD_STEP
-            instr = self.definitions[section][instr.name]
-        return section, instr.args
+    def formats(self) -> Formats:
+        bodies = self.program.bodies
+        needs = [*self.state_needs(), *(need for b in bodies for need in self.needs(b))]
+        alike = [*(pair for b in bodies for pair in self.alike(b)), *self.alike_in_steps()]
+        return grouped(needs, [*alike, *self.alike_starts(grouped(needs, alike))])
 
-    def only_accumulated(self, body: Body, name: str) -> bool:
-        count = sum(value == name for _, value in body.accumulates)
-        return count == self.counts[body.section].get(name, 0)
+    # How large words are
 
-    def _plan_body(self, body: Body) -> None:
-        section = body.section
-        for declaration in body.frame:
-            if declaration.name not in RUNTIME_INTEGER:
-                largest = self.ranges.inputs.get(declaration.name, 1.0)
-                self._add(self.key(section, declaration.name), largest)
-        planned = with_floors(body, self._measured(body), self.coefficients, self.ranges.channels)
+    def need(self, largest: float, state: bool = False) -> FormatClass:
+        return FormatClass(largest, self.widths.word, self.widths.margin, state)
+
+    def state_needs(self) -> Iterator[tuple[Word, FormatClass]]:
+        for d in self.program.states:
+            largest = self.ranges.states.get(d.name, 0.0)
+            yield Word(None, d.name), self.need(largest, d.coordinate is not None)
+
+    def needs(self, body: Body) -> Iterator[tuple[Word, FormatClass]]:
+        for d in body.frame:
+            if d.name not in RUNTIME_INTEGER:
+                yield Word(body.section, d.name), self.need(self.ranges.inputs.get(d.name, 1.0))
+        seen = {n: size for (s, n), size in self.ranges.values.items() if s is body.section}
+        measured = {**self.ranges.states, **self.ranges.inputs, **seen}
+        declared = {d.name: d for d in self.program.coefficients}
+        planned = with_floors(body, measured, self.coefficients, self.ranges.channels)
         for instr in body.instrs:
-            largest = planned[instr.name]
-            key = self.key(section, instr.name)
             bound = FUNCTIONS[instr.attr.function].bound if isinstance(instr.attr, Table) else None
             if bound is None:
-                self._add(key, largest)
+                need = self.need(planned[instr.name])
             else:
-                self.formats.add(key, bound, self.widths.word, 0)
-                self.formats.of(key).factor |= self._is_factor(body, instr.name)
-            if instr.op in (Op.ADD, Op.SUB):
-                self._plan_sum(body, instr, key)
-        for state, value in body.updates:
-            definition = self.definitions[section].get(value)
-            if definition is not None and definition.op is Op.CONSTANT:
-                self.starts.setdefault(self.key(section, value), []).append(state)
-            elif value not in self.states:
-                self.formats.unite(state, self.key(section, value))
-            else:
-                self.formats.unite(state, value)
+                factor = self.is_factor(body, instr.name)
+                need = FormatClass(bound, self.widths.word, margin=0, factor=factor)
+            yield Word(body.section, instr.name), need
+            for name in self.joined(body, instr):
+                if name in declared:
+                    largest = float(np.max(np.abs(self.coefficients[name])))
+                    spare = spare_bits(declared[name], self.widths.weight_margin)
+                    spare = max(self.widths.margin, spare)
+                    yield Word(None, name), FormatClass(largest, self.widths.word, spare)
 
-    def _measured(self, body: Body) -> dict[str, float]:
-        """Largest magnitude seen of everything in a body, states and inputs included."""
-        seen = {name: largest for (s, name), largest in self.ranges.values.items()
-                if s is body.section}  # fmt: skip
-        return {**self.ranges.states, **self.ranges.inputs, **seen}
-
-    def _is_factor(self, body: Body, name: str) -> bool:
+    def is_factor(self, body: Body, name: str) -> bool:
         """Whether a word is multiplied by another that is known at run time only, and not just to
         be added up, as a velocity is for its step's gradient."""
-        products = [
-            i
-            for i in body.instrs
-            if i.op in (Op.MUL, Op.OUTER)
+        summed = only_accumulated(body)
+        return any(
+            i.op in FACTORS
             and name in i.args
-            and not (i.op is Op.MUL and self.only_accumulated(body, i.name))
-        ]
-        return any(not any(a in self.coefficients for a in i.args) for i in products)
+            and not (i.op is Op.MUL and i.name in summed)
+            and not any(a in self.coefficients for a in i.args)
+            for i in body.instrs
+        )
 
-    def _plan_sum(self, body: Body, instr: Instr, key: str) -> None:
-        a, b = instr.args
-        if self.is_increment(body, b):
-            base, increment = a, b
-        elif instr.op is Op.ADD and self.is_increment(body, a):
-            base, increment = b, a
-        else:
-            for name in instr.args:
-                if name in self.coefficients:
-                    margin = self.coefficient_margin(name, self.widths.margin)
-                    largest = float(np.max(np.abs(self.coefficients[name])))
-                    self.formats.add(name, largest, self.widths.word, margin)
-                    self.formats.unite(key, name)
-            return
-        self.bases[body.section, instr.name] = (base, increment)
-        base_key = self.key(body.section, base)
-        if base in self.coefficients:
-            largest = float(np.max(np.abs(self.coefficients[base])))
-            group = self.formats.of(key)
-            margin = self.coefficient_margin(base, group.margin)
-            self.formats.add(base_key, largest, group.width, margin)
-        definition = self.definitions[body.section].get(base)
-        if definition is None or definition.op is not Op.SCALE:
-            self.formats.unite(base_key, key)
+    # Which share a format
 
-    def coefficient_margin(self, name: str, least: int = 0) -> int:
-        """Spare bits of a coefficient; a number that the program is made with never changes."""
-        return least if name in self.fixed else max(least, self.widths.weight_margin)
+    def joined(self, body: Body, instr: Instr) -> tuple[str, ...]:
+        """The operands that share the format of a sum: a fused sum's base, unless it is no word
+        but a scaled one; of others the coefficients, which are there for their sum alone."""
+        if instr.op not in SUMS:
+            return ()
+        fused = self.fused.get(Word(body.section, instr.name))
+        if fused is None:
+            return tuple(a for a in instr.args if a in self.coefficients)
+        return () if self.made_by(Op.SCALE, body, fused.base) else (fused.base,)
 
-    def cap(self, key: str, frac: int) -> None:
-        group = self.formats.of(key)
-        if group.frac > frac:
-            group.cap = frac
-            self.changed = True
+    def made_by(self, op: Op, body: Body, name: str) -> bool:
+        return self.ops.get(Word(body.section, name)) is op
+
+    def alike(self, body: Body) -> Iterator[tuple[Word, Word]]:
+        for instr in body.instrs:
+            for name in self.joined(body, instr):
+                yield Word(body.section, instr.name), self.word(body.section, name)
+        for state, value in body.updates:
+            if not self.made_by(Op.CONSTANT, body, value):
+                yield Word(None, state), self.word(body.section, value)
+
+    def alike_in_steps(self) -> Iterator[tuple[Word, Word]]:
+        """The echo retraces the forward sweep only if it recomputes every word in its format."""
+        forward, echo = (self.program.body(section) for section in STEPS)
+        for d in (*(i for i in forward.instrs if Word(echo.section, i.name) in self.ops),
+                  *forward.frame):  # fmt: skip
+            yield Word(forward.section, d.name), Word(echo.section, d.name)
+        for body in (forward, echo):
+            kin: dict[object, Word] = {}
+            for instr in body.instrs:
+                word = Word(body.section, instr.name)
+                yield kin.setdefault(instr.kin, word), word
+
+    def alike_starts(self, formats: Formats) -> Iterator[tuple[Word, Word]]:
+        """States that start from one constant share its format, but for those that move so much
+        less than the others that they would lose their bits to them."""
+        starts: dict[Word, list[Word]] = {}
+        for body in self.program.bodies:
+            for state, value in body.updates:
+                if self.made_by(Op.CONSTANT, body, value):
+                    starts.setdefault(Word(body.section, value), []).append(Word(None, state))
+        for constant, states in starts.items():
+            most = max(formats.of(state).range for state in states)
+            for state in states:
+                if not 0.0 < formats.of(state).range < most * SMALL:
+                    yield state, constant
+
+    # What else emission asks for
+
+    def cuts(self, earlier: Cuts) -> dict[Word, int]:
+        """Of two wide words the one with the lower crest factor is cut: its bits are the better
+        used, so it loses least. The forward sweep decides where the echo has to take the same
+        increment back."""
+        forward = {i.name: i for i in self.program.body(Section.FORWARD_STEP).instrs}
+        retraced = _retraced(self.program, forward)
+        found = {}
+        for body in self.program.bodies:
+            products = [i for i in body.instrs if i.op in FACTORS]
+            before = earlier.get(body.section, ())
+            kept = before if len(before) == len(products) else (None,) * len(products)
+            streamed = {d.name for d in body.frame}
+            for instr, cut in zip(products, kept, strict=True):
+                section, deciding = body.section, instr
+                if instr.name in retraced:
+                    section, deciding = Section.FORWARD_STEP, forward[instr.name]
+                left, right = (self.ranges.crest(section, a) for a in deciding.args)
+                if cut is None:
+                    cut = 0 if left < right else 1
+                if instr.args[0] == instr.args[1]:
+                    cut = 1
+                if instr.args[cut] in streamed:
+                    cut = 1 - cut  # it is broadcast as it comes: the fabric cannot cut it
+                found[Word(body.section, instr.name)] = cut
+        return found
+
+    def smallest(self) -> dict[Word, float]:
+        return {
+            Word(body.section, i.name): proven.get(i.args[0], EVERYTHING)[0]
+            for body in self.program.bodies
+            for proven in [intervals(body.instrs, self.coefficients)]
+            for i in body.instrs
+            if i.op is Op.TABLE
+        }
 
 
-def _retraced(program: Program) -> frozenset[str]:
-    """Values of the forward pass that the increments of its states are made of."""
-    body = program.body(Section.FORWARD_STEP)
-    definitions = {i.name: i for i in body.instrs}
+def _retraced(program: Program, definitions: Mapping[str, Instr]) -> frozenset[str]:
+    """Values of the forward sweep that the increments of its states are made of."""
     found: set[str] = set()
+    body = program.body(Section.FORWARD_STEP)
     waiting = [name for path in paths(body).values() for name in path.increments]
     while waiting:
         name = waiting.pop()
@@ -269,7 +260,3 @@ def _retraced(program: Program) -> frozenset[str]:
             found.add(name)
             waiting += definitions[name].args
     return frozenset(found)
-
-
-def runtime_format(name: str, widths: Widths) -> Q:
-    return Q(widths.narrow, max(2, widths.narrow - RUNTIME_INTEGER[name]))

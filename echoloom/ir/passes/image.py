@@ -49,25 +49,21 @@ class Mapped:
 def place(
     program: Program,
     tables: Mapping[str, TableContents],
-    lanes: int,
-    drains: int,
-    slots: int,
-    word: int,
-    narrow: int,
-    accumulator: int,
+    config: EngineConfig,
     timing: Timing,
 ) -> Mapped:
-    """Allocate, lower and schedule; the engine's depths are the smallest powers of two that do.
+    """Allocate, lower and schedule on an engine of `config`'s lanes, drains, slots and words.
+
+    The engine's depths become the smallest powers of two that do.
 
     InvalidProgram when the program does not fit these widths, DoesNotFit when it needs more memory
     than an engine of these lanes can have.
     """
-    verify_target(program, narrow, word, accumulator)
-    config = EngineConfig(lanes, drains, slots, word, narrow, accumulator)
+    verify_target(program, config.widths)
     stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
     while True:
-        at = allocate(program, tables, stored, lanes, drains, word, narrow, copied)
+        at = allocate(program, tables, stored, config, copied)
         tasks = {section: lower(program, program.body(section), at) for section in Section}
         check_fits(at, tasks.values())
         schedules: dict[Section, Schedule] = {}

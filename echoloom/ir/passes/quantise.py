@@ -2,8 +2,13 @@
 
 Products stay exact until they are stored. A stored word is the REQUANT of an exact value; a sum of
 a stored word and a product rounds the product first and adds after, which is what makes a
-leapfrog increment odd in p and the step reversible. Words that are added to each other this way
-share one format (a class of `formats_plan`); states of one block share it over copies and passes.
+leapfrog increment odd in p and the step reversible. One drift, x <- q + h p / 2, becomes
+
+    %hv = mul(h, p) : Q(46:38)                  18 and 28 bits: exact in 46
+    %half = scale(%hv) {factor=0.5} : Q(46:39)  the same bits, the point moved
+    %x.rounded = requant(%half) : Q(8,21)       the one rounding, to q's exponent
+    %x.exact = add(q, %x.rounded) : Q(9,21)
+    %x = requant(%x.exact) : Q(7,21)            back to q's format: wraps, rounds nothing
 """
 
 from __future__ import annotations
@@ -18,51 +23,24 @@ from numpy.typing import NDArray
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.intervals import EVERYTHING, intervals
-from echoloom.ir.ops import Constant, Op, Scale, Shift, Table
+from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Scale, Shift, Table
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.channels import Channels, channel_formats
-from echoloom.ir.passes.cutting import Cutter
-from echoloom.ir.passes.formats_plan import (
-    PRODUCTS,
-    RUNTIME_INTEGER,
-    FormatPlan,
-    Widths,
-    coefficient_format,
-    runtime_format,
-)
-from echoloom.ir.passes.terms import lift, rounded, vanishes
+from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, runtime_format
+from echoloom.ir.passes.format_classes import Formats, Word
+from echoloom.ir.passes.formats_plan import FACTORS, Cuts, FormatPlan, plan_formats
+from echoloom.ir.passes.fused import PRODUCTS, SUMS
+from echoloom.ir.passes.integer_code import IntegerCode
 from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
+from echoloom.ir.target import longest_lift
+from echoloom.ir.widths import Widths
 
 Floats = NDArray[np.float64]
-
-
-NARROWED = "narrow"
+Limits = tuple[tuple[Word, int], ...]  # fraction bits that words have at most
 UNUSED = 8  # upper bits of a word that may be idle when it is cut
-Cuts = Mapping[tuple[Section, str], int]
-
-
-def cuts(program: Program, widths: Widths) -> Cuts:
-    """Which operand every product of an integer program has cut to the multiplier's narrow side."""
-    return {
-        (body.section, i.name): number
-        for body in program.bodies
-        for narrowed in [_narrowed_words(body, widths)]
-        for i in body.instrs
-        if i.op in (Op.MUL, Op.OUTER)
-        for number, a in enumerate(i.args)
-        if a in narrowed
-    }
-
-
-def _narrowed_words(body: Body, widths: Widths) -> set[str]:
-    """The words that are cut copies of others; those that stand for a value of the real program
-    have the full width."""
-    return {i.name for i in body.instrs
-            if i.op is Op.REQUANT and i.type.q.width == widths.narrow < widths.word}  # fmt: skip
+ROUNDS = 200
 
 
 def quantise(
@@ -79,272 +57,267 @@ def quantise(
 
     ValueError when the program needs something the fixed-point target cannot express.
     """
-    plan = FormatPlan(program, coefficients, ranges, widths)
-    channels = channel_formats(plan)
-    earlier = {} if earlier is None else earlier
-    # A word never has more fraction bits than the exact value it is cut from; each round of
-    # emission reports such caps, and formats only ever get coarser, so this ends.
-    for _ in range(200):
-        result = _emit(plan, channels, earlier)
-        if not plan.changed:
+    plan = plan_formats(program, coefficients, ranges, widths, earlier or {})
+    formats = plan.formats
+    # A word never has more fraction bits than the exact value it is cut from. Such caps only fall,
+    # and one falls only after a word did that the value is made of: they stop where a chain of
+    # words ends, unless each round of a cycle makes its words coarser again.
+    for _ in range(ROUNDS):
+        result, limits = _emit(plan, formats)
+        coarser = formats.capped(limits)
+        if coarser == formats:
             return result
+        formats = coarser
     raise ValueError("formats did not settle; this is a bug in quantise")
 
 
-def _emit(plan: FormatPlan, channels: Channels, earlier: Cuts) -> Program:
-    plan.changed = False
-    program, widths = plan.program, plan.widths
-    multiplied: set[str] = set()
-    vectors: dict[str, bool] = {}
+def cuts(program: Program, widths: Widths) -> Cuts:
+    """Which operand every product of an integer program has cut to the multiplier's narrow side.
+
+    Stored words have the full width: one of the narrow width is the cut copy of another.
+    """
+    found: dict[Section, tuple[int | None, ...]] = {}
     for body in program.bodies:
-        for instr in body.instrs:
-            if instr.op in PRODUCTS:
-                for a in instr.args:
-                    if a in plan.coefficients:
-                        multiplied.add(a)
-                        vectors[a] = vectors.get(a, True) and instr.op is Op.MUL
-    coefficients = []
-    for declaration in program.coefficients:
-        name, shape = declaration.name, declaration.type.shape
-        if name in multiplied:
-            if name in plan.formats.parent:
-                raise ValueError(f"coefficient {name} is both multiplied and added; split it")
-            per_element = vectors[name] and len(shape) == 1
-            margin = plan.coefficient_margin(name)
-            q = channels.matrices.get(name) or coefficient_format(
-                plan.coefficients[name], widths.narrow, per_element, margin
-            )
-        elif name in plan.formats.parent:
-            q = plan.formats.q(name)
-        else:
-            continue
-        coefficients.append(replace(declaration, type=Type(shape, q)))
-    runtime = tuple(
-        Declaration(d.name, Type(d.type.shape, runtime_format(d.name, widths)))
-        for d in program.runtime
-    )
-    states = tuple(
-        replace(d, type=Type(d.type.shape, plan.formats.q(d.name))) for d in program.states
-    )
-    result = replace(
-        program, coefficients=tuple(coefficients), runtime=runtime, states=states,
-        accumulators=(), bodies=(),
+        copies = {
+            i.name for i in body.instrs if i.op is Op.REQUANT and i.type.q.width == widths.narrow
+        }
+        products = [i.args for i in body.instrs if i.op in FACTORS]
+        found[body.section] = tuple(
+            next((number for number, a in enumerate(args) if a in copies), None)
+            for args in products
+        )
+    return found
+
+
+def _emit(plan: FormatPlan, formats: Formats) -> tuple[Program, Limits]:
+    """The integer program with these formats, and what its words can have at most."""
+    program, narrow = plan.program, plan.widths.narrow
+    added = {d.name for d in program.coefficients if Word(None, d.name) in formats}
+    coefficients = tuple(
+        replace(d, type=Type(d.type.shape, formats.q(Word(None, d.name))
+                if d.name in added else plan.factors[d.name]))
+        for d in program.coefficients
+        if d.name in added or d.name in plan.factors
     )  # fmt: skip
+    result = replace(
+        program,
+        coefficients=coefficients,
+        runtime=tuple(
+            Declaration(d.name, Type(d.type.shape, runtime_format(d.name, narrow)))
+            for d in program.runtime
+        ),
+        states=tuple(
+            replace(d, type=Type(d.type.shape, formats.q(Word(None, d.name))))
+            for d in program.states
+        ),
+        accumulators=(),
+        bodies=(),
+    )
+    limits: Limits = ()
     for body in program.bodies:
-        emitted = _BodyEmitter(plan, channels, result, body, earlier).emit()
+        emitter = _BodyEmitter(plan, formats, result, body)
+        integer, accumulators = emitter.emit()
+        limits += tuple(emitter.limits)
         result = replace(
             result,
-            bodies=(*result.bodies, emitted[0]),
-            accumulators=(*result.accumulators, *emitted[1]),
+            bodies=(*result.bodies, integer),
+            accumulators=(*result.accumulators, *accumulators),
         )
-    return result
+    return result, limits
 
 
-class _BodyEmitter(Cutter):
-    def __init__(
-        self, plan: FormatPlan, channels: Channels, program: Program, body: Body, earlier: Cuts
-    ):
-        self.plan, self.body, self.section = plan, body, body.section
-        self.channels, self.earlier = channels, earlier
+class _BodyEmitter:
+    """Writes one body. `stored` says which value of the integer code stands for a real value."""
+
+    def __init__(self, plan: FormatPlan, formats: Formats, program: Program, body: Body):
+        self.plan, self.formats, self.body = plan, formats, body
         self.frame = tuple(self._frame(d) for d in body.frame)
-        self.types = {d.name: d.type for d in (*program.globals(), *self.frame)}
-        self.labels = {name: Label(name) for name in self.types}
-        self.labels |= {d.name: d.label for d in program.states}
-        self.accumulator_types = {a.name: a.type for a in program.accumulators}
-        self.instrs: list[Instr] = []
-        self.names: dict[str, str] = {}
-        self.intervals = intervals(body.instrs, plan.coefficients)
+        types = {d.name: d.type for d in (*program.globals(), *self.frame)}
+        self.code = IntegerCode(types, plan.widths.word, plan.widths.rounding)
+        self.accumulators = {a.name: a.type for a in program.accumulators}
+        self.labels = {d.name: d.label for d in program.states}
+        self.stored: dict[str, str] = {}
+        self.copies: dict[str, str] = {}
+        self.limits: list[tuple[Word, int]] = []
 
     def _frame(self, d: Declaration) -> Declaration:
         if d.name in RUNTIME_INTEGER:
-            q = runtime_format(d.name, self.plan.widths)
+            q = runtime_format(d.name, self.plan.widths.narrow)
         else:
-            q = self.plan.formats.q(self.plan.key(self.section, d.name))
-            q = self.channels.inputs.get(d.name, q)
+            q = self.plan.inputs.get(d.name) or self.formats.q(self._word(d.name))
         return Declaration(d.name, Type(d.type.shape, q))
+
+    def _word(self, name: str) -> Word:
+        return self.plan.word(self.body.section, name)
 
     def emit(self) -> tuple[Body, tuple[Accumulator, ...]]:
         for instr in self.body.instrs:
-            self._instr(instr)
-        accumulates, accumulators = [], []
+            args = [self.stored.get(a, a) for a in instr.args]
+            self.stored[instr.name] = self._value(instr, args)
         declared = {a.name: a for a in self.plan.program.accumulators}
+        accumulates, accumulators = [], []
         for name, value in self.body.accumulates:
-            word = self.names.get(value, value)
-            type_ = self.types[word]
+            word = self.stored.get(value, value)
+            type_ = self.code.types[word]
             wide = replace(type_.q, width=self.plan.widths.accumulator)
             accumulators.append(replace(declared[name], type=Type(type_.shape, wide)))
             accumulates.append((name, word))
-        updates = tuple((s, self._update(s, v)) for s, v in self.body.updates)
-        emits = tuple(self.names.get(v, v) for v in self.body.emits)
+        updates = tuple((s, self._update(s, self.stored.get(v, v))) for s, v in self.body.updates)
+        emits = tuple(self.stored.get(v, v) for v in self.body.emits)
         body = replace(
-            self.body, frame=self.frame, instrs=tuple(self.instrs), updates=updates,
+            self.body, frame=self.frame, instrs=tuple(self.code.instrs.values()), updates=updates,
             accumulates=tuple(accumulates), emits=emits,
         )  # fmt: skip
         return body, tuple(accumulators)
 
-    def _update(self, state: str, value: str) -> str:
-        word = self.names.get(value, value)
-        constant = next((i for i in self.instrs if i.name == word and i.op is Op.CONSTANT), None)
-        following, type_ = self.labels[state].part("next"), self.types[state]
-        if constant is not None and constant.type != type_:
-            return self._append(Instr.of(following, Op.CONSTANT, (), type_, constant.attr))
+    def _update(self, state: str, word: str) -> str:
+        """A word of the state's format."""
+        own, instr = self.code.types[state], self.code.instrs.get(word)
+        following = self.labels[state].part("next")
         # A negated word is not one yet: minus the most negative word does not fit.
-        exact = any(i.name == word and i.op is Op.SCALE for i in self.instrs)
-        if exact or self.types[word] != type_:
-            return self._requant(following, word, type_.q, state)
-        return word
+        exact = instr is not None and instr.op is Op.SCALE
+        if self.code.types[word] == own and not exact:
+            return word
+        if instr is not None and instr.op is Op.CONSTANT:
+            return self.code.append(Instr.of(following, Op.CONSTANT, (), own, instr.attr))
+        return self._requant(following, word, own.q, self._word(state))
 
-    def _instr(self, instr: Instr) -> None:
-        args = [self.names.get(a, a) for a in instr.args]
-        name, op = instr.name, instr.op
-        if op in PRODUCTS or op is Op.OUTER:
-            self._product(instr, args)
-        elif op in (Op.ADD, Op.SUB):
-            self._sum(instr, args)
-        elif op is Op.SCALE:
-            self._scale(instr, args[0])
-        elif op is Op.TABLE:
-            self._table(instr, args[0])
-        elif op is Op.CONSTANT:
-            assert isinstance(instr.attr, Constant)
-            q = self.plan.formats.q(self.plan.key(self.section, name))
-            self.names[name] = self._append(replace(instr, type=Type(instr.type.shape, q)))
-        elif op is Op.READ:
-            accumulator = self.accumulator_types[instr.attr.accumulator]  # type: ignore[union-attr]
-            self.names[name] = self._append(replace(instr, type=accumulator))
-        elif op is Op.SHIFT:
-            assert isinstance(instr.attr, Shift)
-            self._store(instr, args[0], instr.attr.register)
-        else:
-            raise ValueError(f"{op.value} of {name} has no fixed-point form yet")
+    def _value(self, instr: Instr, args: list[str]) -> str:
+        op, attr = instr.op, instr.attr
+        if op in (*PRODUCTS, Op.OUTER):
+            return self._product(instr, args)
+        if op in SUMS:
+            return self._sum(instr, args)
+        if isinstance(attr, Scale):
+            return self._scale(instr, attr, args[0])
+        if isinstance(attr, Table):
+            return self._table(instr, attr, args[0])
+        if isinstance(attr, Constant):
+            q = self.formats.q(self._word(instr.name))
+            return self.code.append(replace(instr, type=Type(instr.type.shape, q)))
+        if isinstance(attr, Read):
+            return self.code.append(replace(instr, type=self.accumulators[attr.accumulator]))
+        if isinstance(attr, Shift):
+            return self._store(instr, args[0], attr.register)
+        raise ValueError(f"{op.value} of {instr.name} has no fixed-point form yet")
 
-    def _product(self, instr: Instr, args: list[str]) -> None:
-        if instr.op in (Op.MUL, Op.OUTER):
-            args = self._with_a_narrow(instr, args)
-        summed = (
-            instr.op in (Op.MUL, Op.OUTER)
-            and (instr.op is Op.OUTER or not any(self.types[a].q.per_element for a in args))
-            and self.plan.only_accumulated(self.body, instr.name)
-        )
-        if summed or self._incremental(instr.name):
-            self.names[instr.name] = self.put(instr.label, instr.op, *args)
-        else:
-            self._store(instr, self.put(instr.label.part("exact"), instr.op, *args))
+    # Exact values to words
 
-    def _incremental(self, name: str) -> bool:
-        """Whether `name` (through SCALE) is the increment of a sum with a base."""
-        for (section, _), (_, increment) in self.plan.bases.items():
-            while section is self.section and increment:
-                if increment == name:
-                    return True
-                definition = self.plan.definitions[section].get(increment)
-                increment = definition.args[0] if definition and definition.op is Op.SCALE else ""
-        return False
+    def _store(self, instr: Instr, value: str, register: DynamicShift = DynamicShift.NONE) -> str:
+        """Store an exact value as the word of `instr`."""
+        word = self._word(instr.name)
+        return self._requant(instr.label, value, self.formats.q(word), word, register)
 
-    @property
-    def narrow(self) -> int:
-        return self.plan.widths.narrow
+    def _requant(
+        self,
+        label: Label,
+        value: str,
+        q: Q,
+        word: Word,
+        register: DynamicShift = DynamicShift.NONE,
+    ) -> str:
+        """Cut `value` to the format of `word`, which may ask for more bits than there are."""
+        self.limits.append((word, min(self.code.q(value).fracs)))
+        overflow = Overflow.WRAP if self.formats.of(word).state else Overflow.SATURATE
+        return self.code.cut(label, value, q, overflow, register)
 
-    def _with_a_narrow(self, instr: Instr, args: list[str]) -> list[str]:
-        """Operands one of which fits the multiplier's narrow side.
+    # Products
 
-        Of two wide words the one with the lower crest factor is cut: its bits are the better used,
-        so it loses least.
-        """
-        if any(self.types[a].q.width <= self.narrow for a in args):
-            return args
-        section, names = self.plan.deciding(self.section, instr)
-        crests = [self.plan.ranges.crest(section, a) for a in names]
-        cut = self.earlier.get((section, instr.name), 0 if crests[0] < crests[1] else 1)
-        if args[0] == args[1]:
-            cut = 1
-        if args[cut] in {d.name for d in self.frame}:
-            cut = 1 - cut  # a streamed word is broadcast as it comes: the fabric cannot cut it
-        args[cut] = self._narrowed(args[cut])
-        return args
+    def _product(self, instr: Instr, args: list[str]) -> str:
+        word = self._word(instr.name)
+        narrow = self.plan.widths.narrow
+        if instr.op in FACTORS and all(self.code.q(a).width > narrow for a in args):
+            cut = self.plan.cuts[word]
+            args[cut] = self._narrowed(args[cut])
+        # An accumulator adds up products with one exponent, or with those of an outer one's sides.
+        elementwise = instr.op is Op.MUL and not any(self.code.q(a).per_element for a in args)
+        summed = word in self.plan.accumulated and (elementwise or instr.op is Op.OUTER)
+        if summed or word in self.plan.unstored:
+            return self.code.exact(instr.label, instr.op, *args)
+        return self._store(instr, self.code.exact(instr.label.part("exact"), instr.op, *args))
 
     def _narrowed(self, name: str) -> str:
-        copy = self.labels[name].part(NARROWED)
-        if copy.text not in self.types:
-            self._requant(copy, name, Q(self.narrow, self._narrow_frac(name)), None)
-        return copy.text
+        """The copy of a word that is cut to the narrow side; one for all its products."""
+        if name not in self.copies:
+            made = self.code.instrs.get(name)
+            label = self.labels.get(name, Label(name)) if made is None else made.label
+            q = Q(self.plan.widths.narrow, self._narrow_frac(name))
+            self.copies[name] = self.code.cut(label.part("narrow"), name, q)
+        return self.copies[name]
 
     def _narrow_frac(self, name: str) -> int:
         """Fraction bits of a word that is cut. The upper ones are kept, where they are in use: a
         word that is capped far below its own range would lose all that it holds."""
-        q, key = self.types[name].q, self.plan.key(self.section, name)
-        upper = q.scalar_frac - (q.width - self.narrow)
-        if key not in self.plan.formats.parent:
+        q, narrow = self.code.q(name), self.plan.widths.narrow
+        upper = q.scalar_frac - (q.width - narrow)
+        if self._word(name) not in self.formats:
             return upper
-        finest = min(self.plan.formats.of(key).finest(self.narrow), q.scalar_frac)
+        finest = min(self.formats.of(self._word(name)).finest(narrow), q.scalar_frac)
         return finest if finest - upper > UNUSED else upper
 
-    def _sum(self, instr: Instr, args: list[str]) -> None:
-        found = self.plan.bases.get((self.section, instr.name))
-        key = self.plan.key(self.section, instr.name)
-        q = self.plan.formats.q(key)
-        if found is None:
-            self._words(instr, args)
-            return
-        base, increment = (self.names.get(v, v) for v in found)
-        exact = self.types[increment].q
-        state = self.plan.formats.of(key).state  # moves by an increment, be it nothing
-        if vanishes(exact, q.scalar_frac) and not state:
-            self._term(instr, 0, base)
-        elif vanishes(self.types[base].q, q.scalar_frac):
-            self._term(instr, 1, increment)
-        else:
-            self._incremented(instr, base, increment, key)
+    # Sums: terms may be of very different size. One is moved to its sum's grid by a weight that is
+    # a power of two; a finer one is rounded to that grid first, and one that is below half a unit
+    # at its largest contributes nothing, whatever its words, and is left out.
 
-    def _incremented(self, instr: Instr, base: str, increment: str, key: str) -> None:
+    def _sum(self, instr: Instr, args: list[str]) -> str:
+        word = self._word(instr.name)
+        fused = self.plan.fused.get(word)
+        if fused is None:
+            return self._words(instr, args)
+        base, increment = (self.stored.get(v, v) for v in (fused.base, fused.increment))
+        frac = self.formats.q(word).scalar_frac
+        # A state moves by an increment, be it nothing.
+        if self.code.q(increment).vanishes(frac) and not self.formats.of(word).state:
+            return self._term(instr, 0, base)
+        if self.code.q(base).vanishes(frac):
+            return self._term(instr, 1, increment)
+        return self._fused(instr, base, increment, word)
+
+    def _fused(self, instr: Instr, base: str, increment: str, word: Word) -> str:
         """Round the increment, then add: all in one go of the drain."""
-        q = self.plan.formats.q(key)
-        if self.types[base].q.frac != q.frac:
-            base = self._requant(instr.label.part("base"), base, q, key)
-        exact = self.types[increment].q
-        self.plan.cap(key, min(exact.fracs))
-        r = self._cut(
-            instr.label.part("rounded"), increment, rounded(exact, q.scalar_frac), Overflow.SATURATE
-        )
-        self._store(instr, self.put(instr.label.part("exact"), instr.op, base, r))
+        q, exact = self.formats.q(word), self.code.q(increment)
+        if self.code.q(base).frac != q.frac:
+            base = self._requant(instr.label.part("base"), base, q, word)
+        self.limits.append((word, min(exact.fracs)))
+        rounded = exact.rounded(q.scalar_frac)
+        increment = self.code.cut(instr.label.part("rounded"), increment, rounded)
+        total = self.code.exact(instr.label.part("exact"), instr.op, base, increment)
+        return self._store(instr, total)
 
-    def _words(self, instr: Instr, args: list[str]) -> None:
+    def _words(self, instr: Instr, args: list[str]) -> str:
         """The sum of two stored words, the finer one rounded to what the other can be moved to."""
-        finest = min(self.types[a].q.scalar_frac for a in args) + lift(self.narrow)
-        words = list(args)
-        for number, a in enumerate(args):
-            q = self.types[a].q
-            if vanishes(q, finest):
-                self._term(instr, 1 - number, args[1 - number])
-                return
+        formats = [self.code.q(a) for a in args]
+        finest = min(q.scalar_frac for q in formats) + longest_lift(self.plan.widths.narrow)
+        for number, q in enumerate(formats):
+            if q.vanishes(finest):
+                return self._term(instr, 1 - number, args[1 - number])
             if q.scalar_frac > finest:
-                words[number] = self._requant(instr.label.part("term"), a, rounded(q, finest), None)
-        self._store(instr, self.put(instr.label.part("exact"), instr.op, *words))
+                args[number] = self.code.cut(
+                    instr.label.part("term"), args[number], q.rounded(finest)
+                )
+        return self._store(instr, self.code.exact(instr.label.part("exact"), instr.op, *args))
 
-    def _term(self, instr: Instr, number: int, value: str) -> None:
+    def _term(self, instr: Instr, number: int, value: str) -> str:
         """A sum of which only operand `number` is left."""
         if number == 1 and instr.op is Op.SUB:
-            value = self.put(instr.label.part("exact"), Op.SCALE, value, attr=Scale(-1.0))
-        self._store(instr, value)
+            value = self.code.exact(instr.label.part("exact"), Op.SCALE, value, attr=Scale(-1.0))
+        return self._store(instr, value)
 
-    def _scale(self, instr: Instr, value: str) -> None:
-        assert isinstance(instr.attr, Scale)
-        mantissa, _ = math.frexp(abs(instr.attr.factor))
-        if mantissa != 0.5:
+    # Functions of one value
+
+    def _scale(self, instr: Instr, attr: Scale, value: str) -> str:
+        if math.frexp(abs(attr.factor))[0] != 0.5:
             raise ValueError(
-                f"the factor {instr.attr.factor} of {instr.name} is not a power of two; "
+                f"the factor {attr.factor} of {instr.name} is not a power of two; "
                 "hold it as a coefficient of the unit instead"
             )
-        self.names[instr.name] = self.put(instr.label, Op.SCALE, value, attr=instr.attr)
+        return self.code.exact(instr.label, Op.SCALE, value, attr=attr)
 
-    def _table(self, instr: Instr, value: str) -> None:
-        assert isinstance(instr.attr, Table)
-        name, source = instr.attr.function, self.types[value].q
-        bound, key = FUNCTIONS[name].bound, self.plan.key(self.section, instr.name)
-        group = self.plan.formats.of(key)
-        largest = group.range if bound is None else bound
-        narrow = bound is not None and group.factor
-        q = Q(self.narrow, self.narrow - 2) if narrow else self.plan.formats.q(key)
+    def _table(self, instr: Instr, attr: Table, value: str) -> str:
+        name, source, word = attr.function, self.code.q(value), self._word(instr.name)
+        bound, own, narrow = FUNCTIONS[name].bound, self.formats.of(word), self.plan.widths.narrow
+        cut = bound is not None and own.factor
+        q = Q(narrow, narrow - 2) if cut else self.formats.q(word)
         reach = range_bits(name, source)
         if source.scalar_frac + reach < 0:
             raise NoTable(
@@ -354,18 +327,17 @@ class _BodyEmitter(Cutter):
                 instr.name,
             )
         # A power of two, so that copies with slightly different ranges share one table.
-        most = self.plan.widths.segment_bits
-        smallest = self.intervals.get(instr.args[0], EVERYTHING)[0]
-        whole = 2.0 ** math.ceil(math.log2(largest or 1.0))
+        whole = 2.0 ** math.ceil(math.log2(bound or own.range or 1.0))
         try:
-            bits = segment_bits(name, source, whole, most, smallest)
+            bits = segment_bits(
+                name, source, whole, self.plan.widths.segment_bits, self.plan.smallest[word]
+            )
         except NoTable as error:
             raise NoTable(name, error.problem, instr.name) from error
-        attr = replace(instr.attr, segment_bits=bits, range_bits=reach)
-        if not narrow:
+        table = replace(attr, segment_bits=bits, range_bits=reach)
+        if not cut:
             # A result that stays near zero on the samples asks for more bits than slopes have.
-            self.plan.cap(key, q.scalar_frac - excess_bits(attr, source, q, self.narrow))
+            excess = excess_bits(table, source, q, narrow)
+            self.limits.append((word, q.scalar_frac - excess))
         type_ = Type(instr.type.shape, q)
-        self.names[instr.name] = self._append(
-            Instr.of(instr.label, Op.TABLE, (value,), type_, attr)
-        )
+        return self.code.append(Instr.of(instr.label, Op.TABLE, (value,), type_, table))

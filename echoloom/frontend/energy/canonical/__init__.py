@@ -33,7 +33,7 @@ from echoloom.frontend.energy.canonical.split import check_even, pruned, separat
 from echoloom.frontend.energy.canonical.stage import check_class, staged_energy
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, written
 from echoloom.frontend.energy.jaxpr import Equation, Interpreter, path_name, same_code
-from echoloom.frontend.energy.vocabulary import FUNCTIONS, word_of
+from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.parity import Parity
 
 
@@ -167,20 +167,18 @@ class _Canonicaliser(Interpreter):
             )
         if all(0 in shape for shape in equation.shapes):
             return [b.fixed(np.zeros(shape)) for shape in equation.shapes]
-        word = _named(equation)
-        if word is not None:
-            return (
-                RULES[word](b, equation, operands) if word in RULES else [b.word(word, operands[0])]
-            )
+        name = _named(equation)
+        if name in RULES:
+            return RULES[name](b, equation, operands)
         own_rule = equation.name == "custom_jvp_call" and equation.is_written_by_user
         if own_rule and not is_plain_slope(equation, operands):
             refuse_own_slope(b)
         inner = equation.inner
         if inner is not None:
             return self.run(*inner, operands)
-        rule = RULES.get(equation.name) or REFUSED.get(equation.name)
+        rule = REFUSED.get(equation.name)
         if rule is None:
-            known = sorted(name for name in FUNCTIONS if not name.endswith("_slope"))
+            known = sorted(name for name, function in FUNCTIONS.items() if not function.is_slope)
             raise b.no_form(
                 f"the operation {equation.name!r} has no form in fabric, which has sums, products "
                 "and tables of a few functions",
@@ -189,20 +187,18 @@ class _Canonicaliser(Interpreter):
         return rule(b, equation, operands)
 
 
-def _named(equation: Equation) -> str | None:
-    """The word that a call stands for: by its own name, or by the code that it wraps."""
+def _named(equation: Equation) -> str:
+    """What an operation is called; a call of a function of JAX's, whose code tells it, by that."""
     if equation.inner is None or equation.is_written_by_user:
-        return None
-    name = equation.params.get("name", "")
-    if name == "softplus" and same_code(equation, jax.nn.softplus):
+        return equation.name
+    if equation.params.get("name") == "softplus" and same_code(equation, jax.nn.softplus):
         return "softplus"
     if equation.name == "custom_jvp_call" and len(equation.eqn.invars) == 1:
         for own in (jax.nn.relu, jax.nn.relu6):
             if same_code(equation, own):
                 return own.__name__
-    if equation.name == "custom_jvp_call" and len(equation.eqn.invars) == 2:
-        return "logaddexp" if same_code(equation, jax.numpy.logaddexp) else None
-    return word_of(name)
+    two = equation.name == "custom_jvp_call" and len(equation.eqn.invars) == 2
+    return "logaddexp" if two and same_code(equation, jax.numpy.logaddexp) else equation.name
 
 
 __all__ = ["CanonicalUnit", "Plan", "Untraceable", "canonicalise", "check_echo"]

@@ -13,8 +13,7 @@ import numpy as np
 from echoloom.frontend.energy.canonical import facts
 from echoloom.frontend.energy.canonical.facts import Facts
 from echoloom.frontend.energy.canonical.plan import HostStep, Kind, Step
-from echoloom.frontend.energy.vocabulary import FUNCTIONS
-from echoloom.ir.functions import FUNCTIONS as TABLES
+from echoloom.ir.functions import FUNCTIONS
 
 
 class Untraceable(ValueError):
@@ -301,11 +300,11 @@ class Builder:
         return self.put(Kind.CORNER, a, known=facts.word("relu", a.facts), number=slope)
 
     def word(self, name: str, a: Run) -> Run:
-        assert name in FUNCTIONS
-        if TABLES[name].positive and not a.facts.lo > 0.0:
-            shown = {"reciprocal": "1 / x", "rsqrt": "1 / sqrt(x)", "sqrt": "sqrt(x)"}
+        """A function of the vocabulary."""
+        function = FUNCTIONS[name]
+        if function.positive and not a.facts.lo > 0.0:
             raise self.no_form(
-                f"{shown.get(name, 'log(x)')} has an argument that is only known to lie in "
+                f"{function.written or f'{name}(x)'} has an argument that is only known to lie in "
                 f"[{a.facts.lo:g}, {a.facts.hi:g}], so the energy or its slope is infinite there "
                 "and no table can hold it",
                 "declare the range with jnp.maximum(x, 0.01) or jnp.clip, or add a positive number",

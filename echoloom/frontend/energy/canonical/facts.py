@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoloom.ir import intervals
-from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.intervals import INF
+from echoloom.ir.functions import FUNCTIONS, INF
 from echoloom.ir.parity import Parity, product_parity, through
 
 
@@ -24,8 +23,8 @@ class Facts:
 
 def word(name: str, x: Facts) -> Facts:
     """Facts of a function's result; the caller has checked the domain."""
-    lo, hi = intervals.through(name, (x.lo, x.hi))
-    return Facts(lo, hi, through(FUNCTIONS[name].parity, x.parity), x.inputs)
+    function = FUNCTIONS[name]
+    return Facts(*function.image(x.lo, x.hi), through(function.parity, x.parity), x.inputs)
 
 
 def power(x: Facts, n: int) -> Facts:

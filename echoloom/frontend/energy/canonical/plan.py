@@ -18,7 +18,8 @@ import jax.numpy as jnp
 
 from echoloom.frontend.energy.jaxpr import NamedKey
 from echoloom.frontend.energy.vocabulary import FUNCTIONS, RELUS, SLOPES, relu_beside, unit_step
-from echoloom.ir.functions import FUNCTIONS as TABLES
+from echoloom.ir import functions
+from echoloom.ir.functions import Corner
 
 Evaluate = Callable[..., list[Any]]
 
@@ -53,6 +54,12 @@ class Step:
     number: float = 0.0
     word: str = ""
     where: str = ""
+
+    @property
+    def cornered(self) -> bool:
+        """Whether its slope, or itself, jumps at 0."""
+        jumps = self.word and functions.FUNCTIONS[self.word].corner is Corner.JUMP
+        return self.kind is Kind.CORNER or bool(jumps)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Energy:
         for number, step in enumerate(self.steps, self.inputs):
             if not reached.isdisjoint(step.args):
                 reached.add(number)
-                if step.kind is Kind.CORNER or step.word == "unit_step":
+                if step.cornered:
                     found.append(number)
         return tuple(found)
 
@@ -129,7 +136,7 @@ class Energy:
         """The values of which functions with a pole are made: a corner there keeps them off it."""
         needed: set[int] = set()
         for number, step in reversed([*enumerate(self.steps, self.inputs)]):
-            if number in needed or (step.word and TABLES[step.word].positive):
+            if number in needed or (step.word and functions.FUNCTIONS[step.word].positive):
                 needed.update(step.args)
         return frozenset(needed)
 

@@ -26,6 +26,7 @@ from echoloom.frontend.energy.canonical.combine import (
 )
 from echoloom.frontend.energy.canonical.plan import Kind
 from echoloom.frontend.energy.jaxpr import Equation
+from echoloom.ir.functions import OPERATIONS
 from echoloom.ir.parity import Parity
 
 # Operations that hand their operands on, whatever they tell a compiler or an allocator.
@@ -275,6 +276,7 @@ def _convert(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
 
 
 RULES: Mapping[str, Rule] = {
+    **{operation: _word(name) for operation, name in OPERATIONS.items()},
     "add": lambda b, e, x: [total(b, *x)],
     "add_any": lambda b, e, x: [total(b, *x)],
     "sub": lambda b, e, x: [difference(b, *x)],
@@ -285,20 +287,10 @@ RULES: Mapping[str, Rule] = {
     "integer_pow": lambda b, e, x: [_power(b, x[0], e.params["y"])],
     "pow": _pow,
     "dot_general": dot,
-    "exp": _word("exp"),
     "exp2": lambda b, e, x: [b.word("exp", b.factor(x[0], float(np.log(2.0))))],
     "expm1": lambda b, e, x: [b.offset(b.word("exp", x[0]), -1.0)],
     "log": _log,
     "log1p": _log1p,
-    "tanh": _word("tanh"),
-    "logistic": _word("sigmoid"),
-    "sin": _word("sin"),
-    "cos": _word("cos"),
-    "sinh": _word("sinh"),
-    "cosh": _word("cosh"),
-    "erf": _word("erf"),
-    "sqrt": _word("sqrt"),
-    "rsqrt": _word("rsqrt"),
     "abs": lambda b, e, x: [_absolute(b, x[0])],
     "sign": lambda b, e, x: [_sign(b, x[0])],
     "relu": lambda b, e, x: [b.corner(x[0], 0.0)],

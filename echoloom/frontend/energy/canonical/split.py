@@ -69,8 +69,7 @@ def check_even(b: Builder, result: int | None) -> None:
         return
     for index in _reached(b.steps, b.inputs, result):
         step = b.steps[index - b.inputs]
-        cornered = step.kind is Kind.CORNER or step.word == "unit_step"
-        if cornered and "p" in b.facts[index].inputs:
+        if step.cornered and "p" in b.facts[index].inputs:
             b.where = step.where
             raise b.refuse(
                 "T has a corner in p (abs, max, min or where), so the velocity jumps and is not "

@@ -28,8 +28,7 @@ from echoloom.frontend.energy.trace.operands import (
     leaf,
     numbers,
 )
-from echoloom.frontend.energy.trace.rules import RULES, table
-from echoloom.frontend.energy.vocabulary import word_of
+from echoloom.frontend.energy.trace.rules import RULES
 from echoloom.ir.formats import real
 from echoloom.ir.program import Declaration, Graph
 
@@ -103,9 +102,6 @@ class _Tracer(Code, Interpreter):
 
     def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
         self.where = equation.where or self.where
-        word = word_of(equation.params.get("name", "")) if equation.inner is not None else None
-        if word is not None:
-            return [table(word)(self, operands, {})]
         if equation.inner is not None:
             return self.run(*equation.inner, operands)
         if any(isinstance(x, Held) for x in operands) and not any(

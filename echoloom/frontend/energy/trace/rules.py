@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from echoloom.frontend.energy.trace.operands import Code, Held, Known, Operand, Ref, numbers
+from echoloom.ir.functions import OPERATIONS
 from echoloom.ir.ops import Op, Scale, Table
 
 
@@ -104,7 +105,7 @@ def _integer_pow(t: Code, args: list[Operand], params: Any) -> Operand:
     return result
 
 
-def table(function: str) -> Any:
+def _table(function: str) -> Any:
     def rule(t: Code, args: list[Operand], params: Any) -> Operand:
         value = args[0]
         source = value if isinstance(value, Ref) else Ref(t.settled(value), value.shape)
@@ -222,6 +223,7 @@ def _reshape(t: Code, args: list[Operand], params: Any) -> Operand:
 
 
 RULES: dict[str, Any] = {
+    **{operation: _table(name) for operation, name in OPERATIONS.items()},
     "mul": _mul,
     "add": _additive(Op.ADD),
     "add_any": _additive(Op.ADD),
@@ -229,14 +231,6 @@ RULES: dict[str, Any] = {
     "neg": _neg,
     "integer_pow": _integer_pow,
     "square": _integer_pow,
-    "exp": table("exp"),
-    "tanh": table("tanh"),
-    "logistic": table("sigmoid"),
-    "sin": table("sin"),
-    "cos": table("cos"),
-    "sinh": table("sinh"),
-    "cosh": table("cosh"),
-    "erf": table("erf"),
     "reduce_sum": _reduce_sum,
     "broadcast_in_dim": _broadcast_in_dim,
     "transpose": _transpose,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from echoloom.frontend.energy.vocabulary import WORDS
+from echoloom.frontend.energy.vocabulary import FUNCTIONS
 from echoloom.frontend.gradients.rhel.over_time import spread
 from echoloom.frontend.models.coefficients import Affine, BlockCoefficients
 
@@ -28,7 +28,7 @@ def drive(block: BlockCoefficients, x: jax.Array) -> jax.Array:
 def mix(block: BlockCoefficients, q: jax.Array, u: jax.Array, x: jax.Array) -> jax.Array:
     """`parts.mix`: q [K, m], u [K, H], x [K, H] -> [K, H]."""
     through = spread(block.feedthrough, u.shape[0]) * u
-    a = WORDS[block.activation](q @ block.readout.T + through)
+    a = FUNCTIONS[block.activation](q @ block.readout.T + through)
     both = jax.tree.map(lambda *pair: jnp.concatenate(pair), block.value, block.gate)
     value, gate = jnp.split(affine(both, a), 2, axis=1)
     return x + value * jax.nn.sigmoid(gate)

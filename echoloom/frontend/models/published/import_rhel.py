@@ -1,6 +1,6 @@
 """Models from checkpoints of the RHEL paper's published code (github.com/guillaumepourcel/rhel).
 
-`published_layout.py` says what lies in such files; here it is read, checked and given a meaning.
+`layout.py` says what lies in such files; here it is read, checked and given a meaning.
 Nothing in the files is executed.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import equinox as eqx
 import jax
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoloom.frontend.models.hssm import HSSM, AffineNorm
-from echoloom.frontend.models.published.layout import UNITS, Path, Sizes, read_sizes, slots
-from echoloom.frontend.models.published.npy_sequence import Header, NpySequence, Slot
+from echoloom.frontend.models.published.layout import UNITS, Path, Published, read_sizes, slots
+from echoloom.frontend.models.published.npy_sequence import Header, NpySequence, Setting, Slot, Use
 from echoloom.frontend.models.units import LinearUnit, NonlinearUnit
 
 # A unit's parameters: published name -> ours.
@@ -74,8 +74,10 @@ def published_gradients(gradient: HSSM) -> dict[str, np.ndarray]:
     return found
 
 
-def _read_arrays(sequence: NpySequence, sizes: Sizes, configuration: Path) -> dict[str, np.ndarray]:
-    """The used arrays by path, the real ones finite and in JAX's default float type."""
+def _read_arrays(
+    sequence: NpySequence, sizes: Published, configuration: Path
+) -> dict[Slot, np.ndarray]:
+    """The used arrays, the real ones finite and in JAX's default float type."""
     arrays = {}
     for index, slot in enumerate(slots(sizes)):
         header = sequence.header(slot.name)
@@ -88,25 +90,25 @@ def _read_arrays(sequence: NpySequence, sizes: Sizes, configuration: Path) -> di
             )
         where = f"{sequence.path}: array {sequence.count} ({slot.name})"
         array = sequence.read(slot, header)
-        if not slot.used:
+        if slot.use == "none":
             continue
         if slot.kind == "real":
             with np.errstate(over="ignore"):
                 array = array.astype(jnp.result_type(float))
             _check(array, where, np.isfinite(array), "finite")
-            if slot.name.endswith("variance"):
-                _check(array, where, array >= 0.0, ">= 0")
-        elif slot.name.endswith("first_time") and array:
+        if slot.use == "variance":
+            _check(array, where, array >= 0.0, ">= 0")
+        if slot.use == "fresh" and array:
             raise ValueError(
                 f"{where} is True: this norm has seen no batch and has no statistics yet; train "
                 "the model before you save it."
             )
-        arrays[slot.name] = array
+        arrays[slot] = array
     sequence.end()
     return arrays
 
 
-def _reason(sizes: Sizes, index: int, header: Header, slot: Slot, configuration: Path) -> str:
+def _reason(sizes: Published, index: int, header: Header, slot: Slot, configuration: Path) -> str:
     """Why this array cannot be in this place."""
     (other,) = UNITS.keys() - {sizes.model}
     theirs = next(islice(slots(replace(sizes, model=other)), index, None), None)
@@ -124,20 +126,19 @@ def _check(array: np.ndarray, where: str, good: np.ndarray, wanted: str) -> None
 
 
 def _settings(
-    sizes: Sizes, arrays: dict[str, np.ndarray], checkpoint: Path, configuration: Path
-) -> dict[str, Any]:
+    sizes: Published, arrays: dict[Slot, np.ndarray], checkpoint: Path, configuration: Path
+) -> dict[Use, Any]:
     """The settings that both files hold, checked against each other."""
-    settings = {}
-    for path, array in arrays.items():
-        name = path.rpartition(".")[2]
-        if name not in ("classification", "output_step", "complex_ssm"):
+    settings: dict[Use, Any] = {}
+    for slot, array in arrays.items():
+        if slot.use not in get_args(Setting):
             continue
-        value = array.item()
-        stated = sizes.stated.get(name)
+        value, stated = array.item(), sizes.stated.get(slot.use)
+        where = f"{checkpoint}: {slot.name} is {value}"
         if stated is not None and stated != value:
-            raise ValueError(f"{checkpoint}: {path} is {value}, but {configuration} says {stated}.")
-        if settings.setdefault(name, value) != value:
-            raise ValueError(f"{checkpoint}: {path} is {value}, unlike that of the blocks before.")
+            raise ValueError(f"{where}, but {configuration} says {stated}.")
+        if settings.setdefault(slot.use, value) != value:
+            raise ValueError(f"{where}, unlike that of the blocks before.")
     if settings["output_step"] < 1:
         raise ValueError(
             f"{checkpoint}: output_step is {settings['output_step']}, but it must be >= 1."
@@ -151,19 +152,16 @@ def _settings(
 
 
 def _model(
-    sizes: Sizes, arrays: dict[str, np.ndarray], checkpoint: Path, configuration: Path
+    sizes: Published, found: dict[Slot, np.ndarray], checkpoint: Path, configuration: Path
 ) -> HSSM:
-    settings = _settings(sizes, arrays, checkpoint, configuration)
+    settings = _settings(sizes, found, checkpoint, configuration)
+    arrays = {slot.name: array for slot, array in found.items()}
     classify, complex = settings["classification"], settings.get("complex_ssm", False)
 
     def empty() -> HSSM:
         key = jax.random.key(0)
         model = HSSM(
-            inputs=sizes.inputs,
-            outputs=sizes.outputs,
-            hidden=sizes.hidden,
-            state=sizes.state,
-            blocks=sizes.blocks,
+            sizes.inputs, sizes.outputs, sizes.hidden, sizes.state, sizes.blocks,
             unit=UNITS[sizes.model],
             complex=complex,
             task="classification" if classify else "regression",
@@ -172,7 +170,7 @@ def _model(
             # The default form of jax.nn.gelu.
             activation="gelu_tanh",
             key=key,
-        )
+        )  # fmt: skip
         if sizes.model == "LinHRU":
             return model
         # The published layer applies sigmoid to c and its energy applies it again.

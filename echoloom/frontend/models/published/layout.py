@@ -24,8 +24,8 @@ _JSON_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What the JSON says; `stated` is all of it."""
+class Published:
+    """What the JSON says of a model; `stated` is all of it."""
 
     model: str
     blocks: int
@@ -36,7 +36,7 @@ class Sizes:
     stated: dict[str, Any]
 
 
-def read_sizes(path: Path) -> Sizes:
+def read_sizes(path: Path) -> Published:
     """What a JSON file says. ValueError, in one sentence, for one that says no model's sizes."""
     with open(path, "rb") as file:
         text = file.read(_JSON_LIMIT)
@@ -64,20 +64,20 @@ def read_sizes(path: Path) -> Sizes:
         if stated.get(name) is not None and type(stated[name]) is not bool:
             raise refuse(name, "true or false")
     blocks, hidden, state, inputs, outputs = (stated[name] for name in _SIZES)
-    return Sizes(stated["model"], blocks, hidden, state, inputs, outputs, stated)
+    return Published(stated["model"], blocks, hidden, state, inputs, outputs, stated)
 
 
-def slots(sizes: Sizes) -> Iterator[Slot]:
+def slots(sizes: Published) -> Iterator[Slot]:
     """The arrays in the order of the file: the model's leaves, then its norms' running state."""
     H, n = sizes.hidden, sizes.state
     yield from _linear("linear_encoder", H, sizes.inputs)
     for index in range(sizes.blocks):
         block = f"blocks[{index}]"
         # A norm also holds the values that its state had at first: memory that nobody had written.
-        yield Slot(f"{block}.norm.ema_first_time_index.init", "bool", used=False)
-        yield Slot(f"{block}.norm.ema_state_index.init[0]", "real", (H,), used=False)
-        yield Slot(f"{block}.norm.ema_state_index.init[1]", "real", (H,), used=False)
-        yield Slot(f"{block}.norm.inference", "bool", used=False)
+        yield Slot(f"{block}.norm.ema_first_time_index.init", "bool", use="none")
+        yield Slot(f"{block}.norm.ema_state_index.init[0]", "real", (H,), use="none")
+        yield Slot(f"{block}.norm.ema_state_index.init[1]", "real", (H,), use="none")
+        yield Slot(f"{block}.norm.inference", "bool", use="none")
         linear = sizes.model == "LinHRU"
         if linear:
             own = {"A_diag": (n,), "B": (n, H, 2), "C": (H, n, 2), "D": (H,), "steps": (n,)}
@@ -86,22 +86,22 @@ def slots(sizes: Sizes) -> Iterator[Slot]:
             own |= {"b": (n,), "c": (n,), "alpha": (1,), "step": (1,)}
         yield from (Slot(f"{block}.ssm.{name}", "real", shape) for name, shape in own.items())
         # None, and then not in the file, in models that were made for BPTT.
-        yield Slot(f"{block}.ssm.epsilon", "real", used=False, optional=True)
+        yield Slot(f"{block}.ssm.epsilon", "real", use="none", optional=True)
         if linear:
-            yield Slot(f"{block}.ssm.complex_ssm", "bool")
-            yield Slot(f"{block}.ssm.train_steps", "bool", used=False)
+            yield Slot(f"{block}.ssm.complex_ssm", "bool", use="complex_ssm")
+            yield Slot(f"{block}.ssm.train_steps", "bool", use="none")
         yield from _linear(f"{block}.glu.w1", H, H)
         yield from _linear(f"{block}.glu.w2", H, H)
-        yield Slot(f"{block}.drop.p", "real", used=False)
-        yield Slot(f"{block}.drop.inference", "bool", used=False)
+        yield Slot(f"{block}.drop.p", "real", use="none")
+        yield Slot(f"{block}.drop.inference", "bool", use="none")
     yield from _linear("linear_layer", sizes.outputs, H)
-    yield Slot("classification", "bool")
-    yield Slot("output_step", "whole")
+    yield Slot("classification", "bool", use="classification")
+    yield Slot("output_step", "whole", use="output_step")
     for index in range(sizes.blocks):
         norm = f"state.blocks[{index}].norm"
-        yield Slot(f"{norm}.first_time", "bool")
+        yield Slot(f"{norm}.first_time", "bool", use="fresh")
         yield Slot(f"{norm}.mean", "real", (H,))
-        yield Slot(f"{norm}.variance", "real", (H,))
+        yield Slot(f"{norm}.variance", "real", (H,), use="variance")
 
 
 def _linear(name: str, outputs: int, inputs: int) -> Iterator[Slot]:

@@ -16,6 +16,10 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 Kind = Literal["real", "bool", "whole"]
+# What the reader does with an array: nothing, or takes its numbers as they are; of variances and of
+# whether a norm is fresh it asks more, and the three settings must agree wherever they stand.
+Setting = Literal["classification", "output_step", "complex_ssm"]
+Use = Literal["none", "value", "variance", "fresh", Setting]
 _DTYPES: dict[Kind, tuple[type, ...]] = {
     "real": (np.float32, np.float64),
     "bool": (np.bool_,),
@@ -47,14 +51,13 @@ class Header:
 class Slot:
     """One array of a sequence: its path in the model, and what it must be.
 
-    `used` is False for arrays whose numbers the reader has no use for; `optional` ones may be
-    left out.
+    `optional` ones may be left out.
     """
 
     name: str
     kind: Kind
     shape: tuple[int, ...] = ()
-    used: bool = True
+    use: Use = "value"
     optional: bool = False
 
     def fits(self, header: Header) -> bool:

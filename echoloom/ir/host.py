@@ -1,0 +1,233 @@
+"""The host's half of a run: what a level is given for each sweep through time, and what is made of
+what it gives back. Written once, for every level.
+
+A run is a forward sweep and, with a label or targets, an echo. `Host` writes a `Sweep` for either:
+values for the whole sweep, frames in the order in which they are consumed, and what to read
+afterwards. A level is a function from a Sweep to a `Swept`, which keeps states and sums between the
+two; it knows nothing of labels, errors, gains or exponents. All arrays may have leading axes that
+count sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoloom.ir.flags import Flag
+from echoloom.ir.objective import Classification, Objective, Regression, length_words
+from echoloom.ir.places import Copy
+from echoloom.ir.program import Program, Task
+from echoloom.ir.sections import ECHO, FORWARD, Section
+
+Words = NDArray[np.int64]
+Floats = NDArray[np.float64]
+# From a real array to a machine's words for a named input, and from its output words to reals.
+Encoder = Callable[[str, Any], Any]
+Decoder = Callable[[Any], Floats]
+
+Sections = tuple[Section, ...]
+FAILURES = Flag.STATE | Flag.ACCUMULATOR
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What a level is given, in its own words.
+
+    sections: the bodies to run, the middle one once for every frame; runtime: values [..., size]
+    to set before; frames: inputs [..., T, size] in the order in which the sweep meets them; shift:
+    the register LENGTH; rows: how many outputs there are, one in `every` of the values emitted;
+    states, sums: what to read afterwards. The sums are to be multiplied by 2**exponent [...].
+    """
+
+    sections: Sections
+    runtime: Mapping[str, Any]
+    frames: Mapping[str, Any]
+    shift: int
+    rows: int
+    every: int
+    states: tuple[str, ...]
+    sums: tuple[str, ...]
+    exponent: Words
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The axes that count sequences."""
+        return self.frames["x"].shape[:-2]
+
+    @property
+    def length(self) -> int:
+        return self.frames["x"].shape[-2]
+
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """The frames, one after the other."""
+        for k in range(self.length):
+            yield {name: rows[..., k, :] for name, rows in self.frames.items()}
+
+    def first(self, steps: int) -> Sweep:
+        """The same sweep, stopped after so many steps."""
+        return replace(self, frames={n: rows[..., :steps, :] for n, rows in self.frames.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What a level gives back: outputs [..., rows, size], the states [..., size] and sums that the
+    sweep asked for, and the Flag bits [...] that it raised."""
+
+    outputs: Any
+    states: Mapping[str, Any]
+    sums: Mapping[str, Any]
+    flags: Words
+
+
+Level = Callable[[Sweep], Swept]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """One sequence (or a batch, with leading axes): all integers.
+
+    outputs: logits [outputs] or predictions [T', outputs]; states: final q and p of every block
+    after the forward sweep; gradients, echo_states: every accumulator and every state after the
+    echo, empty without a label; exponent: gradients are to be multiplied by 2**exponent.
+    flags: Flag bits of the forward sweep and of the echo.
+    """
+
+    outputs: Words
+    states: Mapping[str, Words]
+    forward_flags: Words
+    gradients: Mapping[str, Words] = field(default_factory=dict)
+    echo_states: Mapping[str, Words] = field(default_factory=dict)
+    echo_flags: Words = field(default_factory=lambda: np.zeros((), np.int64))
+    exponent: Words = field(default_factory=lambda: np.zeros((), np.int64))
+
+    @property
+    def overflow(self) -> bool:
+        """Whether anything on the state path or an accumulator overflowed."""
+        return bool(np.any((self.forward_flags | self.echo_flags) & FAILURES))
+
+    @property
+    def saturated(self) -> bool:
+        """Whether a feed-forward word or an error was clamped to its range."""
+        return bool(np.any((self.forward_flags | self.echo_flags) & Flag.SATURATED))
+
+    def named(self) -> dict[str, Words]:
+        """Everything under one name each, in the order in which it is computed."""
+        named = {f"state {k}": v for k, v in self.states.items()}
+        named["outputs"] = self.outputs
+        named["forward flags"] = self.forward_flags
+        named |= {f"echo state {k}": v for k, v in self.echo_states.items()}
+        named |= {f"gradient {k}": v for k, v in self.gradients.items()}
+        named["echo flags"] = self.echo_flags
+        return named
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """Writes the sweeps of a program's runs. By default its values are the real numbers."""
+
+    program: Program
+    output_step: int
+    encode: Encoder = lambda name, value: value
+    decode: Decoder = lambda words: words
+
+    @property
+    def objective(self) -> Objective:
+        return objective_of(self.program, self.output_step)
+
+    def forward(self, samples: Floats) -> Sweep:
+        """The forward sweep of samples [..., T, inputs]."""
+        length = samples.shape[-2]
+        return Sweep(
+            FORWARD,
+            self._encoded(self.objective.runtime(length)),
+            {"x": self.encode("x", samples)},
+            length_words(length)[0],
+            self.objective.rows(length),
+            self.objective.every,
+            forward_states(self.program),
+            (),
+            np.zeros((), np.int64),
+        )
+
+    def outputs(self, found: Swept) -> Any:
+        """Logits [..., outputs] or predictions [..., T', outputs], in the level's words."""
+        return self.objective.outputs(found.outputs)
+
+    def echo(self, forward: Sweep, outputs: Any, labels: Any, nudge: float = 1.0) -> Sweep:
+        """The echo of a forward sweep that gave these outputs: samples again, last one first, with
+        the error by labels [...] or targets [..., T', outputs]. Every nudge is taken times `nudge`,
+        a power of two."""
+        told = self.objective.told(self.decode(outputs), labels, nudge)
+        streamed = {
+            name: self._over_time(rows, forward)
+            for name, rows in self._encoded(told.frames).items()
+        }
+        frames = {name: rows[..., ::-1, :] for name, rows in {**forward.frames, **streamed}.items()}
+        sums = tuple(a.name for a in self.program.accumulators if a.target)
+        return replace(
+            forward, sections=ECHO, runtime=self._encoded(told.runtime), frames=frames, rows=0,
+            every=1, states=echo_states(self.program), sums=sums, exponent=told.exponent,
+        )  # fmt: skip
+
+    def result(
+        self, forward: Swept, after: Swept | None = None, echo: Sweep | None = None
+    ) -> RunResult:
+        """The RunResult of a forward sweep and, where there was an echo, of what came after it."""
+        outputs = self.outputs(forward)
+        if after is None or echo is None:
+            return RunResult(outputs, forward.states, forward.flags)
+        return RunResult(
+            outputs, forward.states, forward.flags, after.sums, after.states, after.flags,
+            echo.exponent,
+        )  # fmt: skip
+
+    def _encoded(self, values: Mapping[str, Floats]) -> dict[str, Any]:
+        return {name: self.encode(name, value) for name, value in values.items()}
+
+    def _over_time(self, rows: Any, forward: Sweep) -> Any:
+        """Rows [..., T', size] at the steps that gave an output, zeros at all others."""
+        spread = np.zeros((*rows.shape[:-2], forward.length, rows.shape[-1]), rows.dtype)
+        spread[..., forward.every - 1 :: forward.every, :] = rows
+        return spread
+
+
+def run(
+    host: Host,
+    level: Level,
+    samples: Floats,
+    labels: Any = None,
+    echo_steps: int | None = None,
+    nudge: float = 1.0,
+) -> RunResult:
+    """Samples [..., T, inputs] through a level; with labels (or targets) also the echo, or its
+    first `echo_steps` steps."""
+    forward = host.forward(samples)
+    found = level(forward)
+    if labels is None:
+        return host.result(found)
+    echo = host.echo(forward, host.outputs(found), labels, nudge)
+    after = level(echo if echo_steps is None else echo.first(echo_steps))
+    return host.result(found, after, echo)
+
+
+def is_classification(program: Program) -> bool:
+    return program.task is Task.CLASSIFICATION
+
+
+def objective_of(program: Program, output_step: int) -> Objective:
+    """What a program's runs are for."""
+    return Classification() if is_classification(program) else Regression(output_step)
+
+
+def forward_states(program: Program) -> tuple[str, ...]:
+    """The states that a forward sweep moves: the free copy's."""
+    return tuple(n for c, n in program.coordinates().items() if c.copy is Copy.FREE)
+
+
+def echo_states(program: Program) -> tuple[str, ...]:
+    """The states of all three copies."""
+    return tuple(program.coordinates().values())

@@ -1,0 +1,62 @@
+"""Runs passes on the engine's golden twin: an image in plain Python, without RTL and builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from echoloom.hdl.golden import GoldenEngine, PassSettings
+from echoloom.ir.contract import Image, Register, Space
+from echoloom.sim.compose import NEUTRAL, check_outputs, check_samples
+from echoloom.sim.image_load import load_image
+from echoloom.sim.requests import PassRequest, PassResult, SimulationError
+
+
+def play(image: Image, passes: Sequence[PassRequest], trace: bool) -> list[PassResult]:
+    """The results of `passes`, run back to back. There are no streams here, and no stalls.
+
+    Raises ValueError for an image or a request that does not fit the engine, SimulationError for a
+    program that leaves its memories or gives other than the outputs expected.
+    """
+    load_image(image)
+    engine = GoldenEngine(image)
+    results = []
+    for number, request in enumerate(passes):
+        check_samples(number, request, image)
+        try:
+            results.append(_play(engine, request, trace))
+        except IndexError:
+            raise SimulationError(
+                f"pass {number} names a word that the engine's memories do not have"
+            ) from None
+        check_outputs(number, request, len(results[-1].outputs))
+    return results
+
+
+def _play(engine: GoldenEngine, request: PassRequest, trace: bool) -> PassResult:
+    memories = {
+        Space.WEIGHT: engine.weight,
+        Space.VECTOR: engine.vector,
+        Space.GRADIENT: engine.gradient,
+    }
+    for space, lane, address, value in request.writes:
+        memories[space][lane][address] = value
+    registers = {**NEUTRAL, **request.registers}
+    settings = PassSettings(
+        output_step=registers[Register.OUTPUT_STEP],
+        shift_length=registers[Register.SHIFT_LENGTH],
+        shift_loss=registers[Register.SHIFT_LOSS],
+    )
+    found = engine.run(
+        echo=request.kind == "echo", frames=request.frames.tolist(), settings=settings
+    )
+    return PassResult(
+        outputs=np.array(found.outputs, np.int64),
+        reads=np.array([memories[s][lane][at] for s, lane, at in request.reads], np.int64),
+        flags=int(found.flags),
+        cycles=found.cycles,
+        stalls=0,
+        busy=found.busy,
+        trace=tuple(found.writes) if trace else (),
+    )
