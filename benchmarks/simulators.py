@@ -19,7 +19,7 @@ import echoloom as el
 from echoloom.backends.bitstream.tools import ToolMissing, compiler, iverilog
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.sim.engine_host import EngineHost
+from echoloom.sim.engine_sweeps import pass_request
 from echoloom.sim.run_rtl import Simulator, run_rtl
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
@@ -41,8 +41,9 @@ def processor_seconds() -> float:
 def simulate(program: el.CompiledProgram, x: np.ndarray, simulator: Simulator) -> tuple[int, float]:
     """Cycles that the engine counted in a forward pass over x, and processor seconds spent."""
     began = processor_seconds()
-    forward = EngineHost(program.artifact, program.image).forward(x)
-    (result,) = run_rtl(program.image, [forward], simulator)
+    forward = program.artifact.host.forward(x)
+    request = pass_request(program.artifact, program.image, forward)
+    (result,) = run_rtl(program.image, [request], simulator)
     return result.cycles, processor_seconds() - began
 
 

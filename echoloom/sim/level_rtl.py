@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.hdl.golden import Write
+from echoloom.ir.host import RunResult
 from echoloom.ir.sections import Section
-from echoloom.sim.engine_host import EngineHost
+from echoloom.sim.engine_sweeps import pass_request, swept
 from echoloom.sim.first_difference import Difference, signal_difference
 from echoloom.sim.level import Case, Job, Run
 from echoloom.sim.locate import Trace, numpy_trace
@@ -22,19 +21,11 @@ from echoloom.sim.run_rtl import run_rtl
 LEVEL = "rtl"
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """One sequence's integers and its passes, by name, with the engine's own counters."""
-
-    result: RunResult
-    passes: dict[str, PassResult]
-
-
 def rtl_level(job: Job) -> Iterator[Run]:
     job.progress(f"rtl: building and running under {job.simulator}")
-    for case, found in zip(job.cases, _run(job, job.cases, job.stall_seed), strict=True):
+    for case, (result, passes) in zip(job.cases, _run(job, job.cases, job.stall_seed), strict=True):
         locate = partial(_locate, job, case)
-        yield Run(case, case.expected.named(), found.result.named(), locate, found.passes)
+        yield Run(case, case.expected.named(), result.named(), locate, passes)
 
 
 def _run(
@@ -43,33 +34,33 @@ def _run(
     stall_seed: int | None = None,
     trace: bool = False,
     echo_steps: int | None = None,
-) -> list[_Found]:
-    """Cases back to back in one simulation, of echoes no more than the first `echo_steps` steps.
+) -> Iterator[tuple[RunResult, dict[str, PassResult]]]:
+    """Cases back to back in one simulation, of echoes no more than the first `echo_steps` steps:
+    every sequence's integers and passes.
 
     An echo needs its forward pass's outputs before that has run, because the host makes the error
     of them: those of the NumPy level, which the pass has to equal.
     """
+    artifact, host = job.program.artifact, job.program.artifact.host
     image = job.program.image if job.image is None else job.image
-    host = EngineHost(job.program.artifact, image)
     asked = [{"forward": host.forward(case.x)} for case in cases]
     for case, own in zip(cases, asked, strict=True):
         if case.label is not None:
-            own["echo"] = host.echo(case.x, case.label, case.expected.outputs, echo_steps)
-    passes = [request for own in asked for request in own.values()]
+            echo = host.echo(own["forward"], case.expected.outputs, case.label)
+            own["echo"] = echo if echo_steps is None else echo.first(echo_steps)
+    passes = [pass_request(artifact, image, sweep) for own in asked for sweep in own.values()]
     results = iter(run_rtl(image, passes, job.simulator, stall_seed, trace, wrapper=job.wrapper))
-    found = []
-    for case, own in zip(cases, asked, strict=True):
+    for own in asked:
         gave = {name: next(results) for name in own}
-        result = host.result(gave["forward"], gave.get("echo"), case.expected.exponent)
-        found.append(_Found(result, gave))
-    return found
+        found = {name: swept(artifact, own[name], one) for name, one in gave.items()}
+        yield host.result(found["forward"], found.get("echo"), own.get("echo")), gave
 
 
 def _locate(job: Job, case: Case) -> Difference | None:
     """The first stored word that differs from NumPy, or else the first gradient step."""
     artifact = job.program.artifact
-    (found,) = _run(job, [case], trace=True)
-    writes = (write for one in found.passes.values() for write in one.trace)
+    ((_, passes),) = _run(job, [case], trace=True)
+    writes = (write for one in passes.values() for write in one.trace)
     difference = _first_write(artifact, numpy_trace(artifact, case.x, case.label), writes)
     if difference is None and case.label is not None:
         difference = _first_gradient_step(job, case)
@@ -104,11 +95,12 @@ def _stored(artifact: Artifact) -> dict[tuple[Section, int], tuple[str, str, int
     value that it gets, how many elements that has, and the row group."""
     stored = {}
     for section, plan in artifact.mapped.schedules.items():
-        updates = dict(artifact.program.body(section).updates)
+        # A state that is not updated in place is copied; `lower` marks that word like this.
+        updates = artifact.program.body(section).updates
+        copies = {f"{state}'": (state, value) for state, value in updates}
         for (label, group), entry in zip(plan.labels, plan.drain, strict=True):
-            state = label.rstrip("'")
-            value = updates[state] if label != state else label
-            rows = artifact.mapped.allocation.vector(section, state).rows
+            name, value = copies.get(label, (label, label))
+            rows = artifact.mapped.allocation.vector(section, name).rows
             stored[section, entry.destination] = label, value, rows, group
     return stored
 
@@ -118,10 +110,10 @@ def _first_gradient_step(job: Job, case: Case) -> Difference | None:
 
     def wrong(steps: int) -> Difference | None:
         wanted = numpy_run(job.program.artifact, case.x, case.label, echo_steps=steps).gradients
-        (found,) = _run(job, [case], echo_steps=steps)
+        ((found, _),) = _run(job, [case], echo_steps=steps)
         section = Section.ECHO_STEP.name.lower()
         for name, words in wanted.items():
-            actual = found.result.gradients[name]
+            actual = found.gradients[name]
             difference = signal_difference(LEVEL, name, words, actual, steps - 1, section)
             if difference is not None:
                 return difference

@@ -13,6 +13,7 @@ from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import Floats, RunResult
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
+from echoloom.ir.places import Copy
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance
 from echoloom.sim.level import Case, Job, Level, Progress, Run
@@ -130,7 +131,7 @@ def verify(
     simulated = "rtl" in levels
     return VerifyReport(
         reports,
-        _lsb_off(expected),
+        _lsb_off(program, expected),
         cycles,
         sum(e.saturated for e in expected),
         sum(e.overflow for e in expected),
@@ -179,12 +180,10 @@ def _compare_cycles(
     return len(run.passes)
 
 
-def _lsb_off(results: Sequence[RunResult]) -> int | None:
+def _lsb_off(program: CompiledProgram, results: Sequence[RunResult]) -> int | None:
     """How far the free copies ended from rest, where every forward pass starts."""
-    distances = [
-        int(np.max(np.abs(words)))
-        for result in results
-        for name, words in result.echo_states.items()
-        if name in result.states
-    ]
-    return max(distances) if distances else None
+    free = [name for at, name in program.ir.coordinates().items() if at.copy is Copy.FREE]
+    echoes = [result.echo_states for result in results if result.echo_states]
+    return max(
+        (int(np.max(np.abs(states[name]))) for states in echoes for name in free), default=None
+    )

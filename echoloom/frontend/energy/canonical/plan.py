@@ -16,12 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from echoloom.frontend.energy.folding import HostExpression, evaluate
 from echoloom.frontend.energy.jaxpr import NamedKey
 from echoloom.frontend.energy.vocabulary import FUNCTIONS, RELUS, SLOPES, relu_beside, unit_step
 from echoloom.ir import functions
 from echoloom.ir.functions import Corner
-
-Evaluate = Callable[..., list[Any]]
 
 
 class Kind(enum.Enum):
@@ -60,15 +59,6 @@ class Step:
         """Whether its slope, or itself, jumps at 0."""
         jumps = self.word and functions.FUNCTIONS[self.word].corner is Corner.JUMP
         return self.kind is Kind.CORNER or bool(jumps)
-
-
-@dataclass(frozen=True)
-class HostStep:
-    """Host arithmetic on parameters: results number `index` of `evaluate` on earlier values."""
-
-    evaluate: Evaluate
-    args: tuple[int, ...]
-    index: int = 0
 
 
 RULES: Mapping[Kind, Callable[[Step, Any, list[Any]], Any]] = {
@@ -170,8 +160,7 @@ def _side(step: Step) -> Callable[[jax.Array], jax.Array]:
 class Plan:
     """How a unit's leaves become coefficients, and its two energies in terms of them."""
 
-    leaves: int
-    host: tuple[HostStep, ...]
+    host: tuple[HostExpression, ...]  # host values; a leaf of the unit is called by its number
     coefficients: tuple[tuple[str, int], ...]  # name and host value
     learned: frozenset[str]  # names of those that depend on parameters; the others never change
     potential: Energy  # of q, u
@@ -179,9 +168,7 @@ class Plan:
 
     def fold(self, unit: Any) -> CanonicalUnit:
         """The unit's coefficients; differentiable in its leaves."""
-        values: list[Any] = list(jax.tree.leaves(unit))
-        for step in self.host:
-            values.append(step.evaluate(*(values[a] for a in step.args))[step.index])
+        values = evaluate(self.host, dict(enumerate(jax.tree.leaves(unit))))
         used = {name: values[index] for name, index in self.coefficients}
         return CanonicalUnit(used, self)
 
