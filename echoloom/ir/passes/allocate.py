@@ -90,7 +90,7 @@ def allocate(
         temporaries,
         {d.name: vectors.places[d.name] for d in program.states},
         homes,
-        frozenset(d.name for d in program.states if d.coordinate is not None),
+        frozenset(program.coordinates().values()),
     )
 
 
