@@ -28,7 +28,6 @@ from echoloom.frontend.models.sizes import BlockSizes, Sizes
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
-from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -127,10 +126,13 @@ class CompiledProgram(Contents):
 
     def coefficient_values(self, model: HSSM) -> dict[str, Floats]:
         """float64 coefficients of `model` by the program's names, before they are rounded."""
-        names = {d.name for d in self.ir.coefficients}
         values = self.folded.values(model)
-        values |= addends(names, values)
-        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
+        for d in self.ir.coefficients:
+            if d.fixed:
+                values[d.name] = self.coefficient(d.name)
+            elif d.half_of:
+                values[d.name] = values[d.half_of]
+        return values
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""

@@ -158,7 +158,7 @@ def allocate(
                 memory.vector(name, types[name].size)
         temporaries[body.section] = memory
         used = memory.used
-    wrapping = frozenset(d.name for d in program.states if d.name.startswith("b"))
+    wrapping = frozenset(program.coordinates().values())
     return Allocation(
         lanes, config.drains, config.word, config.narrow, weight, gradient, vectors, temporaries,
         states, homes, wrapping, tables,
