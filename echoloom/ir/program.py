@@ -8,7 +8,8 @@ zero at the first iteration of the body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import enum
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from echoloom.ir.formats import Type
@@ -60,9 +61,22 @@ class Declaration:
 
 
 @dataclass(frozen=True)
+class Coefficient(Declaration):
+    """Constant during a run: made of the parameters of block number `block` or (None) of the rest.
+
+    A `fixed` one is a number of the code itself, which no parameter changes; one that is `half_of`
+    another has the other's value. The name prints this too.
+    """
+
+    block: int | None = field(default=None, compare=False)
+    fixed: bool = field(default=False, compare=False)
+    half_of: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
 class State(Declaration):
     """Keeps its value: a unit's `coordinate`, which a step moves, or a vector (None) that waits for
-    another body. As an instruction's place, the name prints the coordinate."""
+    another body. The name prints the coordinate."""
 
     coordinate: Coordinate | None = field(default=None, compare=False)
 
@@ -95,6 +109,14 @@ class Graph:
     instrs: tuple[Instr, ...]
     outputs: tuple[tuple[str, str], ...]  # (result name, value name)
 
+    def __str__(self) -> str:
+        """The inputs that it reads, its code as a program's text has it, and its results."""
+        read = {a for i in self.instrs for a in i.args} | {value for _, value in self.outputs}
+        lines = [f"input {d.name} : {d.type}" for d in self.inputs if d.name in read]
+        lines += _code_lines(self.instrs)
+        lines += [f"{name} = {value}" for name, value in self.outputs]
+        return "\n".join(lines) + "\n"
+
 
 @dataclass(frozen=True)
 class Body:
@@ -108,16 +130,24 @@ class Body:
     emits: tuple[str, ...] = ()
 
 
+class Task(enum.Enum):
+    """What the host makes of a program's outputs, and tells its echo."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
 @dataclass(frozen=True)
 class Program:
     """A whole model. `runtime` values are written by the host before a pass."""
 
     name: str
-    coefficients: tuple[Declaration, ...]
+    coefficients: tuple[Coefficient, ...]
     runtime: tuple[Declaration, ...]
     states: tuple[State, ...]
     accumulators: tuple[Accumulator, ...]
     bodies: tuple[Body, ...]
+    task: Task = Task.REGRESSION
 
     def body(self, section: Section) -> Body:
         for body in self.bodies:
@@ -185,18 +215,24 @@ def _lines(program: Program) -> Iterator[str]:
         yield from (f"  {line}" for line in _body_lines(body))
 
 
-def _body_lines(body: Body) -> Iterator[str]:
-    computed = {i.name for i in body.instrs}
+def _named(instrs: Iterable[Instr]) -> Callable[[str], str]:
+    computed = {i.name for i in instrs}
+    return lambda value: ("%" if value in computed else "") + written(value)
 
-    def name(value: str) -> str:
-        return ("%" if value in computed else "") + written(value)
 
-    for d in body.frame:
-        yield f"frame {written(d.name)} : {d.type}"
-    for i in body.instrs:
+def _code_lines(instrs: Iterable[Instr]) -> Iterator[str]:
+    name = _named(instrs)
+    for i in instrs:
         args = ", ".join(map(name, i.args))
         inside = "" if i.attr is None else braces(attributes(i.attr)) + " "
         yield f"{name(i.name)} = {i.op.value}({args}) {inside}: {i.type}"
+
+
+def _body_lines(body: Body) -> Iterator[str]:
+    name = _named(body.instrs)
+    for d in body.frame:
+        yield f"frame {written(d.name)} : {d.type}"
+    yield from _code_lines(body.instrs)
     for state, value in body.updates:
         yield f"{written(state)} <- {name(value)}"
     for accumulator, value in body.accumulates:

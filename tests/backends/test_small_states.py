@@ -14,7 +14,7 @@ from hamiltonians import GALLERY
 
 import echoloom as el
 from echoloom.backends.compile.lost import Unresolved
-from echoloom.backends.compile.unfit import Unfit
+from echoloom.backends.compile.refusals import Unfit
 from echoloom.ir.widths import Widths
 
 HIDDEN = 4

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
-from echoloom.backends.compile.blame import users_lines
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
+from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
 from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import numpy_run
@@ -27,7 +27,6 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
-from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -126,10 +125,13 @@ class CompiledProgram(Contents):
 
     def coefficient_values(self, model: HSSM) -> dict[str, Floats]:
         """float64 coefficients of `model` by the program's names, before they are rounded."""
-        names = {d.name for d in self.ir.coefficients}
         values = self.folded.values(model)
-        values |= addends(names, values)
-        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
+        for d in self.ir.coefficients:
+            if d.fixed:
+                values[d.name] = self.coefficient(d.name)
+            elif d.half_of:
+                values[d.name] = values[d.half_of]
+        return values
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -150,7 +152,7 @@ class CompiledProgram(Contents):
         """
         check(model)
         _check_alike(model, self.model)
-        with users_lines(model, self.folded):
+        with said_of(model, self.folded.plans):
             words = coefficient_words(self.ir, self.coefficient_values(model))
         artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)

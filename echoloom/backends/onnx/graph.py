@@ -21,13 +21,9 @@ from echoloom.backends.onnx.writer import (
     element_of,
     value_info,
 )
-from echoloom.backends.run.integers import (
-    forward_states,
-    input_types,
-    is_classification,
-    output_type,
-)
+from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Q
+from echoloom.ir.host import forward_states, is_classification
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -232,7 +228,7 @@ class Assembly:
                                 [BATCH, *a.type.shape], f"{a.type}: scale {a.scale!r}, a part of "
                                 f"the gradient of {a.target}")  # fmt: skip
         for d in self.program.states:
-            if "." in d.name:
+            if d.coordinate is not None:
                 self.output(f"echo_state/{d.name}", self.context.values[d.name].name, element,
                             [BATCH, *d.type.shape], f"after the echo, {d.type}")  # fmt: skip
         self.gradients()

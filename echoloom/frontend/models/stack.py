@@ -83,12 +83,18 @@ def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCo
     return eqx.tree_at(lambda c: c.blocks, coefficients, blocks)
 
 
-def folded_stack(model: HSSM) -> Folding:
-    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and where the
-    coefficients come from. Raises Untraceable (a ValueError)."""
-    units = tuple(
+def canonical_units(model: HSSM) -> tuple[Plan, ...]:
+    """Every block's energies in canonical form. Raises Untraceable (a ValueError)."""
+    return tuple(
         canonicalise(block.unit, block.step.size, model.hidden) for block in model.resolve().blocks
     )
+
+
+def folded_stack(model: HSSM, units: tuple[Plan, ...] | None = None) -> Folding:
+    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and where the
+    coefficients come from. `units` are the model's `canonical_units`, which are worked out where
+    they are not given. Raises Untraceable (a ValueError)."""
+    units = canonical_units(model) if units is None else units
     with jax.enable_x64(True):
         return _traced(model, canonical(float64(model.resolve()), units), units)
 

@@ -91,6 +91,17 @@ class Energy:
     steps: tuple[Step, ...]
     result: int | None
 
+    def __str__(self) -> str:
+        """A line for every step that is not an input: its number, what it does and its length."""
+        lines = (
+            " ".join(map(str, filter(None, (
+                f"  {number} =", s.kind.value, s.word, *map(str, s.args), s.coefficient,
+                s.number, f": [{s.size}]",
+            ))))
+            for number, s in enumerate(self.steps, self.inputs)
+        )  # fmt: skip
+        return "\n".join((*lines, f"  result {self.result}"))
+
     def __call__(
         self,
         coefficients: Mapping[str, jax.Array],
@@ -165,6 +176,13 @@ class Plan:
     learned: frozenset[str]  # names of those that depend on parameters; the others never change
     potential: Energy  # of q, u
     kinetic: Energy  # of p
+
+    def __str__(self) -> str:
+        names = (n if n in self.learned else f"{n} (fixed)" for n, _ in self.coefficients)
+        return (
+            f"coefficients {', '.join(names)}; {len(self.host)} steps on the host\n"
+            f"potential of 0 = q, 1 = u\n{self.potential}\nkinetic of 0 = p\n{self.kinetic}"
+        )
 
     def fold(self, unit: Any) -> CanonicalUnit:
         """The unit's coefficients; differentiable in its leaves."""
