@@ -99,8 +99,8 @@ def _emit(plan: FormatPlan, formats: Formats) -> tuple[Program, Limits]:
     program, narrow = plan.program, plan.widths.narrow
     added = {d.name for d in program.coefficients if Word(None, d.name) in formats}
     coefficients = tuple(
-        Declaration(d.name, Type(d.type.shape, formats.q(Word(None, d.name))
-                    if d.name in added else plan.factors[d.name]))
+        replace(d, type=Type(d.type.shape, formats.q(Word(None, d.name))
+                if d.name in added else plan.factors[d.name]))
         for d in program.coefficients
         if d.name in added or d.name in plan.factors
     )  # fmt: skip
