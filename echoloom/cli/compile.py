@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from echoloom.backends.compile.pipeline import compile as compile_model
+from echoloom.backends.compile.pipeline import STAGES, Arguments, Stage, compiled
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
@@ -18,6 +19,8 @@ from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.widths import Widths
+
+NAMES, ALL = tuple(stage.name for stage in STAGES), "all"
 
 
 def compile(
@@ -46,6 +49,17 @@ def compile(
     ir: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the program's text here.")
     ] = None,
+    dump: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE",
+            help=f"Print what a stage gives, may be repeated: {', '.join(NAMES)} or {ALL}.",
+        ),
+    ] = None,
+    dump_to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write dumps to files here, STAGE.txt, not to stdout."),
+    ] = None,
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -58,6 +72,11 @@ def compile(
         for path in (output, ir):
             if path is not None:
                 check_destination(path)
+        dumped = _dumped(dump or ([] if dump_to is None else [ALL]))
+        if dump_to is not None:
+            dump_to.mkdir(parents=True, exist_ok=True)
+            for stage in dumped:
+                check_destination(dump_to / f"{stage}.txt")
         for name, value in (("samples", samples), ("length", length)):
             if value is not None and value < 1:
                 raise ValueError(f"--{name} is {value}, but it must be >= 1.")
@@ -68,9 +87,16 @@ def compile(
         widths = None
         if target in TARGETS:  # if not, compile_model says so
             widths = replace(TARGETS[target].widths, margin=margin)
+
+        def watch(stage: Stage, made: Any) -> None:
+            if stage.name in dumped and dump_to is None:
+                say.show(f"{stage.name}:\n{stage.text(made)}")
+            elif stage.name in dumped and dump_to is not None:
+                write_whole(dump_to / f"{stage.name}.txt", stage.text(made).encode())
+
         with say.working("compiling"):
-            program = compile_model(
-                model, X, y, target, lanes=lanes, drains=drains, slots=slots, widths=widths
+            program = compiled(
+                Arguments(model, X, y, target, lanes, drains, slots, widths, None), watch
             )
             values = summary(program, X.shape[1] if length is None else length)
         if ir is not None:
@@ -80,3 +106,11 @@ def compile(
         say.result |= {"program": str(output), **values}
         say.show(summary_tables(values))
         say.show(f"wrote {output}")
+
+
+def _dumped(wanted: Sequence[str]) -> frozenset[str]:
+    """The stages to dump. ValueError for a name that none has."""
+    for name in wanted:
+        if name not in (*NAMES, ALL):
+            raise ValueError(f"--dump is {name!r}, but it must be {', '.join(NAMES)} or {ALL}.")
+    return frozenset(NAMES if ALL in wanted else wanted)

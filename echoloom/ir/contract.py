@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.ops import DynamicShift
+from echoloom.ir.printer import columns
+from echoloom.ir.sections import Section
 from echoloom.ir.widths import Widths
 
 
@@ -309,3 +311,27 @@ class Image:
     sections: tuple[SectionEntry, ...]  # indexed by Section
     frame: int
     timing: Timing = field(default_factory=Timing)
+
+    def __str__(self) -> str:
+        """In summary: how much of each memory is filled, and where sections begin."""
+        rows: list[tuple[object, ...]] = [("memory", "words", "depth", "not zero")]
+        rows += [
+            (space.name.lower(), len(bank[0]), depth, sum(sum(map(bool, words)) for words in bank))
+            for space, bank, depth in (
+                (Space.WEIGHT, self.weight, self.config.weight_depth),
+                (Space.VECTOR, self.vector, self.config.vector_depth),
+                (
+                    Space.TABLE,
+                    tuple(zip(*self.table, strict=True)) or ((),),
+                    self.config.table_depth,
+                ),
+                (Space.EXPONENT, self.exponent, self.config.exponent_depth),
+            )
+        ]
+        rows += [("mac", len(self.mac), self.config.mac_depth, ""),
+                 ("drain", len(self.drain), self.config.drain_depth, "")]  # fmt: skip
+        sections: list[tuple[object, ...]] = [("section", "first mac", "first drain", "cycles")]
+        sections += [
+            (s.name.lower(), *astuple(e)) for s, e in zip(Section, self.sections, strict=True)
+        ]
+        return f"{columns(rows)}\n{columns(sections)}\n{self.config}\n"

@@ -3,7 +3,12 @@
 Only the oscillators' own recurrences (q and p, from one step to the next) are sequential. Matrix
 products, activations and contrasts depend on them but nothing leads back, so a whole chunk of steps
 can be computed together, in the order: a recurrence, all that depends on it alone, the next
-recurrence. Integers do not mind the order, so the results are the same.
+recurrence. Integers do not mind the order, so the results are the same. Of q, driven by x, and s, a
+sum of its squares, one loop becomes two, with all that lies between done for every step at once:
+
+    each step: q' = q + x            each step: q' = q + x
+               y = q * q        ->   all steps: y = q * q
+               s' = s + y            each step: s' = s + y
 """
 
 from __future__ import annotations

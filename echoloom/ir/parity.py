@@ -1,8 +1,8 @@
 """What a traced function depends on, and whether it is odd or even in an input.
 
 A reversible step needs T(p) and V(q, u) apart, and a velocity that is odd in p. Both are decided
-on the code, by rule, and conservatively: `depends_on` may say yes where terms cancel, and `is_odd`
-says yes only where every operation on the way proves it.
+on the code, by rule, and conservatively: `descendants` may name values in which terms cancel, and
+`analyse` calls a value odd only where every operation on the way proves it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,9 @@ from collections.abc import Iterable, Mapping
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.functions import Parity as Parity
 from echoloom.ir.ops import ODD_ROUNDINGS, Constant, Op, Requant, Table
-from echoloom.ir.program import Graph, Instr
+from echoloom.ir.program import Instr
 
 PRODUCTS = frozenset({Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER})
-
-
-def depends_on(graph: Graph, output: str, input: str) -> bool:
-    """Whether any path leads from the graph's input to the result called `output`."""
-    reached = descendants(graph.instrs, {input})
-    return _value_of(graph, output) in reached
-
-
-def is_odd(graph: Graph, output: str, input: str) -> bool:
-    """Whether `output` provably changes sign when `input` does, all other inputs held."""
-    parities = analyse(graph.instrs, {input: Parity.ODD})
-    return Parity.ODD in parities.get(_value_of(graph, output), Parity.EVEN)
 
 
 def descendants(
@@ -48,14 +36,6 @@ def analyse(instrs: Iterable[Instr], given: Mapping[str, Parity]) -> dict[str, P
             args = [parities.get(a, Parity.EVEN) for a in instr.args]
             parities[instr.name] = _parity(instr, args)
     return parities
-
-
-def _value_of(graph: Graph, output: str) -> str:
-    for name, value in graph.outputs:
-        if name == output:
-            return value
-    known = ", ".join(name for name, _ in graph.outputs)
-    raise KeyError(f"the graph has no result {output}, only {known}")
 
 
 def _parity(instr: Instr, args: list[Parity]) -> Parity:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -34,6 +34,24 @@ def attributes(attr: Attribute) -> dict[str, Any]:
 def braces(values: Mapping[str, Any]) -> str:
     """Attributes by name, between braces."""
     return "{" + ", ".join(f"{name}={_value(value)}" for name, value in values.items()) + "}"
+
+
+def settings(entry: Any) -> str:
+    """The fields of a frozen entry that are not what they are by default, in one line."""
+    given = (
+        (f.name, getattr(entry, f.name))
+        for f in fields(entry)
+        if getattr(entry, f.name) != f.default
+    )
+    return " ".join(f"{name}={_value(value)}" for name, value in given)
+
+
+def columns(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as the lines of a table, with cells of equal width above each other."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _value(value: Any) -> str:

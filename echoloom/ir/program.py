@@ -8,7 +8,7 @@ zero at the first iteration of the body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from echoloom.ir.formats import Type
@@ -94,6 +94,14 @@ class Graph:
     inputs: tuple[Declaration, ...]
     instrs: tuple[Instr, ...]
     outputs: tuple[tuple[str, str], ...]  # (result name, value name)
+
+    def __str__(self) -> str:
+        """The inputs that it reads, its code as a program's text has it, and its results."""
+        read = {a for i in self.instrs for a in i.args} | {value for _, value in self.outputs}
+        lines = [f"input {d.name} : {d.type}" for d in self.inputs if d.name in read]
+        lines += _code_lines(self.instrs)
+        lines += [f"{name} = {value}" for name, value in self.outputs]
+        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -185,18 +193,24 @@ def _lines(program: Program) -> Iterator[str]:
         yield from (f"  {line}" for line in _body_lines(body))
 
 
-def _body_lines(body: Body) -> Iterator[str]:
-    computed = {i.name for i in body.instrs}
+def _named(instrs: Iterable[Instr]) -> Callable[[str], str]:
+    computed = {i.name for i in instrs}
+    return lambda value: ("%" if value in computed else "") + written(value)
 
-    def name(value: str) -> str:
-        return ("%" if value in computed else "") + written(value)
 
-    for d in body.frame:
-        yield f"frame {written(d.name)} : {d.type}"
-    for i in body.instrs:
+def _code_lines(instrs: Iterable[Instr]) -> Iterator[str]:
+    name = _named(instrs)
+    for i in instrs:
         args = ", ".join(map(name, i.args))
         inside = "" if i.attr is None else braces(attributes(i.attr)) + " "
         yield f"{name(i.name)} = {i.op.value}({args}) {inside}: {i.type}"
+
+
+def _body_lines(body: Body) -> Iterator[str]:
+    name = _named(body.instrs)
+    for d in body.frame:
+        yield f"frame {written(d.name)} : {d.type}"
+    yield from _code_lines(body.instrs)
     for state, value in body.updates:
         yield f"{written(state)} <- {name(value)}"
     for accumulator, value in body.accumulates:

@@ -3,7 +3,6 @@
 A table cuts [-2**range_bits, 2**range_bits) into 2**segment_bits equal segments with one straight
 line each; the first and the last line go on for ever. Where a function's tails are straight
 (sigmoid, tanh, GELU) the range ends there; otherwise it is all that the input's word can hold.
-Within a segment the chord is moved by half its largest deviation, which halves its worst error.
 
 An odd or even function has an odd or even table, bit for bit: its lines meet at the segments' ends
 and rise by even numbers of units, so that rounding half to even is the same from either side. That
@@ -19,13 +18,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.formats import Q
+from echoloom.ir.formats import Q, largest
 from echoloom.ir.functions import FUNCTIONS, Function
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.parity import Parity
 from echoloom.ir.program import Instr, Program
+from echoloom.ir.straight_lines import Lines, straight_lines, within, worst_deviation
 
-Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 GOAL = 2.0**-14  # a table's worst error, in units of its largest result
 FEWEST_SEGMENTS = 5  # bits
@@ -58,16 +57,6 @@ class TableContents:
     worst_error: float
 
 
-@dataclass(frozen=True)
-class Lines:
-    """Straight lines in real numbers, one a segment."""
-
-    left: Floats  # where each begins
-    span: float
-    start: Floats
-    slope: Floats
-
-
 def range_bits(name: str, source: Q) -> int:
     """Of a table of `name` on words of `source`: to the straight tails, or all of the word."""
     tails = FUNCTIONS[name].tails
@@ -76,10 +65,10 @@ def range_bits(name: str, source: Q) -> int:
 
 
 @cache
-def segment_bits(name: str, source: Q, largest: float, most: int, smallest: float = 0.0) -> int:
+def segment_bits(name: str, source: Q, highest: float, most: int, smallest: float = 0.0) -> int:
     """The fewest segments whose worst error meets GOAL; `most` bits where none does.
 
-    `largest` is the largest result to expect; beyond it no accuracy is asked. A function with
+    `highest` is the largest result to expect; beyond it no accuracy is asked. A function with
     straight tails bends where its results are near 1, so large ones on a tail excuse nothing.
     `smallest` is the least argument of a function with a pole at zero: NoTable where even `most`
     segments cannot tell it from zero.
@@ -97,69 +86,20 @@ def segment_bits(name: str, source: Q, largest: float, most: int, smallest: floa
                 "argument down",
             )
         fewest = max(fewest, reach + 1 - math.floor(math.log2(smallest)))
-    goal = GOAL * (largest if FUNCTIONS[name].tails is None else min(largest, 1.0))
+    goal = GOAL * (highest if FUNCTIONS[name].tails is None else min(highest, 1.0))
     available = source.scalar_frac + reach + 1
     for bits in range(min(fewest, available), min(most, available) + 1):
-        lines = _lines(name, bits, reach, source)
-        if _deviation(FUNCTIONS[name], lines, largest) <= goal:
+        lines = straight_lines(name, bits, reach, source)
+        if worst_deviation(FUNCTIONS[name], lines, highest) <= goal:
             return bits
     return min(most, available)
-
-
-def _lines(name: str, bits: int, reach: int, source: Q) -> Lines:
-    function = FUNCTIONS[name]
-    span = 2.0 ** (reach + 1 - bits)
-    left = -(2.0**reach) + span * np.arange(1 << bits)
-    with np.errstate(over="ignore", invalid="ignore"):
-        start = function.evaluate_beside(left, span)
-        # From the left, so that a step at a segment's end belongs to the next one.
-        stop = function.evaluate_beside(np.nextafter(left + span, -np.inf), span)
-        inner = left[:, None] + span * np.linspace(0.0, 1.0, 17)[1:-1]
-        chord = start[:, None] + (inner - left[:, None]) * ((stop - start) / span)[:, None]
-        deviation = function.evaluate_beside(inner, span) - chord
-        middle = (np.minimum(deviation.min(1), 0.0) + np.maximum(deviation.max(1), 0.0)) / 2
-        slope = (stop - start) / span
-    middle = np.where(np.isfinite(middle), middle, 0.0)
-    if function.parity is not Parity.UNKNOWN:
-        start = _continuous(function, start, stop, middle)
-        slope = np.diff(start) / span
-        start = start[:-1]
-    else:
-        start = start + middle
-    tails = function.tails
-    if tails is not None and tails.reach_bits == reach < source.width - 1 - source.scalar_frac:
-        ends = function.evaluate(np.array([left[0], left[-1]]))
-        slope[0], slope[-1] = tails.left, tails.right
-        start[0], start[-1] = ends
-    return Lines(left, span, start, slope)
-
-
-def _continuous(function: Function, start: Floats, stop: Floats, middle: Floats) -> Floats:
-    """Values at all segment ends, moved by half the deviation of the segments on both sides."""
-    nodes = np.append(start, stop[-1])
-    nodes[1:-1] += (middle[:-1] + middle[1:]) / 2
-    nodes[0] += middle[0]
-    nodes[-1] += middle[-1]
-    if function.parity is Parity.ODD:
-        nodes = (nodes - nodes[::-1]) / 2
-    return nodes
-
-
-def _deviation(function: Function, lines: Lines, largest: float) -> float:
-    """Worst error of the lines where the function is at most `largest`."""
-    grid = lines.left[:, None] + lines.span * np.linspace(0.0, 1.0, 33)[None, :-1]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        exact = function.evaluate_beside(grid, lines.span)
-        line = lines.start[:, None] + lines.slope[:, None] * (grid - lines.left[:, None])
-        error = np.abs(line - exact)
-    return float(error[np.abs(exact) <= largest].max(initial=0.0))
 
 
 @cache
 def excess_bits(table: Table, source: Q, target: Q, slope_width: int) -> int:
     """Fraction bits of a result's word that slopes of `slope_width` bits cannot reach: what
     `tabulate` would refuse it for."""
-    lines = _lines(table.function, table.segment_bits, table.range_bits, source)
+    lines = straight_lines(table.function, table.segment_bits, table.range_bits, source)
     return max(0, -_slope_shift(FUNCTIONS[table.function], lines, source, target, slope_width))
 
 
@@ -168,13 +108,13 @@ def _slope_shift(function: Function, lines: Lines, source: Q, target: Q, slope_w
     the same formats; beyond the longest shift slopes lose bits, but none that reaches a result."""
     output_frac = target.scalar_frac
     # Lines that lie outside the result's word need no slope of their own.
-    top = ((1 << (target.width - 1)) - 1) * 2.0**-output_frac
+    top = largest(target.width) * 2.0**-output_frac
     inside = (np.abs(lines.start) <= 2.0 * top) & np.isfinite(lines.slope)
-    largest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
+    steepest = float(np.abs(lines.slope[inside]).max(initial=2.0**-30))
     if function.parity is not Parity.UNKNOWN:
         # Rises are rounded to even units, the steepest perhaps upwards.
-        largest += largest * 2.0 ** (3 - slope_width) + 2.0 ** (1 - output_frac) / lines.span
-    shift = slope_width - 1 - math.ceil(math.log2(largest * 1.0000001))
+        steepest += steepest * 2.0 ** (3 - slope_width) + 2.0 ** (1 - output_frac) / lines.span
+    shift = slope_width - 1 - math.ceil(math.log2(steepest * 1.0000001))
     return min(shift - (output_frac - source.scalar_frac), LONGEST_SHIFT)
 
 
@@ -192,10 +132,9 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
             f"segment bits need at least {table.segment_bits - table.range_bits - 1} fraction "
             f"bits, got {input_frac}"
         )
-    lines = _lines(table.function, table.segment_bits, table.range_bits, source)
-    end = (1 << (target.width - 1)) - 1
+    lines = straight_lines(table.function, table.segment_bits, table.range_bits, source)
+    end, limit = largest(target.width), largest(slope_width)
     top = end * 2.0**-output_frac
-    limit = (1 << (slope_width - 1)) - 1
     slope_shift = _slope_shift(function, lines, source, target, slope_width)
     if slope_shift < 0:
         raise ValueError(
@@ -207,7 +146,7 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
             function, lines, fraction_bits, slope_shift, output_frac, limit, end
         )
     else:
-        lines = _within(lines, top)
+        lines = within(lines, top)
         scaled = lines.slope * 2.0 ** (output_frac - input_frac + slope_shift)
         slope = np.clip(np.rint(scaled), -limit, limit).astype(np.int64)
         base = np.rint(lines.start * 2.0**output_frac).astype(np.int64)
@@ -217,7 +156,7 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
         base * 2.0**-output_frac,
         slope * 2.0 ** (input_frac - output_frac - slope_shift),
     )
-    error = _deviation(function, held, top)
+    error = worst_deviation(function, held, top)
     return TableContents(
         tuple(base.tolist()),
         tuple(slope.tolist()),
@@ -225,21 +164,6 @@ def tabulate(table: Table, source: Q, target: Q, slope_width: int) -> TableConte
         fraction_bits,
         slope_shift,
         error,
-    )
-
-
-def _within(lines: Lines, top: float) -> Lines:
-    """The lines as a word of at most `top` can hold them: one that begins outside begins at the
-    end, and leads back to where it should arrive, or away from it and into saturation."""
-    with np.errstate(invalid="ignore"):
-        stop = lines.start + lines.slope * lines.span
-    start = np.clip(lines.start, -top, top)
-    steep = np.minimum(np.abs(np.nan_to_num(lines.slope)), 2.0**62)
-    away = np.copysign(steep, lines.start)
-    arrives = np.copysign(1.0, lines.start) * stop < top
-    outside = np.where(arrives, (np.clip(stop, -top, top) - start) / lines.span, away)
-    return Lines(
-        lines.left, lines.span, start, np.where(np.abs(lines.start) <= top, lines.slope, outside)
     )
 
 

@@ -295,7 +295,7 @@ def test_coefficients_that_are_equal_by_chance_stay_two() -> None:
     for quartic in (1.0, 0.25):  # folded: half the spring, a quarter of this
         unit = Twins(jnp.asarray(0.5), jnp.asarray(quartic), drive)
         own = el.HSSM(2, 3, 4, 2, 1, unit=unit, step=0.1, key=jax.random.key(0))
-        names.append([name for name, _, _ in stack.folded_stack(own).made])
+        names.append({part: [*own] for part, own in stack.folded_stack(own).folded.items()})
     assert names[0] == names[1]
 
 

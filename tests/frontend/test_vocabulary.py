@@ -146,7 +146,7 @@ def test_the_rules_use_words_that_exist() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_can_be_written(name: str) -> None:
     """An energy that calls it reaches its table, by a rule of its own or as a word."""
-    b = Builder("Unit", [], [], {}, Names([]))
+    b = Builder("Unit", {}, Names([]))
     known = facts.Facts(lo=0.5, hi=2.0)
     x = b.input("q", (2,), known)
     assert b.steps[b.word(name, x).index - b.inputs].word == name

@@ -79,6 +79,17 @@ def test_stages_give_what_steps_give(body: Body, xs: list[int]) -> None:
     assert distributed(body, xs) == sequential(body, xs)
 
 
+def test_the_example_of_two_recurrences_with_a_product_between() -> None:
+    q = Instr("moved", Op.ADD, ("q", "x"), real(1))
+    y = Instr("y", Op.MUL, ("q", "q"), real(1))
+    s = Instr("sum", Op.ADD, ("s", "y"), real(1))
+    frame = (Declaration("x", real(1)),)
+    body = Body(Section.FORWARD_STEP, frame, (q, y, s), (("q", "moved"), ("s", "sum")))
+    assert [(g.states, g.recurrent, g.parallel) for g in stages(body)] == [
+        ((), (), ()), (("q",), (q,), (y,)), (("s",), (s,), ())
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("unit", ["linear", "quartic"])
 def test_only_oscillators_run_step_by_step(unit: str) -> None:
     program = build(Sizes(hidden=3, blocks=2, unit=unit)).quantised

@@ -17,7 +17,8 @@ from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant, Scale
 from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.coefficient_formats import coefficient_format, runtime_format
-from echoloom.ir.passes.quantise import quantise
+from echoloom.ir.passes.formats_plan import FACTORS, Cuts
+from echoloom.ir.passes.quantise import cuts, quantise
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.verifier import verify, verify_target
@@ -164,6 +165,46 @@ def test_what_the_host_writes_fits_at_every_width(narrow: int) -> None:
         assert q.width == narrow
         assert value * 2.0**q.scalar_frac <= largest(narrow)
     assert runtime_format("gain", narrow).scalar_frac >= 2
+
+
+# Programs that resemble an earlier one
+
+
+@pytest.mark.parametrize("unit", ["linear", "quartic"])
+def test_products_keep_the_operand_that_is_cut(unit: str) -> None:
+    """Whatever their ranges say now: those that are stored as those that are added in passing."""
+    built, widths = build(Sizes(unit=unit)), Widths()
+    given = built.held, built.values, built.ranges, widths
+    found = cuts(built.quantised, widths)
+    assert quantise(*given, found) == built.quantised
+    turned = {s: tuple(n if n is None else 1 - n for n in of) for s, of in found.items()}
+    program = quantise(*given, turned)
+    again, stored = cuts(program, widths), 0
+    for body in built.held.bodies:
+        products = [i for i in body.instrs if i.op in FACTORS]
+        words = {i.args[0] for i in program.body(body.section).instrs if i.op is Op.REQUANT}
+        made = [i.name for i in program.body(body.section).instrs if i.op in FACTORS]
+        streamed = {d.name for d in body.frame}
+        for k, (instr, number) in enumerate(zip(products, turned[body.section], strict=True)):
+            if number is None or instr.args[0] == instr.args[1] or instr.args[number] in streamed:
+                continue
+            assert again[body.section][k] == number, instr.name
+            stored += made[k] in words
+    assert stored > 1
+
+
+def test_cuts_of_a_program_of_other_code_say_nothing() -> None:
+    built = build(Sizes())
+    assert cuts(built.quantised, Widths()).keys() >= set(STEPS)
+    other: Cuts = dict.fromkeys(Section, (0,))
+    assert quantise(built.held, built.values, built.ranges, Widths(), other) == built.quantised
+
+
+def test_formats_that_do_not_settle_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build(Sizes())
+    monkeypatch.setattr("echoloom.ir.passes.quantise.ROUNDS", 1)
+    with pytest.raises(ValueError, match="formats did not settle"):
+        quantise(built.held, built.values, built.ranges, Widths())
 
 
 # Refusals

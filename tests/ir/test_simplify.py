@@ -72,6 +72,9 @@ REWRITES = {
     "adding to a negative subtracts": (
         "%h = scale(a) {factor=-0.5}; %r = add(%h, b)", "scale 0.5; sub(b, _)"
     ),
+    "a negative minus something is a sign": (
+        "%h = scale(a) {factor=-0.5}; %r = sub(%h, b)", "scale 0.5; add(_, b); scale -1.0"
+    ),
     "matrix products of one matrix": (
         "%m = matvec(w, a); %n = matvec(w, b); %r = sub(%m, %n)", "sub(a, b); matvec(w, _)"
     ),

@@ -29,6 +29,7 @@ from echoloom.ir.host import Host, is_classification
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, reach
+from echoloom.ir.printer import columns
 from echoloom.ir.real import RULES
 from echoloom.ir.staged import StagedMachine
 
@@ -63,6 +64,16 @@ class Nudges:
     epsilons: Epsilons
     found: Gradients = field(default_factory=dict)
     exact: Gradients = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """A line for every block, and one for every coefficient that trials compared."""
+        rows: list[tuple[object, ...]] = [("", "nudge", "error of its gradient")]
+        rows += [(f"block {b}", f"{epsilon:.6g}", "") for b, epsilon in enumerate(self.epsilons)]
+        rows += [
+            (name, "", f"{np.max(_relative(found, self.exact[name])):.3g}")
+            for name, found in self.found.items()
+        ]
+        return columns(rows)
 
 
 def curved(graphs: StackGraphs) -> list[bool]:

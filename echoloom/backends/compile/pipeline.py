@@ -1,10 +1,16 @@
-"""`el.compile`: from a model and samples to a program on an engine."""
+"""`el.compile`, stage by stage: from a model in floats to the contents of an engine's memories.
+
+`STAGES` is the compiler. Every stage is a function of what earlier ones gave, its result is frozen,
+and `str` of the result is what `echoloom compile --dump` writes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex
 
+import equinox as eqx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,23 +20,228 @@ from echoloom.backends.compile.arguments import (
     engine_sizes,
     target_named,
 )
-from echoloom.backends.compile.blame import users_lines
 from echoloom.backends.compile.lost import warn_of_lost
-from echoloom.backends.compile.nudges import choose_nudges
+from echoloom.backends.compile.nudges import Nudges, choose_nudges
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.compile.rounding import insist_on_weights
-from echoloom.backends.compile.stages import integers_at, traced
-from echoloom.backends.compile.unfit import sentences
+from echoloom.backends.compile.refusals import said_of
+from echoloom.backends.compile.rounding import Rounding, insist_on_weights, worst_roundings
+from echoloom.backends.compile.stages import (
+    Formatted,
+    RealProgram,
+    Source,
+    formatted,
+    integer_program,
+    ranges,
+    real_program,
+)
+from echoloom.backends.compile.targets import Target
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import Artifact, IntegerProgram
 from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.samples import check_samples
+from echoloom.frontend.energy.canonical import Plan
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.contract import EngineConfig, Timing
-from echoloom.ir.passes.image import place
+from echoloom.frontend.models.stack import canonical_units, folded_stack
+from echoloom.ir.contract import EngineConfig, Image
+from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled
 from echoloom.ir.passes.quantise import cuts
 from echoloom.ir.widths import Widths
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is to be compiled, and for which engine; all of it checked.
+
+    samples [n, T, inputs] and targets [n, T', outputs] (None for classification, and where none
+    were given) are float64. With an `earlier` program of the same model but for its parameters,
+    graphs and code stay as they were there.
+    """
+
+    model: HSSM
+    samples: Floats
+    targets: Floats | None
+    target: Target
+    widths: Widths
+    engine: EngineConfig  # of least depths
+    earlier: CompiledProgram | None = None
+
+    def __str__(self) -> str:
+        shape = list(self.samples.shape)
+        return f"{eqx.tree_pformat(self.model)}\n\nsamples {shape}\n{self.widths}\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """What `compile` was called with."""
+
+    model: HSSM
+    samples: Any
+    labels: Any
+    target: str
+    lanes: SupportsIndex
+    drains: SupportsIndex | None
+    slots: SupportsIndex
+    widths: Widths | None
+    weight_margin: SupportsIndex | None
+
+
+def checked(arguments: Arguments) -> Request:
+    """The arguments as a request, or a ValueError in one sentence."""
+    model, labels, widths = arguments.model, arguments.labels, arguments.widths
+    target = target_named(arguments.target)
+    sizes = engine_sizes(arguments.lanes, arguments.drains, arguments.slots)
+    widths = target.widths if widths is None else widths
+    if arguments.weight_margin is not None:
+        widths = replace(widths, weight_margin=arguments.weight_margin)
+    widths = checked_widths(widths)
+    check(model)
+    check_output_step(model.output_step)
+    samples = real_array("samples", arguments.samples).astype(np.float64)
+    given = labels is not None
+    _, labels = check_samples(model, samples, labels if given else _stand_in(model, samples))
+    targets = _targets(model, labels) if given else None
+    return Request(model, samples, targets, target, widths, EngineConfig.of(widths, *sizes))
+
+
+def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:
+    """Labels that pass the sample check where the caller gave none."""
+    count = len(samples) if samples.ndim else 0
+    if model.task == "classification":
+        return np.zeros(count, np.int64)
+    steps = samples.shape[1] // model.output_step if samples.ndim == 3 else 0
+    return np.zeros((count, steps, model.outputs))
+
+
+def _targets(model: HSSM, labels: NDArray[Any] | None) -> Floats | None:
+    if labels is None or model.task == "classification":
+        return None
+    return labels.astype(np.float64)
+
+
+def energies(request: Request) -> tuple[Plan, ...]:
+    """Every unit's energies in canonical form. Untraceable names the user's line."""
+    if request.earlier is None:
+        return canonical_units(request.model)
+    return request.earlier.folded.plans
+
+
+def graphs(request: Request, plans: tuple[Plan, ...]) -> Source:
+    """All functions of a time step, traced; and the values of what they are made with."""
+    model, earlier = request.model, request.earlier
+    folding = folded_stack(model, plans) if earlier is None else earlier.folded
+    values = folding.values(model)
+    data = request.samples, request.targets, model.output_step, request.widths
+    return Source(folding, values, *data)
+
+
+def real(source: Source, nudges: Nudges) -> RealProgram:
+    """Forward pass and echo in real numbers, simplified."""
+    return real_program(source, nudges.epsilons)
+
+
+def formats(request: Request, source: Source, program: RealProgram, found: Ranges) -> Formatted:
+    """The program in words, every rounding written down."""
+    earlier = request.earlier
+    return formatted(
+        source, program, found, None if earlier is None else cuts(earlier.ir, request.widths)
+    )
+
+
+def rounding(
+    request: Request, source: Source, program: RealProgram, integer: IntegerProgram
+) -> dict[str, Rounding]:
+    """What rounding takes most of. Vanished (a ValueError) where that moves the outputs; not where
+    a program is calibrated again, whose weights are being trained."""
+    if request.earlier is None:
+        insist_on_weights(integer, source, program)
+    return worst_roundings(integer, program.coefficients, _peaks(request.samples))
+
+
+def _peaks(samples: Floats) -> tuple[float, ...]:
+    """Of few digits, so that a file's text of them has none that could change unseen."""
+    return tuple(float(f"{peak:.6g}") for peak in np.abs(samples).max(axis=(0, 1)))
+
+
+def allocation(request: Request, integer: IntegerProgram) -> Placed:
+    """An address for every word and a task for every stored one. DoesNotFit (a ValueError) where
+    an engine has no room."""
+    return placed(integer.program, integer.tables, request.engine)
+
+
+def contents(integer: IntegerProgram, mapped: Mapped) -> Image:
+    """The contents of the engine's memories."""
+    return image(mapped, integer.coefficients)
+
+
+def _listed(items: Iterable[tuple[Any, Any]]) -> str:
+    return "".join(f"{name}: {item}\n" for name, item in items)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of compilation: `make` of what the stages named in `takes` gave. `text` is how the
+    result is read."""
+
+    name: str
+    takes: tuple[str, ...]
+    make: Callable[..., Any]
+    text: Callable[[Any], str] = str
+
+
+# The compiler. To find nudge sizes, "real" to "integer" are run at every size that is tried.
+STAGES = (
+    Stage("model", ("arguments",), checked),
+    Stage("energies", ("model",), energies, lambda plans: _listed(enumerate(plans))),
+    Stage("graphs", ("model", "energies"), graphs),
+    Stage("nudges", ("graphs",), choose_nudges),
+    Stage("real", ("graphs", "nudges"), real),
+    Stage("ranges", ("graphs", "real"), ranges),
+    Stage("formats", ("model", "graphs", "real", "ranges"), formats),
+    Stage("integer", ("graphs", "real", "formats"), integer_program, lambda i: str(i.program)),
+    Stage(
+        "rounding", ("model", "graphs", "real", "integer"), rounding, lambda r: _listed(r.items())
+    ),
+    Stage("allocation", ("model", "integer"), allocation),
+    Stage("schedule", ("allocation",), scheduled),
+    Stage("image", ("integer", "schedule"), contents),
+)
+
+Watcher = Callable[[Stage, Any], None]  # sees every stage and what it gave
+
+
+def run(given: Mapping[str, Any], watch: Watcher = lambda stage, made: None) -> dict[str, Any]:
+    """What every stage gave, by its name; a stage whose result is `given` is not run."""
+    made = dict(given)
+    for stage in STAGES:
+        if stage.name not in made:
+            made[stage.name] = _made(stage, made)
+        watch(stage, made[stage.name])
+    return made
+
+
+def _made(stage: Stage, made: Mapping[str, Any]) -> Any:
+    taken = [made[name] for name in stage.takes]
+    if "energies" not in made:
+        return stage.make(*taken)
+    with said_of(made["model"].model, made["energies"]):
+        return stage.make(*taken)
+
+
+def compiled(arguments: Arguments, watch: Watcher = lambda stage, made: None) -> CompiledProgram:
+    """`compile`, watched."""
+    made = run({"arguments": arguments}, watch)
+    warn_of_lost(made["nudges"], made["graphs"].folding, arguments.model)
+    return _program(made)
+
+
+def _program(made: Mapping[str, Any]) -> CompiledProgram:
+    request, integer = made["model"], made["integer"]
+    return CompiledProgram(
+        request.model, Artifact(**vars(integer), mapped=made["schedule"]), request.target,
+        made["nudges"].epsilons, _peaks(request.samples), made["graphs"].folding,
+    )  # fmt: skip
 
 
 def compile(
@@ -60,27 +271,8 @@ def compile(
     Warns (Unresolved) of parameters of curved units whose gradients no word of the target resolves
     on these samples.
     """
-    device = target_named(target)
-    sizes = engine_sizes(lanes, drains, slots)
-    widths = device.widths if widths is None else widths
-    if weight_margin is not None:
-        widths = replace(widths, weight_margin=weight_margin)
-    widths = checked_widths(widths)
-    check(model)
-    check_output_step(model.output_step)
-    samples = real_array("samples", samples).astype(np.float64)
-    _, checked = check_samples(
-        model, samples, _stand_in(model, samples) if labels is None else labels
-    )
-    source = traced(model, samples, _targets(model, None if labels is None else checked), widths)
-    with sentences(model), users_lines(model, source.folding):
-        nudges = choose_nudges(source)
-        integer = integers_at(source, nudges.epsilons)
-        insist_on_weights(integer, source, nudges.epsilons)
-        artifact = _placed(integer, widths, *sizes)
-    warn_of_lost(nudges, source.folding, model)
-    return CompiledProgram(
-        model, artifact, device, nudges.epsilons, _peaks(samples), source.folding
+    return compiled(
+        Arguments(model, samples, labels, target, lanes, drains, slots, widths, weight_margin)
     )
 
 
@@ -99,43 +291,8 @@ def calibrated_again(
     Runaway (a ValueError) where the samples drive a state off.
     """
     check(model)
-    source = traced(model, samples, _targets(model, labels), widths, program.folded)
-    config = program.artifact.mapped.config
-    with sentences(model), users_lines(model, source.folding):
-        nudges = choose_nudges(source)
-        integer = integers_at(source, nudges.epsilons, cuts(program.ir, widths))
-        artifact = _placed(integer, widths, config.lanes, config.drains, config.slots)
-    return replace(
-        program, model=model, artifact=artifact, epsilons=nudges.epsilons, folding=source.folding,
-        peaks=_peaks(samples),
-    )  # fmt: skip
-
-
-def _peaks(samples: Floats) -> tuple[float, ...]:
-    """Of few digits, so that a file's text of them has none that could change unseen."""
-    return tuple(float(f"{peak:.6g}") for peak in np.abs(samples).max(axis=(0, 1)))
-
-
-def _targets(model: HSSM, labels: NDArray[Any] | None) -> Floats | None:
-    if labels is None or model.task == "classification":
-        return None
-    return labels.astype(np.float64)
-
-
-def _placed(
-    integer: IntegerProgram, widths: Widths, lanes: int, drains: int, slots: int
-) -> Artifact:
-    config = EngineConfig.of(widths, lanes, drains, slots)
-    mapped = place(integer.program, integer.tables, config, Timing())
-    return Artifact(
-        integer.program, integer.coefficients, integer.tables, integer.output_step, mapped
-    )
-
-
-def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:
-    """Labels that pass the sample check where the caller gave none."""
-    count = len(samples) if samples.ndim else 0
-    if model.task == "classification":
-        return np.zeros(count, np.int64)
-    steps = samples.shape[1] // model.output_step if samples.ndim == 3 else 0
-    return np.zeros((count, steps, model.outputs))
+    old = program.artifact.mapped.config
+    engine = EngineConfig.of(widths, old.lanes, old.drains, old.slots)
+    targets = _targets(model, labels)
+    request = Request(model, samples, targets, program.target, widths, engine, program)
+    return _program(run({"model": request}))

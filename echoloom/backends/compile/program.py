@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
-from echoloom.backends.compile.blame import users_lines
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
+from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
 from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import numpy_run
@@ -150,7 +150,7 @@ class CompiledProgram(Contents):
         """
         check(model)
         _check_alike(model, self.model)
-        with users_lines(model, self.folded):
+        with said_of(model, self.folded.plans):
             words = coefficient_words(self.ir, self.coefficient_values(model))
         artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from echoloom.backends.compile.stages import Epsilons, Source, real_program
-from echoloom.backends.run.integers import Floats, input_types, to_real
+from echoloom.backends.compile.coefficients import as_held
+from echoloom.backends.compile.stages import RealProgram, Source
+from echoloom.backends.run.integers import Floats, input_types
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.host import Host, run
 from echoloom.ir.ops import Op
@@ -24,6 +26,7 @@ from echoloom.ir.staged import StagedMachine
 # size that it may move them by.
 LARGE, MATTERS = 2.0**-5, 2.0**-7
 SAMPLES = 4  # sequences that it is asked on
+AXES = ("row", "column")  # of a matrix; elements of a vector are rows
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 
 
@@ -46,14 +49,13 @@ def worst_roundings(
     `values` are the coefficients in real numbers, `peaks` the largest magnitude of every input
     channel. Elements of vectors are rows; a kind with nothing in it but zeros is left out.
     """
-    found = {"input channel": list(_channels(integer.program, peaks)), "row": [], "column": []}
-    for name, errors, sizes in _weights(integer, values):
-        for axis, kind in enumerate(("row", "column")[: sizes.ndim]):
-            one = kind if sizes.ndim == 2 else "element"
-            for index, share in enumerate(_shares(errors, sizes, axis).tolist()):
-                found[kind].append(Rounding(f"{one} {index} of {name}", share))
-    worst = {kind: max(rows, key=lambda r: r.share) for kind, rows in found.items() if rows}
-    return {kind: rounding for kind, rounding in worst.items() if rounding.share > 0.0}
+    found = [("input channel", channel) for channel in _channels(integer.program, peaks)]
+    found += [(AXES[lines.axis], lines.worst) for lines in _lines(integer, values)]
+    worst: dict[str, Rounding] = {}
+    for kind, rounding in found:
+        if rounding.share > (worst[kind].share if kind in worst else 0.0):
+            worst[kind] = rounding
+    return worst
 
 
 def _channels(program: Program, peaks: Sequence[float]) -> Iterator[Rounding]:
@@ -64,52 +66,59 @@ def _channels(program: Program, peaks: Sequence[float]) -> Iterator[Rounding]:
             yield Rounding(f"input channel {index}", min(unit / 2.0 / peak, 1.0))
 
 
-def _weights(
-    integer: IntegerProgram, values: Mapping[str, Floats]
-) -> Iterator[tuple[str, Floats, Floats]]:
-    """Name, errors and sizes of every factor, in units of its words."""
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """All rows (axis 0) or columns (axis 1) of a factor, and what each loses at most, in parts of
+    its largest magnitude."""
+
+    coefficient: str
+    axis: int
+    rank: int
+    shares: Floats
+
+    @property
+    def worst(self) -> Rounding:
+        one = AXES[self.axis] if self.rank == 2 else "element"
+        index = self.shares.argmax()
+        return Rounding(f"{one} {index} of {self.coefficient}", float(self.shares[index]))
+
+
+def _lines(integer: IntegerProgram, values: Mapping[str, Floats]) -> Iterator[_Lines]:
     instrs = [i for b in integer.program.bodies for i in b.instrs if i.op in PRODUCTS]
     factors = {a for i in instrs for a in i.args}
     for d in integer.program.coefficients:
         if d.name in factors and d.name in values and d.type.shape:
-            sizes = values[d.name] * 2.0**d.type.q.grid
-            yield d.name, np.abs(sizes - integer.coefficients[d.name]), np.abs(sizes)
-
-
-def _shares(errors: Floats, sizes: Floats, axis: int) -> Floats:
-    """By row (axis 0) or column (1): the largest error in parts of the largest size."""
-    others = tuple(a for a in range(sizes.ndim) if a != axis)
-    largest = sizes.max(axis=others)
-    return errors.max(axis=others) / np.where(largest > 0.0, largest, np.inf)
+            sizes = values[d.name] * 2.0**d.type.q.grid  # in units of its words
+            errors, sizes = np.abs(sizes - integer.coefficients[d.name]), np.abs(sizes)
+            for axis in range(sizes.ndim):
+                others = tuple(a for a in range(sizes.ndim) if a != axis)
+                largest = sizes.max(axis=others)
+                shares = errors.max(axis=others) / np.where(largest > 0.0, largest, np.inf)
+                yield _Lines(d.name, axis, sizes.ndim, shares)
 
 
 class Vanished(ValueError):
     """A row or column of weights that matters all but vanishes in its matrix's format."""
 
 
-def insist_on_weights(integer: IntegerProgram, source: Source, epsilons: Epsilons) -> None:
+def insist_on_weights(integer: IntegerProgram, source: Source, real: RealProgram) -> None:
     """Vanished where rounding takes a large part of rows or columns and moves the outputs.
 
-    `integer` was made of `source`, with these nudge sizes.
+    `integer` was made of `source` by way of `real`.
     """
-    rounded: dict[str, Floats] = {}
-    worst = Rounding("", 0.0)
-    formats = {d.name: d.type.q for d in integer.program.coefficients}
-    for name, errors, sizes in _weights(integer, source.values):
-        lost = np.zeros(sizes.shape, bool)
-        for axis, kind in enumerate(("row", "column")[: sizes.ndim]):
-            shares = _shares(errors, sizes, axis)
-            lost |= (shares > LARGE).reshape([-1 if a == axis else 1 for a in range(sizes.ndim)])
-            if shares.max() > max(LARGE, worst.share):
-                one = kind if sizes.ndim == 2 else "element"
-                worst = Rounding(f"{one} {shares.argmax()} of {name}", float(shares.max()))
-        if lost.any():
-            words = to_real(integer.coefficients[name], formats[name])
-            rounded[name] = np.where(lost, words, source.values[name])
-    if not rounded:
+    lost: dict[str, Any] = {}
+    worst = Rounding("", LARGE)
+    for lines in _lines(integer, source.values):
+        if lines.worst.share > LARGE:
+            others = tuple(a for a in range(lines.rank) if a != lines.axis)
+            large = np.expand_dims(lines.shares > LARGE, others)
+            lost[lines.coefficient] = lost.get(lines.coefficient, False) | large
+            worst = max(worst, lines.worst, key=lambda rounding: rounding.share)
+    if not lost:
         return
-    real, samples = real_program(source, epsilons), source.samples[:SAMPLES]
-    host = Host(real.program, source.output_step)
+    held = as_held(integer)
+    rounded = {name: np.where(own, held[name], source.values[name]) for name, own in lost.items()}
+    host, samples = Host(real.program, source.output_step), source.samples[:SAMPLES]
     exact, moved = (
         run(host, StagedMachine(real.program, RULES, dict(values)).sweep, samples).outputs
         for values in (real.coefficients, real.coefficients | rounded)

@@ -5,6 +5,7 @@ Source -> real program -> ranges -> formats -> integer program
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,12 +14,14 @@ from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.formats import Type
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
 from echoloom.ir.passes.formats_plan import Cuts
 from echoloom.ir.passes.hold import hold
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
@@ -40,22 +43,19 @@ class Source:
     output_step: int
     widths: Widths
 
+    def __str__(self) -> str:
+        return str(self.graphs)
+
     @property
     def graphs(self) -> StackGraphs:
         return self.folding.graphs
 
 
 def traced(
-    model: HSSM,
-    samples: Floats,
-    targets: Floats | None = None,
-    widths: Widths | None = None,
-    folding: Folding | None = None,
+    model: HSSM, samples: Floats, targets: Floats | None = None, widths: Widths | None = None
 ) -> Source:
-    """`model` with the folding of one that differs in its parameters only, or traced for it.
-
-    Raises Untraceable (a ValueError)."""
-    folding = folded_stack(model) if folding is None else folding
+    """`model` as the stages take it. Untraceable (a ValueError) names what cannot be traced."""
+    folding = folded_stack(model)
     values = folding.values(model)
     return Source(folding, values, samples, targets, model.output_step, widths or Widths())
 
@@ -66,6 +66,9 @@ class RealProgram:
 
     program: Program
     coefficients: dict[str, Floats]
+
+    def __str__(self) -> str:
+        return str(self.program)
 
 
 def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
@@ -82,26 +85,55 @@ def ranges(source: Source, real: RealProgram) -> Ranges:
     )
 
 
+def _row(section: str, name: str, type_: Type, size: float) -> tuple[str, str, str, str, str]:
+    most = type_.q.width - 1 - max(type_.q.fracs)
+    spare = f"{most - math.log2(size):.1f}" if size > 0.0 else "never moves"
+    return section, name, str(type_), f"{size:.6g}", spare
+
+
+@dataclass(frozen=True, eq=False)
+class Formatted:
+    """A program in words, and the ranges that its formats are to hold."""
+
+    program: Program
+    ranges: Ranges
+
+    def __str__(self) -> str:
+        """Every stored word: its format, how far it goes on the samples, and the bits to spare."""
+        rows = [("section", "word", "format", "range", "bits to spare")]
+        rows += [
+            _row("", d.name, d.type, self.ranges.states.get(d.name, 0.0))
+            for d in self.program.states
+        ]
+        rows += [
+            _row(body.section.name.lower(), i.name, i.type, self.ranges.of(body.section, i.name))
+            for body in self.program.bodies
+            for i in body.instrs
+            if (body.section, i.name) in self.ranges.values
+        ]
+        return columns(rows)
+
+
 def formatted(
     source: Source, real: RealProgram, found: Ranges, earlier: Cuts | None = None
-) -> Program:
+) -> Formatted:
     """The program in words: a format for each, every rounding written down. With the cuts of an
     `earlier` one it is of the same code, as far as formats allow."""
     program = quantise(real.program, real.coefficients, found, source.widths, earlier)
-    return check_retrace(verify(program))
+    return Formatted(check_retrace(verify(program)), found)
 
 
-def integer_program(source: Source, real: RealProgram, program: Program) -> IntegerProgram:
+def integer_program(source: Source, real: RealProgram, words: Formatted) -> IntegerProgram:
     """A program in words with the integers of its coefficients and tables."""
-    tables = program_tables(program, source.widths.narrow)
-    words = coefficient_words(program, real.coefficients)
-    return IntegerProgram(program, words, tables, source.output_step)
+    tables = program_tables(words.program, source.widths.narrow)
+    held = coefficient_words(words.program, real.coefficients)
+    return IntegerProgram(words.program, held, tables, source.output_step)
 
 
-def integers_at(source: Source, epsilons: Epsilons, earlier: Cuts | None = None) -> IntegerProgram:
+def integers_at(source: Source, epsilons: Epsilons) -> IntegerProgram:
     """All of these stages."""
     real = real_program(source, epsilons)
-    return integer_program(source, real, formatted(source, real, ranges(source, real), earlier))
+    return integer_program(source, real, formatted(source, real, ranges(source, real)))
 
 
 def probed(source: Source) -> tuple[Ranges, Epsilons]:

@@ -23,8 +23,8 @@ from echoloom.backends.compile.nudges import curved
 from echoloom.backends.compile.pipeline import calibrated_again, compile
 from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
-from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats, InputRange
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
@@ -113,7 +113,7 @@ class FixedGradient:
             replace(self._target.widths, margin=margin, weight_margin=weight_margin)
         )
         self._program: CompiledProgram | None = None
-        self._runner: BatchRunner | None = None
+        self._runner: JaxRunner | None = None
         self._size = 0  # of the largest batch so far
         # Share of a batch that was clamped even right after calibration, which is then no reason
         # to calibrate again.
@@ -138,7 +138,7 @@ class FixedGradient:
         return self._program
 
     def _use(self, program: CompiledProgram) -> None:
-        self._program, self._runner = program, BatchRunner(program.artifact)
+        self._program, self._runner = program, JaxRunner(program.artifact)
 
     def __call__(self, model: HSSM, X: Any, y: Any) -> StepGradient:
         """The gradient of the batch X [n, T, inputs] with y, on `model`'s raw parameters."""

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoloom.frontend.energy.canonical import CanonicalUnit, Plan, canonicalise
+from echoloom.frontend.energy.folding import HostExpression, evaluate
 from echoloom.frontend.energy.jaxpr import path_name
-from echoloom.frontend.energy.trace import Origin, Traced, trace
+from echoloom.frontend.energy.trace import trace
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.coefficients import BlockCoefficients, StackCoefficients
 from echoloom.frontend.models.hssm import HSSM
@@ -35,23 +36,33 @@ class Folding:
 
     graphs: StackGraphs
     plans: tuple[Plan, ...]
-    made: tuple[tuple[str, str, Origin], ...]  # name, its block ("" outside), how it is made
+    # By part of the stack, what traced functions fold from its coefficients: `<part>.<name>`.
+    folded: Mapping[str, Mapping[str, HostExpression]]
     constants: Mapping[str, np.ndarray]
 
     def values(self, model: HSSM) -> Values:
         """The float64 coefficients of `model` by the names that the program uses."""
         with jax.enable_x64(True):
-            leaves = _leaves(canonical(float64(model.resolve()), self.plans))
-        own = {block: _as_traced(leaves, block) for block in {block for _, block, _ in self.made}}
-        made = {name: origin.value(own[block]) for name, block, origin in self.made}
-        return {**leaves, **made, **self.constants}
+            trees = _trees(canonical(float64(model.resolve()), self.plans))
+        found = dict(self.constants)
+        for name, (argument, tree) in trees.items():
+            own = {
+                path_name(path): np.asarray(leaf, np.float64)
+                for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            }
+            traced = {f"{argument}.{leaf}": value for leaf, value in own.items()}
+            expressions = self.folded.get(name, {})
+            own |= zip(expressions, evaluate(expressions.values(), traced), strict=True)
+            found |= {f"{name}.{leaf}": value for leaf, value in own.items()}
+        return found
 
 
-def _as_traced(leaves: Values, block: str) -> Values:
-    """Leaves by the names that traced functions have for them, which know one block at most."""
-    if not block:
-        return leaves
-    return {BLOCK + n[len(block) :]: v for n, v in leaves.items() if n.startswith(block + ".")}
+def _trees(coefficients: StackCoefficients) -> dict[str, tuple[str, Any]]:
+    """The coefficients of every part of the stack by its name in the program, and what traced
+    functions call them."""
+    outer = {"encoder": coefficients.encoder, "head": coefficients.head}
+    blocks = {f"b{i}": (BLOCK, block) for i, block in enumerate(coefficients.blocks)}
+    return {**{name: (name, own) for name, own in outer.items()}, **blocks}
 
 
 def float64(tree: T) -> T:
@@ -72,12 +83,18 @@ def canonical(coefficients: StackCoefficients, units: Sequence[Plan]) -> StackCo
     return eqx.tree_at(lambda c: c.blocks, coefficients, blocks)
 
 
-def folded_stack(model: HSSM) -> Folding:
-    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and where the
-    coefficients come from. Raises Untraceable (a ValueError)."""
-    units = tuple(
+def canonical_units(model: HSSM) -> tuple[Plan, ...]:
+    """Every block's energies in canonical form. Raises Untraceable (a ValueError)."""
+    return tuple(
         canonicalise(block.unit, block.step.size, model.hidden) for block in model.resolve().blocks
     )
+
+
+def folded_stack(model: HSSM, units: tuple[Plan, ...] | None = None) -> Folding:
+    """Traced graphs of all blocks, encoder and head (shapes as in `parts`), and where the
+    coefficients come from. `units` are the model's `canonical_units`, which are worked out where
+    they are not given. Raises Untraceable (a ValueError)."""
+    units = canonical_units(model) if units is None else units
     with jax.enable_x64(True):
         return _traced(model, canonical(float64(model.resolve()), units), units)
 
@@ -89,88 +106,56 @@ def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
     return folding.graphs, folding.values(model)
 
 
-class _Made:
-    """Collects the coefficients that traced functions fold, under the program's names."""
+class _Tracer:
+    """Traces functions of the parts of a stack, and collects what they fold."""
 
-    def __init__(self) -> None:
-        self.made: list[tuple[str, str, Origin]] = []
+    def __init__(self, coefficients: StackCoefficients) -> None:
+        self.trees = _trees(coefficients)
+        self.folded: dict[str, dict[str, HostExpression]] = {}
 
-    def take(self, traced: Traced, block: str = "") -> Graph:
-        for own, origin in traced.origins.items():
-            self.made.append((block + own[len(BLOCK) :] if block else own, block, origin))
+    def trace(self, part: str, label: str, function: Any, **arguments: Any) -> Graph:
+        argument, own = self.trees[part]
+        traced = trace(function, label, {argument: own}, **arguments)
+        self.folded.setdefault(part, {}).update(
+            {name: folded.expression for name, folded in traced.folded.items()}
+        )
         return traced.graph
 
 
 def _traced(model: HSSM, coefficients: StackCoefficients, units: tuple[Plan, ...]) -> Folding:
-    x = np.zeros(model.inputs)
-    h = np.zeros(model.hidden)
+    x, h = np.zeros(model.inputs), np.zeros(model.hidden)
+    outputs = np.zeros(model.outputs)
     classification = model.task == "classification"
-    encode = trace(
-        lambda encoder, x: {"out": parts.encode(encoder, x)},
-        "encode",
-        {"encoder": coefficients.encoder},
-        x=x,
-    )
-    encode_back = trace(
-        lambda encoder, x, g: {"encoder": jax.vjp(lambda e: parts.encode(e, x), encoder)[1](g)[0]},
-        "encode_back",
-        {"encoder": coefficients.encoder},
-        x=x,
-        g=h,
-    )
-    own_head = {"head": coefficients.head}
+    t = _Tracer(coefficients)
+
+    def encode_back(encoder, x, g):  # type: ignore[no-untyped-def]
+        return {"encoder": jax.vjp(lambda e: parts.encode(e, x), encoder)[1](g)[0]}
+
+    def head(head, h):  # type: ignore[no-untyped-def]
+        return {"out": parts.head(head, h) if classification else jnp.tanh(parts.head(head, h))}
+
+    def head_back(head, h, g):  # type: ignore[no-untyped-def]
+        by_head, by_h = jax.vjp(parts.head, head, h)[1](g)
+        return {"head": by_head, "h": by_h}
+
     if classification:
-        head = trace(lambda head, h: {"out": parts.head(head, h)}, "head", own_head, h=h)
-        head_back = trace(
-            lambda head, h, g: dict(
-                zip(("head", "h"), jax.vjp(parts.head, head, h)[1](g), strict=True)
-            ),
-            "head_back",
-            own_head,
-            h=h,
-            g=np.zeros(model.outputs),
-        )
+        pulled = t.trace("head", "head_back", head_back, h=h, g=outputs)
     else:
-        head = trace(lambda head, h: {"out": jnp.tanh(parts.head(head, h))}, "head", own_head, h=h)
-        head_back = trace(
-            _regression_back,
-            "head_back",
-            own_head,
-            h=h,
-            target=np.zeros(model.outputs),
-            gain=np.zeros(()),
-        )
-    collected = _Made()
-    blocks = tuple(
-        _block_graphs(b, model.hidden, collected, f"b{i}")
-        for i, b in enumerate(coefficients.blocks)
-    )
+        ends = {"target": outputs, "gain": np.zeros(())}
+        pulled = t.trace("head", "head_back", _regression_back, h=h, **ends)
     graphs = StackGraphs(
-        collected.take(encode),
-        collected.take(encode_back),
-        blocks,
-        collected.take(head),
-        collected.take(head_back),
+        t.trace("encoder", "encode", lambda encoder, x: {"out": parts.encode(encoder, x)}, x=x),
+        t.trace("encoder", "encode_back", encode_back, x=x, g=h),
+        tuple(_block_graphs(t, f"b{i}", b, h) for i, b in enumerate(coefficients.blocks)),
+        t.trace("head", "head", head, h=h),
+        pulled,
         classification,
         model.inputs,
         model.outputs,
         model.hidden,
     )
-    return Folding(graphs, units, tuple(collected.made), _identity(model))
-
-
-def _identity(model: HSSM) -> Values:
-    return {IDENTITY: np.eye(model.outputs)} if model.task == "regression" else {}
-
-
-def _leaves(coefficients: StackCoefficients) -> Values:
-    trees = [("encoder", coefficients.encoder), ("head", coefficients.head)]
-    trees += [(f"b{i}", block) for i, block in enumerate(coefficients.blocks)]
-    return {
-        f"{prefix}.{path_name(path)}": np.asarray(leaf, np.float64)
-        for prefix, tree in trees
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
+    constants = {} if classification else {IDENTITY: np.eye(model.outputs)}
+    return Folding(graphs, units, t.folded, constants)
 
 
 def _regression_back(head, h, target, gain):  # type: ignore[no-untyped-def]
@@ -185,10 +170,7 @@ def _trainable(unit: CanonicalUnit) -> CanonicalUnit:
     return CanonicalUnit(own, unit.plan)
 
 
-def _block_graphs(
-    block: BlockCoefficients, hidden: int, collected: _Made, name: str
-) -> BlockGraphs:
-    h = np.zeros(hidden)
+def _block_graphs(t: _Tracer, name: str, block: BlockCoefficients, h: np.ndarray) -> BlockGraphs:
     q = np.zeros(block.step.shape)
 
     def mix_back(block, q, u, x, g):  # type: ignore[no-untyped-def]
@@ -212,7 +194,7 @@ def _block_graphs(
         return {"block": {"unit": _trainable(jax.grad(lambda unit: unit.kinetic(p))(block.unit))}}
 
     def traced(label: str, function, **arguments: Any) -> Graph:  # type: ignore[no-untyped-def]
-        return collected.take(trace(function, label, {BLOCK: block}, **arguments), name)
+        return t.trace(name, label, function, **arguments)
 
     force = traced("force", lambda block, q, u: {"f": parts.force(block.unit, q, u)}, q=q, u=h)
     sides = traced("sides", lambda block, q, u: {"sides": block.unit.sides(q, u)}, q=q, u=h)

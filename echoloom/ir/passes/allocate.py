@@ -10,6 +10,7 @@ from echoloom.ir.contract import EngineConfig
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.layout import Memory, Orientation, Place, groups, in_group, orientation
+from echoloom.ir.printer import columns
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.tables import TableContents, table_key
@@ -39,6 +40,25 @@ class Allocation:
     table_words: int = 0
     exponent_addresses: dict[str, int] = field(default_factory=dict)
     exponent_words: list[list[int]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """A line for everything that has a place: memory, first word, what, how much of it."""
+        memories = {"weight": self.weight, "gradient": self.gradient, "vector": self.vectors}
+        memories |= {f"vector in {s.name.lower()}": m for s, m in self.temporaries.items()}
+        rows: list[tuple[object, ...]] = [("memory", "word", "what", "words in every lane")]
+        rows += [
+            (name, place.address, what or "zero", place.words(self.lanes))
+            for name, memory in memories.items()
+            for what, place in memory.places.items()
+        ]
+        rows += [
+            ("weight", at, f"constant {value}", 1) for value, at in self.constant_weights.items()
+        ]
+        rows += [
+            ("table", at, "lines", len(base)) for (base, _), at in self.table_addresses.items()
+        ]
+        rows += [("exponent", at, name, "") for name, at in self.exponent_addresses.items()]
+        return columns(rows)
 
     def vector(self, section: Section, name: str) -> Place:
         home = self.homes.get((section, name))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from echoloom.ir.host import Host, is_classification
 from echoloom.ir.passes.resolution import with_floors
+from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
 from echoloom.ir.reversible import paths
@@ -49,6 +50,21 @@ class Ranges:
     differences: Mapping[int, float]  # by block: |q plus - q minus| at the half steps
     crests: Mapping[tuple[Section, str], float]
     channels: Mapping[str, Floats] = field(default_factory=dict)  # of an input, each on its own
+
+    def __str__(self) -> str:
+        """A line for every value: the largest magnitude, and that over the root mean square."""
+        rows: list[tuple[object, ...]] = [("section", "value", "largest", "crest")]
+        rows += [
+            ("", name, f"{size:.6g}", "") for name, size in {**self.inputs, **self.states}.items()
+        ]
+        rows += [
+            (section.name.lower(), name, f"{size:.6g}", f"{self.crest(section, name):.3g}")
+            for (section, name), size in self.values.items()
+        ]
+        rows += [
+            ("", f"block {b}: plus - minus", f"{d:.6g}", "") for b, d in self.differences.items()
+        ]
+        return columns(rows)
 
     def crest(self, section: Section, name: str) -> float:
         """Largest magnitude over root mean square: how much of a word's range is seldom used."""

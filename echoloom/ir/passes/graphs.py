@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from echoloom.ir.formats import real
 from echoloom.ir.program import Declaration, Graph
@@ -50,6 +50,17 @@ class StackGraphs:
     inputs: int
     outputs: int
     hidden: int
+
+    def __str__(self) -> str:
+        parts: list[tuple[str, object]] = [("", self), *(
+            (f"block {index}: ", block) for index, block in enumerate(self.blocks)
+        )]  # fmt: skip
+        return "\n".join(
+            f"{whose}{f.name}\n{graph}"
+            for whose, part in parts
+            for f in fields(part)  # type: ignore[arg-type]
+            if isinstance(graph := getattr(part, f.name), Graph)
+        )
 
 
 def coefficients(graphs: StackGraphs) -> tuple[Declaration, ...]:

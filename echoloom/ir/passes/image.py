@@ -15,13 +15,27 @@ from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
 from echoloom.ir.passes.fits import check_fits, vector_words
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.lower import lower, stored_values
-from echoloom.ir.passes.schedule import CyclicTasks, Schedule, schedule
+from echoloom.ir.passes.schedule import Schedule, schedule, states_in_cycles
+from echoloom.ir.passes.tasks import Task
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 from echoloom.ir.tables import TableContents
 from echoloom.ir.verifier import verify_target
 
 Words = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An address for every word of a program, and its tasks by section, which have an order."""
+
+    program: Program
+    config: EngineConfig
+    allocation: Allocation
+    tasks: Mapping[Section, tuple[Task, ...]]
+
+    def __str__(self) -> str:
+        return str(self.allocation)
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,10 @@ class Mapped:
                 total += (own + self.timing.overhead) * (length if step else 1)
         return total
 
+    def __str__(self) -> str:
+        parts = ((section, str(plan)) for section, plan in self.schedules.items() if plan.length)
+        return "\n".join(f"{section.name.lower()}: {text}" for section, text in parts)
+
 
 def place(
     program: Program,
@@ -59,6 +77,15 @@ def place(
     InvalidProgram when the program does not fit these widths, DoesNotFit when it needs more memory
     than an engine of these lanes can have.
     """
+    return scheduled(placed(program, tables, config), timing)
+
+
+def placed(program: Program, tables: Mapping[str, TableContents], config: EngineConfig) -> Placed:
+    """Allocate and lower for an engine of these lanes, drains, slots and words. A state whose
+    readers cannot all come before its new word is written gets a place for the old one too.
+
+    Raises InvalidProgram and DoesNotFit as `place`.
+    """
     verify_target(program, config.widths)
     stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
@@ -66,18 +93,17 @@ def place(
         at = allocate(program, tables, stored, config, copied)
         tasks = {section: lower(program, program.body(section), at) for section in Section}
         check_fits(at, tasks.values())
-        schedules: dict[Section, Schedule] = {}
-        failed: frozenset[tuple[Section, str]] = frozenset()
-        for section in Section:
-            try:
-                schedules[section] = schedule(tasks[section], config, timing)
-            except CyclicTasks as cycle:
-                failed = frozenset((section, state) for state in cycle.states)
-                break
-        if not failed:
-            break
-        copied |= failed
-    return Mapped(program, _sized(config, program, at, schedules), timing, at, schedules)
+        stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own)}
+        if not stuck:
+            return Placed(program, config, at, tasks)
+        copied |= stuck
+
+
+def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
+    """A cycle for every task; the engine's depths become the smallest powers of two that do."""
+    program, at, timing = placed.program, placed.allocation, timing or Timing()
+    schedules = {s: schedule(own, placed.config, timing) for s, own in placed.tasks.items()}
+    return Mapped(program, _sized(placed.config, program, at, schedules), timing, at, schedules)
 
 
 def _power(count: int, least: int = 2) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from echoloom.ir.contract import Destination, DrainEntry, EngineConfig, MacEntry, Timing
 from echoloom.ir.passes.tasks import Task
+from echoloom.ir.printer import columns, settings
 
 
 class CyclicTasks(ValueError):
@@ -37,6 +38,18 @@ class Schedule:
     labels: tuple[tuple[str, int], ...]  # for each drain entry: (value, row group)
     length: int
 
+    def __str__(self) -> str:
+        """A line for every entry, in the order of their cycles."""
+        rows: list[tuple[int, str, str, str]] = [
+            (e.start, "multiply", "", settings(e)) for e in self.mac
+        ]
+        rows += [
+            (e.start, "drain", f"{value}[{group}]", settings(e))
+            for e, (value, group) in zip(self.drain, self.labels, strict=True)
+        ]
+        rows.sort(key=lambda row: row[0])
+        return f"{self.length} cycles\n{columns(rows)}"
+
 
 @dataclass(frozen=True)
 class _Edges:
@@ -52,6 +65,15 @@ def schedule(tasks: tuple[Task, ...], config: EngineConfig, timing: Timing) -> S
     order = _topological(tasks, edges)
     urgency = _urgency(tasks, edges, order, config, timing)
     return _Placer(tasks, edges, urgency, config, timing).run()
+
+
+def states_in_cycles(tasks: tuple[Task, ...]) -> frozenset[str]:
+    """States whose updates in place keep the tasks from having an order."""
+    try:
+        _topological(tasks, _edges(tasks))
+    except CyclicTasks as cycle:
+        return cycle.states
+    return frozenset()
 
 
 def _edges(tasks: tuple[Task, ...]) -> _Edges:

@@ -108,6 +108,12 @@ class _Code:
         return None
 
     def _sum(self, hint: Label, op: Op, args: tuple[str, ...], type_: Type) -> str | None:
+        """Equal factors leave a sum, and of signs only that of the whole is left:
+
+        a / 2 - b / 2  =  (a - b) / 2
+        a + -(b / 2)   =  a - b / 2
+        -(a / 2) - b   =  -(a / 2 + b)
+        """
         a, b = args
         (fa, ia), (fb, ib) = self.split(a), self.split(b)
         sign = 1.0 if op is Op.ADD else -1.0

@@ -7,6 +7,7 @@ host, shapes are flattened, every primitive becomes one of a dozen steps, and wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from echoloom.frontend.energy.canonical.refusals import REFUSED, refuse_own_slop
 from echoloom.frontend.energy.canonical.rules import RULES
 from echoloom.frontend.energy.canonical.split import check_even, pruned, separate
 from echoloom.frontend.energy.canonical.stage import check_class, staged_energy
+from echoloom.frontend.energy.folding import HostExpression
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, written
 from echoloom.frontend.energy.jaxpr import Equation, Interpreter, path_name, same_code
 from echoloom.ir.functions import FUNCTIONS
@@ -66,45 +68,30 @@ def check_echo(unit: Hamiltonian, positions: int, hidden: int) -> None:
 def _canonicalise(unit: Hamiltonian, positions: int, hidden: int) -> Plan:
     unit = written(unit)
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(unit, eqx.is_array))
-    values = [np.asarray(leaf, np.float64) for _, leaf in leaves]
     names = [path_name(path) for path, _ in leaves]
-    b = Builder(
-        type(unit).__name__,
-        list(values),
-        [True] * len(values),
-        {i: name for i, name in enumerate(names) if values[i].ndim in (1, 2)},
-        Names(names),
-    )
+    held = {i: names[i] for i, (_, leaf) in enumerate(leaves) if np.ndim(leaf) in (1, 2)}
+    b = Builder(type(unit).__name__, held, Names(names))
+    parameters = [
+        b.folded(HostExpression(i), np.asarray(leaf, np.float64), True)
+        for i, (_, leaf) in enumerate(leaves)
+    ]
     check_class(b, unit)
     if type(unit).energy is not Hamiltonian.energy:
-        kinetic, potential = _split_energy(b, unit, positions, hidden)
+        sizes = {"q": positions, "p": positions, "u": hidden}
+        t, v = separate(b, _run(b, unit, parameters, "energy", sizes))
+        check_even(b, t)
+        kinetic, potential = _with_inputs(pruned(b, t), (1,)), _with_inputs(pruned(b, v), (0, 2))
     else:
-        potential = _potential(b, unit, positions, hidden)
-        kinetic = _kinetic(b, unit, positions)
+        v = _run(b, unit, parameters, "potential", {"q": positions, "u": hidden})
+        potential = pruned(b, v)
+        t = _run(b, unit, parameters, "kinetic", {"p": positions})
+        check_even(b, t)
+        kinetic = pruned(b, t)
     used = {s.coefficient for e in (potential, kinetic) for s in e.steps if s.coefficient}
-    coefficients = tuple((n, i) for n, i in b.coefficients.items() if n in used)
-    learned = frozenset(name for name, index in coefficients if b.parameter[index])
-    return Plan(len(leaves), tuple(b.host), coefficients, learned, potential, kinetic)
-
-
-def _potential(b: Builder, unit: Hamiltonian, positions: int, hidden: int) -> Energy:
-    result = _run(b, unit, "potential", {"q": positions, "u": hidden})
-    return pruned(b, result)
-
-
-def _kinetic(b: Builder, unit: Hamiltonian, positions: int) -> Energy:
-    result = _run(b, unit, "kinetic", {"p": positions})
-    check_even(b, result)
-    return pruned(b, result)
-
-
-def _split_energy(
-    b: Builder, unit: Hamiltonian, positions: int, hidden: int
-) -> tuple[Energy, Energy]:
-    result = _run(b, unit, "energy", {"q": positions, "p": positions, "u": hidden})
-    kinetic, potential = separate(b, result)
-    check_even(b, kinetic)
-    return _with_inputs(pruned(b, kinetic), (1,)), _with_inputs(pruned(b, potential), (0, 2))
+    kept = {name: host for name, host in b.coefficients.items() if name in used}
+    coefficients = tuple((name, host.index) for name, host in kept.items())
+    learned = frozenset(name for name, host in kept.items() if host.parameter)
+    return Plan(tuple(b.host), coefficients, learned, potential, kinetic)
 
 
 def _with_inputs(energy: Energy, kept: tuple[int, ...]) -> Energy:
@@ -117,13 +104,18 @@ def _with_inputs(energy: Energy, kept: tuple[int, ...]) -> Energy:
     return Energy(len(kept), steps, place[energy.result])
 
 
-def _run(b: Builder, unit: Hamiltonian, method: str, sizes: dict[str, int]) -> int:
+def _run(
+    b: Builder,
+    unit: Hamiltonian,
+    parameters: Sequence[Host],
+    method: str,
+    sizes: dict[str, int],
+) -> int:
     """Interpret one of the unit's functions; the step that holds its value."""
     b.steps, b.facts, b.inputs = [], [], 0
     jaxpr, consts = staged_energy(b, unit, method, sizes)
     start = b.where
-    leaves = jax.tree.leaves(eqx.filter(unit, eqx.is_array))
-    operands: list[Any] = [Host(i, b.values[i], True) for i in range(len(leaves))]
+    operands: list[Any] = list(parameters)
     for name, size in sizes.items():
         parity = Parity.ODD if name == "p" else Parity.EVEN
         operands.append(b.input(name, (size,), Facts(parity=parity, inputs=frozenset({name}))))

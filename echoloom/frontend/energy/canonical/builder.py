@@ -12,7 +12,8 @@ import numpy as np
 
 from echoloom.frontend.energy.canonical import facts
 from echoloom.frontend.energy.canonical.facts import Facts
-from echoloom.frontend.energy.canonical.plan import HostStep, Kind, Step
+from echoloom.frontend.energy.canonical.plan import Kind, Step
+from echoloom.frontend.energy.folding import HostExpression
 from echoloom.ir.functions import FUNCTIONS
 
 
@@ -100,18 +101,16 @@ class Builder:
     """Host values are shared by both energies of a unit, run-time steps belong to one."""
 
     unit: str
-    values: list[np.ndarray]
-    parameter: list[bool]
-    leaf_names: dict[int, str]
+    leaf_names: dict[int, str]  # of the leaves that may be coefficients as they are
     own: Names
-    host: list[HostStep] = field(default_factory=list)
-    coefficients: dict[str, int] = field(default_factory=dict)
+    host: list[HostExpression] = field(default_factory=list)
+    coefficients: dict[str, Host] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     facts: list[Facts] = field(default_factory=list)
     inputs: int = 0
     where: str = ""
     what: str = ""
-    _constants: dict[bytes, int] = field(default_factory=dict)
+    _constants: dict[object, Host] = field(default_factory=dict)
 
     def refuse(self, problem: str, advice: str) -> Untraceable:
         """The refusal of what no machine could learn by an echo, or even evaluate."""
@@ -129,49 +128,42 @@ class Builder:
     def fixed(self, value: Any) -> Host:
         """A number or array written into the function."""
         array = np.asarray(value)
-        key = f"{array.dtype}{array.shape}".encode() + array.tobytes()
+        key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
-            self._constants[key] = self._host(lambda: [array], (), 0, array, False).index
-        return Host(self._constants[key], array, False)
+            self._constants[key] = self.folded(HostExpression(key, (), lambda: array), array, False)
+        return self._constants[key]
 
-    def compute(self, evaluate: Callable[..., list[Any]], args: Sequence[Host]) -> list[Host]:
+    def compute(self, function: Callable[..., list[Any]], args: Sequence[Host]) -> list[Host]:
         """Host arithmetic on host values."""
         if not any(a.parameter for a in args):
-            return [self.fixed(v) for v in evaluate(*(a.value for a in args))]
-        results = evaluate(*(jnp.asarray(a.value) for a in args))
-        indices = tuple(a.index for a in args)
-        return [
-            self._host(evaluate, indices, k, np.asarray(value), True)
-            for k, value in enumerate(results)
-        ]
+            return [self.fixed(v) for v in function(*(a.value for a in args))]
+        operands = tuple(self.host[a.index] for a in args)
+
+        def result(k: int, value: Any) -> Host:
+            own = HostExpression(object(), operands, lambda *values: function(*values)[k])
+            return self.folded(own, np.asarray(value), True)
+
+        return [result(*r) for r in enumerate(function(*(jnp.asarray(a.value) for a in args)))]
 
     def one(self, function: Callable[..., Any], *args: Host) -> Host:
         return self.compute(lambda *values: [function(*values)], args)[0]
 
-    def _host(
-        self,
-        evaluate: Callable[..., list[Any]],
-        args: tuple[int, ...],
-        index: int,
-        value: np.ndarray,
-        parameter: bool,
-    ) -> Host:
-        self.host.append(HostStep(evaluate, args, index))
-        self.values.append(value)
-        self.parameter.append(parameter)
-        return Host(len(self.values) - 1, value, parameter)
+    def folded(self, expression: HostExpression, value: np.ndarray, parameter: bool) -> Host:
+        """The next host value."""
+        self.host.append(expression)
+        return Host(len(self.host) - 1, value, parameter)
 
     def coefficient(self, host: Host) -> str:
         """Name under which the engine holds a host value."""
         self._check_finite(host)
-        for name, index in self.coefficients.items():
-            if index == host.index:
+        for name, other in self.coefficients.items():
+            if other.index == host.index:
                 return name
         if host.index in self.leaf_names:
             name = self.leaf_names[host.index]
         else:
             name = self.own.fold() if host.parameter else self.own.fix()
-        self.coefficients[name] = host.index
+        self.coefficients[name] = host
         return name
 
     def _check_finite(self, host: Host) -> None:

@@ -16,12 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from echoloom.frontend.energy.folding import HostExpression, evaluate
 from echoloom.frontend.energy.jaxpr import NamedKey
 from echoloom.frontend.energy.vocabulary import FUNCTIONS, RELUS, SLOPES, relu_beside, unit_step
 from echoloom.ir import functions
 from echoloom.ir.functions import Corner
-
-Evaluate = Callable[..., list[Any]]
 
 
 class Kind(enum.Enum):
@@ -62,15 +61,6 @@ class Step:
         return self.kind is Kind.CORNER or bool(jumps)
 
 
-@dataclass(frozen=True)
-class HostStep:
-    """Host arithmetic on parameters: results number `index` of `evaluate` on earlier values."""
-
-    evaluate: Evaluate
-    args: tuple[int, ...]
-    index: int = 0
-
-
 RULES: Mapping[Kind, Callable[[Step, Any, list[Any]], Any]] = {
     Kind.MATRIX: lambda s, w, x: w @ x[0],
     Kind.TRANSPOSED: lambda s, w, x: x[0] @ w,
@@ -100,6 +90,17 @@ class Energy:
     inputs: int
     steps: tuple[Step, ...]
     result: int | None
+
+    def __str__(self) -> str:
+        """A line for every step that is not an input: its number, what it does and its length."""
+        lines = (
+            " ".join(map(str, filter(None, (
+                f"  {number} =", s.kind.value, s.word, *map(str, s.args), s.coefficient,
+                s.number, f": [{s.size}]",
+            ))))
+            for number, s in enumerate(self.steps, self.inputs)
+        )  # fmt: skip
+        return "\n".join((*lines, f"  result {self.result}"))
 
     def __call__(
         self,
@@ -170,18 +171,22 @@ def _side(step: Step) -> Callable[[jax.Array], jax.Array]:
 class Plan:
     """How a unit's leaves become coefficients, and its two energies in terms of them."""
 
-    leaves: int
-    host: tuple[HostStep, ...]
+    host: tuple[HostExpression, ...]  # host values; a leaf of the unit is called by its number
     coefficients: tuple[tuple[str, int], ...]  # name and host value
     learned: frozenset[str]  # names of those that depend on parameters; the others never change
     potential: Energy  # of q, u
     kinetic: Energy  # of p
 
+    def __str__(self) -> str:
+        names = (n if n in self.learned else f"{n} (fixed)" for n, _ in self.coefficients)
+        return (
+            f"coefficients {', '.join(names)}; {len(self.host)} steps on the host\n"
+            f"potential of 0 = q, 1 = u\n{self.potential}\nkinetic of 0 = p\n{self.kinetic}"
+        )
+
     def fold(self, unit: Any) -> CanonicalUnit:
         """The unit's coefficients; differentiable in its leaves."""
-        values: list[Any] = list(jax.tree.leaves(unit))
-        for step in self.host:
-            values.append(step.evaluate(*(values[a] for a in step.args))[step.index])
+        values = evaluate(self.host, dict(enumerate(jax.tree.leaves(unit))))
         used = {name: values[index] for name, index in self.coefficients}
         return CanonicalUnit(used, self)
 

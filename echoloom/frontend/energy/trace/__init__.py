@@ -16,18 +16,9 @@ import jax
 import numpy as np
 
 from echoloom.frontend.energy.canonical import Untraceable as Untraceable
+from echoloom.frontend.energy.folding import HostExpression
 from echoloom.frontend.energy.jaxpr import Equation, Interpreter, path_name, staged
-from echoloom.frontend.energy.trace.operands import (
-    Code,
-    Floats,
-    Held,
-    Known,
-    Operand,
-    Origin,
-    Ref,
-    leaf,
-    numbers,
-)
+from echoloom.frontend.energy.trace.operands import Code, Folded, Operand, Ref, Splat, numbers
 from echoloom.frontend.energy.trace.rules import RULES
 from echoloom.ir.formats import real
 from echoloom.ir.program import Declaration, Graph
@@ -38,12 +29,16 @@ SAME = frozenset({"convert_element_type", "copy", "reshape", "squeeze", "broadca
 
 @dataclass(frozen=True)
 class Traced:
-    """A graph, and the coefficients that its code needs beside the leaves: their values, and how
-    they are made of the leaves."""
+    """A graph, and the coefficients `<owner>.<name>` that its code needs beside the leaves."""
 
     graph: Graph
-    values: Mapping[str, Floats]
-    origins: Mapping[str, Origin]
+    owner: str
+    folded: Mapping[str, Folded]
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The folded coefficients as the graph names them."""
+        return {f"{self.owner}.{own}": folded.value for own, folded in self.folded.items()}
 
 
 def trace(
@@ -55,9 +50,8 @@ def trace(
     """Graph of `function(**coefficients, **arguments)`; leaves are named by their path.
 
     `coefficients` are pytrees of arrays whose numbers are known, `arguments` pytrees of which only
-    shapes matter. The result is a dict of pytrees. Folded coefficients are called
-    `<first coefficient>.<label>.<number>`. Untraceable names the primitive, and the line, that has
-    no IR op.
+    shapes matter. The result is a dict of pytrees. Folded coefficients belong to the first of
+    `coefficients`. Untraceable names the primitive, and the line, that has no IR op.
     """
     given = dict(coefficients or {})
     everything = {**given, **arguments}
@@ -76,37 +70,33 @@ def trace(
     for path, value in leaves:
         name = path_name(path)
         if path[0].key in given:
-            operands.append(Held(np.asarray(value, np.float64), leaf(name), name))
+            operands.append(Folded(np.asarray(value, np.float64), HostExpression(name), name))
         else:
             operands.append(Ref(name, np.shape(value)))
             tracer.ir_shapes[name] = np.shape(value)
     with jax.enable_x64(True):
         results = tracer.run(jaxpr, consts, operands)
-    outputs = [(n, tracer.settled(value)) for n, value in zip(structure, results, strict=True)]
+    outputs = [(n, tracer.materialised(value)) for n, value in zip(structure, results, strict=True)]
     declarations = [Declaration(o.name, real(*o.shape)) for o in operands]  # type: ignore[union-attr]
-    declarations += [Declaration(n, real(*v.shape)) for n, v in tracer.folded.items()]
+    for own, folded in tracer.folded.items():
+        declarations.append(Declaration(tracer.named(own), real(*folded.shape)))
     graph = Graph(tuple(declarations), tuple(tracer.instrs), tuple(outputs))
-    return Traced(
-        graph,
-        {name: held.value for name, held in tracer.folded.items()},
-        {name: held.origin for name, held in tracer.folded.items()},
-    )
+    return Traced(graph, tracer.owner, tracer.folded)
 
 
 class _Tracer(Code, Interpreter):
-    def constant(self, value: Any) -> Known | Held:
+    def constant(self, value: Any) -> Splat | Folded:
         array = np.asarray(value, np.float64)
         if array.size and (array == array.flat[0]).all():
-            return Known(float(array.flat[0]), array.shape)
+            return Splat(float(array.flat[0]), array.shape)
         return numbers(array)
 
     def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
         self.where = equation.where or self.where
         if equation.inner is not None:
             return self.run(*equation.inner, operands)
-        if any(isinstance(x, Held) for x in operands) and not any(
-            isinstance(x, Ref) for x in operands
-        ):
+        kinds = {type(x) for x in operands}
+        if Folded in kinds and Ref not in kinds:
             return self.on_host(equation, operands)
         rule = RULES.get(equation.name)
         if rule is None:
@@ -116,42 +106,38 @@ class _Tracer(Code, Interpreter):
     def on_host(self, equation: Equation, operands: list[Any]) -> list[Operand]:
         """Arithmetic on coefficients; a matrix's transpose stays a view of the matrix."""
         first = operands[0]
-        if equation.name == "transpose" and isinstance(first, Held) and first.name:
+        if equation.name == "transpose" and isinstance(first, Folded) and first.name:
             return [first.turned()]
         factor = _numeric_factor(equation, operands)
         if factor is not None:
             return [factor]
         sources = [_whole(x) for x in operands]
-        results = [
-            np.asarray(r, np.float64) for r in equation.evaluate(*(s.value for s in sources))
-        ]
-        if equation.name in SAME and np.array_equal(results[0], sources[0].value):
+        values = [s.value for s in sources]
+        if equation.name in SAME and np.array_equal(equation.evaluate(*values)[0], values[0]):
             return [first]
-        origins = tuple(s.origin for s in sources)
 
-        def again(number: int) -> Origin:
-            return Origin(
-                f"{equation.name} {equation.params} {number}",
-                origins,
-                lambda *values: np.asarray(equation.evaluate(*values)[number], np.float64),
-            )
+        def result(number: int) -> Folded:
+            def compute(*values: Any) -> Any:
+                return np.asarray(equation.evaluate(*values)[number], np.float64)
 
-        return [Held(value, again(number)) for number, value in enumerate(results)]
+            operation = f"{equation.name} {equation.params} {number}"
+            operands = tuple(s.expression for s in sources)
+            return Folded(compute(*values), HostExpression(operation, operands, compute))
 
-
-def _whole(x: Known | Held) -> Held:
-    return numbers(np.full(x.shape, x.value)) if isinstance(x, Known) else x.plain
+        return [result(number) for number in range(len(equation.shapes))]
 
 
-def _numeric_factor(equation: Equation, operands: list[Any]) -> Held | None:
+def _whole(x: Splat | Folded) -> Folded:
+    return numbers(np.full(x.shape, x.value)) if isinstance(x, Splat) else x.plain
+
+
+def _numeric_factor(equation: Equation, operands: list[Any]) -> Folded | None:
     """A coefficient of the same name times another number, where that is all that happens."""
     if equation.name == "neg":
         return replace(operands[0], factor=-operands[0].factor)
-    if equation.name != "mul" or len(operands) != 2:
+    if equation.name != "mul":
         return None
-    known, held = operands if isinstance(operands[0], Known) else operands[::-1]
-    if not isinstance(known, Known) or not isinstance(held, Held) or known.shape not in (
-        (), held.shape,
-    ):  # fmt: skip
+    splat, folded = operands if isinstance(operands[0], Splat) else operands[::-1]
+    if not isinstance(splat, Splat) or splat.shape not in ((), folded.shape) or not splat.value:
         return None
-    return replace(held, factor=held.factor * known.value) if known.value else None
+    return replace(folded, factor=folded.factor * splat.value)

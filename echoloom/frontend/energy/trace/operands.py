@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from echoloom.frontend.energy.canonical import Untraceable
+from echoloom.frontend.energy.folding import HostExpression
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op
 from echoloom.ir.program import Instr
@@ -17,91 +17,55 @@ Floats = np.ndarray
 
 
 @dataclass(frozen=True)
-class Known:
+class Splat:
     """A tensor whose elements are all the same number."""
 
     value: float
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Origin:
-    """How a coefficient is made of the leaves, so that it can be made again from other numbers.
-
-    Equal origins give equal values whatever the leaves are; equal values alone may be chance.
-    """
-
-    how: str
-    sources: tuple[Origin, ...] = ()
-    again: Callable[..., Any] = field(compare=False, default=lambda *sources: sources[0])
-
-    def value(self, leaves: Mapping[str, Floats]) -> Floats:
-        """The coefficient for these leaves, by the very operations that made it when traced."""
-        if not self.sources:
-            return self.again(leaves)
-        return self.again(*(source.value(leaves) for source in self.sources))
-
-
-def leaf(name: str) -> Origin:
-    return Origin(f"leaf {name}", again=lambda leaves: leaves[name])
-
-
-def fixed(value: Floats) -> Origin:
-    """Of numbers that are written into the function."""
-    return Origin(f"{value.shape} {value.tobytes().hex()}", again=lambda leaves: value)
-
-
 @dataclass(frozen=True, eq=False)
-class Held:
+class Folded:
     """A coefficient times a number; `name` is empty until an instruction needs one that is not a
     leaf."""
 
     value: Floats
-    origin: Origin
+    expression: HostExpression
     name: str = ""
     transposed: bool = False
     factor: float = 1.0
 
     @property
-    def product(self) -> Floats:
-        return self.value * self.factor
-
-    @property
-    def plain(self) -> Held:
+    def plain(self) -> Folded:
         """The product as a coefficient of its own, where the factor is not 1."""
         factor = self.factor
-        if factor == 1.0:
-            return self
-        return Held(self.product, self._then(f"times {factor}", lambda v: v * factor))
+        return self if factor == 1.0 else self.made(f"times {factor}", lambda v: v * factor)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
-    def _then(self, how: str, again: Callable[[Floats], Floats]) -> Origin:
-        return Origin(how, (self.origin,), again)
+    def made(self, operation: str, compute: Callable[[Floats], Floats]) -> Folded:
+        """A new coefficient from this one, its factor aside; `operation` says what `compute`
+        does."""
+        return Folded(compute(self.value), self.expression.then(operation, compute))
 
-    def made(self, how: str, again: Callable[[Floats], Floats]) -> Held:
-        """A new coefficient from this one's value; `how` says what `again` does."""
-        return Held(again(self.value), self._then(how, again))
-
-    def reshaped(self, *shape: int) -> Held:
+    def reshaped(self, *shape: int) -> Folded:
         return self.made(f"reshape {shape}", lambda v: v.reshape(shape))
 
-    def broadcast(self, shape: tuple[int, ...]) -> Held:
+    def broadcast(self, shape: tuple[int, ...]) -> Folded:
         return self.made(f"broadcast {shape}", lambda v: np.broadcast_to(v, shape))
 
-    def turned(self) -> Held:
+    def turned(self) -> Folded:
         """The same coefficient seen transposed."""
-        return replace(
-            self, value=self.value.T, origin=self._then("transpose", lambda v: v.T),
-            transposed=not self.transposed,
-        )  # fmt: skip
+        seen = self.made("transpose", lambda v: v.T)
+        return replace(seen, name=self.name, transposed=not self.transposed, factor=self.factor)
 
 
-def numbers(value: Floats) -> Held:
+def numbers(value: Floats) -> Folded:
     """A coefficient that never changes."""
-    return Held(value, fixed(value))
+    written = f"{value.shape} {value.tobytes().hex()}"
+    return Folded(value, HostExpression(written, (), lambda: value))
 
 
 @dataclass(frozen=True)
@@ -114,20 +78,18 @@ class Ref:
     transposed: bool = False
 
 
-Operand = Known | Held | Ref
+Operand = Splat | Folded | Ref
 
 
 @dataclass
 class Code:
-    """Instructions written so far, and the coefficients folded for them.
-
-    Folded coefficients are called `<owner>.<label>.<number>`.
-    """
+    """Instructions written so far, and the coefficients folded for them, which are called
+    `<label>.<number>` of their owner."""
 
     owner: str
     label: str
     instrs: list[Instr] = field(default_factory=list)
-    folded: dict[str, Held] = field(default_factory=dict)
+    folded: dict[str, Folded] = field(default_factory=dict)
     ir_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     where: str = ""
 
@@ -143,16 +105,20 @@ class Code:
         self.ir_shapes[name] = shape
         return Ref(name, shape)
 
-    def held(self, coefficient: Held) -> str:
+    def named(self, own: str) -> str:
+        """What code calls the coefficient `own` of the owner."""
+        return f"{self.owner}.{own}"
+
+    def coefficient(self, folded: Folded) -> str:
         """Name of a coefficient as an operand, its factor aside; declared where it is no leaf."""
-        if coefficient.name and not coefficient.transposed:
-            return coefficient.name
-        for name, other in self.folded.items():
-            if other.origin == coefficient.origin:
-                return name
-        name = ".".join(p for p in (self.owner, self.label, f"w{len(self.folded)}") if p)
-        self.folded[name] = coefficient
-        return name
+        if folded.name and not folded.transposed:
+            return folded.name
+        for own, other in self.folded.items():
+            if other.expression == folded.expression:
+                return self.named(own)
+        own = ".".join(p for p in (self.label, f"w{len(self.folded)}") if p)
+        self.folded[own] = folded
+        return self.named(own)
 
     def narrowed(self, value: Ref) -> bool:
         """Whether one number stands for a longer vector."""
@@ -162,16 +128,16 @@ class Code:
         """A vector of its own, where one number stood for it."""
         if not self.narrowed(value):
             return value
-        ones = self.held(numbers(np.ones((value.shape[0], 1))))
+        ones = self.coefficient(numbers(np.ones((value.shape[0], 1))))
         return self.emit(Op.MATVEC, (ones, value.name), value.shape)
 
-    def settled(self, value: Operand) -> str:
+    def materialised(self, value: Operand) -> str:
         """Name of a value of its own, an instruction where there was none."""
-        if isinstance(value, Known):
+        if isinstance(value, Splat):
             return self.emit(Op.CONSTANT, (), value.shape, Constant(value.value)).name
-        if isinstance(value, Held):
+        if isinstance(value, Folded):
             one = self.emit(Op.CONSTANT, (), (1,), Constant(1.0))
-            column = self.held(value.plain.reshaped(-1, 1))
+            column = self.coefficient(value.plain.reshaped(-1, 1))
             return self.emit(Op.MATVEC, (column, one.name), value.shape).name
         value = self.spread(value)
         if not value.transposed:
