@@ -21,11 +21,9 @@ COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
 
 def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
     """Clock cycles of a pass that never waits: what Register.CYCLES must count."""
-    runs = [
-        (image.sections[s].length, s in STEPS) for s in (FORWARD if kind == "forward" else ECHO)
-    ]
-    overhead = image.timing.overhead
-    return sum((length + overhead) * (steps if step else 1) for length, step in runs if length)
+    sections = FORWARD if kind == "forward" else ECHO
+    runs = [(image.sections[s].length, steps if s in STEPS else 1) for s in sections]
+    return sum(count * (length + image.timing.overhead) for length, count in runs if length)
 
 
 def _before(number: int, request: PassRequest, load: np.ndarray) -> np.ndarray:
