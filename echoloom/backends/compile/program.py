@@ -24,6 +24,7 @@ from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.sizes import BlockSizes, Sizes
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
@@ -158,15 +159,18 @@ class CompiledProgram(Contents):
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
 
-ALIKE = (
-    "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
-    "integrator", "activation", "classes",
-)  # fmt: skip
+# What a model is beside its numbers, by the names of its properties; `_fixed_parts` has the rest.
+SIZES = [
+    f.name
+    for kind in (Sizes, BlockSizes)
+    for f in fields(kind)
+    if f.name not in ("blocks", "unit", "step")
+]
 
 
 def _check_alike(model: HSSM, compiled: HSSM) -> None:
     """ValueError unless `model` differs from the compiled one in its numbers only."""
-    for name in ALIKE:
+    for name in SIZES:
         new, old = getattr(model, name), getattr(compiled, name)
         if new != old:
             raise ValueError(
