@@ -24,7 +24,7 @@ class RealArithmetic:
 
     @property
     def rules(self) -> Mapping[Op, Rule]:
-        return RULES
+        return REAL_NODES
 
     def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
         return Value(s.node("Add", old.name, new.name, name=f"sum/{a.name}.total"), True)
@@ -79,7 +79,7 @@ def _requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     return _shifted(s, i, args[0], i.attr.register)
 
 
-RULES: Mapping[Op, Rule] = {
+REAL_NODES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda s, i, a: a[0],
     Op.ADD: _plain("Add"),
