@@ -57,7 +57,12 @@ def quantise(
 
     ValueError when the program needs something the fixed-point target cannot express.
     """
-    plan = plan_formats(program, coefficients, ranges, widths, earlier or {})
+    return settled(plan_formats(program, coefficients, ranges, widths, earlier or {}))[0]
+
+
+def settled(plan: FormatPlan) -> tuple[Program, Formats]:
+    """The integer program of a plan, and the formats that its words have in the end. ValueError as
+    `quantise`."""
     formats = plan.formats
     # A word never has more fraction bits than the exact value it is cut from. Such caps only fall,
     # and one falls only after a word did that the value is made of: they stop where a chain of
@@ -66,7 +71,7 @@ def quantise(
         result, limits = _emit(plan, formats)
         coarser = formats.capped(limits)
         if coarser == formats:
-            return result
+            return result, formats
         formats = coarser
     raise ValueError("formats did not settle; this is a bug in quantise")
 
@@ -94,8 +99,8 @@ def _emit(plan: FormatPlan, formats: Formats) -> tuple[Program, Limits]:
     program, narrow = plan.program, plan.widths.narrow
     added = {d.name for d in program.coefficients if Word(None, d.name) in formats}
     coefficients = tuple(
-        Declaration(d.name, Type(d.type.shape, formats.q(Word(None, d.name))
-                    if d.name in added else plan.factors[d.name]))
+        replace(d, type=Type(d.type.shape, formats.q(Word(None, d.name))
+                if d.name in added else plan.factors[d.name]))
         for d in program.coefficients
         if d.name in added or d.name in plan.factors
     )  # fmt: skip
@@ -324,7 +329,7 @@ class _BodyEmitter:
                 name,
                 f"the argument of {name} reaches so far that its {source.width} bits cannot tell "
                 "two segments of a table apart; scale it down",
-                instr.name,
+                instr.place,
             )
         # A power of two, so that copies with slightly different ranges share one table.
         whole = 2.0 ** math.ceil(math.log2(bound or own.range or 1.0))
@@ -333,7 +338,7 @@ class _BodyEmitter:
                 name, source, whole, self.plan.widths.segment_bits, self.plan.smallest[word]
             )
         except NoTable as error:
-            raise NoTable(name, error.problem, instr.name) from error
+            raise NoTable(name, error.problem, instr.place) from error
         table = replace(attr, segment_bits=bits, range_bits=reach)
         if not cut:
             # A result that stays near zero on the samples asks for more bits than slopes have.
