@@ -25,7 +25,7 @@ from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models import stack
 from echoloom.frontend.models.hssm import trainable, with_statistics
 from echoloom.ir.passes.coefficient_formats import coefficient_format
-from echoloom.ir.passes.hold import NUMBER, addends
+from echoloom.ir.passes.materialise import NUMBER, addends
 from echoloom.ir.widths import Widths
 
 STEPS = 24

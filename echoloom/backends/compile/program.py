@@ -27,8 +27,8 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
-from echoloom.ir.passes.hold import NUMBER, addends
 from echoloom.ir.passes.image import image
+from echoloom.ir.passes.materialise import NUMBER, addends
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
 

@@ -11,7 +11,7 @@ from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.format_classes import finest
 from echoloom.ir.passes.fused import PRODUCTS
-from echoloom.ir.passes.hold import NUMBER
+from echoloom.ir.passes.materialise import NUMBER
 from echoloom.ir.program import Program
 
 Floats = NDArray[np.float64]
