@@ -21,8 +21,7 @@ import optax
 from output import arguments, progress, show
 
 import echoloom as el
-from echoloom.backends.run.batched import BatchRunner
-from echoloom.backends.run.levels import jax_run
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.data import load_data
 from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models.hssm import with_statistics
@@ -46,9 +45,9 @@ def speed(unit: str) -> list[dict[str, Any]]:
         x = np.random.default_rng(0).normal(size=(batch, steps, 6))
         y = np.arange(batch) % 4
         program = el.compile(_model(unit, x), x, lanes=4)
-        runner = BatchRunner(program.artifact)
+        runner = JaxRunner(program.artifact)
         first, again = clocked(lambda r=runner, x=x, y=y: r.run(x, y))
-        _, single = clocked(lambda p=program, x=x: jax_run(p.artifact, x[0], 0))
+        _, single = clocked(lambda r=runner, x=x: r.run(x[0], 0))
         rows.append(
             {
                 "unit": unit,

@@ -22,7 +22,7 @@ import echoloom as el
 from echoloom.backends.gradients.quality import float64
 from echoloom.backends.onnx.export import KINDS, PASSES, onnx_model
 from echoloom.backends.onnx.run import OnnxModel
-from echoloom.backends.run.levels import jax_run
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
 
@@ -43,10 +43,11 @@ def jax_seconds(program: el.CompiledProgram, kind: str, x: np.ndarray, label: An
     """Of the JAX interpreter for integers, of the model or its echo for real numbers."""
     model = float64(program.model)
     forward = jax.jit(lambda x: model(x))
+    runner = JaxRunner(program.artifact)
 
     def run() -> None:
         if kind == "integer":
-            jax_run(program.artifact, x, label)
+            runner.run(x, label)
         elif label is None:
             forward(jnp.asarray(x)).block_until_ready()
         else:

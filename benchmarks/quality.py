@@ -27,9 +27,9 @@ from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.stages import probed, ranges, real_program, traced
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.gradients.quality import TensorQuality, worst_of
-from echoloom.backends.run.integers import RunResult
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.ir.contract import EngineConfig, Timing
+from echoloom.ir.host import RunResult
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.image import place
 from echoloom.ir.passes.quantise import quantise

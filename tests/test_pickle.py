@@ -21,6 +21,7 @@ from echoloom.backends.compile.coefficients import PoleRange
 from echoloom.ir.parser import ParseError
 from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.schedule import CyclicTasks
+from echoloom.ir.places import Place
 from echoloom.ir.tables import NoTable
 from echoloom.sim.first_difference import Difference, Mismatch
 from echoloom.sim.verify import CycleReport, LevelReport, VerifyReport
@@ -82,8 +83,8 @@ EXAMPLES: dict[type[BaseException], Callable[[], BaseException]] = {
     Runaway: lambda: Runaway("block 0 runs away", echo=True),
     CyclicTasks: lambda: CyclicTasks(frozenset({"b0.free.q", "b1.free.q"})),
     ParseError: lambda: ParseError(3, "no such word"),
-    NoTable: lambda: NoTable("log", "its argument may be 0", "b0.free.force.t3"),
-    PoleRange: lambda: PoleRange("log", "its argument may be 0", "b0.free.force.t3"),
+    NoTable: lambda: NoTable("log", "its argument may be 0", Place(0)),
+    PoleRange: lambda: PoleRange("log", "its argument may be 0", Place(0)),
     Mismatch: lambda: Mismatch(Difference("rtl", 2, "b0", "q", (1,), 4, 16, 0)),
 }
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import equinox as eqx
-import jax
 import typer
 
 from echoloom.cli.options import Json
 from echoloom.cli.outcome import check_destination, command
 from echoloom.cli.tables import fields_table
 from echoloom.frontend.models.checkpoint import save_model
+from echoloom.frontend.models.hssm import size
 from echoloom.frontend.models.published.import_rhel import import_rhel as import_model
 from echoloom.frontend.models.units import LinearUnit
 
@@ -53,9 +52,7 @@ def import_rhel(
             "blocks": len(model.blocks),
             "complex": model.complex,
             "output_step": model.output_step,
-            "parameters": sum(
-                leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))
-            ),
+            "parameters": size(model),
         }
         say.result |= {"checkpoint": str(output), **fields}
         say.show(fields_table("imported", fields | {"complex": str(model.complex).lower()}))

@@ -97,7 +97,7 @@ def _report_size(
     say.result |= {
         "kind": "size",
         "size": dict(zip(("inputs", "hidden", "state", "blocks", "outputs"), sizes, strict=True)),
-        "engines": [{"lanes": count, "cycles": passes} for count, passes in rows],
+        "engines": [{"lanes": count, "cycles": sweeps} for count, sweeps in rows],
     }
     say.show(cycles_table(rows))
 

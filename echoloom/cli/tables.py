@@ -92,7 +92,7 @@ def functions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def cycles(mapped: Mapped, length: int) -> dict[str, dict[str, Any]]:
-    """Per pass: products and clock cycles of a step, utilisation (a fraction of 1), and the clock
+    """Per sweep: products and clock cycles of a step, utilisation (a fraction of 1), and the clock
     cycles of `length` steps.
     """
     used = utilisation(mapped)
@@ -113,8 +113,8 @@ def cycles_table(rows: Iterable[tuple[int, Mapping[str, Mapping[str, Any]]]]) ->
     table = Table(
         "lanes", "pass", "products / step", "cycles / step", "utilisation", "steps", "cycles"
     )
-    for lanes, passes in rows:
-        for name, row in passes.items():
+    for lanes, sweeps in rows:
+        for name, row in sweeps.items():
             table.add_row(
                 str(lanes),
                 name,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import equinox as eqx
-import jax
 import typer
 
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source
 from echoloom.cli.outcome import Reporter, check_destination, command
 from echoloom.cli.train_run import carry_out, make_source
+from echoloom.frontend.models.hssm import size
 from echoloom.frontend.models.sizes import Activation, BlockSizes, Sizes, Task, UnitName
 from echoloom.frontend.training.example import EXAMPLE
 from echoloom.frontend.training.model import make_model
@@ -162,7 +161,7 @@ def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -
         "checkpoint": str(output),
         "task": model.task,
         "classes": list(data.classes),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
+        "parameters": size(model),
         "normalised": None if data.mean is None or data.scale is None else {
             "mean": data.mean.tolist(), "scale": data.scale.tolist(),
         },

@@ -22,6 +22,7 @@ from echoloom.ir.formats import Q, largest
 from echoloom.ir.functions import FUNCTIONS, Function
 from echoloom.ir.ops import Op, Table
 from echoloom.ir.parity import Parity
+from echoloom.ir.places import Place
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.straight_lines import Lines, straight_lines, within, worst_deviation
 
@@ -32,14 +33,14 @@ LONGEST_SHIFT = 62  # that every level takes
 
 
 class NoTable(ValueError):
-    """No table can hold a function of the argument that the instruction `value` gives it."""
+    """No table can hold a function of its argument; `place` is where it is evaluated."""
 
-    def __init__(self, function: str, problem: str, value: str = ""):
+    def __init__(self, function: str, problem: str, place: Place | None = None):
         super().__init__(problem)
-        self.function, self.problem, self.value = function, problem, value
+        self.function, self.problem, self.place = function, problem, place
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.function, self.problem, self.value), self.__dict__
+        return type(self), (self.function, self.problem, self.place), self.__dict__
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.run.integers import Floats, RunResult, Words
+from echoloom.backends.run.integers import Floats, Words
 from echoloom.ir.contract import Image
+from echoloom.ir.host import RunResult
 from echoloom.sim.first_difference import Difference
 from echoloom.sim.requests import PassResult
 from echoloom.sim.run_rtl import Simulator, Wrapper

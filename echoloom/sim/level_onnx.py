@@ -30,10 +30,11 @@ from echoloom.backends.onnx.export import (
     require,
 )
 from echoloom.backends.onnx.run import Arrays, OnnxModel, integer_result
-from echoloom.backends.run.integers import Floats, is_classification
+from echoloom.backends.run.integers import Floats
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.hssm import trainable
+from echoloom.ir.host import is_classification
 from echoloom.sim.first_difference import Difference, Mismatch, first_index, lowest_bit
 from echoloom.sim.level import Case, Job, Reals, Run
 from echoloom.sim.locate import Key, first_value, numpy_trace

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from echoloom.backends.run.integers import Floats, Words
-from echoloom.backends.run.levels import Artifact, numpy_run
+from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, signal_difference
 
@@ -16,7 +16,7 @@ Key = tuple[Section, int, str]  # section, iteration, the IR value's name
 Trace = dict[Key, Words]
 
 
-def numpy_trace(artifact: Artifact, x: Floats, label: Any) -> Trace:
+def numpy_trace(artifact: IntegerProgram, x: Floats, label: Any) -> Trace:
     """Every value of a NumPy run, in order of computation."""
     trace: Trace = {}
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.run.integers import Floats, RunResult
+from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
+from echoloom.ir.host import RunResult
 from echoloom.ir.places import Copy
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance

@@ -1,4 +1,4 @@
-"""A batch at once gives the integers of the NumPy level, sequence by sequence."""
+"""The JAX engine gives the integers of the NumPy level, for one sequence and for many."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 
 import echoloom as el
 from echoloom.backends.compile.pipeline import calibrated_again
-from echoloom.backends.run import batched
-from echoloom.backends.run import chunked_sweep as chunked_pass
-from echoloom.backends.run.batched import BatchRunner
-from echoloom.backends.run.float_words import RULES, fits, structure
-from echoloom.backends.run.integers import RunResult
+from echoloom.backends.run import run_jax
+from echoloom.backends.run.chunked_sweep import chunk_length
+from echoloom.backends.run.jax_words import kind_of, structure
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
-from echoloom.backends.run.run_jax import RULES as JAX_RULES
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
+from echoloom.ir.host import RunResult
 from echoloom.ir.ops import Op
 from echoloom.ir.widths import Widths
 
@@ -89,28 +88,29 @@ def assert_same(fast: RunResult, exact: RunResult) -> None:
 def test_every_sequence_has_the_integers_of_the_numpy_level(case: str) -> None:
     program = program_of(case)
     x, y = inputs(3, 9, 1), targets(program.model, 3, 9)
-    batch = BatchRunner(program.artifact).run(x, y)
+    runner = JaxRunner(program.artifact)
+    batch = runner.run(x, y)
     assert_same(batch, numpy_run(program.artifact, x, y))
     for n in range(3):
         single = numpy_run(program.artifact, x[n], y[n])
+        assert_same(runner.run(x[n], y[n]), single)
         assert all(np.array_equal(batch.gradients[k][n], g) for k, g in single.gradients.items())
         assert np.array_equal(batch.outputs[n], single.outputs)
 
 
 def test_one_sequence_of_one_step_and_no_label() -> None:
     program = program_of("linear")
-    runner, x = BatchRunner(program.artifact), inputs(1, 1)
+    runner, x = JaxRunner(program.artifact), inputs(1, 1)
     assert_same(runner.run(x, np.array([2])), numpy_run(program.artifact, x, np.array([2])))
     assert_same(runner.run(x), numpy_run(program.artifact, x))
 
 
-def test_chunks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_join_without_a_seam() -> None:
     """19 steps are two chunks of eight and a rest of three."""
-    monkeypatch.setattr(chunked_pass, "CHUNK", 8)
-    assert chunked_pass.chunk_length(19) == 8
+    assert chunk_length(19, 8) == 8
     program = program_of("regression")
     x, y = inputs(2, 19, 2), targets(program.model, 2, 19)
-    assert_same(BatchRunner(program.artifact).run(x, y), numpy_run(program.artifact, x, y))
+    assert_same(JaxRunner(program.artifact, 8).run(x, y), numpy_run(program.artifact, x, y))
 
 
 @settings(max_examples=20, deadline=None)
@@ -127,7 +127,7 @@ def test_words_of_the_largest_size_are_exact(seed: int, case: str, wraps: bool) 
     artifact = replace(program.artifact, coefficients=coefficients)
     x = random.choice([-1.5, 1.5], (3, 9, 2))
     y = random.integers(0, 3, 3)
-    result = BatchRunner(program.artifact).run(x, y, coefficients)
+    result = JaxRunner(program.artifact).run(x, y, coefficients)
     assert_same(result, numpy_run(artifact, x, y))
     assert (result.forward_flags != 0).any()
     assert (result.forward_flags & Flag.STATE).any() or not wraps
@@ -146,7 +146,7 @@ def test_accumulators_that_may_have_overflowed_are_summed_step_by_step() -> None
             program_of("linear").artifact, program=replace(program, accumulators=narrow)
         )
         exact = numpy_run(artifact, x, y)
-        assert_same(BatchRunner(artifact).run(x, y), exact)
+        assert_same(JaxRunner(artifact).run(x, y), exact)
         overflowed.append(bool((exact.echo_flags & Flag.ACCUMULATOR).any()))
     assert any(overflowed) and not all(overflowed)
 
@@ -154,33 +154,74 @@ def test_accumulators_that_may_have_overflowed_are_summed_step_by_step() -> None
 def test_only_what_is_doubted_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     program = program_of("linear")
     x, y = inputs(3, 9), np.array([0, 1, 2])
-    asked: list[int] = []
+    asked: list[tuple[int, ...]] = []
+    doubtful = run_jax._doubtful
 
-    def counted(artifact: IntegerProgram, samples: Any, labels: Any) -> RunResult:
-        asked.append(len(samples))
-        return numpy_run(artifact, samples, labels)
+    def doubt(*arguments: Any) -> np.ndarray:
+        found = doubtful(*arguments)
+        assert not found.any()
+        asked.append(found.shape)
+        return np.array([False, True, True]) if len(asked) < 3 else found
 
-    monkeypatch.setattr(batched, "numpy_run", counted)
-    runner = BatchRunner(program.artifact)
+    runner = JaxRunner(program.artifact)
     plain = runner.run(x, y)
-    assert asked == []
-    monkeypatch.setattr(batched, "_doubtful", lambda *_: np.array([False, True, True]))
+    monkeypatch.setattr(run_jax, "_doubtful", doubt)
     assert_same(runner.run(x, y), plain)
-    assert asked == [2]
+    assert asked == [(3,), (3,), (2,), (2,)]
 
 
-def test_what_is_not_proven_exact_runs_on_int64() -> None:
-    program = program_of("linear")
-    assert fits(program.ir, program.artifact.tables)
+def wide_product(program: el.CompiledProgram) -> IntegerProgram:
+    """The program with a product declared so wide that float64 could not hold it."""
     body = program.ir.bodies[1]
     wide = next(i for i in body.instrs if i.op is Op.MATVEC)
     wider = replace(wide, type=Type(wide.type.shape, Q(55, wide.type.q.frac)))
     instrs = tuple(wider if i is wide else i for i in body.instrs)
     bodies = tuple(replace(b, instrs=instrs) if b is body else b for b in program.ir.bodies)
-    artifact = replace(program.artifact, program=replace(program.ir, bodies=bodies))
-    assert not fits(artifact.program, artifact.tables)
-    x, y = inputs(2, 9), np.array([0, 1])
-    assert_same(BatchRunner(artifact).run(x, y), numpy_run(program.artifact, x, y))
+    return replace(program.artifact, program=replace(program.ir, bodies=bodies))
+
+
+@pytest.mark.parametrize("case", ["linear", "regression", "nonlinear"])
+def test_what_is_not_proven_exact_runs_on_int64(case: str) -> None:
+    program = program_of(case)
+    assert kind_of(program.ir, program.artifact.tables) is np.float64
+    artifact = wide_product(program)
+    assert kind_of(artifact.program, artifact.tables) is np.int64
+    x, y = inputs(2, 9), targets(program.model, 2, 9)
+    assert_same(JaxRunner(artifact).run(x, y), numpy_run(artifact, x, y))
+    wild = {name: 40 * words for name, words in artifact.coefficients.items()}
+    found, exact = (
+        JaxRunner(artifact).run(x, y, wild),
+        numpy_run(replace(artifact, coefficients=wild), x, y),
+    )
+    assert_same(found, exact)
+    assert (exact.forward_flags & Flag.STATE).any()
+
+
+def test_words_beyond_the_whole_numbers_of_float64_are_exact() -> None:
+    """Words of 34 bits times 26 are products of 60."""
+    model = program_of("linear").model
+    widths = Widths(word=34, narrow=26, accumulator=63)
+    program = el.compile(model, inputs(4, 9), targets(model, 4, 9), lanes=2, widths=widths)
+    assert kind_of(program.ir, program.artifact.tables) is np.int64
+    x, y = inputs(2, 9, 5), targets(model, 2, 9)
+    sizes: list[int] = []
+    exact = numpy_run(program.artifact, x, y, lambda *at: sizes.append(int(np.abs(at[3]).max())))
+    assert max(sizes) > 1 << 53
+    assert_same(JaxRunner(program.artifact).run(x, y), exact)
+
+
+@pytest.mark.parametrize("case", ["linear", "regression", "custom"])
+@pytest.mark.parametrize("chunk", [1, 4, 128])
+def test_a_trace_has_every_value_of_the_numpy_level(case: str, chunk: int) -> None:
+    """In chunks of one step, of four with a rest of one, and of all."""
+    program = program_of(case)
+    x, y = inputs(1, 9)[0], targets(program.model, 1, 9)[0]
+    wanted: dict[Any, Any] = {}
+    numpy_run(program.artifact, x, y, lambda *at: wanted.update({at[:3]: at[3]}))
+    found = dict(JaxRunner(program.artifact, chunk).trace(x, y))
+    assert list(found) == list(wanted)
+    for at, words in wanted.items():
+        np.testing.assert_array_equal(found[at], np.broadcast_to(words, found[at].shape), str(at))
 
 
 def test_a_program_calibrated_again_has_the_same_code() -> None:
@@ -190,14 +231,10 @@ def test_a_program_calibrated_again_has_the_same_code() -> None:
     assert str(again.ir) != str(program.ir)
     assert structure(again.ir) == structure(program.ir)
     x, y = inputs(3, 9, 3), np.array([0, 1, 2])
-    assert_same(BatchRunner(again.artifact).run(x, y), numpy_run(again.artifact, x, y))
+    assert_same(JaxRunner(again.artifact).run(x, y), numpy_run(again.artifact, x, y))
 
 
 def test_samples_out_of_range_are_refused() -> None:
-    runner = BatchRunner(program_of("linear").artifact)
+    runner = JaxRunner(program_of("linear").artifact)
     with pytest.raises(el.InputRange, match="a sample reaches 100"):
         runner.run(np.full((2, 9, 2), 100.0), np.array([0, 1]))
-
-
-def test_rules_cover_the_same_operations_as_the_jax_level() -> None:
-    assert set(RULES) == set(JAX_RULES)

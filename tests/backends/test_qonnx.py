@@ -22,11 +22,12 @@ import echoloom as el
 from echoloom.backends.onnx.export import onnx_model
 from echoloom.backends.onnx.qonnx_scope import DOMAIN, NotExpressible
 from echoloom.backends.onnx.qonnx_view import qonnx_view
-from echoloom.backends.run.integers import forward_states, input_types, output_type
+from echoloom.backends.run.integers import input_types, output_type
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.arithmetic import Overflow, Rounding, narrow, round_shift
 from echoloom.ir.flags import Flag
+from echoloom.ir.host import forward_states
 from echoloom.ir.ops import Op
 from echoloom.ir.sections import Section
 from echoloom.ir.widths import Widths

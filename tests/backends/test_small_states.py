@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from echoloom.backends.compile.unfit import Unfit
 from hamiltonians import GALLERY
 
 import echoloom as el
 from echoloom.backends.compile.lost import Unresolved
+from echoloom.backends.compile.refusals import Unfit
 from echoloom.ir.widths import Widths
 
 HIDDEN = 4

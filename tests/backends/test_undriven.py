@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.run.batched import BatchRunner
+from echoloom.backends.run.run_jax import JaxRunner
 
 X, Y = np.random.default_rng(0).normal(size=(3, 7, 2)), np.array([0, 1, 1])
 
@@ -41,7 +41,7 @@ def test_the_program_is_the_model(kind: type[Alone] | type[AtRest]) -> None:
         found, wanted = program.gradient(x, y), el.bptt_gradient(model, jnp.asarray(x), y)
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-3 * float(jnp.abs(b).max()))
-    batch = BatchRunner(program.artifact).run(X, Y)
+    batch = JaxRunner(program.artifact).run(X, Y)
     for i, (x, y) in enumerate(zip(X, Y, strict=True)):
         alone = program.run(x, y)
         np.testing.assert_array_equal(batch.outputs[i], alone.outputs)

@@ -14,6 +14,7 @@ import pytest
 from runner import CHANNELS, STEPS, echoloom, write_data
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.models.units import NonlinearUnit
 from echoloom.frontend.training.train import load_model
@@ -114,14 +115,14 @@ def test_verify_without_a_circuit_says_so(shelf):
 
 def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
     """One bit of one output at the JAX level."""
-    true = level_jax.jax_run
+    true = JaxRunner.run
 
-    def wrong(artifact, x, label=None):
-        result = true(artifact, x, label)
+    def wrong(runner, x, label=None):
+        result = true(runner, x, label)
         return replace(result, outputs=result.outputs ^ np.asarray([4, 0]))
 
-    monkeypatch.setattr(level_jax, "jax_run", wrong)
-    monkeypatch.setattr(level_jax, "_locate", lambda artifact, x, label: None)
+    monkeypatch.setattr(JaxRunner, "run", wrong)
+    monkeypatch.setattr(level_jax, "_locate", lambda runner, x, label: None)
     report = tmp_path / "report.json"
     arguments = (shelf / "program.elp", shelf / "data.npz", "--levels", "jax", "--report", report)
     said = echoloom("verify", *arguments, "--json")

@@ -21,6 +21,7 @@ import echoloom as el
 from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.training.devices import make_mesh, share_gradient
 from echoloom.frontend.training.loop import fit, make_plan
+from echoloom.frontend.training.run_file import TrainingSection
 from echoloom.frontend.training.scores import make_scorer
 from echoloom.frontend.training.source import float_source
 
@@ -39,7 +40,7 @@ for kind in ("bptt", "rhel"):
             assert "num_partitions=4" in text and "all-reduce" in text
             assert len(jax.jit(function)(model, X[:8], y[:8])[0].sharding.device_set) == 4
         # Two whole batches of 4 and one of 3, which four devices cannot share.
-        plan = make_plan(11, batch=4, seed=0, epochs=2)
+        plan = make_plan(TrainingSection(batch=4, epochs=2), 11, 0)
         found = fit(model, X, y, float_source(function), optax.sgd(1e-2), plan).model
         score = make_scorer(Data(X, y), 4, mesh)(found, ("train",))["train"]
         flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found)])

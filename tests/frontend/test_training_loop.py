@@ -21,6 +21,7 @@ from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.gradients.rhel import rhel_value_and_grad
 from echoloom.frontend.training.history import history_csv
 from echoloom.frontend.training.loop import Fitted, Plan, fit, make_plan
+from echoloom.frontend.training.run_file import TrainingSection
 from echoloom.frontend.training.scores import Score, make_scorer
 from echoloom.frontend.training.source import GradientSource, StepGradient, float_source
 from echoloom.frontend.training.state import Identity, StateFile
@@ -38,6 +39,10 @@ def samples(model, count: int = COUNT) -> tuple[np.ndarray, np.ndarray]:
 
 class Stop(Exception):
     """What a killed process would be."""
+
+
+def planned(count: int, *, seed: int, **settings) -> Plan:
+    return make_plan(TrainingSection(**settings), count, seed)
 
 
 class StopAt(Watcher):
@@ -58,7 +63,7 @@ class StopAt(Watcher):
     epoch=st.integers(0, 4),
 )
 def test_every_epoch_takes_every_sequence_once(count, batch, seed, epoch):
-    plan = make_plan(count, batch=batch, seed=seed, epochs=2)
+    plan = planned(count, batch=batch, seed=seed, epochs=2)
     assert plan.steps == 2 * math.ceil(count / batch)
     first = epoch * plan.steps_per_epoch
     picks = [plan.pick(first + step) for step in range(plan.steps_per_epoch)]
@@ -68,7 +73,7 @@ def test_every_epoch_takes_every_sequence_once(count, batch, seed, epoch):
 
 def test_the_order_depends_on_seed_and_epoch():
     orders = {
-        tuple(make_plan(20, batch=20, seed=seed, epochs=2).pick(epoch))
+        tuple(planned(20, batch=20, seed=seed, epochs=2).pick(epoch))
         for seed in range(3)
         for epoch in range(2)
     }
@@ -80,7 +85,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(kind, make_model, tmp_p
     """Stopped several times, in the middle of epochs and of intervals between checkpoints."""
     model = make_model(blocks=1)
     X, y = samples(model)
-    plan = make_plan(
+    plan = planned(
         COUNT, batch=3, seed=1, steps=11, evaluate_every=4, checkpoint_every=2, patience=9
     )
     scores = make_scorer(Data(X, y, X[:3] + 0.1, y[:3]), 3)
@@ -137,7 +142,7 @@ class Remembering:
 def test_a_source_with_a_memory_keeps_it_and_is_heard(make_model, tmp_path):
     model = make_model(blocks=1)
     X, y = samples(model)
-    plan = make_plan(COUNT, batch=4, seed=0, steps=6, evaluate_every=2, checkpoint_every=3)
+    plan = planned(COUNT, batch=4, seed=0, steps=6, evaluate_every=2, checkpoint_every=3)
     file = StateFile(tmp_path / "state.bin", Identity({}, "", 0))
     whole = fit(model, X, y, Remembering(), optax.sgd(1e-3), plan)
     with pytest.raises(Stop):
@@ -165,7 +170,7 @@ def test_a_longer_run_goes_on_as_if_it_had_always_been_so(make_model, tmp_path):
     source = float_source(bptt_value_and_grad(model))
 
     def run(epochs: int, file: StateFile | None) -> Fitted:
-        plan = make_plan(COUNT, batch=3, seed=0, epochs=epochs)
+        plan = planned(COUNT, batch=3, seed=0, epochs=epochs)
         return fit(model, X, y, source, optax.adam(1e-2), plan, file=file)
 
     file = StateFile(tmp_path / "state.bin", Identity({}, "", 0))
@@ -186,7 +191,7 @@ def stopping(make_model, values: list[float], **arguments) -> tuple[Fitted, list
         value = values[len(models) - 1]
         return {"validation": Score(value, value)}
 
-    plan = make_plan(COUNT, batch=COUNT, seed=0, epochs=len(values), **arguments)
+    plan = planned(COUNT, batch=COUNT, seed=0, epochs=len(values), **arguments)
     found = fit(
         model, X, y, float_source(bptt_value_and_grad(model)), optax.adam(1e-2), plan,
         evaluate=evaluate,
@@ -218,7 +223,7 @@ def test_a_loss_that_is_not_finite_is_refused(make_model):
         stopping(make_model, [1.0, math.nan, 1.0])
     model = make_model(blocks=1)
     X, y = samples(model)
-    plan = make_plan(COUNT, batch=3, seed=0, epochs=3)
+    plan = planned(COUNT, batch=3, seed=0, epochs=3)
     calls = iter([1.0, 1.0, 1.0, 1.0, math.inf])
 
     def source(model, X, y):
@@ -272,6 +277,6 @@ def test_history_as_csv(make_model):
 
 
 def test_plans_say_what_happens_once_an_epoch():
-    plan = make_plan(10, batch=4, seed=0, epochs=2)
+    plan = planned(10, batch=4, seed=0, epochs=2)
     assert plan == Plan(10, 6, 4, 0, evaluate_every=3, checkpoint_every=3)
-    assert make_plan(10, batch=4, seed=0, steps=5, evaluate_every=2).evaluate_every == 2
+    assert planned(10, batch=4, seed=0, steps=5, evaluate_every=2).evaluate_every == 2

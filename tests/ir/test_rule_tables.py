@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoloom.backends.onnx import integer_rules, qonnx_rules, real_rules
-from echoloom.backends.run import run_jax, run_numpy
+from echoloom.backends.run import jax_words, run_numpy
 from echoloom.ir import real
 from echoloom.ir.ops import ARITY, ATTRIBUTE_OF, Op
 from echoloom.ir.parity import PRODUCTS
@@ -19,7 +19,7 @@ def test_the_real_interpreter_knows_every_operation() -> None:
 
 def test_the_integer_interpreters_know_every_quantised_operation() -> None:
     assert set(run_numpy.RULES) == set(Op) - REAL_ONLY
-    assert set(run_jax.RULES) == set(Op) - REAL_ONLY
+    assert set(jax_words.RULES) == set(Op) - REAL_ONLY
     assert set(integer_rules.RULES) == set(Op) - REAL_ONLY
     assert set(qonnx_rules.RULES) == set(Op) - REAL_ONLY - ECHO_ONLY
 

@@ -14,13 +14,13 @@ from amaranth.lib.wiring import connect, flipped
 from small_models import target_of, tiny
 
 import echoloom as el
-from echoloom.backends.run import levels, run_jax, run_numpy
+from echoloom.backends.run import jax_words, run_jax, run_numpy
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Image, MacEntry, Timing
+from echoloom.ir.flags import Flag
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
-from echoloom.sim import level_jax
 
 CPP = "verilator-cpp"
 
@@ -217,18 +217,57 @@ def test_a_wrong_cycle_count_is_found() -> None:
 # Sabotage of the JAX level
 
 
-def test_wrong_rounding_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing that was compiled before is used again."""
+    monkeypatch.setattr(run_jax, "compile_sweep", run_jax.compile_sweep.__wrapped__)
+    return monkeypatch
+
+
+def test_wrong_rounding_in_jax_is_found(anew: pytest.MonkeyPatch) -> None:
     program, x = tiny()
-    right = run_jax._round_shift
-    monkeypatch.setattr(run_jax, "_round_shift", lambda x, s, mode: right(x, s, Rounding.FLOOR))
-    monkeypatch.setattr(levels, "_passes", levels._passes.__wrapped__)
+    right = jax_words._shifted
+    anew.setattr(jax_words, "_shifted", lambda x, by, mode: right(x, by, Rounding.FLOOR))
     message = expect(program, x, levels=("jax",))
     assert message.startswith("jax: first difference at step 0, block encode, signal t1.rounded")
 
 
-def test_a_swapped_operand_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_flag_in_jax_is_found(anew: pytest.MonkeyPatch) -> None:
+    """Words are the same, so the flags' own signal is what is named."""
     program, x = tiny()
-    right = program.artifact.program
+    right = jax_words.Step.flag
+
+    def forgetful(step: jax_words.Step, flag: Flag, where: Any) -> None:
+        if flag is not Flag.STATE:
+            right(step, flag, where)
+
+    anew.setattr(jax_words.Step, "flag", forgetful)
+    message = expect(program, 6.0 * np.sign(x), levels=("jax",))
+    assert message.startswith("jax: first difference at signal forward flags, bit 0: expected ")
+
+
+def test_an_echo_from_a_wrong_state_in_jax_is_found(anew: pytest.MonkeyPatch) -> None:
+    """The echo forgets to start its plus copy where the forward sweep ended."""
+    program, x = tiny()
+    right = run_jax.structure
+
+    def forgetful(program: Program) -> Program:
+        body = program.body(Section.ECHO_PROLOGUE)
+        kept = tuple(u for u in body.updates if u[0] != "b0.plus.q")
+        assert kept != body.updates
+        other = replace(body, updates=kept)
+        bodies = tuple(other if b is body else b for b in program.bodies)
+        return right(replace(program, bodies=bodies))
+
+    anew.setattr(run_jax, "structure", forgetful)
+    message = expect(program, x, levels=("jax",))
+    assert message.startswith("jax: first difference at step 0, block b0, signal plus.first.q")
+    assert "(echo_step)" in message
+
+
+def test_a_swapped_operand_in_jax_is_found(anew: pytest.MonkeyPatch) -> None:
+    program, x = tiny()
+    right = run_jax.structure
 
     def swapped(program: Program) -> Program:
         body = program.body(Section.ECHO_STEP)
@@ -238,12 +277,10 @@ def test_a_swapped_operand_in_jax_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         )
         assert instrs != body.instrs
         other = replace(body, instrs=instrs)
-        return replace(program, bodies=tuple(other if b is body else b for b in program.bodies))
+        bodies = tuple(other if b is body else b for b in program.bodies)
+        return right(replace(program, bodies=bodies))
 
-    wrong = replace(program.artifact, program=swapped(right))
-    jax_run, trace = levels.jax_run, level_jax._jax_trace
-    monkeypatch.setattr(level_jax, "jax_run", lambda _, x, label: jax_run(wrong, x, label))
-    monkeypatch.setattr(level_jax, "_jax_trace", lambda _, x, label: trace(wrong, x, label))
+    anew.setattr(run_jax, "structure", swapped)
     message = expect(program, x, levels=("jax",))
     assert "step 0, block b0, signal minus.nudged" in message
 

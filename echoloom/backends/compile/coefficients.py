@@ -71,5 +71,5 @@ def _check_poles(program: Program, values: Mapping[str, Floats]) -> None:
                     f"with these parameters the argument of {function} may be as small as "
                     f"{smallest:.3g}, but a segment of its table is {segment:.3g} wide; compile "
                     "the new model instead of reusing formats",
-                    instr.name,
+                    instr.place,
                 )

@@ -38,18 +38,17 @@ def said_of(model: HSSM, plans: Sequence[Plan]) -> Iterator[None]:
         where = _expression(model, plans, error)
         if not where:
             raise
-        raise type(error)(error.function, f"{where}: {error.problem}", error.value) from error
+        raise type(error)(error.function, f"{where}: {error.problem}", error.place) from error
     except (InvalidProgram, Unmappable) as error:
         raise Unfit(_sentence(model, str(error))) from None
 
 
 def _expression(model: HSSM, plans: Sequence[Plan], error: NoTable) -> str:
     """Unit, energy and line of what may have asked for a table; empty where that is no unit."""
-    block = error.value.partition(".")[0][1:]
-    if not block.isdecimal():
+    if error.place is None:
         return ""
-    plan = plans[int(block)]
-    unit = written(model.resolve().blocks[int(block)].unit)
+    plan = plans[error.place.block]
+    unit = written(model.resolve().blocks[error.place.block].unit)
     words = USERS.get(error.function, (error.function,))
     for method, energy in (("potential", plan.potential), ("kinetic", plan.kinetic)):
         lines = dict.fromkeys(s.where for s in energy.steps if s.word in words)

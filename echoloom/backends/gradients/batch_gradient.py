@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.compile.raw_gradients import raw_gradient
-from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.models.hssm import HSSM
@@ -48,7 +48,7 @@ class BatchGradient:
 
 
 def batch_gradient(
-    program: CompiledProgram, runner: BatchRunner, X: Floats, y: Any, size: int
+    program: CompiledProgram, runner: JaxRunner, X: Floats, y: Any, size: int
 ) -> BatchGradient:
     """Losses and gradients of X [n, T, inputs] with y, as `program`'s integers give them.
 
@@ -79,7 +79,7 @@ def fixed_value_and_grad(
     The function raises CoefficientRange or InputRange (ValueErrors) for what the formats cannot
     hold, and Overflowed where the fabric would have overflowed.
     """
-    runner = BatchRunner(program.artifact)
+    runner = JaxRunner(program.artifact)
 
     def value_and_grad(model: HSSM, X: Any, y: Any) -> tuple[jax.Array, HSSM]:
         X, y = checked_batch(model, X, y)

@@ -23,8 +23,8 @@ from echoloom.backends.compile.nudges import curved
 from echoloom.backends.compile.pipeline import calibrated_again, compile
 from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
-from echoloom.backends.run.batched import BatchRunner
 from echoloom.backends.run.integers import Floats, InputRange
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
@@ -55,12 +55,12 @@ class Clamped(ArithmeticError):
     """Signals were clamped to their words: a gradient of lower quality, but a gradient."""
 
 
-class Aged(Exception):
+class NudgesOutdated(Exception):
     """Nudge sizes were found so long ago that they may not suit the model any more."""
 
 
 @dataclass(frozen=True, eq=False)
-class Trouble:
+class NotHeld:
     """What a program's formats do not hold, and which sequences of the batch [n] bool show it."""
 
     error: Exception
@@ -113,7 +113,7 @@ class FixedGradient:
             replace(self._target.widths, margin=margin, weight_margin=weight_margin)
         )
         self._program: CompiledProgram | None = None
-        self._runner: BatchRunner | None = None
+        self._runner: JaxRunner | None = None
         self._size = 0  # of the largest batch so far
         # Share of a batch that was clamped even right after calibration, which is then no reason
         # to calibrate again.
@@ -138,7 +138,7 @@ class FixedGradient:
         return self._program
 
     def _use(self, program: CompiledProgram) -> None:
-        self._program, self._runner = program, BatchRunner(program.artifact)
+        self._program, self._runner = program, JaxRunner(program.artifact)
 
     def __call__(self, model: HSSM, X: Any, y: Any) -> StepGradient:
         """The gradient of the batch X [n, T, inputs] with y, on `model`'s raw parameters."""
@@ -146,32 +146,34 @@ class FixedGradient:
         self._size = max(self._size, len(X))
         notes: list[str] = []
         self._age += 1
-        found, trouble = self._attempt(model, X, y)
+        found, not_held = self._attempt(model, X, y)
         if (
-            trouble is None
+            not_held is None
             and self._age > self._refresh
             and any(curved(self.program.folded.graphs))
         ):
-            trouble = Trouble(Aged(f"{self._refresh} batches have passed"), np.zeros(len(X), bool))
+            not_held = NotHeld(
+                NudgesOutdated(f"{self._refresh} batches have passed"), np.zeros(len(X), bool)
+            )
         # Two may come one after the other: a weight too large hides inputs and overflows. What is
         # still there right after it was calibrated for stays.
         met: set[type] = set()
         for _ in range(2):
-            if trouble is not None and self._recalibrate and type(trouble.error) not in met:
-                met.add(type(trouble.error))
-                notes.append(self._calibrate(model, trouble, X, y))
+            if not_held is not None and self._recalibrate and type(not_held.error) not in met:
+                met.add(type(not_held.error))
+                notes.append(self._calibrate(model, not_held, X, y))
                 self._clamped, self._age = 0.0, 1
-                found, trouble = self._attempt(model, X, y)
+                found, not_held = self._attempt(model, X, y)
         if found is not None and notes:
             self._clamped = float(found.saturated.mean())
         if found is None:
-            assert trouble is not None
-            raise trouble.error
+            assert not_held is not None
+            raise not_held.error
         return StepGradient(*found.mean(), int(found.overflowed.sum()), tuple(notes))
 
     def _attempt(
         self, model: HSSM, X: Floats, y: Any
-    ) -> tuple[BatchGradient | None, Trouble | None]:
+    ) -> tuple[BatchGradient | None, NotHeld | None]:
         """The batch's gradient, where the formats hold it, and what they do not hold."""
         nothing = np.zeros(len(X), bool)
         try:
@@ -179,28 +181,28 @@ class FixedGradient:
             assert self._runner is not None
             found = batch_gradient(program, self._runner, X, y, self._size)
         except CoefficientRange as error:
-            return None, Trouble(error, nothing)
+            return None, NotHeld(error, nothing)
         except InputRange as error:
-            return None, Trouble(error, ~nothing)
+            return None, NotHeld(error, ~nothing)
         if found.overflowed.any():
             lost = found.overflowed
             error = Overflowed(f"{lost.sum()} of {len(X)} sequences overflowed")
-            return found, Trouble(error, lost)
+            return found, NotHeld(error, lost)
         if found.saturated.mean() > self._clamped:
             clamped = found.saturated
             error = Clamped(f"signals of {clamped.sum()} of {len(X)} sequences were clamped")
-            return found, Trouble(error, clamped)
+            return found, NotHeld(error, clamped)
         return found, None
 
-    def _calibrate(self, model: HSSM, trouble: Trouble, X: Floats, y: Any) -> str:
-        """Calibrate for `model`, on the sequences in trouble too; what happened, in one line."""
-        what = str(trouble.error).partition(";")[0]  # without the advice for users of `compile`
-        samples = np.concatenate([self._samples, X[trouble.sequences]])
-        labels = np.concatenate([self._labels, y[trouble.sequences]])
+    def _calibrate(self, model: HSSM, not_held: NotHeld, X: Floats, y: Any) -> str:
+        """Calibrate for `model`, on the sequences not held too; what happened, in one line."""
+        what = str(not_held.error).partition(";")[0]  # without the advice for users of `compile`
+        samples = np.concatenate([self._samples, X[not_held.sequences]])
+        labels = np.concatenate([self._labels, y[not_held.sequences]])
         try:
             self._use(calibrated_again(self.program, model, samples, labels, self._widths))
         except Runaway as error:
-            if not isinstance(trouble.error, Overflowed | Clamped | Aged):
+            if not isinstance(not_held.error, Overflowed | Clamped | NudgesOutdated):
                 raise
             return f"{what}, and formats for them cannot be found: {error}"
         return f"calibrated again: {what}"

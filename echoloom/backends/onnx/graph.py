@@ -21,13 +21,9 @@ from echoloom.backends.onnx.writer import (
     element_of,
     value_info,
 )
-from echoloom.backends.run.integers import (
-    forward_states,
-    input_types,
-    is_classification,
-    output_type,
-)
+from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Q
+from echoloom.ir.host import forward_states, is_classification
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section

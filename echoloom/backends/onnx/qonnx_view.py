@@ -22,9 +22,10 @@ from echoloom.backends.onnx.qonnx_scope import (
     Words,
 )
 from echoloom.backends.onnx.writer import element_of, value_info
-from echoloom.backends.run.integers import forward_states, is_classification, to_words
+from echoloom.backends.run.integers import to_words
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import largest
+from echoloom.ir.host import forward_states, is_classification
 from echoloom.ir.objective import length_words
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Declaration

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.onnx.export import require
-from echoloom.backends.run.integers import InputRange, RunResult, is_classification
+from echoloom.backends.run.integers import InputRange
+from echoloom.ir.host import RunResult, is_classification
 from echoloom.ir.program import Program
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A pass over a batch, a chunk of steps at a time: one jitted function per program structure.
+"""A sweep over a batch, a chunk of steps at a time: one jitted function per program structure.
 
 Within a chunk only recurrences run step by step (`ir.passes.distribute`); everything else is done
 for all steps and sequences of the chunk at once. Arrays are [steps, sequences, size].
@@ -14,7 +14,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from echoloom.backends.run.float_words import EXACT_BITS, RULES, Numbers, Step, raises
+from echoloom.backends.run.jax_words import (
+    EXACT_BITS,
+    RULES,
+    SUMS,
+    Kind,
+    Numbers,
+    Step,
+    raises,
+    wrapped,
+)
 from echoloom.ir.distribute import Stage, stages
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import Op, Read
@@ -29,8 +38,8 @@ Values = dict[str, jax.Array]
 class Memory:
     """What lives between sections, for every sequence of a batch; a JAX pytree.
 
-    `states` are float64 words, `accumulators` int64. `reached` bounds the magnitude that every
-    accumulator may have had on its way.
+    `states` are words, `accumulators` int64. `reached` bounds the magnitude that every accumulator
+    may have had on its way.
     """
 
     states: Values
@@ -42,36 +51,53 @@ class Memory:
 jax.tree_util.register_dataclass(Memory, ["states", "accumulators", "reached", "flags"], [])
 
 
-def empty_memory(program: Program, batch: int) -> Memory:
-    """States and accumulators of zeros; the passes overwrite them before they read them."""
+def empty_memory(program: Program, batch: int, kind: Kind) -> Memory:
+    """States and accumulators of zeros; the sweeps overwrite them before they read them."""
     return Memory(
-        {d.name: jnp.zeros((batch, *d.type.shape)) for d in program.states},
+        {d.name: jnp.zeros((batch, *d.type.shape), kind) for d in program.states},
         {a.name: jnp.zeros((batch, *a.type.shape), jnp.int64) for a in program.accumulators},
         {a.name: jnp.zeros(batch) for a in program.accumulators},
         jnp.zeros(batch, jnp.int64),
     )
 
 
-def chunk_length(steps: int) -> int:
+def chunk_length(steps: int, most: int) -> int:
     """The longest chunk that divides `steps`, or the longest of all where that would be short."""
-    best = next(k for k in range(min(CHUNK, steps), 0, -1) if steps % k == 0)
-    return best if 4 * best >= min(CHUNK, steps) else CHUNK
+    best = next(k for k in range(min(most, steps), 0, -1) if steps % k == 0)
+    return best if 4 * best >= min(most, steps) else most
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a jitted sweep depends on, beside the shapes of its arguments.
+
+    program: a `structure`; most: steps in a chunk, at most. In chunks of one step sums wrap and
+    raise their flag exactly when they leave their range; in longer ones, which only know where they
+    end, `reached` has to show that they never did. watched: every value of a body is given out too.
+    """
+
+    program: Program
+    sections: tuple[Section, ...]
+    kind: Kind
+    most: int = CHUNK
+    watched: bool = False
 
 
 @lru_cache(maxsize=32)
-def compile_pass(program: Program, sections: tuple[Section, ...]) -> Callable[..., Any]:
-    """A jitted (numbers, fixed, registers, memory, frames) -> (memory, emitted by section).
+def compile_sweep(code: Code) -> Callable[..., Any]:
+    """A jitted (numbers, fixed, registers, memory, frames) -> (memory, given out by section).
 
-    `program` is a `structure`. `fixed` holds coefficients, and runtime words [batch, size], as
-    float64; `frames` the frame inputs [T, batch, size] in the order the pass consumes them.
+    `fixed` holds the words of coefficients, and runtime words [batch, size]; `frames` the frame
+    inputs [T, batch, size] in the order the sweep consumes them. Given out is what a body emits,
+    of a step body [T, batch, size], of a watched one its instructions' values after that.
     """
 
     def run(
         numbers: Numbers, fixed: Values, registers: Values, memory: Memory, frames: Values
     ) -> tuple[Memory, list[Any]]:
         emitted: list[Any] = []
-        for section in sections:
-            own = _Section(program, program.body(section), numbers, fixed, registers)
+        for section in code.sections:
+            own = _Section(code, code.program.body(section), numbers, fixed, registers)
             memory, out = own.all_steps(memory, frames) if section in STEPS else own.once(memory)
             emitted.append(out)
         return memory, emitted
@@ -82,22 +108,22 @@ def compile_pass(program: Program, sections: tuple[Section, ...]) -> Callable[..
 class _Section:
     """One body with everything that does not change while it runs."""
 
-    def __init__(
-        self, program: Program, body: Body, numbers: Numbers, fixed: Values, registers: Values
-    ):
-        self.program, self.body, self.fixed, self.registers = program, body, fixed, registers
-        self.numbers = numbers.get(body.section.name, {})
+    def __init__(self, code: Code, body: Body, numbers: Numbers, fixed: Values, registers: Values):
+        self.code, self.body, self.fixed, self.registers = code, body, fixed, registers
+        self.numbers, self.sums = numbers.get(body.section.name, {}), numbers[SUMS]
         self.updates = {state: value for state, value in body.updates if state != value}
-        self.types = program.types(body)
+        self.types = code.program.types(body)
         self.definitions = {i.name: i for i in body.instrs}
+        self.given_out = (*body.emits, *(self.definitions if code.watched else ()))
 
     def once(self, memory: Memory) -> tuple[Memory, Any]:
-        """A body that runs once: (memory, emitted)."""
+        """A body that runs once: (memory, given out)."""
         step = Step(self.numbers, self.registers)
         env = {**self.fixed, **memory.states}
         for instr in self.body.instrs:
             if isinstance(instr.attr, Read):
-                env[instr.name] = memory.accumulators[instr.attr.accumulator].astype(jnp.float64)
+                words = memory.accumulators[instr.attr.accumulator]
+                env[instr.name] = words.astype(self.code.kind)
             else:
                 env[instr.name] = RULES[instr.op](step, instr, [env[a] for a in instr.args])
         accumulators, reached = dict(memory.accumulators), dict(memory.reached)
@@ -111,13 +137,13 @@ class _Section:
             for name, old in memory.states.items()
         }
         flags = _with_raised(memory.flags, step.raised)
-        return Memory(states, accumulators, reached, flags), [env[v] for v in self.body.emits]
+        return Memory(states, accumulators, reached, flags), [env[v] for v in self.given_out]
 
     def all_steps(self, memory: Memory, frames: Values) -> tuple[Memory, Any]:
-        """A step body over all steps of the frames: (memory, emitted [T, batch, size])."""
+        """A step body over all steps of the frames: (memory, given out [T, batch, size])."""
         memory = self._from_zero(memory)
         steps = next(iter(frames.values())).shape[0]
-        length = chunk_length(steps)
+        length = chunk_length(steps, self.code.most)
         whole = steps // length * length
         parts: list[Any] = []
         if whole > length:
@@ -169,7 +195,9 @@ class _Chunk:
         self.only_summed = {
             i.name
             for i in body.instrs
-            if i.op is Op.OUTER and counts.get(i.name) == summed.count(i.name)
+            if i.op is Op.OUTER
+            and counts.get(i.name) == summed.count(i.name)
+            and not section.code.watched
         }
 
     def recurrence(self, stage: Stage) -> None:
@@ -206,9 +234,11 @@ class _Chunk:
     def _leaves(self, name: str, stage: Stage, own: set[str]) -> bool:
         """Whether anything but the recurrence itself uses a value of its steps."""
         body = self.section.body
+        if name in self.section.given_out:
+            return True
         used = {a for i in body.instrs if i.name not in own for a in i.args}
         used |= {v for s, v in self.section.updates.items() if s not in stage.states}
-        return name in used or name in body.emits or name in dict(body.accumulates).values()
+        return name in used or name in dict(body.accumulates).values()
 
     def parallel(self, stage: Stage) -> None:
         """Compute for all steps at once what needs no recurrence but those before."""
@@ -221,7 +251,7 @@ class _Chunk:
                 self.timed.add(instr.name)
 
     def result(self) -> tuple[Memory, list[jax.Array]]:
-        """The memory after the chunk, and what it emits [length, batch, size]."""
+        """The memory after the chunk, and what it gives out [length, batch, size]."""
         states = dict(self.memory.states)
         for state, value in self.section.updates.items():
             last = self.last.get(state)
@@ -229,13 +259,17 @@ class _Chunk:
                 last = self.env[value][-1] if value in self.timed else self.env[value]
             states[state] = jnp.broadcast_to(last, states[state].shape)
         accumulators, reached = dict(self.memory.accumulators), dict(self.memory.reached)
-        for name, value in self.section.body.accumulates:
-            total, bound = self._total(value)
-            accumulators[name] = accumulators[name] + total
-            reached[name] = reached[name] + bound
         flags = _with_raised(self.flags, self.step.raised)
-        emitted = [self._series(v) for v in self.section.body.emits]
-        return Memory(states, accumulators, reached, flags), emitted
+        for name, value in self.section.body.accumulates:
+            part, bound = self._total(value)
+            total, own = accumulators[name] + part, self.section.sums[name]
+            outside = (total >= own["end"]) | (total < -own["end"])
+            where = outside.reshape(len(flags), -1)
+            flags = _with_raised(flags, {(Flag.ACCUMULATOR, where.shape[-1]): where})
+            accumulators[name] = wrapped(total, own)
+            reached[name] = reached[name] + bound
+        given_out = [self._series(v) for v in self.section.given_out]
+        return Memory(states, accumulators, reached, flags), given_out
 
     def _series(self, name: str) -> jax.Array:
         """A value with all its axes: [length, batch, ...]."""
@@ -264,8 +298,8 @@ class _Chunk:
 
 
 def _largest(value: jax.Array, leading: int) -> jax.Array:
-    """Largest magnitude over all but the leading axes."""
-    return jnp.abs(value).max(tuple(range(leading, value.ndim)))
+    """Largest magnitude over all but the leading axes, as float64."""
+    return jnp.abs(value).max(tuple(range(leading, value.ndim))).astype(jnp.float64)
 
 
 def _with_raised(flags: jax.Array, raised: Mapping[tuple[Flag, int], jax.Array]) -> jax.Array:

@@ -8,13 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.formats import Q, Type, largest
-from echoloom.ir.host import (
-    Host,
-)
-from echoloom.ir.host import RunResult as RunResult
-from echoloom.ir.host import forward_states as forward_states
-from echoloom.ir.host import is_classification as is_classification
-from echoloom.ir.objective import normalised_error, softmax_error
+from echoloom.ir.host import Host
 from echoloom.ir.program import Program
 
 Words = NDArray[np.int64]
@@ -76,10 +70,3 @@ def host_of(program: Program, output_step: int) -> Host:
         return to_words(values, types[name].q, OF_MANY.get(name, name) if many else name)
 
     return Host(program, output_step, encode, lambda words: to_real(words, emitted.q))
-
-
-def error_words(program: Program, outputs: Words, label: Any) -> tuple[Words, Words]:
-    """The normalised softmax - one-hot of logit words [..., outputs], as words; its exponent."""
-    logits = to_real(outputs, output_type(program).q)
-    error, exponent = normalised_error(softmax_error(logits, np.asarray(label)))
-    return to_words(error, input_types(program)["error"].q, "the error"), exponent

@@ -1,222 +1,169 @@
-"""Integer programs under JAX: the same integers, jitted, one scan per step section."""
+"""Integer programs under JAX: the integers of `numpy_run`, fast, for one sequence or a batch.
+
+This is the engine that training runs on and the level that `verify` holds against NumPy's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
-from echoloom.ir.arithmetic import Overflow, Rounding
-from echoloom.ir.flags import Flag
-from echoloom.ir.formats import Q, largest
-from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Requant, Scale
-from echoloom.ir.program import Body, Instr, Program
+from echoloom.backends.run.chunked_sweep import CHUNK, Code, Memory, compile_sweep, empty_memory
+from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.jax_words import Kind, Numbers, kind_of, numbers, right, structure
+from echoloom.backends.run.levels import IntegerProgram
+from echoloom.ir.host import RunResult, Sweep, Swept, run
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.program import Program
 from echoloom.ir.sections import STEPS, Section
-from echoloom.ir.tables import TableContents, table_key
 
-Words = NDArray[np.int64]
-
-
-@dataclass
-class _Step:
-    """What a rule may look at besides its operands; `flags` collects what overflowed."""
-
-    tables: Mapping[str, TableContents]
-    types: Mapping[str, Q]
-    shifts: Mapping[str, jax.Array]
-    flags: jax.Array
-
-    def flag(self, flag: Flag, where: jax.Array) -> None:
-        self.flags = self.flags | jnp.where(jnp.any(where), int(flag), 0)
+Trace = Iterator[tuple[tuple[Section, int, str], Words]]
 
 
-Rule = Callable[[_Step, Instr, list[jax.Array]], jax.Array]
+@dataclass(frozen=True, eq=False)
+class JaxRunner:
+    """Runs sequences on a program's formats, whatever its coefficients are at the time.
 
-
-def _round_shift(x: jax.Array, shift: Any, rounding: Rounding) -> jax.Array:
-    shift = jnp.asarray(shift, jnp.int64)
-    floor = x >> shift
-    rest = x - (floor << shift)
-    half = (jnp.int64(1) << shift) >> 1
-    up = {
-        Rounding.FLOOR: jnp.zeros_like(rest, bool),
-        Rounding.HALF_UP: rest >= half,
-        Rounding.HALF_EVEN: (rest > half) | ((rest == half) & (floor & 1 == 1)),
-        Rounding.HALF_AWAY: (rest > half) | ((rest == half) & (x >= 0)),
-        Rounding.TO_ZERO: (rest > 0) & (x < 0),
-    }[rounding]
-    return jnp.where(shift > 0, floor + up, floor)
-
-
-def _aligned(s: _Step, i: Instr, args: list[jax.Array]) -> list[jax.Array]:
-    frac = i.type.q.scalar_frac
-    return [
-        value << (frac - s.types[name].scalar_frac)
-        for name, value in zip(i.args, args, strict=True)
-    ]
-
-
-def _sum(sign: int) -> Rule:
-    def rule(s: _Step, i: Instr, args: list[jax.Array]) -> jax.Array:
-        a, b = _aligned(s, i, args)
-        return a + sign * b
-
-    return rule
-
-
-def _constant(s: _Step, i: Instr, args: list[jax.Array]) -> jax.Array:
-    assert isinstance(i.attr, Constant)
-    word = round(i.attr.value * 2.0**i.type.q.scalar_frac)
-    return jnp.full(i.type.shape or (1,), word, jnp.int64)
-
-
-def _scale(s: _Step, i: Instr, args: list[jax.Array]) -> jax.Array:
-    assert isinstance(i.attr, Scale)
-    return args[0] if i.attr.factor > 0 else -args[0]
-
-
-def _table(s: _Step, i: Instr, args: list[jax.Array]) -> jax.Array:
-    t = s.tables[table_key(i, s.types[i.args[0]])]
-    half = 1 << (t.segment_bits - 1)
-    segment = jnp.clip(args[0] >> t.fraction_bits, -half, half - 1)
-    rest = args[0] - (segment << t.fraction_bits)
-    base, slope = jnp.asarray(t.base, jnp.int64), jnp.asarray(t.slope, jnp.int64)
-    rise = _round_shift(slope[segment + half] * rest, t.slope_shift, Rounding.HALF_EVEN)
-    line = base[segment + half] + rise
-    limit = largest(i.type.q.width)
-    s.flag(Flag.SATURATED, jnp.abs(line) > limit)
-    return jnp.clip(line, -limit, limit)
-
-
-def _requant(s: _Step, i: Instr, args: list[jax.Array]) -> jax.Array:
-    assert isinstance(i.attr, Requant)
-    target = i.type.q
-    shift = jnp.asarray(s.types[i.args[0]].frac, jnp.int64) - target.scalar_frac
-    if i.attr.register is not DynamicShift.NONE:
-        shift = shift + s.shifts[i.attr.register.name]
-    rounded = _round_shift(args[0], shift, i.attr.rounding)
-    limit = largest(target.width)
-    outside = jnp.abs(rounded) > limit
-    if i.attr.overflow is Overflow.SATURATE:
-        s.flag(Flag.SATURATED, outside)
-        return jnp.clip(rounded, -limit, limit)
-    s.flag(Flag.STATE, outside)
-    unused = 64 - target.width
-    return (rounded << unused) >> unused
-
-
-def _unreachable(s: _Step, i: Instr, args: list[jax.Array]) -> jax.Array:
-    raise AssertionError(f"{i.op.value} is read from an accumulator, not computed")
-
-
-RULES: Mapping[Op, Rule] = {
-    Op.CONSTANT: _constant,
-    Op.READ: _unreachable,
-    Op.ADD: _sum(1),
-    Op.SUB: _sum(-1),
-    Op.MUL: lambda s, i, a: a[0] * a[1],
-    Op.SCALE: _scale,
-    Op.MATVEC: lambda s, i, a: a[0] @ a[1],
-    Op.TMATVEC: lambda s, i, a: a[1] @ a[0],
-    Op.OUTER: lambda s, i, a: a[0][:, None] * a[1][None, :],
-    Op.TABLE: _table,
-    Op.REQUANT: _requant,
-}
-
-Values = dict[str, jax.Array]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What lives between sections: states and accumulators; a JAX pytree of words."""
-
-    states: Values
-    accumulators: Values
-
-
-jax.tree_util.register_dataclass(Memory, ["states", "accumulators"], [])
-
-
-def run_body(
-    program: Program,
-    body: Body,
-    tables: Mapping[str, TableContents],
-    fixed: Values,
-    shifts: Mapping[str, jax.Array],
-    memory: Memory,
-    frame: Values,
-    first: jax.Array,
-    flags: jax.Array,
-    record: Values | None = None,
-) -> tuple[Memory, jax.Array, tuple[jax.Array, ...]]:
-    """One iteration: (memory, flags, emitted). `fixed` holds coefficients and runtime words;
-    `record` receives every value by name."""
-    types = {name: t.q for name, t in program.types(body).items()}
-    step = _Step(tables, types, shifts, flags)
-    env: Values = {**fixed, **memory.states, **frame}
-    for instr in body.instrs:
-        if isinstance(instr.attr, Read):
-            env[instr.name] = memory.accumulators[instr.attr.accumulator]
-        else:
-            env[instr.name] = RULES[instr.op](step, instr, [env[a] for a in instr.args])
-    if record is not None:
-        record.update({i.name: env[i.name] for i in body.instrs})
-    accumulators = dict(memory.accumulators)
-    widths = {a.name: a.type.q.width for a in program.accumulators}
-    for name, value in body.accumulates:
-        limit = jnp.int64(1) << (widths[name] - 1)
-        total = jnp.where(first, 0, accumulators[name]) + env[value]
-        step.flag(Flag.ACCUMULATOR, (total >= limit) | (total < -limit))
-        unused = 64 - widths[name]
-        accumulators[name] = (total << unused) >> unused
-    states = {**memory.states, **{state: env[value] for state, value in body.updates}}
-    emitted = tuple(env[value] for value in body.emits)
-    return Memory(states, accumulators), step.flags, emitted
-
-
-def compile_pass(
-    program: Program, tables: Mapping[str, TableContents], sections: tuple[Section, ...]
-) -> Callable[..., tuple[Memory, jax.Array, list[Any]]]:
-    """A jitted (fixed, shifts, memory, frames) -> (memory, flags, emitted by section) function.
-
-    `frames` maps frame inputs to words [T, size] in the order the pass consumes them.
+    What JAX compiles depends on the program's `structure` and the samples' shape alone, so another
+    runner for the same model calibrated again, or with other coefficients, compiles nothing.
+    `chunk`: steps that are computed together, at most.
     """
 
-    def run(fixed: Values, shifts: Values, memory: Memory, frames: Values) -> Any:
-        flags = jnp.zeros((), jnp.int64)
-        emitted: list[Any] = []
-        true = jnp.asarray(True)
-        for section in sections:
-            body = program.body(section)
-            if section not in STEPS:
-                memory, flags, out = run_body(
-                    program, body, tables, fixed, shifts, memory, {}, true, flags
-                )
-                emitted.append(out)
-                continue
+    artifact: IntegerProgram
+    chunk: int = CHUNK
 
-            def step(carry: Any, at: Any, body: Body = body) -> Any:
-                memory, flags, first = carry
-                memory, flags, out = run_body(
-                    program, body, tables, fixed, shifts, memory, at, first, flags
-                )
-                return (memory, flags, jnp.asarray(False)), out
+    @cached_property
+    def structure(self) -> Program:
+        return structure(self.artifact.program)
 
-            (memory, flags, _), out = jax.lax.scan(step, (memory, flags, true), frames)
-            emitted.append(out)
-        return memory, flags, emitted
+    @cached_property
+    def kind(self) -> Kind:
+        return kind_of(self.artifact.program, self.artifact.tables)
 
-    return jax.jit(run)
+    @cached_property
+    def numbers(self) -> Numbers:
+        found = numbers(self.artifact.program, self.artifact.tables, self.kind)
+        return jax.tree.map(jnp.asarray, found)
+
+    def run(
+        self, samples: Floats, labels: Any = None, coefficients: Mapping[str, Words] | None = None
+    ) -> RunResult:
+        """All integers of samples [..., T, inputs], each array with the same leading axes.
+
+        labels [...] or targets [..., T', outputs]; without them there is no echo. `coefficients`
+        are words for the program's formats, its own if None. InputRange (a ValueError) for what
+        lies outside the calibrated range.
+        """
+        words = self.artifact.coefficients if coefficients is None else coefficients
+        with jax.enable_x64(True):
+            level = JaxLevel(self, words, self.chunk)
+            result = run(self.artifact.host, level.sweep, samples, labels)
+            if not level.doubtful.any():
+                return result
+            some = None if labels is None else np.asarray(labels)[level.doubtful]
+            exact = JaxLevel(self, words, 1)
+            by_step = run(self.artifact.host, exact.sweep, samples[level.doubtful], some)
+        return _merged(result, by_step, level.doubtful)
+
+    def trace(self, samples: Floats, label: Any = None) -> Trace:
+        """Every value of a run of samples [T, inputs] by section, step and name, in order."""
+        with jax.enable_x64(True):
+            level = JaxLevel(self, self.artifact.coefficients, self.chunk, watched=True)
+            run(self.artifact.host, level.sweep, samples, label)
+        return level.watched()
 
 
-def empty_memory(program: Program) -> Memory:
-    """States and accumulators of zeros; the passes overwrite them before they read them."""
-    return Memory(
-        {d.name: jnp.zeros(d.type.shape, jnp.int64) for d in program.states},
-        {a.name: jnp.zeros(a.type.shape, jnp.int64) for a in program.accumulators},
-    )
+class JaxLevel:
+    """An `ir.host.Level`; `doubtful` [...]: for which sequences a sum may have overflowed on its
+    way through a chunk, which chunks of one step tell exactly."""
+
+    def __init__(
+        self, runner: JaxRunner, words: Mapping[str, Words], chunk: int, watched: bool = False
+    ):
+        self.runner = runner
+        self.code = Code(runner.structure, (), runner.kind, chunk, watched)
+        self.fixed = {name: np.asarray(word, runner.kind) for name, word in words.items()}
+        self.memory: Memory | None = None
+        self.doubtful = np.zeros((), bool)
+        self.seen: list[tuple[Section, list[jax.Array]]] = []
+
+    def sweep(self, given: Sweep) -> Swept:
+        """Run the sections, all sequences at once: their axes are one here."""
+        program, kind, count = self.runner.artifact.program, self.code.kind, math.prod(given.batch)
+
+        def joined(words: Words, rank: int) -> Any:
+            own = words.shape[words.ndim - rank :]
+            batched = np.broadcast_to(words, (*given.batch, *own))
+            return np.asarray(batched.reshape((count, *own)), kind)
+
+        def parted(words: Any) -> Words:
+            return np.asarray(words).astype(np.int64).reshape((*given.batch, *words.shape[1:]))
+
+        if self.memory is None:
+            self.memory = empty_memory(self.code.program, count, kind)
+            self.fixed |= {d.name: np.zeros((count, *d.type.shape), kind) for d in program.runtime}
+        self.fixed |= {name: joined(words, 1) for name, words in given.runtime.items()}
+        frames = {n: np.ascontiguousarray(joined(words, 2).swapaxes(0, 1))
+                  for n, words in given.frames.items()}  # fmt: skip
+        memory = replace(self.memory, flags=jnp.zeros(count, jnp.int64))
+        compiled = compile_sweep(replace(self.code, sections=given.sections))
+        registers = {DynamicShift.LENGTH.name: jnp.asarray(right(given.shift, kind))}
+        memory, found = compiled(self.runner.numbers, self.fixed, registers, memory, frames)
+        self.memory = memory
+        self.doubtful = self.doubtful | parted(_doubtful(program, memory)).astype(bool)
+        self.seen += zip(given.sections, found, strict=True)
+        emitted = [
+            values.reshape(-1, *values.shape[-2:])
+            for section, own in zip(given.sections, found, strict=True)
+            for values in own[: len(program.body(section).emits)]
+        ]
+        rows = np.concatenate(emitted)[given.every - 1 :: given.every] if given.rows else None
+        return Swept(
+            None if rows is None else parted(rows.swapaxes(0, 1)),
+            {name: parted(memory.states[name]) for name in given.states},
+            {name: parted(memory.accumulators[name]) for name in given.sums},
+            parted(memory.flags),
+        )
+
+    def watched(self) -> Trace:
+        """All that a watched level of one sequence has seen."""
+        for section, found in self.seen:
+            body = self.runner.artifact.program.body(section)
+            values = {i.name: np.asarray(v) for i, v in zip(
+                body.instrs, found[len(body.emits) :], strict=True)}  # fmt: skip
+            steps = len(next(iter(values.values()), ())) if section in STEPS else 1
+            for step in range(steps):
+                for i in body.instrs:
+                    value = values[i.name][step] if section in STEPS else values[i.name]
+                    yield (section, step, i.name), value.reshape(i.type.shape or (1,)).astype(int)
+
+
+def _doubtful(program: Program, memory: Memory) -> np.ndarray:
+    """Sequences whose accumulators are not proven to have stayed in range all the way.
+
+    Sums are made a chunk at a time, so only a bound on their magnitude is known; the hair less than
+    the limit allows for the bound's own rounding.
+    """
+    limits = {a.name: 2.0 ** (a.type.q.width - 1) * (1 - 2.0**-30) for a in program.accumulators}
+    return np.any([np.asarray(memory.reached[n]) >= limit for n, limit in limits.items()], axis=0)
+
+
+def _merged(result: Any, some: Any, which: np.ndarray) -> Any:
+    """A RunResult, or any part of it, with `some` in the place of the sequences `which`."""
+    if isinstance(result, RunResult):
+        names = RunResult.__dataclass_fields__
+        return RunResult(*(_merged(getattr(result, n), getattr(some, n), which) for n in names))
+    if isinstance(result, Mapping):
+        return {name: _merged(value, some[name], which) for name, value in result.items()}
+    if result.shape[: which.ndim] != which.shape:  # an exponent where there was no echo
+        return result
+    whole = np.array(result)
+    whole[which] = some
+    return whole

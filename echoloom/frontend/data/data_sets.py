@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from echoloom.frontend.data.normalise import listed, mean_and_deviation, notes, 
 from echoloom.frontend.data.samples import check_numbers
 from echoloom.frontend.data.sources import LABELS, SAMPLES, Raw, Sequences, numbered
 
+T = TypeVar("T", Raw, "Data")
 Split = Literal["train", "validation", "test"]
 Pad = Literal["refuse", "zero"]
 TARGET_REACH = 0.9  # a regression's outputs are tanh: what it cannot reach it cannot learn
@@ -46,18 +47,20 @@ class Data:
 
     def split(self, name: Split | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Samples and labels of one split; of the test split, where there is one, for None."""
-        if name == "train" or (name is None and self.X_test is None):
-            return self.X, self.y
-        X, y = (
-            (self.X_validation, self.y_validation)
-            if name == "validation"
-            else (self.X_test, self.y_test)
-        )
-        if X is None:
-            raise ValueError(
-                f"the data has no {name or 'test'} split: it holds no X_{name or 'test'}"
-            )
-        return X, y
+        found = self.splits()
+        chosen: Split = name or ("test" if "test" in found else "train")
+        if chosen not in found:
+            raise ValueError(f"the data has no {chosen} split: it holds no X_{chosen}")
+        return found[chosen]
+
+    def splits(self) -> dict[Split, tuple[NDArray[Any], NDArray[Any] | None]]:
+        """Samples and labels of the splits that are there."""
+        given: dict[Split, tuple[NDArray[Any] | None, NDArray[Any] | None]] = {
+            "train": (self.X, self.y),
+            "validation": (self.X_validation, self.y_validation),
+            "test": (self.X_test, self.y_test),
+        }
+        return {name: (X, y) for name, (X, y) in given.items() if X is not None}
 
 
 def prepare(
@@ -95,13 +98,10 @@ def prepare(
     if normalise:
         found = mean_and_deviation(raw.X)
         mean, scale, constant = found.centre, found.scale, found.constant
-        raw = _map_samples(raw, found.apply)
+        raw = _mapped(raw, SAMPLES, lambda _, own: _each(found.apply, own))
         said += notes(name, "channel", constant)
-    X, X_validation, X_test = _of_one_length(name, raw, pad)
-    data = Data(
-        X, raw.y, X_validation, raw.y_validation, X_test, raw.y_test, raw.classes, mean, scale,
-        constant=constant, notes=said,
-    )  # fmt: skip
+    raw = _of_one_length(name, raw, pad)
+    data = Data(**vars(raw), mean=mean, scale=scale, constant=constant, notes=said)
     return _with_scaled_targets(name, data) if scale_targets else data
 
 
@@ -114,8 +114,17 @@ def _of_numbers(name: str, raw: Raw) -> Raw:
             return [real_array(f"{name}: {split}", x) for x in samples]
         return real_array(f"{name}: {split}", samples)
 
-    given = {split: getattr(raw, split) for split in SAMPLES}
-    return replace(raw, **{s: read(s, own) for s, own in given.items() if own is not None})
+    return _mapped(raw, SAMPLES, read)
+
+
+def _mapped(data: T, names: Sequence[str], change: Callable[[str, Any], Any]) -> T:
+    """`data` with change(name, what is there) in the places of these names that are filled."""
+    given = {name: own for name in names if (own := getattr(data, name)) is not None}
+    return replace(data, **{name: change(name, own) for name, own in given.items()})
+
+
+def _each(change: Callable[[NDArray[Any]], Any], samples: Sequences) -> Any:
+    return [change(x) for x in samples] if isinstance(samples, list) else change(samples)
 
 
 def _check(name: str, samples: Sequences, first: Sequences) -> None:
@@ -210,24 +219,11 @@ def _pick(samples: Sequences, index: NDArray[Any]) -> Sequences:
     return [samples[i] for i in index] if isinstance(samples, list) else samples[index]
 
 
-def _map_samples(raw: Raw, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Raw:
-    def changed(samples: Sequences | None) -> Any:
-        if isinstance(samples, list):
-            return [change(x) for x in samples]
-        return None if samples is None else change(samples)
-
-    return replace(
-        raw, X=changed(raw.X), X_validation=changed(raw.X_validation), X_test=changed(raw.X_test)
-    )
-
-
-def _of_one_length(
-    name: str, raw: Raw, pad: Pad
-) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
-    """Training, validation and test samples, each [n, T, channels]."""
+def _of_one_length(name: str, raw: Raw, pad: Pad) -> Raw:
+    """Training, validation and test samples, each one array [n, T, channels]."""
     splits = (raw.X, raw.X_validation, raw.X_test)
     if not any(isinstance(samples, list) for samples in splits):
-        return splits  # type: ignore[return-value]
+        return raw
     lengths = [len(x) for samples in splits if samples is not None for x in samples]
     if pad != "zero" and min(lengths) != max(lengths):
         raise ValueError(
@@ -235,24 +231,18 @@ def _of_one_length(
             '"zero" under [data] of a run file to fill them up with zeros.'
         )
 
-    def filled(samples: Sequences) -> NDArray[Any]:
+    def filled(_: str, samples: Sequences) -> NDArray[Any]:
         return np.stack([np.pad(x, ((0, max(lengths) - len(x)), (0, 0))) for x in samples])
 
-    X, *others = (None if samples is None else filled(samples) for samples in splits)
-    assert X is not None
-    return X, others[0], others[1]
+    return _mapped(raw, SAMPLES, filled)
 
 
 def _with_scaled_targets(name: str, data: Data) -> Data:
     if data.y is None or data.y.ndim != 3 or data.y.dtype.kind not in "fiu":
         raise ValueError(f"{name}: scale_targets is for a regression's targets, but it has none.")
     found = range_to(TARGET_REACH, data.y)
-
-    def scaled(y: NDArray[Any] | None) -> NDArray[Any] | None:
-        return None if y is None else found.apply(y)
-
     return replace(
-        data, y=scaled(data.y), y_validation=scaled(data.y_validation), y_test=scaled(data.y_test),
+        _mapped(data, LABELS, lambda _, y: found.apply(y)),
         target_centre=found.centre, target_scale=found.scale,
         notes=data.notes + notes(name, "target", found.constant),
     )  # fmt: skip

@@ -29,6 +29,21 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
             partial.unlink()
 
 
+def sealed(header: Mapping[str, Any], payload: bytes) -> bytes:
+    """The header as one line of JSON, with the SHA-256 of all, and the payload."""
+    checked = {**header, "sha256": digest(header, payload)}
+    return json.dumps(checked).encode() + b"\n" + payload
+
+
+def read_header(line: bytes, kind: str) -> dict[str, Any] | None:
+    """The header in a file's first line; None if that is no header with `kind` as its format."""
+    try:
+        header = json.loads(line)
+    except ValueError:
+        return None
+    return header if isinstance(header, dict) and header.get("format") == kind else None
+
+
 def digest(header: Mapping[str, Any], payload: bytes) -> str:
     """SHA-256 in hexadecimal over the header without its checksum, and the payload."""
     rest = {name: value for name, value in header.items() if name != "sha256"}

@@ -18,6 +18,8 @@ from echoloom.frontend.models.hssm import HSSM
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 # (model, X, y) -> (value, gradient), as `eqx.filter_value_and_grad` of a mean loss makes it.
 ValueAndGradient = Callable[[HSSM, ArrayLike, ArrayLike], tuple[jax.Array, HSSM]]
+# The same of X [B, T, inputs] and y [B, ...] that are known to fit.
+Learn = Callable[[HSSM, jax.Array, jax.Array], tuple[jax.Array, HSSM]]
 
 
 def check_batch(model: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -47,6 +49,16 @@ def check_batch(model: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, jax
     one = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (samples, labels))
     jax.eval_shape(lambda x, label: check_sequence(model, x, label), *one)
     return samples, labels
+
+
+def of_batches(made: HSSM, learn: Learn) -> ValueAndGradient:
+    """`learn` for batches that fit and for models of the stack that `made` is."""
+
+    def value_and_grad(called: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
+        check_same(made, called)
+        return learn(called, *check_batch(called, X, y))
+
+    return value_and_grad
 
 
 def check_same(made: HSSM, called: HSSM) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.samples import check_sequence
-from echoloom.frontend.gradients.batch import Loss, ValueAndGradient, check_batch, check_same
-from echoloom.frontend.gradients.loss import cross_entropy, only_classes, squared_error
-from echoloom.frontend.gradients.loss import loss as own_loss
+from echoloom.frontend.gradients.batch import Loss, ValueAndGradient, of_batches
+from echoloom.frontend.gradients.loss import sequence_loss
 from echoloom.frontend.gradients.rhel.dynamics import split_potential
 from echoloom.frontend.gradients.rhel.forward import forward
 from echoloom.frontend.gradients.rhel.objective import objective
@@ -34,7 +32,7 @@ def bptt_gradient(model: HSSM, x: jax.Array, label: jax.Array | int) -> HSSM:
 @eqx.filter_jit
 def _gradient(model: HSSM, x: jax.Array, label: jax.Array) -> HSSM:
     parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
-    return jax.grad(lambda own: own_loss(eqx.combine(own, frozen), x, label))(parameters)
+    return jax.grad(lambda own: sequence_loss(eqx.combine(own, frozen), x, label))(parameters)
 
 
 def bptt_value_and_grad(
@@ -51,12 +49,7 @@ def bptt_value_and_grad(
     check(model)
     if rematerialise is not None:
         rematerialise = whole_number("bptt_value_and_grad: rematerialise", rematerialise, least=1)
-
-    def value_and_grad(called: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
-        check_same(model, called)
-        return _learn(called, *check_batch(called, X, y), loss, rematerialise)
-
-    return value_and_grad
+    return of_batches(model, lambda called, X, y: _learn(called, X, y, loss, rematerialise))
 
 
 @eqx.filter_jit
@@ -70,23 +63,12 @@ def _learn(
 
         def one(x: jax.Array, label: jax.Array) -> jax.Array:
             if rematerialise is None:
-                return _measure(full, x, label, loss)
+                return sequence_loss(full, x, label, loss)
             return _in_chunks(full, x, label, loss, rematerialise)
 
         return jnp.mean(jax.vmap(one)(X, y))
 
     return jax.value_and_grad(mean)(parameters)
-
-
-def _measure(model: HSSM, x: jax.Array, label: jax.Array, loss: Loss | None) -> jax.Array:
-    """The loss of one sequence."""
-    found = model(x.astype(model.encoder.weight.dtype))
-    if model.task == "classification":
-        return (cross_entropy if loss is None else only_classes(loss))(found, label)
-    targets = label.astype(found.dtype)
-    return (
-        squared_error(found, targets) if loss is None else jnp.mean(jax.vmap(loss)(found, targets))
-    )
 
 
 def _in_chunks(

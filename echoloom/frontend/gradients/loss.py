@@ -53,8 +53,15 @@ def loss(model: HSSM, x: jax.Array, label: jax.Array | int) -> jax.Array:
     ValueError for shapes that do not fit the model and for a label that is none of its classes;
     where the label is traced, the loss is NaN then.
     """
-    x, label = check_sequence(model, x, label)
+    return sequence_loss(model, *check_sequence(model, x, label))
+
+
+def sequence_loss(
+    model: HSSM, x: jax.Array, label: jax.Array, own: Loss | None = None
+) -> jax.Array:
+    """`loss` of a sequence and a label that fit, or of `own` in its place."""
     found = model(x)
     if model.task == "classification":
-        return cross_entropy(found, label)
-    return squared_error(found, label.astype(found.dtype))
+        return (cross_entropy if own is None else only_classes(own))(found, label)
+    targets = label.astype(found.dtype)
+    return squared_error(found, targets) if own is None else jnp.mean(jax.vmap(own)(found, targets))

@@ -39,8 +39,8 @@ SHORTEST = 100
 class TrajectoryCheck:
     """How far rounding carries a sequence's course, worst block, as fractions of the state's rms.
 
-    parted: the distance between a float32 and a float64 pass at its largest. returned: how far from
-    rest an echo without nudges ends, in the model's own type, `dtype`. steps: T.
+    parted: the distance between a float32 and a float64 sweep at its largest. returned: how far
+    from rest an echo without nudges ends, in the model's own type, `dtype`. steps: T.
     """
 
     parted: float
@@ -78,7 +78,7 @@ class TrajectoryCheck:
 
 
 class _Course(NamedTuple):
-    """A pass in two precisions."""
+    """A sweep in two precisions."""
 
     single: States
     double: States

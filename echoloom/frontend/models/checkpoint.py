@@ -11,7 +11,6 @@ Version 1 had one kind of block for the whole model; it is still read.
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from typing import Any, BinaryIO
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoloom.frontend.data.files import digest, write_whole
+from echoloom.frontend.data.files import digest, read_header, sealed, write_whole
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.units import CustomUnit, LinearUnit, NonlinearUnit, RawUnit
@@ -78,8 +77,7 @@ def model_bytes(model: HSSM) -> bytes:
     }
     if any(own != dtype for own in dtypes):
         header["dtypes"] = [str(own) for own in dtypes]
-    header["sha256"] = digest(header, payload)
-    return json.dumps(header).encode() + b"\n" + payload
+    return sealed(header, payload)
 
 
 def _stored_type(dtypes: Sequence[np.dtype]) -> np.dtype:
@@ -109,7 +107,8 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
     """`load_model` from an open file; `path` names it in error messages."""
     line = file.readline(HEADER_LIMIT)
     payload = file.read()
-    header = _header(path, line)
+    if (header := read_header(line, FORMAT)) is None:
+        raise ValueError(f"{path}: this is not an Echoloom checkpoint; write one with save_model.")
     if header.get("sha256") != digest(header, payload):
         raise ValueError(
             f"{path}: the checkpoint is damaged, its checksum does not match; save it again."
@@ -153,16 +152,6 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         for leaf, narrow in zip(leaves, own or [dtype] * len(leaves), strict=True)
     ]
     return eqx.combine(jax.tree.unflatten(structure, narrowed), others)
-
-
-def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(line)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f"{path}: this is not an Echoloom checkpoint; write one with save_model.")
-    return header
 
 
 def _nonsense(path: str | os.PathLike[str], error: Exception) -> ValueError:

@@ -1,8 +1,8 @@
 """The Hamiltonian state-space model: raw trainable parameters and their folding.
 
 arXiv 2506.05259, section 4 (the stack used in its experiments): encoder, blocks of norm, unit,
-GELU, gated linear unit and skip, then a head. The forward pass is `parts.advance` under a scan over
-the resolved coefficients, so the model, the tracer and both gradients share one time step.
+GELU, gated linear unit and skip, then a head. The forward sweep is `parts.advance` under a scan
+over the resolved coefficients, so the model, the tracer and both gradients share one time step.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class HSSM(eqx.Module):
 
     `classes` (classification) are names, one for each output, that labels may then be given as.
     `activation` is "gelu" or, as in the published code, "gelu_tanh". `output_step` (regression)
-    emits every so manyth sample. New parameters have JAX's default float type.
+    emits one output every so many samples. New parameters have JAX's default float type.
 
     The properties `state`, `complex`, `substeps` and `integrator` give one value where all blocks
     agree, else a tuple.
@@ -214,6 +214,11 @@ def trainable(model: HSSM) -> HSSM:
         replace_fn=lambda learned: None if learned is None else False,
         is_leaf=lambda node: node is None,
     )
+
+
+def size(model: HSSM) -> int:
+    """How many numbers a model holds, the norm statistics' too."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array)))
 
 
 def with_statistics(model: HSSM, samples: jax.Array) -> HSSM:

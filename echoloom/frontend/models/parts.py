@@ -48,7 +48,7 @@ def rate(unit: Hamiltonian, stage: Stage, at: jax.Array, u: jax.Array) -> jax.Ar
 
 
 def stages(block: BlockCoefficients) -> tuple[Stage, ...]:
-    """What one sample does to a unit, in the forward pass's order; the echo's is the reverse."""
+    """What one sample does to a unit, in the forward sweep's order; the echo's is the reverse."""
     return stages_of(block.integrator, block.substeps)
 
 

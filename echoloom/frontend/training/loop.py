@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from echoloom.frontend.models.hssm import HSSM, trainable
 from echoloom.frontend.training.history import Note, Row
+from echoloom.frontend.training.run_file import TrainingSection
 from echoloom.frontend.training.scores import Score
 from echoloom.frontend.training.source import GradientSource, StepGradient
 from echoloom.frontend.training.state import Counters, StateFile, TrainingState
@@ -54,24 +55,13 @@ class Plan:
         return order[place * self.batch : (place + 1) * self.batch]
 
 
-def make_plan(
-    count: int,
-    *,
-    batch: int,
-    seed: int,
-    epochs: int | None = None,
-    steps: int | None = None,
-    evaluate_every: int | None = None,
-    checkpoint_every: int | None = None,
-    patience: int | None = None,
-    metric: Literal["loss", "accuracy"] = "loss",
-) -> Plan:
-    """A plan of `epochs` or of `steps`; what is not said happens once an epoch."""
-    epoch = math.ceil(count / batch)
-    total = steps if steps is not None else (epochs or 0) * epoch
+def make_plan(training: TrainingSection, count: int, seed: int) -> Plan:
+    """The plan of a run file's [training]; what it does not say happens once an epoch."""
+    epoch = math.ceil(count / training.batch)
+    total = training.steps if training.steps is not None else (training.epochs or 0) * epoch
     return Plan(
-        count, total, batch, seed, evaluate_every or epoch, checkpoint_every or epoch, patience,
-        metric,
+        count, total, training.batch, seed, training.evaluate_every or epoch,
+        training.checkpoint_every or epoch, training.patience, training.metric,
     )  # fmt: skip
 
 

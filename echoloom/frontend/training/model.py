@@ -39,20 +39,19 @@ def make_model(
     task = task_of(section.task, data.y)
     outputs = max(2, len(data.classes)) if data.classes else _outputs(data.y, task)
     unit = section.unit
-    settled = {
+    decided = {
         "unit": _unit(unit) if isinstance(unit, str) else [_unit(name) for name in unit],
         "task": task,
         "output_step": section.output_step or _output_step(data, task),
     }
     model = HSSM(
         data.X.shape[2], outputs,
-        **{**msgspec.structs.asdict(section), **settled},
+        **{**msgspec.structs.asdict(section), **decided},
         classes=data.classes if len(data.classes) == outputs else (),
         key=jax.random.key(seed),
     )  # fmt: skip
-    check_samples(model, data.X, data.y)
-    for X, y in ((data.X_validation, data.y_validation), (data.X_test, data.y_test)):
-        if X is not None and y is not None:
+    for X, y in data.splits().values():
+        if y is not None:
             check_samples(model, X, y)
     count = len(data.X)
     picks = np.unique(np.linspace(0, count - 1, min(norm_samples or count, count)).astype(int))

@@ -21,10 +21,10 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.curves import curves_png
 from echoloom.frontend.training.devices import make_mesh, share_gradient
 from echoloom.frontend.training.history import history_csv
-from echoloom.frontend.training.loop import Plan, check_finite, fit, make_plan
+from echoloom.frontend.training.loop import check_finite, fit, make_plan
 from echoloom.frontend.training.model import make_model, task_of
 from echoloom.frontend.training.optimiser import make_optimiser
-from echoloom.frontend.training.run_file import Run, TrainingSection, settings
+from echoloom.frontend.training.run_file import Run, settings
 from echoloom.frontend.training.scores import make_scorer, measure_name
 from echoloom.frontend.training.source import GradientSource, float_source
 from echoloom.frontend.training.state import Identity, StateFile, data_digest
@@ -71,7 +71,7 @@ def train_run(
     assert data.y is not None
     optimiser = make_optimiser(run.optimiser)
     scores = make_scorer(data, training.batch, make_mesh(training.devices))
-    settled, digest = settings(run), data_digest(data)
+    decided, digest = settings(run), data_digest(data)
     results: list[SeedResult] = []
     for seed in training.seeds:
         model = make_model(run.model, data, seed, training.norm_samples)
@@ -80,11 +80,11 @@ def train_run(
         own.mkdir(parents=True, exist_ok=True)
         _tidy(own, fresh)
         precision = {"precision": str(model.encoder.weight.dtype)}
-        file = StateFile(own / STATE, Identity(settled | precision, digest, seed))
+        file = StateFile(own / STATE, Identity(decided | precision, digest, seed))
         source = make_source(run, model, data)
         with watch(seed) as watcher:
             fitted = fit(
-                model, data.X, data.y, source, optimiser, _plan(training, len(data.X), seed),
+                model, data.X, data.y, source, optimiser, make_plan(training, len(data.X), seed),
                 evaluate=lambda own: scores(own, ("train", "validation")), file=file, watch=watcher,
             )  # fmt: skip
         final = scores(fitted.model, ("train", "validation", "test"))
@@ -98,14 +98,6 @@ def train_run(
     report = json.dumps(summary(run, data, results), indent=2) + "\n"
     write_whole(folder / RESULT, report.encode())
     return results
-
-
-def _plan(training: TrainingSection, count: int, seed: int) -> Plan:
-    return make_plan(
-        count, batch=training.batch, seed=seed, epochs=training.epochs, steps=training.steps,
-        evaluate_every=training.evaluate_every, checkpoint_every=training.checkpoint_every,
-        patience=training.patience, metric=training.metric,
-    )  # fmt: skip
 
 
 def _check(run: Run, data: Data) -> None:

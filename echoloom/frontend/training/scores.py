@@ -49,15 +49,10 @@ def make_scorer(data: Data, batch: int, mesh: Mesh | None = None) -> Scorer:
     outputs: Outputs = eqx.filter_jit(share_outputs(lambda model, X: jax.vmap(model)(X), mesh))
 
     def scores(model: HSSM, splits: tuple[str, ...]) -> dict[str, Score]:
-        arrays = {
-            "train": (data.X, data.y),
-            "validation": (data.X_validation, data.y_validation),
-            "test": (data.X_test, data.y_test),
-        }
         return {
             name: _score(outputs, model, X, y, batch, data.target_scale)
-            for name, (X, y) in arrays.items()
-            if name in splits and X is not None and y is not None
+            for name, (X, y) in data.splits().items()
+            if name in splits and y is not None
         }
 
     return scores

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import msgspec
 import numpy as np
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.data.files import digest, write_whole
+from echoloom.frontend.data.files import digest, read_header, sealed, write_whole
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.history import Note, Row
 
@@ -116,8 +115,7 @@ def state_bytes(state: TrainingState, source: bytes, identity: Identity) -> byte
         "counters": msgspec.to_builtins(state.counters),
         "arrays": len(arrays),
     }
-    header["sha256"] = digest(header, arrays + source)
-    return json.dumps(header).encode() + b"\n" + arrays + source
+    return sealed(header, arrays + source)
 
 
 def read_state(
@@ -125,10 +123,7 @@ def read_state(
 ) -> tuple[TrainingState, bytes]:
     """`StateFile.load` from bytes; `path` names them in error messages."""
     line, _, payload = stored.partition(b"\n")
-    header: Any = None
-    with suppress(ValueError):
-        header = json.loads(line)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if (header := read_header(line, FORMAT)) is None:
         raise ValueError(f"{path}: this is not the state of a training run; move it away.")
     if header.get("sha256") != digest(header, payload):
         raise ValueError(

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import equinox as eqx
-import jax
 import msgspec
 import numpy as np
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.hssm import HSSM, size
 from echoloom.frontend.training.run_file import Run
 from echoloom.frontend.training.scores import Score, measure_name
 from echoloom.frontend.training.state import Counters
@@ -67,7 +65,7 @@ def summary(run: Run, data: Data, results: Sequence[SeedResult]) -> dict[str, An
         "run": msgspec.to_builtins(run),
         "task": model.task,
         "classes": list(data.classes),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))),
+        "parameters": size(model),
         "data": {
             name: None if getattr(data, name) is None else getattr(data, name).tolist()
             for name in shifts

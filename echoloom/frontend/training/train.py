@@ -14,6 +14,7 @@ from echoloom.frontend.models.checkpoint import load_model as load_model
 from echoloom.frontend.models.checkpoint import save_model as save_model
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.loop import fit, make_plan
+from echoloom.frontend.training.run_file import TrainingSection
 from echoloom.frontend.training.source import GradientSource, float_source
 from echoloom.frontend.training.watch import Bar, Watcher
 
@@ -30,7 +31,8 @@ def train(
     progress: bool = False,
     source: GradientSource | None = None,
 ) -> HSSM:
-    """`model` after `epochs` shuffled passes over samples X [N, T, inputs] and labels y.
+    """`model` after `epochs` rounds, each in another order, over samples X [N, T, inputs] and
+    labels y.
 
     The norm statistics stay as they are: set them before with `with_statistics`. `seed` decides the
     order of samples alone; `progress` shows a bar; gradients are `source`'s, or go through time.
@@ -47,7 +49,7 @@ def train(
     for name, value in (("epochs", epochs), ("batch", batch), ("learning_rate", rate)):
         if not value > 0:
             raise ValueError(f"train: {name} is {value}, but it must be > 0.")
-    plan = make_plan(len(samples), epochs=epochs, batch=batch, seed=seed)
+    plan = make_plan(TrainingSection(epochs=epochs, batch=batch), len(samples), seed)
     with Bar("training") if progress else Watcher() as watch:
         fitted = fit(
             model, samples, labels,

@@ -247,7 +247,7 @@ class _BodyEmitter:
                 name,
                 f"the argument of {name} reaches so far that its {source.width} bits cannot tell "
                 "two segments of a table apart; scale it down",
-                instr.name,
+                instr.place,
             )
         # A power of two, so that copies with slightly different ranges share one table.
         whole = 2.0 ** math.ceil(math.log2(bound or own.range or 1.0))
@@ -256,7 +256,7 @@ class _BodyEmitter:
                 name, source, whole, self.plan.widths.segment_bits, self.plan.smallest[word]
             )
         except NoTable as error:
-            raise NoTable(name, error.problem, instr.name) from error
+            raise NoTable(name, error.problem, instr.place) from error
         table = replace(attr, segment_bits=bits, range_bits=reach)
         if not cut:
             # A result that stays near zero on the samples asks for more bits than slopes have.

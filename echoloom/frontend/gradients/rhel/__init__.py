@@ -1,6 +1,6 @@
 """Recurrent Hamiltonian Echo Learning in one sweep, every block at once, memory constant in T.
 
-arXiv 2506.05259 (Pourcel and Ernoult), its echo theorem applied to a whole stack. The forward pass
+arXiv 2506.05259 (Pourcel and Ernoult), its echo theorem applied to a whole stack. The forward sweep
 keeps only the final state of each block. Its momenta are then flipped, and three copies of each
 block retrace the sequence: *free* gives back the forward activations, *plus* and *minus* are nudged
 along the loss gradient by +-epsilon before each step. The gradient is the difference of what those

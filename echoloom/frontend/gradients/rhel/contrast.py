@@ -66,13 +66,9 @@ def contrast_adjoint(
     same for quadratic energies, and to the order of the nudge squared for others. Two energies
     whose difference is far below their size are not subtracted: at small steps that alone would
     lose a weight's gradient.
-    """  # fmt: skip
+    """
+    # Of every stage the place [K, m] and the way from there [K, m].
     seen = tuple(zip(*adjoint_passages(block, scale, free, nudged, timed, rests), strict=True))
-    return _along(block, jnp.asarray(-1.0, block.step.dtype), seen, timed)
-
-
-def _along(block, factor, seen, timed) -> Contrast:  # type: ignore[no-untyped-def]
-    """Of places and ways from there, [K, m] each, a stage."""
 
     def change(own: Driven, stage: Stage, at, values):  # type: ignore[no-untyped-def]
         return jax.jvp(lambda here: _energy(own, stage, here, values), (at[0],), (at[1],))[1]
@@ -80,7 +76,7 @@ def _along(block, factor, seen, timed) -> Contrast:  # type: ignore[no-untyped-d
     def work(stage: Stage, at, values):  # type: ignore[no-untyped-def]
         return parts.rate(block.unit, stage, at[0], values) * at[1]
 
-    return _sum(block, factor, seen, timed, change, work)
+    return _sum(block, jnp.asarray(-1.0, block.step.dtype), seen, timed, change, work)
 
 
 def _energy(own: Hamiltonian, stage: Stage, at: jax.Array, values) -> jax.Array:  # type: ignore[no-untyped-def]

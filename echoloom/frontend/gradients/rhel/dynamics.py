@@ -40,7 +40,7 @@ class Driven(Hamiltonian):
     split: Split = eqx.field(static=True)
 
     def potential(self, q: jax.Array, u: tuple[jax.Array, ...]) -> jax.Array:  # type: ignore[override]
-        """V(q [m]) -> scalar, up to nothing: the unit's own."""
+        """V(q [m]) -> scalar: the unit's own."""
         return self.split.late(q, *u, *self.lasting)[0]
 
     def kinetic(self, p: jax.Array) -> jax.Array:
@@ -83,7 +83,7 @@ def driven(
 
 
 class Sum(NamedTuple):
-    """A state, and what the additions to it have rounded away (None: nobody asks)."""
+    """A state, and what the additions to it have rounded away (None: plain sums)."""
 
     state: State
     lost: State | None
@@ -154,7 +154,7 @@ def traverse(
 ) -> tuple[State, Passage]:
     """One sample's stages of the echo, last one first, and what they saw.
 
-    `rests` [m] says whose way back ends at rest (None: nobody asks): their last kick is seen at
+    `rests` [m] says whose way back ends at rest (None: no matter): their last kick is seen at
     q = 0 itself, and not at what rounding left of it, where a corner has another slope.
     """
     seen: list[jax.Array] = []
@@ -191,7 +191,7 @@ def retrace(
     `rests` [K, m] as in `traverse`; whoever does is put at rest.
 
     Returns the last state, and the flipped states [K, m] that the echo met before each step: their
-    q is what the forward pass had after it.
+    q is what the forward sweep had after it.
     """
 
     def step(at: Sum, now: tuple[tuple[jax.Array, ...], Any]) -> tuple[Sum, jax.Array]:

@@ -1,4 +1,4 @@
-"""The forward pass in chunks: matrix products over a chunk, a loop for the oscillators alone."""
+"""The forward sweep in chunks: matrix products over a chunk, a loop for the oscillators alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from echoloom.frontend.models.parts import State
 
 States = tuple[State, ...]
 Positions = tuple[jax.Array, ...]
-# By block: how many steps each oscillator [m] stays at rest at first; None where nobody asks.
+# By block: how many steps each oscillator [m] stays at rest at first; None without corners.
 Rested = tuple[jax.Array | None, ...]
 # `dynamics.run` or one like it.
 Run = Callable[..., tuple[State, jax.Array]]
@@ -59,7 +59,7 @@ def forward(
     compensated: bool = False,
     corners: tuple[bool, ...] = (),
 ) -> tuple[States, Any, Rested]:
-    """The forward pass that forgets: final states, what the objective collected of x, and how long
+    """The forward sweep that forgets: final states, what the objective collected of x, and how long
     the oscillators of blocks with `corners` rested.
 
     `rematerialise` is for a derivative through time: it keeps the states between chunks, and makes
@@ -80,7 +80,7 @@ def forward(
 
     steps = run_to_differentiate if rematerialise else partial(run, compensated=compensated)
     if rematerialise:
-        # Under a loop the two passes cannot be merged, so nothing need be done against it.
+        # Under a loop the two sweeps cannot be merged, so nothing need be done against it.
         body = jax.checkpoint(body, prevent_cse=False, static_argnums=(2,))
     empty = objective.empty(coefficients.head)
     states, none = rest(coefficients), jnp.zeros_like

@@ -21,8 +21,8 @@ from echoloom.frontend.models.coefficients import Affine
 from echoloom.frontend.models.hssm import HSSM
 
 
-class Settled(NamedTuple):
-    """What the forward pass decides.
+class Before(NamedTuple):
+    """What is known of the loss once the forward sweep has ended, before the echo.
 
     The loss, its gradient by the head as far as it is known, the error [H] that every step has, and
     the errors' sizes [H] at the last block's output summed over time.
@@ -49,7 +49,7 @@ class Objective(Protocol):
         """The loss -> scalar."""
         ...
 
-    def settle(self, head: Affine, total: Any) -> Settled:
+    def before_echo(self, head: Affine, total: Any) -> Before:
         """What is known before the echo."""
         ...
 
@@ -81,10 +81,10 @@ class Classified(eqx.Module):
         """The loss -> scalar."""
         return self.loss(parts.head(head, total / self.steps), self.label)
 
-    def settle(self, head: Affine, total: jax.Array) -> Settled:
+    def before_echo(self, head: Affine, total: jax.Array) -> Before:
         """The loss, all of the head's gradient, and the error of every step."""
         value, (in_head, every) = jax.value_and_grad(self.value, argnums=(0, 1))(head, total)
-        return Settled(value, in_head, every, self.steps * jnp.abs(every))
+        return Before(value, in_head, every, self.steps * jnp.abs(every))
 
     def error(
         self, head: Affine, every: jax.Array, h: jax.Array, start: jax.Array | int
@@ -96,7 +96,7 @@ class Classified(eqx.Module):
 class Emitted(eqx.Module):
     """The mean over steps s - 1, 2 s - 1, ... of a loss of tanh(head(h)).
 
-    `weighs`: whether `Settled.weight` is wanted, which costs a pull-back through the head.
+    `weighs`: whether `Before.weight` is wanted, which costs a pull-back through the head.
     """
 
     targets: jax.Array  # [T // s, outputs]
@@ -128,10 +128,10 @@ class Emitted(eqx.Module):
         """The mean loss -> scalar."""
         return total[0] / self.targets.shape[0]
 
-    def settle(self, head: Affine, total: tuple[jax.Array, jax.Array]) -> Settled:
+    def before_echo(self, head: Affine, total: tuple[jax.Array, jax.Array]) -> Before:
         """The mean loss; everything else is found step by step."""
         silent = jax.tree.map(jnp.zeros_like, head)
-        return Settled(self.value(head, total), silent, jnp.zeros_like(head.weight[0]), total[1])
+        return Before(self.value(head, total), silent, jnp.zeros_like(head.weight[0]), total[1])
 
     def error(
         self, head: Affine, every: jax.Array, h: jax.Array, start: jax.Array | int

@@ -30,7 +30,7 @@ def power_of_two(ratio: jax.Array) -> jax.Array:
 def choose_epsilon(
     coefficients: StackCoefficients, states: tuple[State, ...], weight: jax.Array
 ) -> jax.Array:
-    """The nudge's size for one sequence, a power of two, from what the forward pass left behind.
+    """The nudge's size for one sequence, a power of two, from what the forward sweep left behind.
 
     states are the final ones; weight [H] is the loss gradient's magnitude at the last block's
     output, summed over time. Rounding is least where the echoes part by as much as the state

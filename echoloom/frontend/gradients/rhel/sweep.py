@@ -82,10 +82,10 @@ def sweep(
         coefficients, splits, objective, x, plan.chunk,
         compensated=plan.compensated, corners=corners,
     )  # fmt: skip
-    settled = objective.settle(coefficients.head, total)
+    before = objective.before_echo(coefficients.head, total)
     free = tuple(flip(state) for state in states)
     if epsilon is None and plan.echoes == "fixed":
-        epsilon = choose_epsilon(coefficients, states, settled.weight)
+        epsilon = choose_epsilon(coefficients, states, before.weight)
     zero = jax.tree.map(jnp.zeros_like, coefficients)
     start = Carry(
         free,
@@ -93,17 +93,17 @@ def sweep(
             _at_rest(state, plan, epsilon, cornered)
             for state, cornered in zip(free, corners, strict=True)
         ),
-        eqx.tree_at(lambda own: own.head, zero, settled.in_head),
+        eqx.tree_at(lambda own: own.head, zero, before.in_head),
     )
 
     def body(carry: Carry, first: jax.Array | int, length: int) -> Carry:
         piece = cut(x, first, length, coefficients.encoder.weight)
         return _echo_chunk(
-            coefficients, splits, objective, settled.every, plan, rested, carry, piece, first
+            coefficients, splits, objective, before.every, plan, rested, carry, piece, first
         )
 
     end = downwards(body, start, x.shape[0], plan.chunk)
-    return Learned(settled.value, end.gradient, end.free)
+    return Learned(before.value, end.gradient, end.free)
 
 
 def _at_rest(free: State, plan: Plan, epsilon: jax.Array | None, cornered: bool) -> Echo:

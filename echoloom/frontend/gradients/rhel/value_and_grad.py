@@ -8,11 +8,10 @@ from typing import get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from echoloom.frontend.data.arrays import real_number, shown, whole_number
 from echoloom.frontend.data.samples import check_sequence
-from echoloom.frontend.gradients.batch import Loss, ValueAndGradient, check_batch, check_same
+from echoloom.frontend.gradients.batch import Loss, ValueAndGradient, of_batches
 from echoloom.frontend.gradients.rhel.objective import objective
 from echoloom.frontend.gradients.rhel.sweep import Echoes, Plan, sweep
 from echoloom.frontend.models.check import check
@@ -74,14 +73,7 @@ def rhel_value_and_grad(
     if epsilon is not None and (size is None or not 0.0 < size < math.inf):
         raise ValueError(f"rhel_value_and_grad: epsilon is {shown(epsilon)}, but it must be > 0.")
     plan = Plan(chunk, echoes)
-
-    def value_and_grad(called: HSSM, X: ArrayLike, y: ArrayLike) -> tuple[jax.Array, HSSM]:
-        check_same(model, called)
-        samples, labels = check_batch(called, X, y)
-        nudge = None if size is None else jnp.asarray(size, called.encoder.weight.dtype)
-        return _learn(called, samples, labels, loss, plan, nudge)
-
-    return value_and_grad
+    return of_batches(model, lambda own, X, y: _learn(own, X, y, loss, plan, _nudge(own, size)))
 
 
 def rhel_gradient(
@@ -98,8 +90,12 @@ def rhel_gradient(
     none of its classes; where the label is traced, the gradient is NaN then.
     """
     x, label = check_sequence(model, x, label)
-    nudge = None if epsilon is None else jnp.asarray(epsilon, model.encoder.weight.dtype)
-    return _learn(model, x[None], label[None], None, Plan(CHUNK, "fixed"), nudge)[1]
+    plan = Plan(CHUNK, "fixed")
+    return _learn(model, x[None], label[None], None, plan, _nudge(model, epsilon))[1]
+
+
+def _nudge(model: HSSM, size: float | jax.Array | None) -> jax.Array | None:
+    return None if size is None else jnp.asarray(size, model.encoder.weight.dtype)
 
 
 @eqx.filter_jit

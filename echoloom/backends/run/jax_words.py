@@ -1,8 +1,9 @@
-"""Integer programs on words held as float64: exact wherever no value needs more than 53 bits.
+"""Integer programs under JAX: one rule per operation, on words held as float64 or as int64.
 
 A processor multiplies matrices of floats many times faster than matrices of int64, and rounds half
-to even in one instruction. Types say how large a value can get, so `fits` proves that nothing is
-ever rounded that the program does not round.
+to even in one instruction. Types say how large a value can get, so `kind_of` proves that nothing is
+ever rounded that the program does not round; a program with wider values gets int64. The rules are
+the same for both, but for a shift to the right: a product with a power of two, or a shift.
 
 Formats are arguments here (`numbers`), not code: a program that was calibrated again has the same
 code (`structure`), so what has been compiled for it once serves again.
@@ -27,21 +28,24 @@ from echoloom.ir.tables import TableContents, table_key
 
 EXACT_BITS = 53  # of a magnitude: every whole number up to 2**53 is a float64
 TABLE_LINES = 1 << 11  # tables are padded to as many, so that their number is no part of the code
-Numbers = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by section, by instruction, by what it is
+# By section, by instruction, by what it is; and by accumulator under SUMS.
+Numbers = Mapping[str, Mapping[str, Mapping[str, Any]]]
+SUMS = "sums"
+Kind = type[np.float64] | type[np.int64]  # of words
 
 
-def fits(program: Program, tables: Mapping[str, TableContents]) -> bool:
-    """Whether every value of every instruction is proven to be exact in float64."""
+def kind_of(program: Program, tables: Mapping[str, TableContents]) -> Kind:
+    """float64 where every value of every instruction is proven to be exact in it, else int64."""
     slopes = max((abs(s) for t in tables.values() for s in t.slope), default=0)
     for body in program.bodies:
         types = program.types(body)
         for instr in body.instrs:
             if instr.type.q.width - 1 > EXACT_BITS:
-                return False
+                return np.int64
             source = 1 << types[instr.args[0]].q.width if instr.args else 0
             if instr.op is Op.TABLE and slopes * source > 1 << EXACT_BITS:
-                return False
-    return True
+                return np.int64
+    return np.float64
 
 
 def structure(program: Program) -> Program:
@@ -96,41 +100,56 @@ def structure(program: Program) -> Program:
     )  # fmt: skip
 
 
-def numbers(program: Program, tables: Mapping[str, TableContents]) -> Numbers:
-    """What `structure` leaves out: a pytree of arrays by section and instruction."""
-    return {
+def numbers(program: Program, tables: Mapping[str, TableContents], kind: Kind) -> Numbers:
+    """What `structure` leaves out: a pytree of arrays by section and instruction, words of `kind`.
+
+    Accumulators are int64 in any case.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {
         body.section.name: {
-            i.name: own for i in body.instrs if (own := _numbers(program, body, i, tables))
+            i.name: own for i in body.instrs if (own := _numbers(program, body, i, tables, kind))
         }
         for body in program.bodies
     }
+    sums = {a.name: a.type.q.width for a in program.accumulators}
+    return found | {
+        SUMS: {n: {"end": np.int64(1 << (w - 1)), "unused": np.int64(64 - w)}
+               for n, w in sums.items()}
+    }  # fmt: skip
+
+
+def right(by: Any, kind: Kind) -> Any:
+    """What `_shifted` takes to shift to the right by so many bits."""
+    return np.asarray(by, np.int64) if kind is np.int64 else 2.0 ** -np.asarray(by, np.float64)
 
 
 def _numbers(
-    program: Program, body: Body, i: Instr, tables: Mapping[str, TableContents]
+    program: Program, body: Body, i: Instr, tables: Mapping[str, TableContents], kind: Kind
 ) -> dict[str, Any]:
-    types = program.types(body)
-    q = i.type.q
-    limits = {"limit": np.float64(largest(q.width))}
+    types, q = program.types(body), i.type.q
+    limits = {"limit": kind(largest(q.width))}
     if isinstance(i.attr, Requant):
-        scale = 2.0 ** (q.scalar_frac - np.asarray(types[i.args[0]].q.frac, np.float64))
-        turn = {"turn": np.float64(2.0**q.width), "per_turn": np.float64(2.0**-q.width)}
-        return {"scale": scale, **limits, **(turn if i.attr.overflow is Overflow.WRAP else {})}
+        own = {"by": right(np.asarray(types[i.args[0]].q.frac) - q.scalar_frac, kind), **limits}
+        if i.attr.overflow is Overflow.SATURATE:
+            return own
+        if kind is np.int64:
+            return {**own, "unused": np.int64(64 - q.width)}
+        return {**own, "turn": np.float64(2.0**q.width), "per_turn": np.float64(2.0**-q.width)}
     if i.op in (Op.ADD, Op.SUB):
         finer = {k: q.scalar_frac - types[a].q.scalar_frac for k, a in zip("ab", i.args)}  # noqa: B905
-        return {k: np.float64(2.0**by) for k, by in finer.items() if by}
+        return {k: kind(1 << by) for k, by in finer.items() if by}
     if isinstance(i.attr, Constant):
-        return {"word": np.float64(round(i.attr.value * 2.0**q.scalar_frac))}
+        return {"word": kind(round(i.attr.value * 2.0**q.scalar_frac))}
     if isinstance(i.attr, Table):
         t = tables[table_key(i, types[i.args[0]].q)]
         unused = max(0, TABLE_LINES - len(t.base))
         return {
-            "base": np.pad(np.asarray(t.base, np.float64), (0, unused)),
-            "slope": np.pad(np.asarray(t.slope, np.float64), (0, unused)),
-            "half": np.float64(1 << (t.segment_bits - 1)),
-            "span": np.float64(2.0**t.fraction_bits),
-            "per_span": np.float64(2.0**-t.fraction_bits),
-            "rise": np.float64(2.0**-t.slope_shift),
+            "base": np.pad(np.asarray(t.base, kind), (0, unused)),
+            "slope": np.pad(np.asarray(t.slope, kind), (0, unused)),
+            "half": kind(1 << (t.segment_bits - 1)),
+            "span": kind(1 << t.fraction_bits),
+            "segment": right(t.fraction_bits, kind),
+            "rise": right(t.slope_shift, kind),
             **limits,
         }
     return {}
@@ -144,7 +163,7 @@ class Step:
     """
 
     numbers: Mapping[str, Mapping[str, Any]]
-    registers: Mapping[str, jax.Array]  # 2**-shift of every shift register
+    registers: Mapping[str, jax.Array]  # what `right` makes of every shift register
     raised: dict[tuple[Flag, int], jax.Array] = field(default_factory=dict)
 
     def flag(self, flag: Flag, where: jax.Array) -> None:
@@ -162,21 +181,41 @@ def raises(i: Instr) -> Flag | None:
     return Flag.SATURATED if isinstance(i.attr, Requant | Table) else None
 
 
-def _rounded(x: jax.Array, rounding: Rounding) -> jax.Array:
-    if rounding is Rounding.HALF_EVEN:
-        return jnp.rint(x)
-    floor = jnp.floor(x)
-    rest = x - floor
+def _whole(x: jax.Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.integer)
+
+
+def _shifted(x: jax.Array, by: Any, rounding: Rounding) -> jax.Array:
+    """x / 2**shift rounded to a whole number, `by` being `right` of the shift."""
+    if _whole(x):
+        floor = x >> by
+        rest, half = x - (floor << by), jnp.int64(1) << jnp.maximum(by - 1, 0)
+        tie, above, odd = (rest == half) & (by > 0), rest > half, floor & 1 == 1
+    else:
+        x = x * by
+        if rounding is Rounding.HALF_EVEN:
+            return jnp.rint(x)
+        floor = jnp.floor(x)
+        rest = x - floor
+        tie, above, odd = rest == 0.5, rest > 0.5, floor % 2 == 1
     up = {
-        Rounding.FLOOR: jnp.zeros_like(rest, bool),
-        Rounding.HALF_UP: rest >= 0.5,
-        Rounding.HALF_AWAY: (rest > 0.5) | ((rest == 0.5) & (x >= 0)),
+        Rounding.FLOOR: jnp.zeros_like(tie),
+        Rounding.HALF_EVEN: above | (tie & odd),
+        Rounding.HALF_UP: above | tie,
+        Rounding.HALF_AWAY: above | (tie & (x >= 0)),
         Rounding.TO_ZERO: (rest > 0) & (x < 0),
     }[rounding]
     return floor + up
 
 
-def _sum(sign: float) -> Rule:
+def wrapped(x: jax.Array, own: Mapping[str, Any]) -> jax.Array:
+    """x in two's complement of the width that `own` numbers tell."""
+    if _whole(x):
+        return (x << own["unused"]) >> own["unused"]
+    return x - jnp.floor(x * own["per_turn"] + 0.5) * own["turn"]
+
+
+def _sum(sign: int) -> Rule:
     def rule(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
         finer = s.numbers.get(i.name, {})
         a, b = (v * finer[k] if k in finer else v for k, v in zip("ab", args, strict=True))
@@ -201,10 +240,11 @@ def _product(x: jax.Array, matrix: jax.Array, axis: int) -> jax.Array:
 
 def _table(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
     t = s.numbers[i.name]
-    segment = jnp.clip(jnp.floor(args[0] * t["per_span"]), -t["half"], t["half"] - 1)
+    segment = jnp.clip(_shifted(args[0], t["segment"], Rounding.FLOOR), -t["half"], t["half"] - 1)
     at = (segment + t["half"]).astype(jnp.int32)
     base, slope = (t[k].at[at].get(mode="promise_in_bounds") for k in ("base", "slope"))
-    line = base + jnp.rint(slope * (args[0] - segment * t["span"]) * t["rise"])
+    distance = args[0] - segment * t["span"]
+    line = base + _shifted(slope * distance, t["rise"], Rounding.HALF_EVEN)
     s.flag(Flag.SATURATED, jnp.abs(line) > t["limit"])
     return jnp.clip(line, -t["limit"], t["limit"])
 
@@ -212,17 +252,17 @@ def _table(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
 def _requant(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
     assert isinstance(i.attr, Requant)
     own = s.numbers[i.name]
-    scale, limit = own["scale"], own["limit"]
+    by, limit = own["by"], own["limit"]
     if i.attr.register is not DynamicShift.NONE:
-        scale = scale * s.registers[i.attr.register.name]
-    rounded = _rounded(args[0] * scale, i.attr.rounding)
+        register = s.registers[i.attr.register.name]
+        by = by + register if _whole(args[0]) else by * register
+    rounded = _shifted(args[0], by, i.attr.rounding)
     outside = jnp.abs(rounded) > limit
     if i.attr.overflow is Overflow.SATURATE:
         s.flag(Flag.SATURATED, outside)
         return jnp.clip(rounded, -limit, limit)
     s.flag(Flag.STATE, outside)
-    turns = jnp.floor(rounded * own["per_turn"] + 0.5)
-    return rounded - turns * own["turn"]
+    return wrapped(rounded, own)
 
 
 def _unreachable(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
@@ -232,8 +272,8 @@ def _unreachable(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
 RULES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: _unreachable,
-    Op.ADD: _sum(1.0),
-    Op.SUB: _sum(-1.0),
+    Op.ADD: _sum(1),
+    Op.SUB: _sum(-1),
     Op.MUL: lambda s, i, a: a[0] * a[1],
     Op.SCALE: _scale,
     Op.MATVEC: lambda s, i, a: _product(a[1], a[0], 1),
