@@ -34,18 +34,14 @@ ROOMS = {
         "run": set(),
         "compile": {"run"},
         "gradients": {"run", "compile"},
-        "onnx": {"run", "compile"},
+        "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
         "bitstream": {"run", "compile", "link"},
         "link": {"run", "compile"},
     },
 }
 
-# What still goes against this: it gets less, and nothing is added.
-OPEN_IMPORTS = {
-    "echoloom.backends.onnx.export: imports echoloom.backends.bitstream.tools",
-}
-OPEN_CIRCLES: set[frozenset[str]] = set()
-OPEN_LENGTHS = {"ir/passes/lower.py", "ir/passes/quantise.py"}
+# Files that are still longer than LONGEST: they get fewer, and nothing is added.
+OPEN_LENGTHS = {"ir/passes/lower.py"}
 
 Graph = Mapping[str, set[str]]
 
@@ -172,7 +168,7 @@ def too_long(package: Path) -> set[str]:
 
 
 def test_imports_go_in_order():
-    assert set(violations(PACKAGE)) <= OPEN_IMPORTS
+    assert violations(PACKAGE) == []
 
 
 def test_every_folder_and_room_is_covered():
@@ -184,7 +180,7 @@ def test_every_folder_and_room_is_covered():
 
 def test_no_import_leads_back():
     graph = imports(PACKAGE)
-    assert circles(graph) | circles(between_rooms(graph)) <= OPEN_CIRCLES
+    assert circles(graph) | circles(between_rooms(graph)) == set()
 
 
 def test_no_file_is_long():

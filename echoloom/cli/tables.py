@@ -15,6 +15,7 @@ from echoloom.ir.formats import Type
 from echoloom.ir.ops import Table as TableOp
 from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped
+from echoloom.ir.places import Copy
 from echoloom.ir.program import Program
 from echoloom.ir.sections import STEPS
 from echoloom.ir.tables import table_key
@@ -30,9 +31,9 @@ def formats(program: Program) -> list[dict[str, Any]]:
     for declaration in program.coefficients:
         kinds.setdefault("coefficients", []).append(declaration.type)
     for declaration in program.states:
-        if ".free." in declaration.name:
-            block, _, letter = declaration.name.split(".")
-            kinds[f"state {block} {letter}"] = [declaration.type]
+        at = declaration.coordinate
+        if at is not None and at.copy is Copy.FREE:
+            kinds[f"state b{at.block} {at.letter.value}"] = [declaration.type]
     kinds["outputs"] = [output_type(program)]
     kinds["gradients"] = [a.type for a in program.accumulators if a.target]
     return [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -16,7 +17,7 @@ from echoloom.frontend.training.run import host_source, train_run
 from echoloom.frontend.training.run_file import Run, read_run, run_data
 from echoloom.frontend.training.scores import measure_name
 from echoloom.frontend.training.source import GradientSource
-from echoloom.frontend.training.summary import SeedResult, spread, summary
+from echoloom.frontend.training.summary import SeedResult, summary
 from echoloom.frontend.training.watch import Bar
 
 
@@ -41,12 +42,12 @@ def carry_out(say: Reporter, path: Path, folder: Path, fresh: bool) -> None:
         watch=lambda seed: Bar(f"seed {seed}", say.errors),
     )  # fmt: skip
     say.result |= {"folder": str(folder), **summary(run, data, results)}
-    say.show(_table(results))
+    say.show(_table(results, say.result))
     say.show(f"wrote {folder}")
 
 
-def _table(results: Sequence[SeedResult]) -> Table:
-    """A line a seed; of more than one also mean ± standard deviation."""
+def _table(results: Sequence[SeedResult], overall: Mapping[str, Any]) -> Table:
+    """A line a seed; of more than one also mean ± standard deviation, as `summary` has them."""
     measure = measure_name(results[0].model.task)
     splits = list(results[0].scores)
     table = Table(title=f"{measure.replace('_', ' ')} by seed", box=box.SIMPLE_HEAD)
@@ -63,14 +64,11 @@ def _table(results: Sequence[SeedResult]) -> Table:
         )  # fmt: skip
     if len(results) > 1:
         table.add_section()
-        columns = [[result.scores[split].measure for result in results] for split in splits]
-        means = [_shown(sum(values) / len(values), measure) for values in columns]
-        table.add_row("mean", *means)
-        table.add_row("±", *(_shown(spread(values), measure) for values in columns))
+        for title, key in (("mean", "mean"), ("±", "deviation")):
+            values = (overall[f"{split}_{measure}"][key] for split in splits)
+            table.add_row(title, *(_shown(value, measure) for value in values))
     return table
 
 
-def _shown(value: float | None, measure: str) -> str:
-    if value is None:
-        return ""
+def _shown(value: float, measure: str) -> str:
     return f"{value:.1%}" if measure == "accuracy" else f"{value:.4g}"

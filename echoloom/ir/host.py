@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from echoloom.ir.flags import Flag
 from echoloom.ir.objective import Classification, Objective, Regression, length_words
-from echoloom.ir.program import Program
+from echoloom.ir.places import Copy
+from echoloom.ir.program import Program, Task
 from echoloom.ir.sections import ECHO, FORWARD, Section
 
 Words = NDArray[np.int64]
@@ -214,7 +215,7 @@ def run(
 
 
 def is_classification(program: Program) -> bool:
-    return any(d.name == "error" for d in program.runtime)
+    return program.task is Task.CLASSIFICATION
 
 
 def objective_of(program: Program, output_step: int) -> Objective:
@@ -224,9 +225,9 @@ def objective_of(program: Program, output_step: int) -> Objective:
 
 def forward_states(program: Program) -> tuple[str, ...]:
     """The states that a forward sweep moves: the free copy's."""
-    return tuple(d.name for d in program.states if ".free." in d.name)
+    return tuple(n for c, n in program.coordinates().items() if c.copy is Copy.FREE)
 
 
 def echo_states(program: Program) -> tuple[str, ...]:
     """The states of all three copies."""
-    return tuple(d.name for d in program.states if "." in d.name)
+    return tuple(program.coordinates().values())

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
+from echoloom.ir import recovered
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
-from echoloom.ir.places import Coordinate, Copy, Letter, Place
 from echoloom.ir.printer import NAME, UNSAID
-from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, State
+from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.sections import Section
 
 
@@ -39,10 +39,6 @@ _ACCUMULATOR = re.compile(r"(\S+) \{([^{}]*)\} : (\S+)")
 _INSTRUCTION = re.compile(r"%(\S+) = (\w+)\(([^()]*)\)(?: \{([^{}]*)\})? : (\S+)")
 _UPDATE = re.compile(r"(\S+) <- (\S+)")
 _SUM = re.compile(r"(\S+) \+= (\S+)")
-# Names that passes make for a block's values. What users call their fields stands behind, never
-# here.
-_COORDINATE = re.compile(r"b([0-9]{1,9})\.(free|plus|minus)\.([qp])")
-_PLACE = re.compile(r"b([0-9]{1,9})\.(?:(free|plus|minus)\.(?:(second)\.)?(.+))?.*")
 
 
 def parse(text: str) -> Program:
@@ -57,18 +53,6 @@ def parse(text: str) -> Program:
             reader.line = number
             reader.read(line)
     return reader.finish()
-
-
-def _place(name: str) -> Place | None:
-    """The place that a compiled program's name prints; words of a step's last drift are called as
-    those of the first."""
-    found = _PLACE.fullmatch(name)
-    if found is None:
-        return None
-    block, copy, second, word = found.groups()
-    if copy is None:
-        return Place(int(block))
-    return Place(int(block), Copy(copy), f"first.{word}" if second else word)
 
 
 class _Reader:
@@ -101,8 +85,8 @@ class _Reader:
         elif keyword in self.declared:
             if self.bodies:
                 raise self.fail(f"{keyword} declarations come before the first body.")
-            read = {"accumulator": self.accumulator, "state": self.state}
-            self.declared[keyword].append(read.get(keyword, self.declaration)(rest))
+            read = self.accumulator if keyword == "accumulator" else self.declaration
+            self.declared[keyword].append(read(rest))
         else:
             self.statement(keyword, rest, line)
 
@@ -110,13 +94,17 @@ class _Reader:
         self.close_body()
         if self.program is None:
             raise self.fail("the text is empty; a program starts with 'program <name>'.")
+        names = {d.name for d in self.declared["coefficient"]}
         return replace(
             self.program,
-            coefficients=tuple(self.declared["coefficient"]),
+            coefficients=tuple(
+                recovered.coefficient(d, names) for d in self.declared["coefficient"]
+            ),
             runtime=tuple(self.declared["runtime"]),
-            states=tuple(self.declared["state"]),
+            states=tuple(map(recovered.state, self.declared["state"])),
             accumulators=tuple(self.declared["accumulator"]),
             bodies=tuple(self.bodies),
+            task=recovered.task(self.declared["runtime"]),
         )
 
     # Declarations
@@ -124,13 +112,6 @@ class _Reader:
     def declaration(self, rest: str) -> Declaration:
         name, type_ = self.match(_DECLARATION, rest, "<name> : <type>")
         return Declaration(self.name(name), self.type(type_))
-
-    def state(self, rest: str) -> State:
-        d = self.declaration(rest)
-        found = _COORDINATE.fullmatch(d.name)
-        if found is None:
-            return State(d.name, d.type)
-        return State(d.name, d.type, Coordinate(int(found[1]), Copy(found[2]), Letter(found[3])))
 
     def accumulator(self, rest: str) -> Accumulator:
         name, inside, type_ = self.match(_ACCUMULATOR, rest, "<name> {scale=...} : <type>")
@@ -180,7 +161,7 @@ class _Reader:
         args = tuple(self.use(a.strip()) for a in operands.split(",")) if operands.strip() else ()
         return Instr(
             self.use(f"%{name}"), op, args, self.type(type_), self.attribute(op, inside),
-            _place(name),
+            recovered.place(name),
         )  # fmt: skip
 
     def attribute(self, op: Op, inside: str | None) -> Attribute | None:

@@ -8,6 +8,7 @@ zero at the first iteration of the body.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -60,9 +61,22 @@ class Declaration:
 
 
 @dataclass(frozen=True)
+class Coefficient(Declaration):
+    """Constant during a run: made of the parameters of block number `block` or (None) of the rest.
+
+    A `fixed` one is a number of the code itself, which no parameter changes; one that is `half_of`
+    another has the other's value. The name prints this too.
+    """
+
+    block: int | None = field(default=None, compare=False)
+    fixed: bool = field(default=False, compare=False)
+    half_of: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
 class State(Declaration):
     """Keeps its value: a unit's `coordinate`, which a step moves, or a vector (None) that waits for
-    another body. As an instruction's place, the name prints the coordinate."""
+    another body. The name prints the coordinate."""
 
     coordinate: Coordinate | None = field(default=None, compare=False)
 
@@ -116,16 +130,24 @@ class Body:
     emits: tuple[str, ...] = ()
 
 
+class Task(enum.Enum):
+    """What the host makes of a program's outputs, and tells its echo."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
 @dataclass(frozen=True)
 class Program:
     """A whole model. `runtime` values are written by the host before a pass."""
 
     name: str
-    coefficients: tuple[Declaration, ...]
+    coefficients: tuple[Coefficient, ...]
     runtime: tuple[Declaration, ...]
     states: tuple[State, ...]
     accumulators: tuple[Accumulator, ...]
     bodies: tuple[Body, ...]
+    task: Task = Task.REGRESSION
 
     def body(self, section: Section) -> Body:
         for body in self.bodies:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from echoloom.ir.formats import Q, Type
+from echoloom.ir.places import Copy
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.reversible import Path, paths
 from echoloom.ir.sections import Section
@@ -67,9 +68,10 @@ class _Pass:
 
     def __post_init__(self) -> None:
         body = self.program.body(self.section)
+        free = {name for c, name in self.program.coordinates().items() if c.copy is Copy.FREE}
         self.definitions = {i.name: i for i in body.instrs}
         self.types = self.program.types(body)
-        self.chains = {s: p for s, p in paths(body).items() if ".free." in s}
+        self.chains = {s: p for s, p in paths(body).items() if s in free}
         self._places: dict[str, Expression] = {}
         for state, path in self.chains.items():
             # A path leads back in time from the new value; so does the echo from the old one.

@@ -8,19 +8,19 @@ Every step body moves a unit's position q and momentum p by additions of increme
   changes sign with p;
 - an increment of p does not depend on p itself, so it is the same both ways.
 
-States of a unit are called `<unit>.q` and `<unit>.p`. Real programs obey the same rules, short of
-those on rounding.
+Real programs obey the same rules, short of those on rounding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant
 from echoloom.ir.parity import Parity, analyse, descendants
+from echoloom.ir.places import Letter
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.sections import STEPS
 
@@ -120,22 +120,22 @@ def _verify_words(definitions: dict[str, Instr], path: Path) -> None:
 
 
 def _verify_energies(program: Program, body: Body, path: Path, paths: dict[str, Path]) -> None:
-    unit, dot, letter = path.state.rpartition(".")
-    if not dot or letter not in "qp":
+    own = next((d.coordinate for d in program.states if d.name == path.state), None)
+    if own is None:
         raise InvalidProgram(f"state {path.state} moves every step but is no unit's q or p")
-    own = set(path.values)
     # A path through the code ends at the values a state takes: what they are made of was checked
     # with that state.
     cut = frozenset(v for p in paths.values() for v in p.values)
-    reached = descendants(body.instrs, own, cut)
+    reached = descendants(body.instrs, set(path.values), cut)
     for name in path.increments:
         if name in reached:
             raise InvalidProgram(
                 f"the increment {name} of state {path.state} depends on {path.state}: "
                 "T may depend on p alone, V on q and u"
             )
-    if letter == "q":
-        _verify_drift(program, body, path, f"{unit}.p", paths, cut)
+    if own.letter is Letter.POSITION:
+        momentum = str(replace(own, letter=Letter.MOMENTUM))
+        _verify_drift(program, body, path, momentum, paths, cut)
 
 
 def _verify_drift(

@@ -25,7 +25,6 @@ from echoloom.frontend.gradients.loss import loss
 from echoloom.frontend.models import stack
 from echoloom.frontend.models.hssm import trainable, with_statistics
 from echoloom.ir.passes.coefficient_formats import coefficient_format
-from echoloom.ir.passes.materialise import NUMBER, addends
 from echoloom.ir.widths import Widths
 
 STEPS = 24
@@ -267,9 +266,11 @@ def test_new_parameters_give_the_words_of_a_new_trace(
     made = {n.replace(stack.BLOCK, "b0", 1): value for n, value in traced.items()}
     assert any(n in made for n in program.artifact.coefficients) or not folds
     values |= made
-    names = {d.name for d in program.ir.coefficients}
-    values |= addends(names, values)
-    values |= {n: program.coefficient(n) for n in names if n.startswith(NUMBER)}
+    for d in program.ir.coefficients:
+        if d.fixed:
+            values[d.name] = program.coefficient(d.name)
+        elif d.half_of:
+            values[d.name] = values[d.half_of]
     fresh = coefficient_words(program.ir, values)
     found = program.with_parameters(moved).artifact.coefficients
     assert any((fresh[n] != w).any() for n, w in program.artifact.coefficients.items())

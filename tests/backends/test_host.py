@@ -108,7 +108,7 @@ def test_samples_that_do_not_fit():
 
 def test_not_a_serial_port(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file is not a serial port"):
+    with pytest.raises(OSError, match="file is not a serial port: Inappropriate ioctl for device"):
         SerialPort(str(tmp_path / "file"))
     with pytest.raises(FileNotFoundError):
         SerialPort(str(tmp_path / "nothing"))
@@ -133,3 +133,11 @@ def test_flush_is_longer_than_any_packet():
 def test_what_a_packet_or_a_register_would_cut_is_refused_before_it_is_sent(conversation, sentence):
     with pytest.raises(ValueError, match=sentence):
         next(conversation)
+
+
+def test_a_port_by_url_gives_what_is_there_at_once():
+    with SerialPort("loop://", timeout_s=0.05) as port:
+        port.write(b"abc")
+        assert [port.read(2), port.read(260), port.read(1)] == [b"ab", b"c", b""]
+    with pytest.raises(OSError, match=r"closed|not open"):
+        port.write(b"d")

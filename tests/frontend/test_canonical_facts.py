@@ -26,7 +26,7 @@ from written_energies import (
 
 from echoloom.frontend.energy.canonical import builder, canonicalise
 from echoloom.frontend.energy.canonical.facts import Facts
-from echoloom.frontend.energy.canonical.plan import RULES, Energy, Plan
+from echoloom.frontend.energy.canonical.plan import STEP_VALUES, Energy, Plan
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.ir.parity import Parity
 
@@ -55,7 +55,7 @@ def values(energy: Energy, coefficients: Any, *inputs: jax.Array) -> list[np.nda
     found: list[Any] = list(inputs)
     for step in energy.steps:
         w = coefficients[step.coefficient] if step.coefficient else None
-        found.append(RULES[step.kind](step, w, [found[a] for a in step.args]))
+        found.append(STEP_VALUES[step.kind](step, w, [found[a] for a in step.args]))
     return [np.asarray(v) for v in found]
 
 

@@ -16,7 +16,7 @@ from scipy.special import erf
 from echoloom.frontend.energy import trace
 from echoloom.frontend.energy.canonical import facts, plan, refusals, rules
 from echoloom.frontend.energy.canonical.builder import Builder, Names, NoForm, Untraceable
-from echoloom.frontend.energy.trace.rules import RULES as TRACED
+from echoloom.frontend.energy.trace.rules import INSTRUCTIONS
 from echoloom.frontend.energy.vocabulary import FUNCTIONS, gelu, gelu_slope
 from echoloom.ir.functions import FUNCTIONS as TABLES
 from echoloom.ir.functions import OPERATIONS
@@ -75,16 +75,16 @@ def test_types_of_floats_stay(name: str) -> None:
 def test_every_operation_is_a_function_of_one_entry() -> None:
     assert list(FUNCTIONS) == list(TABLES)
     assert set(OPERATIONS.values()) == set(TABLES)
-    assert set(OPERATIONS) <= set(rules.RULES)
-    assert set(OPERATIONS) <= set(TRACED)
+    assert set(OPERATIONS) <= set(rules.PRIMITIVES)
+    assert set(OPERATIONS) <= set(INSTRUCTIONS)
 
 
 def test_every_kind_of_step_has_a_rule() -> None:
-    assert set(plan.RULES) == set(plan.Kind)
+    assert set(plan.STEP_VALUES) == set(plan.Kind)
 
 
 def test_no_primitive_is_both_possible_and_refused() -> None:
-    assert not set(rules.RULES) & set(refusals.REFUSED)
+    assert not set(rules.PRIMITIVES) & set(refusals.REFUSED)
 
 
 def domain(name: str) -> np.ndarray:

@@ -13,23 +13,23 @@ coefficient stiffness : Q(18:17,16)[2]
 coefficient drive : Q(1,17)[2,1]
 coefficient bias : Q(4,24)[2]
 runtime rate : Q(2,16)[]
-state b.q : Q(4,24)[2]
-state b.p : Q(4,24)[2]
+state b0.free.q : Q(4,24)[2]
+state b0.free.p : Q(4,24)[2]
 state mean : Q(4,24)[2]
 accumulator pool {scale=1.0} : Q(30,24)[2]
 accumulator slope {scale=-0.5, target=stiffness, divisor=step} : Q(16,38)[2]
 
 forward_prologue:
   %rest = constant() {value=0.0} : Q(4,24)[2]
-  b.q <- %rest
-  b.p <- %rest
+  b0.free.q <- %rest
+  b0.free.p <- %rest
 
 forward_step:
   frame u : Q(4,24)[1]
-  %v = mul(step, b.p) : Q(5,41)[2]
+  %v = mul(step, b0.free.p) : Q(5,41)[2]
   %half = scale(%v) {factor=0.5} : Q(4,42)[2]
   %dq = requant(%half) {rounding=half_even, overflow=saturate} : Q(5,24)[2]
-  %moved = add(b.q, %dq) : Q(6,24)[2]
+  %moved = add(b0.free.q, %dq) : Q(6,24)[2]
   %q1 = requant(%moved) {rounding=half_even, overflow=wrap} : Q(4,24)[2]
   %pull = mul(stiffness, %q1) : Q(46:41,40)[2]
   %spring = requant(%pull) {rounding=half_even, overflow=saturate} : Q(5,23)[2]
@@ -39,7 +39,7 @@ forward_step:
   %f = requant(%both) {rounding=half_even, overflow=saturate} : Q(5,23)[2]
   %hf = mul(step, %f) : Q(6,40)[2]
   %dp = requant(%hf) {rounding=half_even, overflow=saturate} : Q(7,24)[2]
-  %kicked = sub(b.p, %dp) : Q(8,24)[2]
+  %kicked = sub(b0.free.p, %dp) : Q(8,24)[2]
   %p = requant(%kicked) {rounding=half_even, overflow=wrap} : Q(4,24)[2]
   %v2 = mul(step, %p) : Q(5,41)[2]
   %half2 = scale(%v2) {factor=0.5} : Q(4,42)[2]
@@ -49,8 +49,8 @@ forward_step:
   %short = requant(%q) {rounding=half_even, overflow=saturate} : Q(4,14)[2]
   %term = mul(%short, %f) : Q(9,37)[2]
   %fine = scale(%term) {factor=0.5} : Q(8,38)[2]
-  b.q <- %q
-  b.p <- %p
+  b0.free.q <- %q
+  b0.free.p <- %p
   accumulate pool += %q
   accumulate slope += %fine
 
@@ -68,24 +68,24 @@ REAL = """
 program real_springs
 
 coefficient step : real[2]
-state b.q : real[2]
-state b.p : real[2]
+state b0.free.q : real[2]
+state b0.free.p : real[2]
 accumulator pool {scale=1.0} : real[2]
 
 forward_prologue:
   %rest = constant() {value=0.0} : real[2]
-  b.q <- %rest
-  b.p <- %rest
+  b0.free.q <- %rest
+  b0.free.p <- %rest
 
 forward_step:
   frame u : real[2]
-  %t = table(b.p) {function=tanh, segment_bits=0, range_bits=0} : real[2]
+  %t = table(b0.free.p) {function=tanh, segment_bits=0, range_bits=0} : real[2]
   %v = mul(step, %t) : real[2]
-  %q = add(%v, b.q) : real[2]
+  %q = add(%v, b0.free.q) : real[2]
   %f = add(u, %q) : real[2]
-  %p = sub(b.p, %f) : real[2]
-  b.q <- %q
-  b.p <- %p
+  %p = sub(b0.free.p, %f) : real[2]
+  b0.free.q <- %q
+  b0.free.p <- %p
   accumulate pool += %p
 
 forward_epilogue:

@@ -9,7 +9,7 @@ from echoloom.ir.exact import exact_type
 from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Constant, Op, Scale, Table
-from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
+from echoloom.ir.program import Accumulator, Body, Coefficient, Declaration, Instr, Program
 from echoloom.ir.real import RULES
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import verify
@@ -20,7 +20,7 @@ Values = dict[str, np.ndarray]
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
     """Straight-line real code of random operations on a handful of vectors and two coefficients."""
-    held = (Declaration("w", real(3, 3)), Declaration("c", real(3)))
+    held = (Coefficient("w", real(3, 3)), Coefficient("c", real(3)))
     frame = (*(Declaration(n, real(3)) for n in "abx"), Declaration("s", real()))
     types = {d.name: d.type for d in (*held, *frame)}
     instrs: list[Instr] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from echoloom.ir.contract import (
     Add,
@@ -22,11 +22,11 @@ from echoloom.ir.contract import (
     Wide,
     XMode,
 )
+from echoloom.ir.passes.entries import Shared
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.passes.layout import Place, in_group
-from echoloom.ir.passes.lower import lower
 from echoloom.ir.passes.schedule import Schedule
-from echoloom.ir.passes.tasks import Read, Segment, Task
+from echoloom.ir.passes.tasks import Multiply, Read, Task
 from echoloom.ir.sections import Section
 
 Token = tuple[str, int]  # value, row group
@@ -41,17 +41,21 @@ class Setting:
     tasks: tuple[Task, ...]
     places: Mapping[str, Place]  # every value that a task reads or writes
     resident: Mapping[str, Place]  # values in memory before the iteration
-    config: EngineConfig
+    shared: Shared
     timing: Timing
+
+    @property
+    def config(self) -> EngineConfig:
+        return self.shared.config
 
 
 def setting(mapped: Mapped, section: Section) -> Setting:
     at = mapped.allocation
-    tasks = lower(mapped.program, mapped.program.body(section), at)
+    tasks = mapped.tasks[section]
     names = {r.value for t in tasks for r in t.reads}
     names |= {t.base.value for t in tasks if t.base is not None}
     places = {name: at.vector(section, name) for name in names}
-    return Setting(tasks, places, at.vectors.places, mapped.config, mapped.timing)
+    return Setting(tasks, places, at.vectors.places, mapped.shared, mapped.timing)
 
 
 def violations(schedule: Schedule, setting: Setting) -> list[str]:
@@ -220,19 +224,19 @@ class _Check:
         for index, entry in enumerate(self.schedule.mac):
             if index in taken:
                 continue
-            plain = replace(entry, start=0, slot=0)
-            task = next((t for t in others if t.segments[0].entry == plain), None)
+            task = next((t for t in others if self.plays(entry, t.multiplies[0])), None)
             if task is None:
                 yield f"MAC entry {index} belongs to no task"
             else:
                 others.remove(task)
-                yield from self.match_reads(index, task.segments[0])
+                yield from self.match_reads(index, task.multiplies[0])
         for task in others:
             yield f"{task.label} is never summed or emitted"
 
     def match_drain(self, index: int, task: Task, taken: set[int]) -> Iterator[str]:
         entry = self.schedule.drain[index]
-        if replace(entry, start=0, slot=0) != task.drain:
+        assert task.drain is not None
+        if self.setting.shared.drain(task.drain, entry.start, entry.slot) != entry:
             yield f"drain entry {index} is not the one that {task.label} asks for"
         sums = dict(self.drained[index])
         entries = {tuple(s[1]) for s in sums.values() if s is not None}
@@ -240,23 +244,28 @@ class _Check:
             yield f"drain entry {index} for {task.label} meets lanes of several results"
             return
         (macs,) = entries
-        tree = task.segments[-1].entry.destination is Destination.TREE
+        tree = task.multiplies[-1].into.destination is Destination.TREE
         kinds = {lane: (f"tree {lane}" if tree else "sum") for lane in range(entry.count)}
-        played = [replace(self.schedule.mac[m], start=0, slot=0) for m in macs]
-        asked = [s.entry for s in task.segments]
-        if played != asked or {lane: s[0] for lane, s in sums.items() if s} != kinds:
+        asked = len(macs) == len(task.multiplies) and all(
+            self.plays(self.schedule.mac[m], own)
+            for m, own in zip(macs, task.multiplies, strict=True)
+        )
+        if not asked or {lane: s[0] for lane, s in sums.items() if s} != kinds:
             yield f"drain entry {index} for {task.label} meets another result in its slot"
             return
         if taken & set(macs):
             yield f"drain entry {index} for {task.label} takes a result twice"
         taken |= set(macs)
-        for m, segment in zip(macs, task.segments, strict=True):
-            yield from self.match_reads(m, segment)
+        for m, own in zip(macs, task.multiplies, strict=True):
+            yield from self.match_reads(m, own)
         if task.base is not None:
             yield from self.match_access(f"the drain of {task.label}", self.bases[index], task.base)
 
-    def match_reads(self, index: int, segment: Segment) -> Iterator[str]:
-        wanted = {self.address(r): r for r in segment.reads}
+    def plays(self, entry: MacEntry, asked: Multiply) -> bool:
+        return self.setting.shared.mac(asked, entry.start, entry.slot) == entry
+
+    def match_reads(self, index: int, multiply: Multiply) -> Iterator[str]:
+        wanted = {self.address(r): r for r in multiply.reads}
         met = {address for _, address, _ in self.reads[index]}
         for address in met - wanted.keys():
             yield f"MAC entry {index} reads address {address}, which its task does not ask for"

@@ -107,10 +107,10 @@ NOT = {
     "a word that saturates": (HALF, f"%dq = requant(%half) {REQUANT} : Q(4,24)[2]"),
     "another exponent": (HALF, f"%dq = requant(%half) {REQUANT} : Q(6,23)[2]"),
     "a word of its own": (
-        "  b.q <- %q\n", "  %copy = requant(%dq) {rounding=half_even, overflow=saturate} "
-        ": Q(4,24)[2]\n  b.q <- %q\n"
+        "  b0.free.q <- %q\n", "  %copy = requant(%dq) {rounding=half_even, overflow=saturate} "
+        ": Q(4,24)[2]\n  b0.free.q <- %q\n"
     ),
-    "on the wrong side": ("add(b.q, %dq)", "add(%dq, b.q)"),
+    "on the wrong side": ("add(b0.free.q, %dq)", "add(%dq, b0.free.q)"),
     "no product": ("%half = scale(%v) {factor=0.5}", "%half = scale(u) {factor=0.5}"),
 }  # fmt: skip
 

@@ -10,11 +10,13 @@ from ir_models import Sizes, build
 from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.passes.image import image, place
 from echoloom.ir.passes.layout import (
-    Memory,
+    Extent,
     Orientation,
     Place,
+    filled,
     groups,
     in_group,
+    matrix,
     orientation,
 )
 
@@ -58,9 +60,8 @@ def test_groups_are_full_but_for_the_last(size: int, lanes: int) -> None:
 
 @given(EXTENT, EXTENT, LANES)
 def test_the_orientation_is_the_one_with_fewer_words(rows: int, columns: int, lanes: int) -> None:
-    memory = {way: Memory(lanes) for way in Orientation}
-    for way, one in memory.items():
-        one.matrix("w", (rows, columns), way)
+    shape = (rows, columns)
+    memory = {way: filled(lanes, [("w", matrix(shape, way))]) for way in Orientation}
     chosen = orientation(rows, columns, lanes)
     assert memory[chosen].used == min(m.used for m in memory.values())
     if rows == columns:
@@ -69,12 +70,11 @@ def test_the_orientation_is_the_one_with_fewer_words(rows: int, columns: int, la
 
 @given(st.lists(st.tuples(EXTENT, EXTENT), min_size=1, max_size=6), LANES)
 def test_tensors_do_not_overlap(shapes: list[tuple[int, int]], lanes: int) -> None:
-    memory = Memory(lanes)
-    for number, shape in enumerate(shapes):
-        if number % 2:
-            memory.vector(f"t{number}", shape[0])
-        else:
-            memory.matrix(f"t{number}", shape, orientation(*shape, lanes))
+    extents = (
+        Extent(shape[0]) if number % 2 else matrix(shape, orientation(*shape, lanes))
+        for number, shape in enumerate(shapes)
+    )
+    memory = filled(lanes, ((f"t{number}", extent) for number, extent in enumerate(extents)))
     words = [
         (lane, word) for own in memory.places.values() for _, lane, word in own.elements(lanes)
     ]

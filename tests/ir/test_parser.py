@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ from echoloom.ir.ops import (
     Table,
 )
 from echoloom.ir.parser import ParseError, parse
-from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program, State
+from echoloom.ir.program import Accumulator, Body, Coefficient, Declaration, Instr, Program, State
 from echoloom.ir.sections import Section
 
 FLOATS = st.floats(allow_nan=False)
@@ -42,6 +43,7 @@ FORMATS = st.one_of(
 )
 TYPES = st.builds(Type, st.lists(st.integers(0, 300), max_size=2).map(tuple), FORMATS)
 DECLARATIONS = st.lists(st.builds(Declaration, NAMES, TYPES), max_size=3).map(tuple)
+COEFFICIENTS = st.lists(st.builds(Coefficient, NAMES, TYPES, st.none()), max_size=3).map(tuple)
 STATES = st.lists(st.builds(State, NAMES, TYPES, st.none()), max_size=3).map(tuple)
 PAIRS = st.lists(st.tuples(NAMES, NAMES), max_size=3).map(tuple)
 ATTRIBUTES: dict[type, st.SearchStrategy[Attribute]] = {
@@ -80,7 +82,7 @@ def bodies(draw: st.DrawFn) -> Body:
 PROGRAMS = st.builds(
     Program,
     NAMES,
-    DECLARATIONS,
+    COEFFICIENTS,
     DECLARATIONS,
     STATES,
     st.lists(
@@ -102,7 +104,7 @@ def test_any_program_comes_back(program: Program) -> None:
 @settings(max_examples=5, deadline=None)
 def test_models_come_back(s: Sizes) -> None:
     built = build(s)
-    for program in (built.assembled, built.simplified, built.quantised):
+    for program in (built.assembled, built.simplified, built.held, built.quantised):
         text = str(program)
         again = parse(text)
         assert again == program
@@ -110,6 +112,8 @@ def test_models_come_back(s: Sizes) -> None:
         for ours, theirs in zip(again.bodies, program.bodies, strict=True):
             assert [i.place for i in ours.instrs] == [i.place for i in theirs.instrs]
         assert again.coordinates() == program.coordinates()
+        for ours, theirs in zip(again.coefficients, program.coefficients, strict=True):
+            assert astuple(ours) == astuple(theirs)
 
 
 def test_floats_keep_their_last_bit() -> None:

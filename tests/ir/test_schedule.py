@@ -190,4 +190,4 @@ def test_two_results_at_one_write_port() -> None:
 
 def test_a_schedule_is_the_same_every_time() -> None:
     plan, own = example()
-    assert schedule(own.tasks, own.config, own.timing) == plan
+    assert schedule(own.tasks, own.shared, own.timing) == plan

@@ -15,43 +15,43 @@ from echoloom.ir.verifier import InvalidProgram, verify
 REFUSALS: dict[tuple[str, str], str] = {
     ("%q = requant(%moved2) {rounding=half_even, overflow=wrap}",
      f"%q = requant(%moved2) {REQUANT}"): (
-        "forward_step: state b.q must wrap: saturation is not reversible"
+        "forward_step: state b0.free.q must wrap: saturation is not reversible"
     ),
     ("%q1 = requant(%moved) {rounding=half_even, overflow=wrap}",
      f"%q1 = requant(%moved) {REQUANT}"): (
-        "forward_step: state b.q must wrap: saturation is not reversible"
+        "forward_step: state b0.free.q must wrap: saturation is not reversible"
     ),
     ("%dp = requant(%hf) {rounding=half_even", "%dp = requant(%hf) {rounding=half_up"): (
-        "forward_step: the increment dp of state b.p rounds half_up, which is not odd; "
+        "forward_step: the increment dp of state b0.free.p rounds half_up, which is not odd; "
         "use half_even, half_away or to_zero"
     ),
     ("%dq = requant(%half) {rounding=half_even", "%dq = requant(%half) {rounding=floor"): (
-        "forward_step: the increment dq of state b.q rounds floor, which is not odd; "
+        "forward_step: the increment dq of state b0.free.q rounds floor, which is not odd; "
         "use half_even, half_away or to_zero"
     ),
-    ("%kicked = sub(b.p, %dp) : Q(8,24)", "%kicked = sub(b.p, %hf) : Q(7,40)"): (
-        "forward_step: state b.p: p rounds the sum Q(7,40) to Q(4,24), "
+    ("%kicked = sub(b0.free.p, %dp) : Q(8,24)", "%kicked = sub(b0.free.p, %hf) : Q(7,40)"): (
+        "forward_step: state b0.free.p: p rounds the sum Q(7,40) to Q(4,24), "
         "but the increment must be rounded on its own"
     ),
-    ("b.q <- %q\n", "b.q <- mean\n"): (
+    ("b0.free.q <- %q\n", "b0.free.q <- mean\n"): (
         "forward_step uses the state mean, which no earlier body has written"
     ),
-    ("b.q <- %q\n", "b.q <- bias\n"): (
-        "forward_step: state b.q gets bias, which is not its old value plus increments"
+    ("b0.free.q <- %q\n", "b0.free.q <- bias\n"): (
+        "forward_step: state b0.free.q gets bias, which is not its old value plus increments"
     ),
-    ("b.q <- %q\n", "b.q <- %p\n"): (
-        "forward_step: state b.q gets p, which is not its old value plus increments"
+    ("b0.free.q <- %q\n", "b0.free.q <- %p\n"): (
+        "forward_step: state b0.free.q gets p, which is not its old value plus increments"
     ),
-    ("mul(stiffness, %q1)", "mul(stiffness, b.p)"): (
-        "forward_step: the increment dp of state b.p depends on b.p: "
+    ("mul(stiffness, %q1)", "mul(stiffness, b0.free.p)"): (
+        "forward_step: the increment dp of state b0.free.p depends on b0.free.p: "
         "T may depend on p alone, V on q and u"
     ),
-    ("%v = mul(step, b.p)", "%v = mul(step, b.q)"): (
-        "forward_step: the increment dq of state b.q depends on b.q: "
+    ("%v = mul(step, b0.free.p)", "%v = mul(step, b0.free.q)"): (
+        "forward_step: the increment dq of state b0.free.q depends on b0.free.q: "
         "T may depend on p alone, V on q and u"
     ),
     ("%v2 = mul(step, %p)", "%v2 = mul(step, bias)"): (
-        "forward_step: the increment dq2 of state b.q is not known to be odd in b.p: "
+        "forward_step: the increment dq2 of state b0.free.q is not known to be odd in b0.free.p: "
         "T must be even in p"
     ),
     }  # fmt: skip
@@ -65,19 +65,19 @@ def test_refusals(edit: tuple[str, str]) -> None:
 
 REAL_REFUSALS = {
     ("function=tanh", "function=sigmoid"): (
-        "forward_step: the increment v of state b.q is not known to be odd in b.p: "
+        "forward_step: the increment v of state b0.free.q is not known to be odd in b0.free.p: "
         "T must be even in p"
     ),
     ("%v = mul(step, %t)", "%v = mul(u, %t)"): (
-        "forward_step: the increment v of state b.q depends on more than b.p and coefficients: "
-        "T may depend on p alone"
+        "forward_step: the increment v of state b0.free.q depends on more than b0.free.p and "
+        "coefficients: T may depend on p alone"
     ),
     ("%f = add(u, %q)", "%f = add(u, %t)"): (
-        "forward_step: the increment f of state b.p depends on b.p: "
+        "forward_step: the increment f of state b0.free.p depends on b0.free.p: "
         "T may depend on p alone, V on q and u"
     ),
-    ("%q = add(%v, b.q)", "%q = sub(%v, b.q)"): (
-        "forward_step: state b.q gets q, which is not its old value plus increments"
+    ("%q = add(%v, b0.free.q)", "%q = sub(%v, b0.free.q)"): (
+        "forward_step: state b0.free.q gets q, which is not its old value plus increments"
     ),
 }
 
@@ -89,7 +89,7 @@ def test_refusals_of_real_programs(edit: tuple[str, str]) -> None:
 
 
 def test_a_state_that_moves_must_be_a_units() -> None:
-    program = parse(REAL.replace("b.p", "momentum").replace("b.q", "place"))
+    program = parse(REAL.replace("b0.free.p", "momentum").replace("b0.free.q", "place"))
     message = "forward_step: state place moves every step but is no unit's q or p"
     with pytest.raises(InvalidProgram, match=f"^{message}$"):
         verify(program)
@@ -113,6 +113,9 @@ def test_an_odd_table_is_a_velocity(function: str) -> None:
 
 @pytest.mark.parametrize("function", ["sigmoid", "gelu"])
 def test_a_table_that_is_not_odd_is_none(function: str) -> None:
-    message = "the increment dq2 of state b.q is not known to be odd in b.p: T must be even in p"
+    message = (
+        "the increment dq2 of state b0.free.q is not known to be odd in b0.free.p: "
+        "T must be even in p"
+    )
     with pytest.raises(InvalidProgram, match=re.escape(message)):
         verify(by_table(function))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ir_models import Sizes, build
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import piecewise_linear, table_segment
@@ -14,7 +13,8 @@ from echoloom.ir.contract import EngineConfig
 from echoloom.ir.formats import Q, Type, largest
 from echoloom.ir.functions import FUNCTIONS, Parity
 from echoloom.ir.ops import Op, Table
-from echoloom.ir.passes.allocate import allocate
+from echoloom.ir.passes.entries import share
+from echoloom.ir.passes.tasks import Drain, Task
 from echoloom.ir.program import Instr
 from echoloom.ir.tables import (
     FEWEST_SEGMENTS,
@@ -303,15 +303,15 @@ def test_slopes_fit_and_tables_of_one_function_are_shared(
 
 
 def test_the_engine_holds_equal_lines_once() -> None:
-    program = build(Sizes()).quantised
     target = Q(18, 16)
     instr = Instr("s", Op.TABLE, ("z",), Type((3,), target), Table("sigmoid", 9, 4))
     coarse, fine = Q(28, 20), Q(28, 21)
     contents = {table_key(instr, q): table("sigmoid", 9, q, target) for q in (coarse, fine)}
-    at = allocate(program, contents, {}, EngineConfig(2, 1))
+    looks = [Task("s", (), Drain(2, 0, 18, table=own)) for own in contents.values()]
+    shared = share(looks, EngineConfig(2, 1), 0)
     assert len(contents) == 2
-    assert at.table(instr, coarse)[0] == at.table(instr, fine)[0] == 0
-    assert at.table_words == 512
+    assert [shared.drain(t.drain, 0, 0).table for t in looks if t.drain] == [0, 0]
+    assert shared.table_words == 512
 
 
 def test_impossible_tables_are_refused() -> None:

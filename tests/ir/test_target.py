@@ -56,7 +56,7 @@ TARGET_REFUSALS = {
 # What else has to change so that the edited program is a program.
 ALONG = {
     "Q(2,17)[2]": [
-        ("mul(step, b.p) : Q(5,41)", "mul(step, b.p) : Q(6,41)"),
+        ("mul(step, b0.free.p) : Q(5,41)", "mul(step, b0.free.p) : Q(6,41)"),
         ("scale(%v) {factor=0.5} : Q(4,42)", "scale(%v) {factor=0.5} : Q(5,42)"),
         ("mul(step, %f) : Q(6,40)", "mul(step, %f) : Q(7,40)"),
         ("mul(step, %p) : Q(5,41)", "mul(step, %p) : Q(6,41)"),
@@ -73,8 +73,8 @@ ALONG = {
         ("scale(%term) {factor=0.5} : Q(8,38)", "scale(%term) {factor=0.25} : Q(8,38)"),
     ],
     "+= %lifted": [
-        ("  b.q <- %q\n", "  %sprung = matvec(drive, u) : Q(5,41)[2]\n"
-         "  %lifted = scale(%sprung) {factor=8.0} : Q(8,38)[2]\n  b.q <- %q\n")
+        ("  b0.free.q <- %q\n", "  %sprung = matvec(drive, u) : Q(5,41)[2]\n"
+         "  %lifted = scale(%sprung) {factor=8.0} : Q(8,38)[2]\n  b0.free.q <- %q\n")
     ],
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from echoloom.ir.widths import Widths
 REFUSALS: dict[tuple[str, str], str] = {
     # names and declarations
     ("coefficient bias", "coefficient step"): "declared value step is declared more than once",
-    ("coefficient bias", "state b.q"): "declared value b.q is declared more than once",
+    ("coefficient bias", "state b0.free.q"): "declared value b0.free.q is declared more than once",
     ("accumulator slope", "accumulator pool"): "accumulator pool is declared more than once",
     ("bias : Q(4,24)[2]", "bias : Q(4,24)[0]"): "bias: Q(4,24)[0] is no scalar, vector or matrix",
     ("bias : Q(4,24)[2]", "bias : Q(4,24)[1,1,2]"): (
@@ -78,13 +78,15 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("%half2 = ", "%half2 = scale(%v2) {factor=0.5} : Q(4,42)[2]\n  %half2 = "): (
         "forward_step: half2 is assigned more than once"
     ),
-    ("%v = mul(step, b.p)", "%v = mul(step, %p)"): "forward_step: v uses p before it is defined",
+    ("%v = mul(step, b0.free.p)", "%v = mul(step, %p)"): (
+        "forward_step: v uses p before it is defined"
+    ),
     ("mul(stiffness, %q1)", "mul(stiffness, other)"): (
         "forward_step: pull uses other before it is defined"
     ),
     ("emit %shape", "emit shape2"): "forward_epilogue uses shape2 before it is defined",
-    ("  b.p <- %rest\n", ""): (
-        "forward_step: v uses the state b.p, which no earlier body has written"
+    ("  b0.free.p <- %rest\n", ""): (
+        "forward_step: v uses the state b0.free.p, which no earlier body has written"
     ),
     ("  mean <- %average\n", "  mean <- mean\n"): (
         "forward_epilogue uses the state mean, which no earlier body has written"
@@ -160,16 +162,17 @@ REFUSALS: dict[tuple[str, str], str] = {
         "forward_epilogue: near: shift stands in real programs only: a requant shifts words"
     ),
     # results
-    ("b.q <- %q\n", "b.r <- %q\n"): "forward_step updates b.r, which is not a state",
-    ("b.q <- %q\n", "b.q <- %q\n  b.q <- %q\n"): (
-        "forward_step: new value of state b.q is declared more than once"
+    ("b0.free.q <- %q\n", "b.r <- %q\n"): "forward_step updates b.r, which is not a state",
+    ("b0.free.q <- %q\n", "b0.free.q <- %q\n  b0.free.q <- %q\n"): (
+        "forward_step: new value of state b0.free.q is declared more than once"
     ),
-    ("b.q <- %q\n", "b.q <- %f\n"): (
-        "forward_step: state b.q is Q(4,24)[2] but f is Q(5,23)[2]"
+    ("b0.free.q <- %q\n", "b0.free.q <- %f\n"): (
+        "forward_step: state b0.free.q is Q(4,24)[2] but f is Q(5,23)[2]"
     ),
-    ("  b.p <- %rest\n", "  %minus = scale(%rest) {factor=-1.0} : Q(4,24)[2]\n  b.p <- %minus\n"): (
-        "forward_prologue: state b.p gets minus, which is scaled but not brought to its format: "
-        "minus the most negative word does not fit"
+    ("  b0.free.p <- %rest\n",
+     "  %minus = scale(%rest) {factor=-1.0} : Q(4,24)[2]\n  b0.free.p <- %minus\n"): (
+        "forward_prologue: state b0.free.p gets minus, which is scaled but not brought to its "
+        "format: minus the most negative word does not fit"
     ),
     ("accumulate pool += %q\n", "accumulate pond += %q\n"): (
         "forward_step adds to pond, which is not an accumulator"

@@ -137,7 +137,7 @@ def test_a_swapped_operand_is_found() -> None:
 
 def _subtracts(mac: list[MacEntry], index: int, program: el.CompiledProgram) -> bool:
     """A difference of two words: times +1 without push, then times -1."""
-    weights = program.artifact.mapped.allocation.constant_weights
+    weights = program.artifact.mapped.shared.factors
     return (
         mac[index].w_base == weights[1]
         and not mac[index].push

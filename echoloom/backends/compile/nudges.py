@@ -28,7 +28,8 @@ from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir.host import Host, is_classification
 from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs
-from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, reach
+from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
+from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.printer import columns
 from echoloom.ir.real import RULES
 from echoloom.ir.staged import StagedMachine
@@ -84,6 +85,11 @@ def curved(graphs: StackGraphs) -> list[bool]:
     ]
 
 
+def _blocks(graphs: StackGraphs) -> dict[str, int | None]:
+    """The block that a coefficient belongs to."""
+    return {d.name: d.block for d in coefficients(graphs)}
+
+
 def choose_nudges(source: Source) -> Nudges:
     """The nudge size of every block that suits it on the samples."""
     ranges, widest = probed(source)
@@ -92,22 +98,23 @@ def choose_nudges(source: Source) -> Nudges:
         return Nudges(widest)
     targets = None if source.targets is None else source.targets[:TRIAL_SAMPLES]
     few = replace(source, samples=source.samples[:TRIAL_SAMPLES], targets=targets)
-    labels, exact = _exact(few, _near(ranges, len(bent)))
+    labels, exact = _exact(few, _near(ranges))
     search = _Search(few, widest, bent, labels, exact)
     search.from_the_state()
     search.from_above([_octaves(ranges, b, widest[b]) for b in range(len(bent))])
     best = tuple(search.best(b) for b in range(len(bent)))
+    blocks = _blocks(source.graphs)
     own = {name: search.trials[best[b]].found[name]
-           for name in exact if (b := _owner(name)) is not None and bent[b]}  # fmt: skip
+           for name in exact if (b := blocks[name]) is not None and bent[b]}  # fmt: skip
     return Nudges(search.sizes(search.joined()), own, {n: exact[n] for n in own})
 
 
-def _near(ranges: Ranges, blocks: int) -> Epsilons:
+def _near(ranges: Ranges) -> Epsilons:
     """Sizes of the real program's nudges, those of `ranges` being PROBE."""
     near: list[float] = []
-    for block in range(blocks):
-        parted = ranges.differences.get(block, 0.0)
-        wanted = max(min(parted, reach(ranges, block) * FARTHEST), CLOSEST)
+    for motion in ranges.motions:
+        parted = motion.difference
+        wanted = max(min(parted, motion.reach * FARTHEST), CLOSEST)
         more = 0 if parted in (0.0, wanted) else math.floor(math.log2(wanted / parted))
         near.append(PROBE * 2.0**more)
     return tuple(near)
@@ -115,7 +122,7 @@ def _near(ranges: Ranges, blocks: int) -> Epsilons:
 
 def _octaves(ranges: Ranges, block: int, epsilon: float) -> int:
     """How many powers of two lie between a nudge and the one that parts the echoes by 1."""
-    parted = ranges.differences.get(block, 0.0) * (epsilon / PROBE)
+    parted = ranges.motions[block].difference * (epsilon / PROBE)
     return -math.floor(math.log2(parted)) if parted > 0.0 else 0
 
 
@@ -219,17 +226,12 @@ def _trial(
     sums = {a.name: to_real(result.gradients[a.name], a.type.q) for a in accumulators if a.target}
     found = by_coefficient(accumulators, sums, as_held(integer))
     squares: list[list[Floats]] = [[] for _ in epsilons]
+    blocks = _blocks(source.graphs)
     for name, value in exact.items():
-        owner = _owner(name)
-        if owner is not None:
-            squares[owner].append(_relative(found[name], value) ** 2)
+        block = blocks[name]
+        if block is not None:
+            squares[block].append(_relative(found[name], value) ** 2)
     return Trial(tuple(float(np.sqrt(np.mean(s))) if s else 0.0 for s in squares), found)
-
-
-def _owner(name: str) -> int | None:
-    """The block that a coefficient belongs to."""
-    owner = name.partition(".")[0]
-    return int(owner[1:]) if owner[:1] == "b" and owner[1:].isdigit() else None
 
 
 def _relative(found: Floats, exact: Floats) -> Floats:

@@ -24,11 +24,11 @@ from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.sizes import BlockSizes, Sizes
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
-from echoloom.ir.passes.materialise import NUMBER, addends
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
 
@@ -126,10 +126,13 @@ class CompiledProgram(Contents):
 
     def coefficient_values(self, model: HSSM) -> dict[str, Floats]:
         """float64 coefficients of `model` by the program's names, before they are rounded."""
-        names = {d.name for d in self.ir.coefficients}
         values = self.folded.values(model)
-        values |= addends(names, values)
-        return values | {n: self.coefficient(n) for n in names if n.startswith(NUMBER)}
+        for d in self.ir.coefficients:
+            if d.fixed:
+                values[d.name] = self.coefficient(d.name)
+            elif d.half_of:
+                values[d.name] = values[d.half_of]
+        return values
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
@@ -156,15 +159,18 @@ class CompiledProgram(Contents):
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
 
-ALIKE = (
-    "inputs", "outputs", "hidden", "state", "complex", "task", "output_step", "substeps",
-    "integrator", "activation", "classes",
-)  # fmt: skip
+# What a model is beside its numbers, by the names of its properties; `_fixed_parts` has the rest.
+SIZES = [
+    f.name
+    for kind in (Sizes, BlockSizes)
+    for f in fields(kind)
+    if f.name not in ("blocks", "unit", "step")
+]
 
 
 def _check_alike(model: HSSM, compiled: HSSM) -> None:
     """ValueError unless `model` differs from the compiled one in its numbers only."""
-    for name in ALIKE:
+    for name in SIZES:
         new, old = getattr(model, name), getattr(compiled, name)
         if new != old:
             raise ValueError(

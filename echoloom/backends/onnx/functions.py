@@ -9,8 +9,9 @@ A formula of `ir.functions` is run once, with `Elementary` as its namespace and 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -18,6 +19,11 @@ from numpy.polynomial import chebyshev
 from echoloom.backends.onnx.writer import Scope
 from echoloom.ir.functions import FUNCTIONS
 
+# Functions that ONNX has as operators, by NumPy's names.
+OPERATORS = {
+    "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos", "tanh": "Tanh",
+    "abs": "Abs", "sign": "Sign", "maximum": "Max",
+}  # fmt: skip
 ERF_REACH = 6.0  # erf(6) is 1 to the last bit of float64
 
 
@@ -42,23 +48,11 @@ class Elementary:
         names = [x.name if isinstance(x, Node) else self.s.constant(x, self.dtype) for x in inputs]
         return Node(self, self.s.node(kind, *names, name=f"{self.name}.{kind.lower()}{self.count}"))
 
-    def exp(self, x: Node) -> Node:
-        return self.op("Exp", x)
-
-    def log(self, x: Node) -> Node:
-        return self.op("Log", x)
+    def __getattr__(self, name: str) -> Callable[..., Node]:
+        return partial(self.op, OPERATORS[name])
 
     def log1p(self, x: Node) -> Node:
         return self.op("Log", x + 1.0)
-
-    def sqrt(self, x: Node) -> Node:
-        return self.op("Sqrt", x)
-
-    def sin(self, x: Node) -> Node:
-        return self.op("Sin", x)
-
-    def cos(self, x: Node) -> Node:
-        return self.op("Cos", x)
 
     def sinh(self, x: Node) -> Node:
         """(e^x - e^-x) / 2; near zero, where that has few digits, through tanh(x/2)."""
@@ -69,18 +63,6 @@ class Elementary:
 
     def cosh(self, x: Node) -> Node:
         return (self.exp(x) + self.exp(-x)) * 0.5
-
-    def tanh(self, x: Node) -> Node:
-        return self.op("Tanh", x)
-
-    def abs(self, x: Node) -> Node:
-        return self.op("Abs", x)
-
-    def sign(self, x: Node) -> Node:
-        return self.op("Sign", x)
-
-    def maximum(self, x: Node, y: Node | float) -> Node:
-        return self.op("Max", x, y)
 
     def logaddexp(self, x: Node, y: Node | float) -> Node:
         return self.maximum(x, y) + self.log1p(self.exp(-self.abs(x - y)))

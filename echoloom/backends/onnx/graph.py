@@ -228,7 +228,7 @@ class Assembly:
                                 [BATCH, *a.type.shape], f"{a.type}: scale {a.scale!r}, a part of "
                                 f"the gradient of {a.target}")  # fmt: skip
         for d in self.program.states:
-            if "." in d.name:
+            if d.coordinate is not None:
                 self.output(f"echo_state/{d.name}", self.context.values[d.name].name, element,
                             [BATCH, *d.type.shape], f"after the echo, {d.type}")  # fmt: skip
         self.gradients()

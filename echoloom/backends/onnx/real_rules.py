@@ -60,23 +60,14 @@ def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     return s.put("Identity", i, Value(value, args[0].batched))
 
 
-def _shifted(s: BodyScope, i: Instr, x: Value, register: DynamicShift) -> Value:
-    powers = s.constant(2.0 ** -np.arange(LONGEST + 1.0), s.context.arithmetic.dtype)
-    power = Value(powers, False), Value(s.context.registers[register], False)
-    factor = s.put("Gather", i, *power, tag=".factor", axis=0)
-    return s.put("Mul", i, x, factor)
-
-
 def _shift(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    assert isinstance(i.attr, Shift)
-    return _shifted(s, i, args[0], i.attr.register)
-
-
-def _requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    assert isinstance(i.attr, Requant)
+    assert isinstance(i.attr, Shift | Requant)
     if i.attr.register is DynamicShift.NONE:
         return args[0]
-    return _shifted(s, i, args[0], i.attr.register)
+    powers = s.constant(2.0 ** -np.arange(LONGEST + 1.0), s.context.arithmetic.dtype)
+    power = Value(powers, False), Value(s.context.registers[i.attr.register], False)
+    factor = s.put("Gather", i, *power, tag=".factor", axis=0)
+    return s.put("Mul", i, args[0], factor)
 
 
 RULES: Mapping[Op, Rule] = {
@@ -91,5 +82,5 @@ RULES: Mapping[Op, Rule] = {
     Op.OUTER: integer_rules.outer,
     Op.TABLE: _table,
     Op.SHIFT: _shift,
-    Op.REQUANT: _requant,
+    Op.REQUANT: _shift,
 }

@@ -19,7 +19,7 @@ from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.passes.walk import walk_back, walk_forward
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.places import Coordinate, Copy, Label, Letter, block_label
-from echoloom.ir.program import Accumulator, Body, Declaration, Program, State
+from echoloom.ir.program import Accumulator, Body, Declaration, Program, State, Task
 from echoloom.ir.sections import Section
 
 HEAD, POOL = Label("head"), Label("pool")
@@ -192,4 +192,5 @@ def assemble(graphs: StackGraphs, epsilons: tuple[float, ...], name: str = "hssm
         tuple(assembly.states),
         tuple(assembly.accumulators),
         bodies,
+        Task.CLASSIFICATION if graphs.classification else Task.REGRESSION,
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.host import Host, is_classification
 from echoloom.ir.passes.resolution import with_floors
+from echoloom.ir.places import Coordinate, Copy, Letter
 from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
 from echoloom.ir.real import RULES
@@ -41,13 +42,27 @@ class Runaway(ValueError):
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How far a block's position moves, and how far its nudged copies part (|q plus - q minus|), at
+    the half steps: there the echoes are compared.
+
+    A position that is still at rest there, as in a sequence of one step, moves as far as its last
+    drift takes it; of one that never moves the echoes' difference is all that there is, and 1 is as
+    good a size as any.
+    """
+
+    reach: float
+    difference: float
+
+
+@dataclass(frozen=True)
 class Ranges:
     """Largest magnitude seen of every value: by (section, name), and by state name."""
 
     values: Mapping[tuple[Section, str], float]
     states: Mapping[str, float]
     inputs: Mapping[str, float]
-    differences: Mapping[int, float]  # by block: |q plus - q minus| at the half steps
+    motions: tuple[Motion, ...]  # by block
     crests: Mapping[tuple[Section, str], float]
     channels: Mapping[str, Floats] = field(default_factory=dict)  # of an input, each on its own
 
@@ -62,7 +77,8 @@ class Ranges:
             for (section, name), size in self.values.items()
         ]
         rows += [
-            ("", f"block {b}: plus - minus", f"{d:.6g}", "") for b, d in self.differences.items()
+            ("", f"block {b}: plus - minus", f"{m.difference:.6g}", "")
+            for b, m in enumerate(self.motions)
         ]
         return columns(rows)
 
@@ -81,16 +97,18 @@ def _largest(value: Floats) -> float:
 class _Recorder:
     def __init__(self, program: Program, length: int) -> None:
         self.length = length
+        coordinates = {name: c for c, name in program.coordinates().items()}
         self.states = {
-            (body.section, value): state
+            (body.section, value): coordinates[state]
             for body in program.bodies
             if body.section in STEPS
             for state, value in body.updates
-            if state.endswith((".q", ".p"))
+            if state in coordinates
         }
+        self.half_steps = half_steps(program)
         self.before: dict[tuple[Section, str], float] = {}
         self.values: dict[tuple[Section, str], float] = {}
-        self.differences: dict[int, float] = {}
+        self.differences = dict.fromkeys(range(len(self.half_steps)), 0.0)
         self.squares: dict[tuple[Section, str], tuple[float, int]] = {}
 
     def __call__(self, section: Section, iteration: int, name: str, value: Floats) -> None:
@@ -115,24 +133,23 @@ class _Recorder:
                 self.before[section, name] = sizes_of[step]
         for name, value in values.items():
             self(section, iteration, name, value)
-            if section is Section.ECHO_STEP and name.endswith(".plus.first.q"):
-                block = int(name.split(".")[0][1:])
-                other = values[name.replace(".plus.", ".minus.")]
-                largest = _largest(value - other)
-                self.differences[block] = max(self.differences.get(block, 0.0), largest)
+        for block, at in enumerate(self.half_steps if section is Section.ECHO_STEP else ()):
+            if at[Copy.PLUS] in values:
+                apart = _largest(values[at[Copy.PLUS]] - values[at[Copy.MINUS]])
+                self.differences[block] = max(self.differences[block], apart)
 
     def runaway(self, key: tuple[Section, str], iteration: int, sizes: Floats) -> Runaway:
-        block, copy, name = self.states[key].split(".")
+        at = self.states[key]
         echo = key[0] is Section.ECHO_STEP
         flat = np.where(np.isfinite(sizes), sizes, np.inf).reshape(-1, sizes.shape[-1])
         sample, position = np.unravel_index(np.argmax(flat), flat.shape)
         size = float(flat[sample, position])
         reached = f"{size:.3g}" if np.isfinite(size) else "infinity"
         step = self.length - iteration if echo else iteration + 1
-        cause = f"the echo's {copy} copy of block" if echo else "block"
+        cause = f"the echo's {at.copy.value} copy of block" if echo else "block"
         return Runaway(
-            f"{cause} {block[1:]} runs away: at step {step} of {self.length} of samples[{sample}] "
-            f"{name}[{position}] reaches {reached} (the largest before was "
+            f"{cause} {at.block} runs away: at step {step} of {self.length} of samples[{sample}] "
+            f"{at.letter.value}[{position}] reaches {reached} (the largest before was "
             f"{self.before.get(key, 0.0):.3g}), which no format can hold; use a smaller step, a "
             "potential that confines q on every side, or inputs of a smaller scale",
             echo,
@@ -196,7 +213,31 @@ def _measure(
     if not is_classification(program):
         inputs["target"] = float(np.max(np.abs(answers[0])))
     crests = _crests(program, recorder, samples)
-    return Ranges(recorder.values, states, inputs, recorder.differences, crests, channels)
+    motions = _motions(program, recorder, states)
+    return Ranges(recorder.values, states, inputs, motions, crests, channels)
+
+
+def half_steps(program: Program) -> list[dict[Copy, str]]:
+    """By block and copy: the position after the echo's first drift."""
+    moved = paths(program.body(Section.ECHO_STEP))
+    found: dict[int, dict[Copy, str]] = {}
+    for c, name in program.coordinates().items():
+        if c.letter is Letter.POSITION:
+            found.setdefault(c.block, {})[c.copy] = moved[name].values[-2:][0]
+    return list(found.values())
+
+
+def _motions(
+    program: Program, recorder: _Recorder, states: Mapping[str, float]
+) -> tuple[Motion, ...]:
+    names = program.coordinates()
+    motions = []
+    for block, at in enumerate(recorder.half_steps):
+        halfway = recorder.values.get((Section.ECHO_STEP, at[Copy.FREE]), 0.0)
+        end = states[names[Coordinate(block, Copy.FREE, Letter.POSITION)]]
+        reach = halfway if halfway > end * STILL else end or 1.0
+        motions.append(Motion(reach, recorder.differences[block]))
+    return tuple(motions)
 
 
 def _rounding(
@@ -216,9 +257,11 @@ def _rounding(
     for state, path in paths(body).items():
         steps = [planned[i] for i in path.increments if seen[i] < planned[i] * STILL]
         moved[state] = sum(steps) * samples.shape[-2]
-    for state in [name for name in moved if name.endswith(".p")]:
-        position = state[:-1] + "q"
-        moved[position] = max(moved[position], moved[state])
+    names = program.coordinates()
+    for c, momentum in names.items():
+        if c.letter is Letter.MOMENTUM and momentum in moved:
+            position = names[replace(c, letter=Letter.POSITION)]
+            moved[position] = max(moved[position], moved[momentum])
     return moved
 
 
@@ -246,20 +289,7 @@ def choose_epsilons(ranges: Ranges, epsilons: tuple[float, ...]) -> tuple[float,
     contrast, so the largest that costs no range is best; it costs one bit of headroom.
     """
     chosen = []
-    for block, epsilon in enumerate(epsilons):
-        difference = ranges.differences.get(block, 0.0)
-        ratio = reach(ranges, block) / difference if difference > 0.0 else 1.0
+    for motion, epsilon in zip(ranges.motions, epsilons, strict=True):
+        ratio = motion.reach / motion.difference if motion.difference > 0.0 else 1.0
         chosen.append(epsilon * 2.0 ** math.floor(math.log2(ratio)))
     return tuple(chosen)
-
-
-def reach(ranges: Ranges, block: int) -> float:
-    """How far a block's position moves: at the half steps, which are what the echoes compare.
-
-    One that is still at rest there, as in a sequence of one step, moves as far as its last drift
-    takes it; in one that never moves the echoes' differences are all that there is, and 1 is as
-    good a size as any.
-    """
-    halfway = ranges.of(Section.ECHO_STEP, f"b{block}.free.first.q")
-    end = ranges.states.get(f"b{block}.free.q", 0.0)
-    return halfway if halfway > end * STILL else end or 1.0

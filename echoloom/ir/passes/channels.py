@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.coefficient_formats import TRAINED_SPREAD, coefficient_format, spare_bits
+from echoloom.ir.passes.coefficient_formats import TRAINED_SPREAD, coefficient_format
 from echoloom.ir.passes.format_classes import Formats, Word, finest
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -56,15 +56,16 @@ def channel_formats(
         if name in sizes:
             word = Word(Section.FORWARD_STEP, name)
             own, common = formats.of(word), formats.q(word)
-            margin = spare_bits(matrix, weight_margin)
-            spare = TRAINED_SPREAD if margin else max(0, own.width - own.margin - narrow)
+            spare = TRAINED_SPREAD if weight_margin else max(0, own.width - own.margin - narrow)
             found = exponents(
                 [
                     finest(size, own.width, own.margin) if size > 0.0 else None
                     for size in audible(sizes[name])
                 ],
                 [
-                    coefficient_format(c, narrow, False, margin).scalar_frac if c.any() else None
+                    coefficient_format(c, narrow, False, weight_margin).scalar_frac
+                    if c.any()
+                    else None
                     for c in values[matrix].T
                 ],
                 common.scalar_frac,

@@ -11,8 +11,7 @@ from echoloom.ir.formats import Q, largest
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.format_classes import finest
 from echoloom.ir.passes.fused import PRODUCTS
-from echoloom.ir.passes.materialise import NUMBER
-from echoloom.ir.program import Program
+from echoloom.ir.program import Coefficient, Program
 
 Floats = NDArray[np.float64]
 # Bits that exponents of one vector spread over, and where it is to be trained: what is small moves
@@ -28,10 +27,10 @@ def runtime_format(name: str, width: int) -> Q:
     return Q(width, max(2, width - RUNTIME_INTEGER[name]))
 
 
-def spare_bits(name: str, margin: int) -> int:
+def spare_bits(d: Coefficient, margin: int) -> int:
     """Of the spare bits of trained coefficients, a number that the program is made with needs
     none: it never changes."""
-    return 0 if name.startswith(NUMBER) else margin
+    return 0 if d.fixed else margin
 
 
 def factor_formats(
@@ -56,7 +55,7 @@ def factor_formats(
             values[d.name],
             width,
             elementwise[d.name] and len(d.type.shape) == 1,
-            spare_bits(d.name, margin),
+            spare_bits(d, margin),
         )
         for d in program.coefficients
         if d.name in elementwise

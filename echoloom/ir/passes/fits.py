@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from echoloom.ir.contract import MOST_LANES, MOST_WORDS
+from echoloom.ir.ops import Table
 from echoloom.ir.passes.allocate import Allocation
+from echoloom.ir.passes.entries import Shared
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.tasks import Task
+from echoloom.ir.program import Program
+from echoloom.ir.tables import TableContents, table_key
 
 SMALLER = "a smaller hidden, smaller units or fewer blocks need less"
 
@@ -22,11 +26,22 @@ def vector_words(at: Allocation) -> int:
     return max([at.vectors.used, *(memory.used for memory in at.temporaries.values())])
 
 
-def check_fits(at: Allocation, tasks: Iterable[Sequence[Task]]) -> None:
+def weight_words(at: Allocation, shared: Shared) -> int:
+    """Words of weight memory in each lane: coefficients, then factors of moves."""
+    return at.weight.used + len(shared.factors)
+
+
+def check_fits(
+    program: Program,
+    tables: Mapping[str, TableContents],
+    at: Allocation,
+    shared: Shared,
+    tasks: Collection[Sequence[Task]],
+) -> None:
     """DoesNotFit names the first memory that is too small, what it would hold, and a way out."""
     vectors = [at.vectors, *at.temporaries.values()]
     for what, memories, used in (
-        ("weights", [at.weight], at.weight.used),
+        ("weights", [at.weight], weight_words(at, shared)),
         ("vectors", vectors, vector_words(at)),
         ("gradient sums", [at.gradient], at.gradient.used),
     ):
@@ -35,24 +50,23 @@ def check_fits(at: Allocation, tasks: Iterable[Sequence[Task]]) -> None:
                 f"with lanes={at.lanes} the {what} take {used:,} words in every lane",
                 _lanes_enough(at.lanes, memories, used),
             )
-    if at.table_words > MOST_WORDS:
+    if shared.table_words > MOST_WORDS:
         raise _too_much(
-            f"the tables of {_functions(at)} take {at.table_words:,} words",
+            f"the tables of {_functions(program, tables)} take {shared.table_words:,} words",
             "functions whose arguments stay in a smaller range take fewer segments, and fewer "
             "blocks fewer tables",
         )
-    exponents = max(map(len, at.exponent_words), default=0)
+    exponents = len(shared.exponent_words[0])
     if exponents > MOST_WORDS:
         raise _too_much(
-            f"the exponents of single weights take {exponents:,} words in each of {at.drains} "
-            "drains",
+            f"the exponents of single weights take {exponents:,} words in each of "
+            f"{shared.config.drains} drains",
             SMALLER,
         )
-    sections = list(tasks)
-    everything = [task for section in sections for task in section]
+    everything = [task for section in tasks for task in section]
     # Every section's entries are ended by one more.
-    multiplies = len(sections) + sum(len(task.segments) for task in everything)
-    drained = len(sections) + sum(task.drain is not None for task in everything)
+    multiplies = len(tasks) + sum(len(task.multiplies) for task in everything)
+    drained = len(tasks) + sum(task.drain is not None for task in everything)
     for what, count in (("multiply", multiplies), ("drain", drained)):
         if count > MOST_WORDS:
             raise _too_much(
@@ -75,9 +89,15 @@ def _lanes_enough(lanes: int, memories: Sequence[Memory], used: int) -> str:
     return f"no engine has more than {MOST_LANES} lanes; {SMALLER}"
 
 
-def _functions(at: Allocation) -> str:
+def _functions(program: Program, tables: Mapping[str, TableContents]) -> str:
     """Functions by the words that their tables take: "cos (4,096), gelu (512)"."""
+    functions: dict[str, str] = {}
+    for body in program.bodies:
+        types = program.types(body)
+        for instr in body.instrs:
+            if isinstance(instr.attr, Table):
+                functions[table_key(instr, types[instr.args[0]].q)] = instr.attr.function
     words = Counter[str]()
-    for key, contents in at.table_contents.items():
-        words[key.split("/")[0]] += len(contents.base)
+    for key, function in functions.items():
+        words[function] += len(tables[key].base)
     return ", ".join(f"{name} ({count:,})" for name, count in words.most_common())

@@ -133,6 +133,7 @@ class _Planner:
                 yield Word(body.section, d.name), self.need(self.ranges.inputs.get(d.name, 1.0))
         seen = {n: size for (s, n), size in self.ranges.values.items() if s is body.section}
         measured = {**self.ranges.states, **self.ranges.inputs, **seen}
+        declared = {d.name: d for d in self.program.coefficients}
         planned = with_floors(body, measured, self.coefficients, self.ranges.channels)
         for instr in body.instrs:
             bound = FUNCTIONS[instr.attr.function].bound if isinstance(instr.attr, Table) else None
@@ -143,9 +144,10 @@ class _Planner:
                 need = FormatClass(bound, self.widths.word, margin=0, factor=factor)
             yield Word(body.section, instr.name), need
             for name in self.joined(body, instr):
-                if name in self.coefficients:
+                if name in declared:
                     largest = float(np.max(np.abs(self.coefficients[name])))
-                    spare = max(self.widths.margin, spare_bits(name, self.widths.weight_margin))
+                    spare = spare_bits(declared[name], self.widths.weight_margin)
+                    spare = max(self.widths.margin, spare)
                     yield Word(None, name), FormatClass(largest, self.widths.word, spare)
 
     def is_factor(self, body: Body, name: str) -> bool:

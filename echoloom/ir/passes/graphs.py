@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from echoloom.ir.formats import real
-from echoloom.ir.program import Declaration, Graph
+from echoloom.ir.program import Coefficient, Graph
 from echoloom.ir.scheme import Stage
 
 IDENTITY = "identity"  # the coefficient that brings a streamed target into the lanes
@@ -63,20 +63,21 @@ class StackGraphs:
         )
 
 
-def coefficients(graphs: StackGraphs) -> tuple[Declaration, ...]:
+def coefficients(graphs: StackGraphs) -> tuple[Coefficient, ...]:
     """Every coefficient that the traced functions read, by its name in the program."""
-    seen: dict[str, Declaration] = {}
-    sources = [(graphs.encode, "encoder", "encoder"), (graphs.head, "head", "head")]
-    sources += [(graphs.encode_back, "encoder", "encoder"), (graphs.head_back, "head", "head")]
+    seen: dict[str, Coefficient] = {}
+    sources: list[tuple[Graph, str, str, int | None]] = []
+    for encode, head in ((graphs.encode, graphs.head), (graphs.encode_back, graphs.head_back)):
+        sources += [(encode, "encoder", "encoder", None), (head, "head", "head", None)]
     for index, block in enumerate(graphs.blocks):
-        sources += [(graph, "block", f"b{index}") for graph in _functions(block)]
-    for graph, prefix, target in sources:
+        sources += [(graph, "block", f"b{index}", index) for graph in _functions(block)]
+    for graph, prefix, target, index in sources:
         for declaration in graph.inputs:
             if declaration.name.startswith(prefix + "."):
                 name = renamed(declaration.name, prefix, target)
-                seen.setdefault(name, Declaration(name, declaration.type))
+                seen.setdefault(name, Coefficient(name, declaration.type, block=index))
     if not graphs.classification:
-        seen[IDENTITY] = Declaration(IDENTITY, real(graphs.outputs, graphs.outputs))
+        seen[IDENTITY] = Coefficient(IDENTITY, real(graphs.outputs, graphs.outputs))
     return tuple(seen.values())
 
 

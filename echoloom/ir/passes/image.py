@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,13 @@ from echoloom.ir.contract import DrainEntry, EngineConfig, Image, MacEntry, Sect
 from echoloom.ir.fields import never
 from echoloom.ir.ops import Constant
 from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
-from echoloom.ir.passes.fits import check_fits, vector_words
+from echoloom.ir.passes.entries import Shared, share
+from echoloom.ir.passes.fits import check_fits, vector_words, weight_words
 from echoloom.ir.passes.layout import Memory
 from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import Schedule, schedule, states_in_cycles
 from echoloom.ir.passes.tasks import Task
+from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 from echoloom.ir.tables import TableContents
@@ -33,31 +36,28 @@ class Placed:
     config: EngineConfig
     allocation: Allocation
     tasks: Mapping[Section, tuple[Task, ...]]
+    shared: Shared
 
     def __str__(self) -> str:
-        return str(self.allocation)
+        """A line for everything that has a place."""
+        head = ("memory", "word", "what", "words in every lane")
+        return columns([head, *self.allocation.rows(), *self.shared.rows()])
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A program placed on an engine, everything but the coefficients' values."""
+class Mapped(Placed):
+    """A program on an engine of just its depths: everything but the coefficients' values."""
 
-    program: Program
-    config: EngineConfig
     timing: Timing
-    allocation: Allocation
     schedules: Mapping[Section, Schedule]
 
     def cycles(self, forward: bool, length: int) -> int:
         """Clock cycles of one pass over `length` steps, waits excluded: exactly the RTL's count."""
-        sections = FORWARD if forward else ECHO
-        total = 0
-        for section in sections:
-            step = section in STEPS
-            own = self.schedules[section].length
-            if own:
-                total += (own + self.timing.overhead) * (length if step else 1)
-        return total
+        played = (s for s in (FORWARD if forward else ECHO) if self.schedules[s].length)
+        return sum(
+            (self.schedules[s].length + self.timing.overhead) * (length if s in STEPS else 1)
+            for s in played
+        )
 
     def __str__(self) -> str:
         parts = ((section, str(plan)) for section, plan in self.schedules.items() if plan.length)
@@ -90,65 +90,60 @@ def placed(program: Program, tables: Mapping[str, TableContents], config: Engine
     stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
     while True:
-        at = allocate(program, tables, stored, config, copied)
-        tasks = {section: lower(program, program.body(section), at) for section in Section}
-        check_fits(at, tasks.values())
+        at = allocate(program, stored, config, copied)
+        tasks = {s: lower(program, program.body(s), tables, at, config) for s in Section}
+        shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
+        check_fits(program, tables, at, shared, tasks.values())
         stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own)}
         if not stuck:
-            return Placed(program, config, at, tasks)
+            return Placed(program, config, at, tasks, shared)
         copied |= stuck
 
 
 def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
     """A cycle for every task; the engine's depths become the smallest powers of two that do."""
-    program, at, timing = placed.program, placed.allocation, timing or Timing()
-    schedules = {s: schedule(own, placed.config, timing) for s, own in placed.tasks.items()}
-    return Mapped(program, _sized(placed.config, program, at, schedules), timing, at, schedules)
+    timing = timing or Timing()
+    schedules = {s: schedule(own, placed.shared, timing) for s, own in placed.tasks.items()}
+    return Mapped(
+        placed.program, _sized(placed, schedules), placed.allocation, placed.tasks, placed.shared,
+        timing, schedules,
+    )  # fmt: skip
 
 
 def _power(count: int, least: int = 2) -> int:
     return max(least, 1 << (max(1, count) - 1).bit_length())
 
 
-def _sized(
-    config: EngineConfig,
-    program: Program,
-    at: Allocation,
-    schedules: Mapping[Section, Schedule],
-) -> EngineConfig:
-    frames = [sum(d.type.size for d in b.frame) for b in program.bodies]
+def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfig:
+    config, at, shared = placed.config, placed.allocation, placed.shared
+    bodies = placed.program.bodies
+    frames = [sum(d.type.size for d in b.frame) for b in bodies]
+    emitted = [sum(placed.program.types(b)[v].size for v in b.emits) for b in bodies]
     longest = max(s.length for s in schedules.values())
     runs = [max(e.inner, e.w_inner) for s in schedules.values() for e in s.mac]
     return replace(
         config,
-        weight_depth=_power(at.weight.used),
+        weight_depth=_power(weight_words(at, shared)),
         vector_depth=_power(vector_words(at)),
         gradient_depth=_power(at.gradient.used),
-        table_depth=_power(at.table_words),
-        exponent_depth=_power(len(at.exponent_words[0]) if at.exponent_words else 1),
+        table_depth=_power(shared.table_words),
+        exponent_depth=_power(len(shared.exponent_words[0])),
         mac_depth=_power(sum(len(s.mac) + 1 for s in schedules.values())),
         drain_depth=_power(sum(len(s.drain) + 1 for s in schedules.values())),
         frame_depth=_power(max([1, *frames])),
-        output_depth=_power(max([1, *(_emitted(program))])),
+        output_depth=_power(max([1, *emitted])),
         section_cycles=max(config.section_cycles, _power(longest + 1) - 1),
         run=max(config.run, _power(max(runs, default=1) + 1) - 1),
     )
 
 
-def _emitted(program: Program) -> list[int]:
-    return [sum(program.types(b)[v].size for v in b.emits) for b in program.bodies]
-
-
 def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
     """Memory contents for given coefficient words."""
-    program, at = mapped.program, mapped.allocation
+    program, at, shared = mapped.program, mapped.allocation, mapped.shared
     lanes = mapped.config.lanes
-    weight = _fill(at.weight, coefficients, lanes)
-    for value, address in at.constant_weights.items():
-        for lane in range(lanes):
-            weight[lane][address] = value
+    weight = [[*bank, *shared.factors] for bank in _fill(at.weight, coefficients, lanes)]
     constants = {d.name: coefficients[d.name] for d in program.coefficients}
-    for name, (_, instr) in constants_of(program).items():
+    for name, instr in constants_of(program).items():
         assert isinstance(instr.attr, Constant)
         value = round(instr.attr.value * 2.0**instr.type.q.scalar_frac)
         constants[name] = np.full(instr.type.shape, value, np.int64)
@@ -163,15 +158,14 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
         mac += [*plan.mac, MacEntry(end)]
         drain += [*plan.drain, DrainEntry(end, 0, 0, 0)]
     tables: list[tuple[int, int]] = []
-    for base, slope in at.table_addresses:
+    for base, slope in shared.tables:
         tables += zip(base, slope, strict=True)
-    exponents = at.exponent_words or [[] for _ in range(mapped.config.drains)]
     return Image(
         mapped.config,
         tuple(map(tuple, weight)),
         tuple(map(tuple, vector)),
         tuple(tables),
-        tuple(map(tuple, exponents)),
+        shared.exponent_words,
         tuple(mac),
         tuple(drain),
         tuple(sections),

@@ -8,7 +8,7 @@ tree); whichever takes fewer cycles.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -61,22 +61,34 @@ class Place:
                 yield index, row % lanes, address
 
 
-@dataclass
+@dataclass(frozen=True)
+class Extent:
+    """A vector or matrix that has no place yet: `rows` x `columns` as in `Place`."""
+
+    rows: int
+    columns: int = 1
+    orientation: Orientation = Orientation.ROWS
+
+
+def matrix(shape: tuple[int, ...], way: Orientation) -> Extent:
+    """What a tensor of this shape takes when it is banked this way."""
+    rows, columns = shape if way is Orientation.ROWS else shape[::-1]
+    return Extent(rows, columns, way)
+
+
+@dataclass(frozen=True)
 class Memory:
-    """Hands out consecutive words of one banked memory."""
+    """What is in the first `used` words of one banked memory."""
 
     lanes: int
     used: int = 0
-    places: dict[str, Place] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
 
-    def vector(self, name: str, size: int) -> Place:
-        return self._put(name, Place(self.used, size))
 
-    def matrix(self, name: str, shape: tuple[int, ...], way: Orientation) -> Place:
-        rows, columns = shape if way is Orientation.ROWS else shape[::-1]
-        return self._put(name, Place(self.used, rows, columns, way))
-
-    def _put(self, name: str, place: Place) -> Place:
-        self.places[name] = place
-        self.used += place.words(self.lanes)
-        return place
+def filled(lanes: int, tensors: Iterable[tuple[str, Extent]], used: int = 0) -> Memory:
+    """A memory with these tensors in consecutive words, after `used` words that others have."""
+    places: dict[str, Place] = {}
+    for name, extent in tensors:
+        places[name] = Place(used, extent.rows, extent.columns, extent.orientation)
+        used += places[name].words(lanes)
+    return Memory(lanes, used, places)

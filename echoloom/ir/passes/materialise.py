@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from echoloom.ir.formats import real
 from echoloom.ir.ops import Op, Scale
-from echoloom.ir.program import Body, Declaration, Instr, Program
+from echoloom.ir.program import Body, Coefficient, Instr, Program
 
 Floats = NDArray[np.float64]
-NUMBER, ADDEND = "number.", ".addend"
 SUMS = (Op.ADD, Op.SUB)
 FACTORS = (Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER)
 
@@ -34,18 +33,12 @@ def materialise(
     return _split_roles(program, all_values), all_values
 
 
-def addends(names: set[str], values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Values of the addend halves among `names`, which are not themselves among `values`."""
-    halves = {name + ADDEND: value for name, value in values.items()}
-    return {n: halves[n] for n in names - values.keys() if n in halves}
-
-
 def _materialise_numbers(program: Program, values: dict[str, Floats]) -> Program:
     numbers: dict[tuple[float, tuple[int, ...]], str] = {}
 
     def coefficient(factor: float, shape: tuple[int, ...]) -> str:
         shape = shape if len(shape) == 1 else ()  # one number meets all elements of a matrix
-        name = numbers.setdefault((factor, shape), f"{NUMBER}{len(numbers)}")
+        name = numbers.setdefault((factor, shape), f"number.{len(numbers)}")
         values[name] = np.full(shape, factor)
         return name
 
@@ -57,7 +50,9 @@ def _materialise_numbers(program: Program, values: dict[str, Floats]) -> Program
         return replace(instr, op=Op.MUL, args=(name, *instr.args), attr=None)
 
     bodies = tuple(replace(b, instrs=tuple(map(rewrite, b.instrs))) for b in program.bodies)
-    declared = tuple(Declaration(name, real(*shape)) for (_, shape), name in numbers.items())
+    declared = tuple(
+        Coefficient(name, real(*shape), fixed=True) for (_, shape), name in numbers.items()
+    )
     return replace(program, coefficients=(*program.coefficients, *declared), bodies=bodies)
 
 
@@ -68,14 +63,16 @@ def _split_roles(program: Program, values: dict[str, Floats]) -> Program:
         for kind in (FACTORS, SUMS)
     }
     both = used[FACTORS] & used[SUMS]
-    values.update({name + ADDEND: values[name] for name in both})
-    declared = tuple(
-        Declaration(d.name + ADDEND, d.type) for d in program.coefficients if d.name in both
-    )
+    halves = {
+        d.name: replace(d, name=f"{d.name}.addend", half_of=d.name)
+        for d in program.coefficients
+        if d.name in both
+    }
+    values.update({half.name: values[half.half_of] for half in halves.values()})
 
     def renamed(body: Body) -> Body:
         instrs = tuple(
-            replace(i, args=tuple(a + ADDEND if a in both else a for a in i.args))
+            replace(i, args=tuple(halves[a].name if a in halves else a for a in i.args))
             if i.op in SUMS
             else i
             for i in body.instrs
@@ -83,4 +80,4 @@ def _split_roles(program: Program, values: dict[str, Floats]) -> Program:
         return replace(body, instrs=instrs)
 
     bodies = tuple(map(renamed, program.bodies))
-    return replace(program, coefficients=(*program.coefficients, *declared), bodies=bodies)
+    return replace(program, coefficients=(*program.coefficients, *halves.values()), bodies=bodies)

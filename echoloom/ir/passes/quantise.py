@@ -44,7 +44,12 @@ def quantise(
 
     ValueError when the program needs something the fixed-point target cannot express.
     """
-    plan = plan_formats(program, coefficients, ranges, widths, earlier or {})
+    return settled(plan_formats(program, coefficients, ranges, widths, earlier or {}))[0]
+
+
+def settled(plan: FormatPlan) -> tuple[Program, Formats]:
+    """The integer program of a plan, and the formats that its words have in the end. ValueError as
+    `quantise`."""
     formats = plan.formats
     # A word never has more fraction bits than the exact value it is cut from. Such caps only fall,
     # and one falls only after a word did that the value is made of: they stop where a chain of
@@ -53,7 +58,7 @@ def quantise(
         result, limits = _emit(plan, formats)
         coarser = formats.capped(limits)
         if coarser == formats:
-            return result
+            return result, formats
         formats = coarser
     raise ValueError("formats did not settle; this is a bug in quantise")
 

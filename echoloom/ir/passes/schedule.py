@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from echoloom.ir.contract import Destination, DrainEntry, EngineConfig, MacEntry, Timing
-from echoloom.ir.passes.tasks import Task
+from echoloom.ir.passes.entries import Shared
+from echoloom.ir.passes.tasks import Drain, Task
 from echoloom.ir.printer import columns, settings
 
 
@@ -57,14 +58,14 @@ class _Edges:
     before: list[list[int]]  # tasks that must have read a state before this one overwrites it
 
 
-def schedule(tasks: tuple[Task, ...], config: EngineConfig, timing: Timing) -> Schedule:
+def schedule(tasks: tuple[Task, ...], shared: Shared, timing: Timing) -> Schedule:
     """Start cycles for all tasks of one iteration. CyclicTasks when no order exists."""
     if not tasks:
         return Schedule((), (), (), 0)
     edges = _edges(tasks)
     order = _topological(tasks, edges)
-    urgency = _urgency(tasks, edges, order, config, timing)
-    return _Placer(tasks, edges, urgency, config, timing).run()
+    urgency = _urgency(tasks, edges, order, shared.config, timing)
+    return _Placer(tasks, edges, urgency, shared, timing).run()
 
 
 def states_in_cycles(tasks: tuple[Task, ...]) -> frozenset[str]:
@@ -136,14 +137,14 @@ class _Placer:
         tasks: tuple[Task, ...],
         edges: _Edges,
         urgency: list[int],
-        config: EngineConfig,
+        shared: Shared,
         timing: Timing,
     ):
         self.tasks, self.edges, self.urgency = tasks, edges, urgency
-        self.config, self.timing = config, timing
+        self.shared, self.config, self.timing = shared, shared.config, timing
         self.now = 0  # first free multiplier cycle
         self.drain_free = 0
-        self.slot_free = [0] * config.slots  # first cycle in which a slot may be written
+        self.slot_free = [0] * shared.config.slots  # first cycle in which a slot may be written
         self.readable: dict[tuple[str, int], int] = {}
         self.last_read: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         self.written: set[int] = set()  # cycles in which the write ports are taken
@@ -186,11 +187,11 @@ class _Placer:
     def _operands(self, index: int) -> int:
         """First cycle in which the task may start, as far as its multiply operands go."""
         start, offset = 0, 0
-        for segment in self.tasks[index].segments:
-            for read in segment.reads:
+        for multiply in self.tasks[index].multiplies:
+            for read in multiply.reads:
                 at = self.readable.get((read.value, read.group), 0)
                 start = max(start, at - offset - read.first)
-            offset += segment.cycles
+            offset += multiply.cycles
         return start
 
     def _choose(self, there: list[tuple[int, int]]) -> int | None:
@@ -218,10 +219,10 @@ class _Placer:
         return None
 
     def _first_result(self, task: Task) -> int:
-        entry = task.segments[-1].entry
-        if entry.destination is Destination.TREE:
+        last = task.multiplies[-1]
+        if last.into.destination is Destination.TREE:
             # The tree fills a slot lane by lane; the first lane arrives after one inner run.
-            return entry.inner - 1 + self.timing.tree_to_slot + self.config.tree_latency - 1
+            return last.inner - 1 + self.timing.tree_to_slot + self.config.tree_latency - 1
         return task.cycles - 1 + self.timing.mac_to_slot - 1
 
     def _place(self, index: int) -> None:
@@ -229,24 +230,24 @@ class _Placer:
         slot = self._slot(task, start)
         assert slot is not None
         at = start
-        for segment in task.segments:
-            self.mac.append(replace(segment.entry, start=at, slot=slot))
-            for read in segment.reads:
+        for multiply in task.multiplies:
+            self.mac.append(self.shared.mac(multiply, at, slot))
+            for read in multiply.reads:
                 key = (read.value, read.group)
                 self.last_read[key] = max(self.last_read[key], at + read.last)
-            at += segment.cycles
+            at += multiply.cycles
         self.now = at
         self.end = max(self.end, at - 1 + self.timing.gradient)
         if task.drain is not None:
             self._place_drain(task, task.drain, slot, at - 1)
 
-    def _place_drain(self, task: Task, drain: DrainEntry, slot: int, last: int) -> None:
-        tree = task.segments[-1].entry.destination is Destination.TREE
+    def _place_drain(self, task: Task, drain: Drain, slot: int, last: int) -> None:
+        tree = task.multiplies[-1].into.destination is Destination.TREE
         latency = (
             self.timing.tree_to_slot + self.config.tree_latency if tree else self.timing.mac_to_slot
         )
         chunks = -(-drain.count // self.config.drains)
-        to_readable = self.timing.drain_table if drain.use_table else self.timing.drain_direct
+        to_readable = self.timing.drain_table if drain.table else self.timing.drain_direct
         start = max(last + latency, self.drain_free)
         if task.base is not None:
             start = max(start, self.readable.get((task.base.value, task.base.group), 0))
@@ -263,6 +264,6 @@ class _Placer:
         self.drain_free = start + chunks
         self.slot_free[slot] = start + chunks
         self.readable[task.value, task.group] = start + chunks - 1 + to_readable
-        self.drain.append(replace(drain, start=start, slot=slot))
+        self.drain.append(self.shared.drain(drain, start, slot))
         self.labels.append((task.value, task.group))
         self.end = max(self.end, start + chunks - 1 + to_readable)

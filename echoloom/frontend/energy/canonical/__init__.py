@@ -28,8 +28,8 @@ from echoloom.frontend.energy.canonical.facts import Facts
 from echoloom.frontend.energy.canonical.own_slope import is_plain_slope
 from echoloom.frontend.energy.canonical.plan import CanonicalUnit as CanonicalUnit
 from echoloom.frontend.energy.canonical.plan import Energy, Plan
-from echoloom.frontend.energy.canonical.refusals import REFUSED, refuse_own_slope
-from echoloom.frontend.energy.canonical.rules import RULES
+from echoloom.frontend.energy.canonical.refusals import RANDOM, REFUSED, refuse_own_slope
+from echoloom.frontend.energy.canonical.rules import PRIMITIVES
 from echoloom.frontend.energy.canonical.split import check_even, pruned, separate
 from echoloom.frontend.energy.canonical.stage import check_class, staged_energy
 from echoloom.frontend.energy.folding import HostExpression
@@ -144,7 +144,7 @@ class _Canonicaliser(Interpreter):
     def equation(self, equation: Equation, operands: list[Any]) -> list[Any]:
         b = self.builder
         b.where = equation.where or b.where
-        if any("random" in name or "threefry" in name for name in equation.primitives):
+        if not RANDOM.isdisjoint(equation.primitives):
             raise b.refuse(
                 "random numbers are drawn inside the energy, but an echo has to meet the very same "
                 "forces again",
@@ -160,8 +160,8 @@ class _Canonicaliser(Interpreter):
         if all(0 in shape for shape in equation.shapes):
             return [b.fixed(np.zeros(shape)) for shape in equation.shapes]
         name = _named(equation)
-        if name in RULES:
-            return RULES[name](b, equation, operands)
+        if name in PRIMITIVES:
+            return PRIMITIVES[name](b, equation, operands)
         own_rule = equation.name == "custom_jvp_call" and equation.is_written_by_user
         if own_rule and not is_plain_slope(equation, operands):
             refuse_own_slope(b)

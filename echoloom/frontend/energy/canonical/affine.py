@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoloom.frontend.energy.canonical.builder import Builder, Host, Operand, Run
-from echoloom.frontend.energy.canonical.combine import as_real, total
 from echoloom.frontend.energy.jaxpr import Equation
 
 INDEXED = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2, "scatter": 1,
@@ -36,7 +35,7 @@ def indexed(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
 
 def affine(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     """A primitive that is linear in its real operands together: a product by a matrix for each."""
-    x = [as_real(b, v) for v in x]
+    x = [b.real(v) for v in x]
     runs = [i for i, v in enumerate(x) if isinstance(v, Run)]
     hosts = [i for i, v in enumerate(x) if isinstance(v, Host)]
     zeros = {i: np.zeros(x[i].shape) for i in runs}
@@ -63,7 +62,7 @@ def affine(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
             if matrix.value.any():
                 part = b.matrix(matrix, x[i], shape)
                 nothing = isinstance(result, Host) and result.number == 0.0
-                result = part if nothing else total(b, result, part)
+                result = part if nothing else b.add(result, part)
         results.append(result)
     return results
 

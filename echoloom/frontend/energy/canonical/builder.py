@@ -216,17 +216,44 @@ class Builder:
         bounds = facts.product(a.facts, facts.of_constant(np.array([number])))
         return self.put(Kind.FACTOR, a, known=bounds, number=number)
 
-    def add(self, a: Run, b: Run) -> Run:
-        return self.put(Kind.ADD, a, b, known=facts.total(a.facts, b.facts))
+    def add(self, x: Operand, y: Operand) -> Run:
+        """x + y, of which one at least is a run-time value; shapes broadcast, as below."""
+        if isinstance(x, Host):
+            x, y = y, x
+        assert isinstance(x, Run)
+        if isinstance(y, Host):
+            return self.plus(x, y)
+        x, y = self._alike(x, y)
+        return self.put(Kind.ADD, x, y, known=facts.total(x.facts, y.facts))
 
-    def sub(self, a: Run, b: Run) -> Run:
-        known = facts.total(a.facts, facts.negative(b.facts))
-        return self.put(Kind.SUB, a, b, known=known)
+    def sub(self, x: Operand, y: Operand) -> Run:
+        if isinstance(y, Host):
+            return self.add(x, self.one(jnp.negative, y))
+        if isinstance(x, Host):
+            return self.add(self.factor(y, -1.0), x)
+        x, y = self._alike(x, y)
+        return self.put(Kind.SUB, x, y, known=facts.total(x.facts, facts.negative(y.facts)))
 
-    def mul(self, a: Run, b: Run) -> Run:
-        if a.index == b.index:
-            return self.power(a, 2)
-        return self.put(Kind.MUL, a, b, known=facts.product(a.facts, b.facts))
+    def mul(self, x: Operand, y: Operand) -> Run:
+        if isinstance(x, Host):
+            x, y = y, x
+        assert isinstance(x, Run)
+        if isinstance(y, Host):
+            return self.times(x, y)
+        x, y = self._alike(x, y)
+        if x.index == y.index:
+            return self.power(x, 2)
+        return self.put(Kind.MUL, x, y, known=facts.product(x.facts, y.facts))
+
+    def _alike(self, x: Run, y: Run) -> tuple[Run, Run]:
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        return self.spread(x, shape), self.spread(y, shape)
+
+    def real(self, x: Operand) -> Operand:
+        """A fixed mask of truths as ones and zeros."""
+        if isinstance(x, Host) and x.value.dtype == np.bool_:
+            return self.one(lambda v: jnp.asarray(v, jnp.float64), x)
+        return x
 
     def power(self, a: Run, exponent: int) -> Run:
         if exponent == 1:

@@ -61,7 +61,7 @@ class Step:
         return self.kind is Kind.CORNER or bool(jumps)
 
 
-RULES: Mapping[Kind, Callable[[Step, Any, list[Any]], Any]] = {
+STEP_VALUES: Mapping[Kind, Callable[[Step, Any, list[Any]], Any]] = {
     Kind.MATRIX: lambda s, w, x: w @ x[0],
     Kind.TRANSPOSED: lambda s, w, x: x[0] @ w,
     Kind.TIMES: lambda s, w, x: w * x[0],
@@ -153,7 +153,7 @@ class Energy:
             w = coefficients[step.coefficient] if step.coefficient else None
             x = [values[a] for a in step.args]
             if number not in taken:
-                values.append(RULES[step.kind](step, w, x))
+                values.append(STEP_VALUES[step.kind](step, w, x))
             elif step.kind is not Kind.CORNER:
                 values.append(taken[number])
             elif number in self._bounding:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from echoloom.frontend.energy.canonical.builder import Builder, Operand
-from echoloom.frontend.energy.canonical.combine import Rule
+from echoloom.frontend.energy.canonical.rules import Rule
 from echoloom.frontend.energy.jaxpr import Equation
 
 
@@ -23,6 +23,12 @@ def _refused(problem: str, advice: str) -> Rule:
 
     return rule
 
+
+# What draws random numbers, or makes keys for them.
+RANDOM = frozenset({
+    "random_bits", "random_clone", "random_fold_in", "random_gamma", "random_seed", "random_split",
+    "random_unwrap", "random_wrap", "prng_random_bits", "threefry2x32", "threefry4x32",
+})  # fmt: skip
 
 _LOOPS = {"while": "while_loop or fori_loop", "scan": "scan or fori_loop"}
 _BRANCH = (

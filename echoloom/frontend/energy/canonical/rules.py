@@ -1,4 +1,4 @@
-"""What each JAX primitive of an energy becomes: one entry a primitive, in RULES.
+"""What each JAX primitive of an energy becomes: one entry a primitive, in PRIMITIVES.
 
 A primitive not named here is refused with the user's line. Where JAX offers one function in many
 pieces (log(cosh(x)), log(1 + exp(x))), a rule recognises it: its word differentiates better.
@@ -7,6 +7,7 @@ pieces (log(cosh(x)), log(1 + exp(x))), a rule recognises it: its word different
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,20 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from echoloom.frontend.energy.canonical import facts
 from echoloom.frontend.energy.canonical.affine import INDEXED, affine, dot, indexed
 from echoloom.frontend.energy.canonical.builder import Builder, Host, Operand, Run
-from echoloom.frontend.energy.canonical.combine import (
-    Rule,
-    as_real,
-    as_run,
-    difference,
-    product,
-    total,
-)
 from echoloom.frontend.energy.canonical.plan import Kind
 from echoloom.frontend.energy.jaxpr import Equation
 from echoloom.ir.functions import OPERATIONS
 from echoloom.ir.parity import Parity
+
+Rule = Callable[[Builder, Equation, list[Any]], list[Operand]]
 
 # Operations that hand their operands on, whatever they tell a compiler or an allocator.
 SAME = ("copy", "device_put", "name", "optimization_barrier", "sharding_constraint")
@@ -35,13 +31,13 @@ SAME = ("copy", "device_put", "name", "optimization_barrier", "sharding_constrai
 
 def _quotient(b: Builder, x: Operand, y: Operand) -> Operand:
     if isinstance(y, Run):
-        return product(b, x, b.word("reciprocal", y))
+        return b.mul(x, b.word("reciprocal", y))
     if (y.value == 0.0).any():
         raise b.refuse(
             "it divides by a parameter that is zero",
             "write the parameter as jax.nn.softplus(raw) or jnp.exp(raw), which is never zero",
         )
-    return product(b, x, b.one(lambda v: 1.0 / v, y))
+    return b.mul(x, b.one(lambda v: 1.0 / v, y))
 
 
 def _power(b: Builder, x: Operand, exponent: float) -> Operand:
@@ -69,7 +65,7 @@ def _power(b: Builder, x: Operand, exponent: float) -> Operand:
 
 def _pow(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     if isinstance(x[0], Host) and (x[0].value > 0.0).all():
-        return [b.word("exp", as_run(product(b, b.one(jnp.log, x[0]), x[1])))]
+        return [b.word("exp", b.mul(b.one(jnp.log, x[0]), x[1]))]
     exponent = x[1].number if isinstance(x[1], Host) else None
     if exponent is None or isinstance(x[0], Host):
         raise b.no_form(
@@ -89,12 +85,16 @@ def _slope_of_abs() -> float:
 def _absolute(b: Builder, x: Run) -> Run:
     """|x| = 2 relu(x) - x."""
     twice = b.factor(b.corner(x, 0.5 + 0.5 * _slope_of_abs()), 2.0)
-    result = b.sub(twice, x)
-    parity = Parity.EVEN if x.facts.parity in (Parity.ODD, Parity.EVEN) else x.facts.parity
-    bounds = (0.0, max(abs(x.facts.lo), abs(x.facts.hi)))
-    known = type(x.facts)(*bounds, parity, x.facts.inputs)
-    b.facts[result.index] = known
-    return Run(result.index, result.shape, known)
+    even = x.facts.parity in (Parity.ODD, Parity.EVEN)
+    parity = Parity.EVEN if even else x.facts.parity
+    largest = max(abs(x.facts.lo), abs(x.facts.hi))
+    return _proven(b, b.sub(twice, x), lo=0.0, hi=largest, parity=parity)
+
+
+def _proven(b: Builder, x: Run, **known: Any) -> Run:
+    """`x`, of which more is known than its operations say."""
+    b.facts[x.index] = replace(x.facts, **known)
+    return replace(x, facts=b.facts[x.index])
 
 
 def _sign(b: Builder, x: Run) -> Run:
@@ -105,31 +105,23 @@ def _largest(b: Builder, x: Operand, y: Operand, slope: float = 0.5) -> Operand:
     """max(x, y) = y + relu(x - y); where they are equal its slope is shared by both."""
     if isinstance(x, Host):
         x, y = y, x
-    rise = b.corner(as_run(difference(b, x, y)), slope)
-    return _bounded(b, total(b, rise, y), max(_lo(x), _lo(y)), max(_hi(x), _hi(y)))
+    rise = b.corner(b.sub(x, y), slope)
+    (lo, hi), (other_lo, other_hi) = _ends(x), _ends(y)
+    return _proven(b, b.add(rise, y), lo=max(lo, other_lo), hi=max(hi, other_hi))
 
 
 def _smallest(b: Builder, x: Operand, y: Operand, slope: float = 0.5) -> Operand:
     """min(x, y) = y - relu(y - x)."""
     if isinstance(x, Host):
         x, y = y, x
-    drop = b.corner(as_run(difference(b, y, x)), slope)
-    return _bounded(b, difference(b, y, drop), min(_lo(x), _lo(y)), min(_hi(x), _hi(y)))
+    drop = b.corner(b.sub(y, x), slope)
+    (lo, hi), (other_lo, other_hi) = _ends(x), _ends(y)
+    return _proven(b, b.sub(y, drop), lo=min(lo, other_lo), hi=min(hi, other_hi))
 
 
-def _lo(x: Operand) -> float:
-    return float(x.value.min()) if isinstance(x, Host) else x.facts.lo
-
-
-def _hi(x: Operand) -> float:
-    return float(x.value.max()) if isinstance(x, Host) else x.facts.hi
-
-
-def _bounded(b: Builder, x: Operand, lo: float, hi: float) -> Run:
-    x = as_run(x)
-    known = type(x.facts)(lo, hi, x.facts.parity, x.facts.inputs)
-    b.facts[x.index] = known
-    return Run(x.index, x.shape, known)
+def _ends(x: Operand) -> tuple[float, float]:
+    known = facts.of_constant(x.value) if isinstance(x, Host) else x.facts
+    return known.lo, known.hi
 
 
 def _clamp(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
@@ -161,7 +153,7 @@ def _log1p(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
 
 def _log_add_exp(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     """log(exp(x) + exp(y)) = y + softplus(x - y)."""
-    return [total(b, b.word("softplus", as_run(difference(b, x[0], x[1]))), x[1])]
+    return [b.add(b.word("softplus", b.sub(x[0], x[1])), x[1])]
 
 
 def _word(name: str) -> Rule:
@@ -173,7 +165,7 @@ def _compare(swap: bool, strict: bool) -> Rule:
 
     def rule(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
         left, right = x[::-1] if swap != strict else x
-        at_least = b.word("unit_step", as_run(difference(b, left, right)))
+        at_least = b.word("unit_step", b.sub(left, right))
         if strict:  # x > y is not (y >= x)
             at_least = b.offset(b.factor(at_least, -1.0), 1.0)
         return [at_least]
@@ -209,13 +201,13 @@ def _logic(rule: Callable[[Builder, list[Any]], Operand]) -> Rule:
                 f"{e.name!r} acts on the bits of whole numbers, and fabric computes with reals",
                 "write it with & | ~ between comparisons, or with arithmetic",
             )
-        return [rule(b, [as_real(b, v) for v in x])]
+        return [rule(b, [b.real(v) for v in x])]
 
     return checked
 
 
 def _either(b: Builder, x: list[Any]) -> Operand:
-    return difference(b, total(b, x[0], x[1]), product(b, x[0], x[1]))
+    return b.sub(b.add(x[0], x[1]), b.mul(x[0], x[1]))
 
 
 def _select(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
@@ -233,12 +225,12 @@ def _select(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
                 "them, and the choice has no gradient",
                 "choose by q, u or p, or in plain Python by a static field",
             )
-        return [_chosen(b, chosen.value, as_real(b, yes), as_real(b, no), e.shapes[0])]
+        return [_chosen(b, chosen.value, b.real(yes), b.real(no), e.shapes[0])]
     if isinstance(yes, Host) and isinstance(no, Host):
         gap: Operand = b.one(lambda y, n: jnp.subtract(1.0 * y, n), yes, no)
     else:
-        gap = difference(b, as_real(b, yes), as_real(b, no))
-    return [total(b, product(b, chosen, gap), as_real(b, no))]
+        gap = b.sub(b.real(yes), b.real(no))
+    return [b.add(b.mul(chosen, gap), b.real(no))]
 
 
 def _chosen(
@@ -247,7 +239,7 @@ def _chosen(
     """where(mask, yes, no) for a fixed mask; what it leaves out may be anything, nan too."""
     if mask.all() or not mask.any():
         return yes if mask.all() else no
-    return total(b, _where_true(b, mask, yes), _where_true(b, ~mask, no))
+    return b.add(_where_true(b, mask, yes), _where_true(b, ~mask, no))
 
 
 def _where_true(b: Builder, mask: np.ndarray, x: Operand) -> Operand:
@@ -275,13 +267,13 @@ def _convert(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
     )
 
 
-RULES: Mapping[str, Rule] = {
+PRIMITIVES: Mapping[str, Rule] = {
     **{operation: _word(name) for operation, name in OPERATIONS.items()},
-    "add": lambda b, e, x: [total(b, *x)],
-    "add_any": lambda b, e, x: [total(b, *x)],
-    "sub": lambda b, e, x: [difference(b, *x)],
+    "add": lambda b, e, x: [b.add(*x)],
+    "add_any": lambda b, e, x: [b.add(*x)],
+    "sub": lambda b, e, x: [b.sub(*x)],
     "neg": lambda b, e, x: [b.factor(x[0], -1.0)],
-    "mul": lambda b, e, x: [product(b, *x)],
+    "mul": lambda b, e, x: [b.mul(*x)],
     "div": lambda b, e, x: [_quotient(b, *x)],
     "square": lambda b, e, x: [b.power(x[0], 2)],
     "integer_pow": lambda b, e, x: [_power(b, x[0], e.params["y"])],
@@ -306,7 +298,7 @@ RULES: Mapping[str, Rule] = {
     "eq": _equal,
     "ne": _equal,
     "logaddexp": _log_add_exp,
-    "and": _logic(lambda b, x: product(b, *x)),
+    "and": _logic(lambda b, x: b.mul(*x)),
     "or": _logic(_either),
     "not": _logic(lambda b, x: b.offset(b.factor(x[0], -1.0), 1.0)),
     "select_n": _select,

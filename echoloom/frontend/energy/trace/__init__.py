@@ -19,7 +19,7 @@ from echoloom.frontend.energy.canonical import Untraceable as Untraceable
 from echoloom.frontend.energy.folding import HostExpression
 from echoloom.frontend.energy.jaxpr import Equation, Interpreter, path_name, staged
 from echoloom.frontend.energy.trace.operands import Code, Folded, Operand, Ref, Splat, numbers
-from echoloom.frontend.energy.trace.rules import RULES
+from echoloom.frontend.energy.trace.rules import INSTRUCTIONS
 from echoloom.ir.formats import real
 from echoloom.ir.program import Declaration, Graph
 
@@ -98,7 +98,7 @@ class _Tracer(Code, Interpreter):
         kinds = {type(x) for x in operands}
         if Folded in kinds and Ref not in kinds:
             return self.on_host(equation, operands)
-        rule = RULES.get(equation.name)
+        rule = INSTRUCTIONS.get(equation.name)
         if rule is None:
             raise self.untraceable(f"the primitive {equation.name!r} has no operation in the IR")
         return [rule(self, operands, equation.params)]

@@ -1,4 +1,4 @@
-"""What each JAX primitive becomes in the IR: one entry a primitive, in RULES."""
+"""What each JAX primitive becomes in the IR: one entry a primitive, in INSTRUCTIONS."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _reshape(t: Code, args: list[Any], params: Any) -> Operand:
     raise t.untraceable(f"reshaping {a.shape} to {shape} is not supported")
 
 
-RULES: dict[str, Rule] = {
+INSTRUCTIONS: dict[str, Rule] = {
     **{operation: _table(name) for operation, name in OPERATIONS.items()},
     "mul": _mul,
     "add": _additive(Op.ADD),
