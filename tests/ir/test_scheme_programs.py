@@ -27,7 +27,7 @@ from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Declaration, Graph, Instr, Leaf, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram, verify
@@ -71,7 +71,7 @@ def coefficient_gradients(model: HSSM) -> dict[str, np.ndarray]:
 def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
     """The same from the program run in float64, added up as a host does."""
     values = folded_stack(model).values(model)
-    machine = Machine(program, RULES, dict(values))
+    machine = Machine(program, REAL_RULES, dict(values))
     classification = model.task == "classification"
     label = np.array(1) if classification else np.full((len(X), model.outputs), 0.25)
     result = run_sweeps(Host(program, 1), machine.sweep, X, label)

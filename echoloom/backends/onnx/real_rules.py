@@ -24,7 +24,7 @@ class RealArithmetic:
 
     @property
     def rules(self) -> Mapping[Op, Rule]:
-        return RULES
+        return REAL_NODES
 
     def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
         return Value(s.node("Add", old.name, new.name, name=f"sum/{a.name}.total"), True)
@@ -70,7 +70,7 @@ def _shift(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     return s.put("Mul", i, args[0], factor)
 
 
-RULES: Mapping[Op, Rule] = {
+REAL_NODES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda s, i, a: a[0],
     Op.ADD: _plain("Add"),
