@@ -10,7 +10,7 @@ import onnxruntime
 from onnx import GraphProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from echoloom.backends.onnx.host import Host
+from echoloom.backends.onnx.host_nodes import Host
 from echoloom.backends.onnx.writer import OPSET, Shared, element_of
 
 

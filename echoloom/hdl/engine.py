@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from echoloom.hdl.datapath import Datapath
 from echoloom.hdl.fetch import Fetch
 from echoloom.hdl.frames import Frames
-from echoloom.hdl.host import Host
+from echoloom.hdl.host_port import Host
 from echoloom.hdl.issue import DrainIssue, MacIssue
 from echoloom.hdl.layouts import (
     HOST_BITS,

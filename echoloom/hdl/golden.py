@@ -8,7 +8,7 @@ the engine's time and so does not exist here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from echoloom.ir.contract import (
     Image,
     MacEntry,
     Narrow,
+    Register,
     Timing,
     Wide,
     XMode,
@@ -46,6 +47,10 @@ class Write:
     value: int
 
 
+# What a register that a pass reads holds where the host writes nothing else.
+NEUTRAL = {Register.OUTPUT_STEP: 1, Register.SHIFT_LENGTH: 0, Register.SHIFT_LOSS: 0}
+
+
 @dataclass
 class PassResult:
     """What a host sees of a pass; `writes` is in the order of the cycles they happen in."""
@@ -55,15 +60,6 @@ class PassResult:
     flags: Flag = field(default_factory=lambda: Flag(0))
     cycles: int = 0
     busy: int = 0
-
-
-@dataclass(frozen=True)
-class PassSettings:
-    """Registers that a pass reads; T is the number of frames given."""
-
-    output_step: int = 1
-    shift_length: int = 0
-    shift_loss: int = 0
 
 
 class _Landing(NamedTuple):
@@ -92,11 +88,15 @@ class GoldenEngine:
         self._slots = _filled((), config.slots, config.lanes)
 
     def run(
-        self, *, echo: bool, frames: Sequence[Sequence[int]], settings: PassSettings
+        self,
+        *,
+        echo: bool,
+        frames: Sequence[Sequence[int]],
+        registers: Mapping[Register, int] = NEUTRAL,
     ) -> PassResult:
-        """One pass; changes the memories."""
+        """One pass; changes the memories. T is the number of frames."""
         self._result = PassResult()
-        self._settings = settings
+        self._registers = {**NEUTRAL, **registers}
         self._landing: dict[int, list[_Landing]] = {}
         now = 0
         for section in ECHO if echo else FORWARD:
@@ -152,8 +152,7 @@ class GoldenEngine:
 
     def _wrap(self, value: int) -> int:
         """A sum in accumulator bits; raises the flag where it does not fit."""
-        bits = self._image.config.accumulator
-        wrapped = (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+        wrapped = _low_bits(value, self._image.config.accumulator)
         if wrapped != value:
             self._result.flags |= Flag.ACCUMULATOR
         return wrapped
@@ -210,17 +209,16 @@ class GoldenEngine:
                     self._store(now + timing.gradient, self.gradient[lane], entry.g_base + i,
                                 self._wrap(old + products[lane]))  # fmt: skip
             case Destination.EMIT:
-                step = self._settings.output_step
+                step = self._registers[Register.OUTPUT_STEP]
                 if section is not Section.FORWARD_STEP or (iteration + 1) % step == 0:
                     self._result.outputs.append(x[entry.x_bank if entry.x_mode == 0 else 0])
 
     def _requantise(self, now: int, entry: DrainEntry, c: int) -> None:
         config, timing = self._image.config, self._timing
-        settings = self._settings
         dynamic = {
             DynamicShift.NONE: 0,
-            DynamicShift.LENGTH: settings.shift_length,
-            DynamicShift.LOSS: settings.shift_loss,
+            DynamicShift.LENGTH: self._registers[Register.SHIFT_LENGTH],
+            DynamicShift.LOSS: self._registers[Register.SHIFT_LOSS],
         }[entry.dynamic]
         for drain in range(config.drains):
             lane = c * config.drains + drain

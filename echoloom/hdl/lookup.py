@@ -8,12 +8,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-from numpy.typing import ArrayLike
 
 from echoloom.hdl import rounding as rounds
 from echoloom.hdl.layouts import ACCESS, SHIFT
 from echoloom.hdl.pipeline import delay, memory
-from echoloom.ir.arithmetic import BoolArray, IntArray, Rounding, piecewise_linear
+from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import Space
 
 SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
@@ -23,7 +22,8 @@ class Lookup(wiring.Component):
     """y = saturate(base[segment] + round(slope[segment] * f / 2**slope_shift)).
 
     segment = z >> fraction_bits clamped to `segment_bits` bits signed,
-    f = z - (segment << fraction_bits): outside the table the end segments go on as lines.
+    f = z - (segment << fraction_bits): outside the table the end segments go on as lines,
+    as `arithmetic.piecewise_linear` has it.
     z, y: `word` bits signed; the entry of segment s is at address table + s +
     2**(segment_bits - 1). Needs 1 <= segment_bits <= 15 and fraction_bits < word.
     Latency: 7 cycles, one result a cycle. `access` writes entries, and reads them when idle:
@@ -61,30 +61,6 @@ class Lookup(wiring.Component):
                 "saturated": Out(1),
                 "entry": Out(word + narrow),
             }
-        )
-
-    @staticmethod
-    def golden(
-        z: ArrayLike,
-        base: ArrayLike,
-        slope: ArrayLike,
-        *,
-        segment_bits: int,
-        fraction_bits: int,
-        slope_shift: int,
-        word: int,
-        rounding: Rounding = Rounding.HALF_EVEN,
-    ) -> tuple[IntArray, BoolArray]:
-        """(y, saturated) for an array z and a table of 2**segment_bits entries."""
-        return piecewise_linear(
-            z,
-            base,
-            slope,
-            segment_bits=segment_bits,
-            fraction_bits=fraction_bits,
-            slope_shift=slope_shift,
-            word=word,
-            rounding=rounding,
         )
 
     def elaborate(self, platform: Any) -> Module:

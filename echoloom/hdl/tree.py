@@ -7,7 +7,6 @@ from typing import Any
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from numpy.typing import NDArray
 
 from echoloom.ir.contract import EngineConfig
 
@@ -33,11 +32,6 @@ class AdderTree(wiring.Component):
                 "total": Out(signed(product + self._levels)),
             }
         )
-
-    @staticmethod
-    def golden(products: NDArray[Any]) -> NDArray[Any]:
-        """Sum over the last axis."""
-        return products.sum(axis=-1)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from echoloom.ir.program import Body, Instr
+from echoloom.ir.ops import Op
+from echoloom.ir.program import Body, Instr, uses
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,17 @@ def stages(body: Body) -> tuple[Stage, ...]:
         parallel = tuple(i for i in own if i.name not in levels.owner)
         result.append(Stage(states, recurrent, parallel))
     return tuple(result)
+
+
+def only_summed(body: Body) -> dict[str, Instr]:
+    """Outer products by name that nothing but accumulators uses: over a chunk of steps their sum is
+    a matrix product, and they need not exist."""
+    counts, summed = uses(body), [value for _, value in body.accumulates]
+    return {
+        i.name: i
+        for i in body.instrs
+        if i.op is Op.OUTER and counts.get(i.name) == summed.count(i.name)
+    }
 
 
 class _Levels:

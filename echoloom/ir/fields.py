@@ -1,6 +1,6 @@
 """How wide the fields of an engine's instructions and registers are.
 
-An instruction's fields follow from the engine's sizes. A field is at least as wide as `ir.engine`
+An instruction's fields follow from the engine's sizes. A field is at least as wide as `ir.contract`
 lists it, so engines that those widths serve have one form of program; where a size needs more, its
 fields grow with it.
 """

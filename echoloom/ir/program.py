@@ -102,12 +102,29 @@ class Accumulator:
 
 
 @dataclass(frozen=True)
+class Leaf(Declaration):
+    """A coefficient that a traced function reads: `path` within its argument `owner`. A result
+    that is the derivative by it has its name."""
+
+    owner: str
+    path: str
+
+    def of(self, target: str) -> str:
+        """Its name in a program, where the argument is called `target`."""
+        return f"{target}.{self.path}"
+
+
+@dataclass(frozen=True)
 class Graph:
     """One traced function: coefficients and inputs by name, straight-line code, named results."""
 
     inputs: tuple[Declaration, ...]
     instrs: tuple[Instr, ...]
     outputs: tuple[tuple[str, str], ...]  # (result name, value name)
+
+    def leaves(self) -> dict[str, Leaf]:
+        """The coefficients by name."""
+        return {d.name: d for d in self.inputs if isinstance(d, Leaf)}
 
     def __str__(self) -> str:
         """The inputs that it reads, its code as a program's text has it, and its results."""

@@ -28,19 +28,14 @@ def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 
 def _shift(m: Machine, i: Instr, args: list[Value]) -> Value:
-    assert isinstance(i.attr, Shift)
-    return args[0] * 2.0 ** -m.shifts[i.attr.register]
-
-
-def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
-    """A quantised program without its roundings: only the run-time shift has a meaning."""
-    assert isinstance(i.attr, Requant)
+    """Of a requant, which a quantised program has, without its rounding."""
+    assert isinstance(i.attr, Shift | Requant)
     if i.attr.register is DynamicShift.NONE:
         return args[0]
     return args[0] * 2.0 ** -m.shifts[i.attr.register]
 
 
-RULES: Mapping[Op, Rule] = {
+REAL_RULES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda m, i, a: a[0],
     Op.ADD: lambda m, i, a: a[0] + a[1],
@@ -52,5 +47,5 @@ RULES: Mapping[Op, Rule] = {
     Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
     Op.TABLE: _table,
     Op.SHIFT: _shift,
-    Op.REQUANT: _requant,
+    Op.REQUANT: _shift,
 }

@@ -1,4 +1,4 @@
-"""A Machine that runs step bodies a chunk of steps at a time, as `passes.distribute` allows.
+"""A Machine that runs step bodies a chunk of steps at a time, as `ir.distribute` allows.
 
 Every operation is the same on the same operands, so the results are those of `Machine` to the last
 bit; an interpreter's overhead is paid once a chunk, except in the recurrences.
@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.ir.distribute import Stage, stages
+from echoloom.ir.distribute import Stage, only_summed, stages
 from echoloom.ir.interpret import Machine, Value
-from echoloom.ir.ops import Op
-from echoloom.ir.program import Body, Instr, uses
+from echoloom.ir.program import Body, Instr
 from echoloom.ir.sections import STEPS, Section
 
 VALUES = 1 << 11  # steps times sequences in a chunk: few enough for a processor's cache
@@ -53,17 +52,7 @@ class StagedMachine(Machine):
 
     @cached_property
     def _only_summed(self) -> dict[Section, dict[str, Instr]]:
-        """Outer products that nothing but accumulators uses, which need not exist."""
-        found: dict[Section, dict[str, Instr]] = {}
-        for section in STEPS:
-            body = self.program.body(section)
-            counts, summed = uses(body), [value for _, value in body.accumulates]
-            found[section] = {
-                i.name: i
-                for i in body.instrs
-                if i.op is Op.OUTER and counts.get(i.name) == summed.count(i.name)
-            }
-        return found
+        return {section: only_summed(self.program.body(section)) for section in STEPS}
 
     def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
         """Run a body once per frame; outputs are appended to `emitted`."""

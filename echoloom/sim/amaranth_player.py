@@ -10,9 +10,7 @@ from amaranth.sim import Simulator
 
 from echoloom.sim.bench import Bench
 from echoloom.sim.requests import SimulationError
-from echoloom.sim.script import MARK, Recording, Script, split_columns
-
-DONE = 2  # bit 1 of STATUS
+from echoloom.sim.script import FINISHED, SILENCE, Recording, Script, joined, turns
 
 
 class _Gaps:
@@ -89,9 +87,9 @@ class _Player:
         self.samples = _Source(component.samples, script.gaps_samples)
         self.response = _Sink(component.response, script.gaps_response)
         self.outputs = _Sink(component.outputs, script.gaps_outputs)
-        self.trace_columns = int(script.trace_columns[0])
+        self.traced = bool(script.trace_columns[0])
         self.trace: list[int] = []
-        self.marks: list[tuple[int, int, int, int]] = []
+        self.marks: list[tuple[int, ...]] = []
         self.clocks = 0
         self.end = 0
 
@@ -122,11 +120,11 @@ class _Player:
         self.samples.clock(bool(offered[1] and samples))
         self.response.clock(bool(accepted[0] and response), response_bits)
         self.outputs.clock(bool(accepted[1] and outputs), outputs_bits)
-        if self.trace_columns and trace[0]:
+        if self.traced and trace[0]:
             self.trace.append(trace[1])
 
     async def _until_done(self, context: Any, first_poll: int, poll: int) -> None:
-        polling = [low | high << 64 for low, high in self.script.poll.tolist()]
+        polling = joined(self.script.poll)
         pause = first_poll
         while True:
             for _ in range(pause):
@@ -136,41 +134,27 @@ class _Player:
             self.request.queue(polling)
             while len(self.response.words) == count:
                 await self.clock(context)
-            if self.response.words.pop() & DONE:
+            if self.response.words.pop() & FINISHED:
                 return
 
     async def play(self, context: Any) -> None:
-        words = [low | high << 64 for low, high in self.script.requests.tolist()]
-        samples = self.script.samples.tolist()
-        request = sample = outputs = 0
-        for turn in self.script.turns:
-            self.end = self.clocks + int(turn["limit"])
-            self.request.queue(words[request : request + int(turn["before"])])
-            request += int(turn["before"])
+        for turn in turns(self.script):
+            self.end = self.clocks + turn.limit
+            self.request.queue(turn.before)
             while not self.request.empty:
                 await self.clock(context)
-            self.samples.queue(samples[sample : sample + int(turn["samples"])])
-            sample += int(turn["samples"])
-            outputs += int(turn["outputs"])
-            await self._until_done(context, int(turn["first_poll"]), int(turn["poll"]))
-            while not self.samples.empty or len(self.outputs.words) < outputs:
+            self.samples.queue(turn.samples)
+            await self._until_done(context, turn.first_poll, turn.poll)
+            while not self.samples.empty or len(self.outputs.words) < turn.outputs:
                 await self.clock(context)
-            responses = len(self.response.words) + int(turn["after"])
-            self.request.queue(words[request : request + int(turn["after"])])
-            request += int(turn["after"])
+            responses = len(self.response.words) + len(turn.after)
+            self.request.queue(turn.after)
             while not self.request.empty or len(self.response.words) < responses:
                 await self.clock(context)
-            self.marks.append(
-                (
-                    len(self.outputs.words),
-                    len(self.response.words),
-                    len(self.trace),
-                    self.clocks,
-                )
-            )
-        # Words that nobody asked for must have time to show.
-        self.end = self.clocks + 64
-        for _ in range(64):
+            words = self.outputs.words, self.response.words, self.trace
+            self.marks.append((*map(len, words), self.clocks))
+        self.end = self.clocks + SILENCE
+        for _ in range(SILENCE):
             await self.clock(context)
 
 
@@ -184,9 +168,5 @@ def play(component: Bench, script: Script) -> Recording:
     simulator.add_clock(1e-6)
     simulator.add_testbench(player.play)
     simulator.run()
-    return Recording(
-        marks=np.array(player.marks, dtype=MARK),
-        outputs=np.array(player.outputs.words, dtype=np.uint64),
-        responses=np.array(player.response.words, dtype=np.uint64),
-        trace=split_columns(player.trace, player.trace_columns),
-    )
+    words = player.outputs.words, player.response.words
+    return Recording.of(script, *words, player.trace, player.marks)

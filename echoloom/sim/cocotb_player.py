@@ -26,18 +26,20 @@ from cocotb.triggers import (
 
 from echoloom.sim.script import (
     FAILURE,
+    FINISHED,
     JOB,
-    MARK,
+    SILENCE,
     STREAMS,
     Recording,
     Script,
+    Turn,
+    joined,
     load_script,
     save,
-    split_columns,
+    turns,
 )
 
 PERIOD = 4  # nanoseconds of simulated time
-DONE = 2  # bit 1 of STATUS
 
 
 async def into_high(clock: Any) -> None:
@@ -139,11 +141,9 @@ class Player:
         self.samples = Source(dut, "samples", gaps["samples"])
         self.response = Sink(dut, "response", gaps["response"])
         self.outputs = Sink(dut, "outputs", gaps["outputs"])
-        self.polling = [low | high << 64 for low, high in script.poll.tolist()]
-        self.trace_columns = int(script.trace_columns[0])
+        self.polling = joined(script.poll)
         self.trace: list[int] = []
-        self.marks: list[tuple[int, int, int, int]] = []
-        self.next_request = self.next_sample = 0
+        self.marks: list[tuple[int, ...]] = []
 
     async def reset(self) -> None:
         self.dut.rst.value = 1
@@ -153,7 +153,7 @@ class Player:
         self.dut.rst.value = 0
         cocotb.start_soon(self.response.run())
         cocotb.start_soon(self.outputs.run())
-        if self.trace_columns:
+        if self.script.trace_columns[0]:
             cocotb.start_soon(self._watch_trace())
         await clocks(self.dut.clk, 1)
 
@@ -166,11 +166,6 @@ class Player:
                 await FallingEdge(self.dut.clk)
             self.trace.append(bits.value.to_unsigned())
 
-    def _requests(self, count: int) -> list[int]:
-        rows = self.script.requests[self.next_request : self.next_request + count].tolist()
-        self.next_request += count
-        return [low | high << 64 for low, high in rows]
-
     async def _until_done(self, first_poll: int, poll: int) -> None:
         pause = first_poll
         while True:
@@ -179,53 +174,43 @@ class Player:
             before = len(self.response.words)
             await self.request.send(self.polling)
             await self.response.reach(before + 1)
-            if self.response.words.pop() & DONE:
+            if self.response.words.pop() & FINISHED:
                 return
 
-    async def turn(self, number: int) -> None:
+    async def turn(self, turn: Turn) -> None:
         """Play one pass and mark where its words end."""
-        row = self.script.turns[number]
-        await self.request.send(self._requests(int(row["before"])))
-        samples = self.script.samples[self.next_sample : self.next_sample + int(row["samples"])]
-        self.next_sample += len(samples)
-        feeding = cocotb.start_soon(self.samples.send(samples.tolist()))
-        outputs = (self.marks[-1][0] if self.marks else 0) + int(row["outputs"])
-        taking = cocotb.start_soon(self.outputs.reach(outputs))
-        await self._until_done(int(row["first_poll"]), int(row["poll"]))
+        await self.request.send(turn.before)
+        feeding = cocotb.start_soon(self.samples.send(turn.samples))
+        taking = cocotb.start_soon(self.outputs.reach(turn.outputs))
+        await self._until_done(turn.first_poll, turn.poll)
         await feeding
         await taking
-        responses = len(self.response.words) + int(row["after"])
-        taking = cocotb.start_soon(self.response.reach(responses))
-        await self.request.send(self._requests(int(row["after"])))
+        taking = cocotb.start_soon(self.response.reach(len(self.response.words) + len(turn.after)))
+        await self.request.send(turn.after)
         await taking
         clock = int(get_sim_time("ns")) // PERIOD
         words = self.outputs.words, self.response.words, self.trace
-        self.marks.append((len(words[0]), len(words[1]), len(words[2]), clock))
+        self.marks.append((*map(len, words), clock))
 
     async def play(self) -> None:
         """Play all turns; SimulationError's sentence is what a RuntimeError here says."""
         await self.reset()
-        for number, row in enumerate(self.script.turns):
-            limit = int(row["limit"])
+        for number, turn in enumerate(turns(self.script)):
+            before = self.samples.sent
             try:
-                await with_timeout(self.turn(number), limit * PERIOD, "ns")
+                await with_timeout(self.turn(turn), turn.limit * PERIOD, "ns")
             except SimTimeoutError:
                 raise RuntimeError(
-                    f"pass {number} did not finish within {limit} clocks: "
-                    f"{self.samples.sent - self.next_sample + int(row['samples'])} of "
-                    f"{int(row['samples'])} samples taken, {len(self.outputs.words)} output "
-                    f"words and {len(self.response.words)} responses given since reset"
+                    f"pass {number} did not finish within {turn.limit} clocks: "
+                    f"{self.samples.sent - before} of {len(turn.samples)} samples taken, "
+                    f"{len(self.outputs.words)} output words and {len(self.response.words)} "
+                    "responses given since reset"
                 ) from None
-        # Words that nobody asked for must have time to show.
-        await clocks(self.dut.clk, 64)
+        await clocks(self.dut.clk, SILENCE)
 
     def recording(self) -> Recording:
-        return Recording(
-            marks=np.array(self.marks, dtype=MARK),
-            outputs=np.array(self.outputs.words, dtype=np.uint64),
-            responses=np.array(self.response.words, dtype=np.uint64),
-            trace=split_columns(self.trace, self.trace_columns),
-        )
+        words = self.outputs.words, self.response.words
+        return Recording.of(self.script, *words, self.trace, self.marks)
 
 
 @cocotb.test()

@@ -6,21 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from echoloom.hdl.golden import NEUTRAL
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Image, Register, Space
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import ECHO, FORWARD, STEPS
 from echoloom.sim.bench import sign_extend, trace_columns, trace_writes
 from echoloom.sim.image_load import load_image, reads, writes
 from echoloom.sim.requests import COMMANDS, Kind, PassRequest, PassResult, SimulationError
 from echoloom.sim.script import TURN, Recording, Script, draw_gaps, pack_fields, total_gap
-
-SECTIONS: dict[Kind, tuple[Section, Section, Section]] = {
-    "forward": (Section.FORWARD_PROLOGUE, Section.FORWARD_STEP, Section.FORWARD_EPILOGUE),
-    "echo": (Section.ECHO_PROLOGUE, Section.ECHO_STEP, Section.ECHO_EPILOGUE),
-}
-
-# What a register holds in a pass that does not name it.
-NEUTRAL = {Register.OUTPUT_STEP: 1, Register.SHIFT_LENGTH: 0, Register.SHIFT_LOSS: 0}
 
 # Read after every pass, before the reads that the caller asks for.
 COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
@@ -28,8 +21,8 @@ COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
 
 def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
     """Clock cycles of a pass that never waits: what Register.CYCLES must count."""
-    prologue, step, epilogue = (image.sections[section].length for section in SECTIONS[kind])
-    runs = [(prologue, 1), (step, steps), (epilogue, 1)]
+    sections = FORWARD if kind == "forward" else ECHO
+    runs = [(image.sections[s].length, steps if s in STEPS else 1) for s in sections]
     return sum(count * (length + image.timing.overhead) for length, count in runs if length)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from echoloom.hdl.golden import GoldenEngine, PassSettings
-from echoloom.ir.contract import Image, Register, Space
-from echoloom.sim.compose import NEUTRAL, check_outputs, check_samples
+from echoloom.hdl.golden import GoldenEngine
+from echoloom.ir.contract import Image, Space
+from echoloom.sim.compose import check_outputs, check_samples
 from echoloom.sim.image_load import load_image
 from echoloom.sim.requests import PassRequest, PassResult, SimulationError
 
@@ -42,15 +42,8 @@ def _play(engine: GoldenEngine, request: PassRequest, trace: bool) -> PassResult
     }
     for space, lane, address, value in request.writes:
         memories[space][lane][address] = value
-    registers = {**NEUTRAL, **request.registers}
-    settings = PassSettings(
-        output_step=registers[Register.OUTPUT_STEP],
-        shift_length=registers[Register.SHIFT_LENGTH],
-        shift_loss=registers[Register.SHIFT_LOSS],
-    )
-    found = engine.run(
-        echo=request.kind == "echo", frames=request.frames.tolist(), settings=settings
-    )
+    echo, frames = request.kind == "echo", request.frames.tolist()
+    found = engine.run(echo=echo, frames=frames, registers=request.registers)
     return PassResult(
         outputs=np.array(found.outputs, np.int64),
         reads=np.array([memories[s][lane][at] for s, lane, at in request.reads], np.int64),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -38,9 +36,7 @@ def run_rtl(
     simulator: Simulator = "verilator",
     stall_seed: int | None = None,
     trace: bool = False,
-    directory: Path | None = None,
     wrapper: Wrapper | None = None,
-    seconds: float | None = None,
 ) -> list[PassResult]:
     """Load `image` and run `passes` back to back, without reset, in one simulation.
 
@@ -50,9 +46,9 @@ def run_rtl(
     stall_seed:  hold every stream back at random, words offered and words taken alike; the same
                  seed gives the same stalls in every simulator.
     trace:       also record every write to vector memory.
-    directory:   keep script, recording and log there (made if absent; default: nowhere).
     wrapper:     makes what is simulated in place of Engine(config, timing), with its ports.
-    seconds:     wall-clock limit; clocks are limited in any case, from the image's schedule.
+
+    Clocks are limited by the image's schedule.
 
     Raises SimulationError for a simulation that fails, hangs or gives not exactly the words
     expected, ValueError for requests that do not fit the image, ToolMissing without the tools.
@@ -80,29 +76,13 @@ def run_rtl(
         # What the package's own engine is follows from its sources; a wrapper can be anything.
         identity = None if wrapper else f"{package_sources()} {image.config} {image.timing}"
         model = build(make, simulator, identity)
-        with _job_directory(directory) as job:
-            recording = _play(script, model, simulator, job, seconds)
+        with tempfile.TemporaryDirectory(prefix="echoloom-sim-") as job:
+            recording = _play(script, model, simulator, Path(job))
     return results(image, passes, recording)
 
 
-@contextmanager
-def _job_directory(directory: Path | None) -> Iterator[Path]:
-    if directory is None:
-        with tempfile.TemporaryDirectory(prefix="echoloom-sim-") as temporary:
-            yield Path(temporary)
-        return
-    directory = directory.absolute()
-    directory.mkdir(parents=True, exist_ok=True)
-    # What an earlier simulation left here must never pass for this one's result.
-    for name in (FAILURE, *(f"{item.name}.bin" for item in fields(Recording))):
-        (directory / name).unlink(missing_ok=True)
-    yield directory
-
-
-def _play(
-    script: Script, model: Path, simulator: str, job: Path, seconds: float | None
-) -> Recording:
-    """Play the script in a process of its own."""
+def _play(script: Script, model: Path, simulator: str, job: Path) -> Recording:
+    """Play the script in a process of its own, which finds and leaves everything in `job`."""
     save(script, job)
     if simulator == "verilator-cpp":
         command = [model / "player", job]
@@ -110,7 +90,7 @@ def _play(
         command = [sys.executable, "-m", COCOTB_PROCESS, "play", simulator, model, job]
     what = f"the {simulator} simulation"
     log = job / "simulation.log"
-    code = run_process(command, environment(), log, seconds, what)
+    code = run_process(command, environment(), log, None, what)
     failure = job / FAILURE
     if failure.is_file():
         raise SimulationError(f"{what} gave up: {failure.read_text()}")

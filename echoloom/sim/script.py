@@ -8,8 +8,9 @@ travel between processes as raw little-endian files, one an array, in a director
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 FAILURE = "failure.txt"  # a player that gives up writes one sentence here
 JOB = "ECHOLOOM_JOB"  # environment variable that tells the cocotb player its directory
 STREAMS = ("request", "response", "samples", "outputs")
+FINISHED = 2  # bit 1 of STATUS
+SILENCE = 64  # clocks after the last pass, in which words that nobody asked for have time to show
 
 WORDS = np.dtype("<u8")
 
@@ -55,6 +58,37 @@ class Script:
     trace_columns: np.ndarray
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One pass of a script: its requests before and after, its samples, how many words of outputs
+    there are by its end, and the numbers of its TURN."""
+
+    before: list[int]
+    samples: list[int]
+    outputs: int
+    first_poll: int
+    poll: int
+    after: list[int]
+    limit: int
+
+
+def turns(script: Script) -> Iterator[Turn]:
+    """The passes in order."""
+    requests, samples, outputs = iter(joined(script.requests)), iter(script.samples.tolist()), 0
+    for row in script.turns.tolist():
+        numbers = dict(zip(TURN.names or (), row, strict=True))
+        outputs += numbers["outputs"]
+        yield Turn(
+            list(islice(requests, numbers["before"])),
+            list(islice(samples, numbers["samples"])),
+            outputs,
+            numbers["first_poll"],
+            numbers["poll"],
+            list(islice(requests, numbers["after"])),
+            numbers["limit"],
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """All that came out of one simulation, flat over its passes.
@@ -68,6 +102,23 @@ class Recording:
     responses: np.ndarray
     trace: np.ndarray
     marks: np.ndarray  # written last: a recording without marks is incomplete
+
+    @classmethod
+    def of(
+        cls,
+        script: Script,
+        outputs: Sequence[int],
+        responses: Sequence[int],
+        trace: Sequence[int],
+        marks: Sequence[tuple[int, ...]],
+    ) -> Recording:
+        """What a player has kept in lists."""
+        return cls(
+            np.array(outputs, WORDS),
+            np.array(responses, WORDS),
+            split_columns(trace, int(script.trace_columns[0])),
+            np.array(marks, MARK),
+        )
 
 
 _DTYPES = {"turns": TURN, "marks": MARK}
@@ -105,6 +156,11 @@ def split_columns(values: Sequence[int], columns: int) -> np.ndarray:
     mask = (1 << 64) - 1
     rows = [[value >> 64 * column & mask for column in range(columns)] for value in values]
     return np.array(rows, dtype=WORDS).reshape(len(values), columns)
+
+
+def joined(rows: np.ndarray) -> list[int]:
+    """Rows of two 64-bit columns as integers."""
+    return [low | high << 64 for low, high in rows.tolist()]
 
 
 def pack_fields(

@@ -8,7 +8,7 @@ import pytest
 from onnx_graphs import run
 
 from echoloom.backends.onnx.functions import spelled
-from echoloom.backends.onnx.host import Host
+from echoloom.backends.onnx.host_nodes import Host
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, round_shift, wrap
 from echoloom.ir import arithmetic, objective
 from echoloom.ir.arithmetic import Overflow, Rounding

@@ -20,7 +20,7 @@ SHOWN = {
     "nudges": ("block 0",),
     "real": ("forward_step:\n", ": real[", "b0.free.p <- "),
     "ranges": ("largest", "forward_step", "b0.free.q", "block 0: plus - minus"),
-    "formats": ("bits to spare", "b0.free.q", "Q("),
+    "formats": ("margin", "forward_step  ", "b0.free.q", "Q(", "capped"),
     "integer": ("= requant(", "b0.free.p <- "),
     "rounding": ("input channel", "row: row ", "column: column "),
     "allocation": ("weight ", "vector in forward_step", "gradient ", "encoder.weight"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from echoloom.hdl.engine import Engine
-from echoloom.hdl.golden import GoldenEngine, PassResult, PassSettings, Write
+from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult, Write
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import (
     DrainEntry,
@@ -36,7 +36,7 @@ FRAME = 4
 class Pass:
     frames: tuple[tuple[int, ...], ...] = ()
     echo: bool = False
-    settings: PassSettings = field(default_factory=PassSettings)
+    registers: Mapping[Register, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -172,12 +172,9 @@ class Bench:
         return await self.read(ctx, Space.REGISTER, 0, register)
 
     async def _pass(self, ctx: Any, one: Pass, words: tuple[int, int]) -> None:
-        settings = one.settings
         for register, value in (
             (Register.LENGTH, len(one.frames)),
-            (Register.OUTPUT_STEP, settings.output_step),
-            (Register.SHIFT_LENGTH, settings.shift_length),
-            (Register.SHIFT_LOSS, settings.shift_loss),
+            *{**NEUTRAL, **one.registers}.items(),
             (Register.COMMAND, 1 + one.echo),
         ):
             await self.request(ctx, (1, Space.REGISTER, 0, register, value))
@@ -270,7 +267,7 @@ def check(
     bench = Bench(image, rounding=rounding, seed=seed)
     observed = bench.run(passes)
     for number, (one, result) in enumerate(zip(passes, observed, strict=True)):
-        expected = golden.run(echo=one.echo, frames=one.frames, settings=one.settings)
+        expected = golden.run(echo=one.echo, frames=one.frames, registers=one.registers)
         where = f"pass {number}"
         assert result.outputs == expected.outputs, where
         assert result.writes == expected.writes, where

@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 from engine_bench import Pass, after_tree, check, image_of, numbers, small
 
-from echoloom.hdl.golden import PassSettings
 from echoloom.ir.arithmetic import piecewise_linear, round_shift
-from echoloom.ir.contract import Add, Destination, DrainEntry, MacEntry, Narrow, Timing, Wide, XMode
+from echoloom.ir.contract import (
+    Add,
+    Destination,
+    DrainEntry,
+    MacEntry,
+    Narrow,
+    Register,
+    Timing,
+    Wide,
+    XMode,
+)
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import Section
@@ -163,8 +172,8 @@ def test_shifts_add_up_and_the_base_is_added_or_taken_from(lanes: int, drains: i
         vector=[[int(x[lane]), int(base[lane])] for lane in range(lanes)],
         exponent=exponents,
     )  # fmt: skip
-    settings = PassSettings(shift_length=2, shift_loss=5)
-    (result,) = check(image, [Pass(settings=settings)])
+    registers = {Register.SHIFT_LENGTH: 2, Register.SHIFT_LOSS: 5}
+    (result,) = check(image, [Pass(registers=registers)])
     extra = np.array([exponents[lane % drains, 1 + lane // drains] for lane in range(lanes)])
     assert [b[2] for b in result.vector] == (base + round_shift(3 * x, 3 + extra)).tolist()
     assert [b[3] for b in result.vector] == (base - round_shift(3 * x, 7)).tolist()
@@ -253,7 +262,7 @@ def test_output_step_keeps_every_nth_iteration(step: int) -> None:
         vector=[[0, 0, 11, 13, 15], [0, 0, 12, 14, 16]],
     )  # fmt: skip
     x = numbers((5, 4))
-    settings = PassSettings(output_step=max(step, 1))
-    (result,) = check(image, [Pass(frames_of(x), settings=settings)])
+    registers = {Register.OUTPUT_STEP: max(step, 1)}
+    (result,) = check(image, [Pass(frames_of(x), registers=registers)])
     kept = [*x[max(step, 1) - 1 :: max(step, 1), 1:3].reshape(-1).tolist(), 12, 13, 14]
     assert result.outputs == kept

@@ -11,7 +11,6 @@ import random
 import pytest
 from engine_bench import FRAME, Pass, check, image_of
 
-from echoloom.hdl.golden import PassSettings
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
     Add,
@@ -21,6 +20,7 @@ from echoloom.ir.contract import (
     Image,
     MacEntry,
     Narrow,
+    Register,
     Wide,
     XMode,
 )
@@ -142,10 +142,12 @@ def random_pass(rng: random.Random, image: Image, *, echo: bool) -> Pass:
     # A pass without a step section would leave its frames to the next one.
     steps = rng.randrange(1, 4) if step.length else 0
     frames = tuple(tuple(rng.randrange(-999, 999) for _ in range(FRAME)) for _ in range(steps))
-    settings = PassSettings(
-        output_step=rng.randint(1, 3), shift_length=rng.randrange(4), shift_loss=rng.randrange(4)
-    )
-    return Pass(frames, echo=echo, settings=settings)
+    registers = {
+        Register.OUTPUT_STEP: rng.randint(1, 3),
+        Register.SHIFT_LENGTH: rng.randrange(4),
+        Register.SHIFT_LOSS: rng.randrange(4),
+    }
+    return Pass(frames, echo=echo, registers=registers)
 
 
 @pytest.mark.parametrize("stalls", [False, True])

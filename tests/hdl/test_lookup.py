@@ -9,7 +9,7 @@ import pytest
 from streaming import stream_through
 
 from echoloom.hdl.lookup import Lookup
-from echoloom.ir.arithmetic import Rounding
+from echoloom.ir.arithmetic import Rounding, piecewise_linear
 from echoloom.ir.contract import Space
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Table
@@ -52,7 +52,7 @@ def compare(*, word: int, narrow: int, segment_bits: int, fraction_bits: int, se
     expected = np.concatenate(
         [
             np.stack(
-                Lookup.golden(
+                piecewise_linear(
                     np.array(values), base, slope, segment_bits=segment_bits,
                     fraction_bits=fraction_bits, slope_shift=s, word=word,
                     rounding=golden_rounding,
@@ -80,7 +80,7 @@ def test_symmetric_tables_are_symmetric_in_hardware(function: str, sign: int) ->
     component = Lookup(word=word, narrow=narrow, depth=64)
     rows = [(z, 3, t.segment_bits, t.fraction_bits, t.slope_shift) for z in values]
     found = run(component, word, list(zip(t.base, t.slope, strict=True)), 3, rows)
-    expected, saturated = Lookup.golden(
+    expected, saturated = piecewise_linear(
         np.array(values), t.base, t.slope, segment_bits=t.segment_bits,
         fraction_bits=t.fraction_bits, slope_shift=t.slope_shift, word=word,
     )  # fmt: skip
@@ -108,7 +108,7 @@ def test_full_size() -> None:
     rows = [(int(value), 512, 9, 16, 17) for value in z]
     entries = [(int(b), int(s)) for b, s in zip(base, slope, strict=True)]
     expected = np.stack(
-        Lookup.golden(z, base, slope, segment_bits=9, fraction_bits=16, slope_shift=17, word=28),
+        piecewise_linear(z, base, slope, segment_bits=9, fraction_bits=16, slope_shift=17, word=28),
         axis=1,
     )
     np.testing.assert_array_equal(run(component, 28, entries, 512, rows), expected)

@@ -37,4 +37,4 @@ def test_sums(lanes: int) -> None:
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert found == AdderTree.golden(rows).tolist()
+    assert found == rows.sum(axis=-1).tolist()

@@ -10,7 +10,7 @@ from echoloom.ir.formats import real
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Constant, Op, Scale, Table
 from echoloom.ir.program import Accumulator, Body, Coefficient, Declaration, Instr, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import verify
 
@@ -74,7 +74,7 @@ def results(
     program: Program, values: dict[str, np.ndarray], frames: list[dict[str, np.ndarray]]
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Everything a host could see: what is emitted, and sums times their factors."""
-    machine = Machine(program, RULES, dict(values))
+    machine = Machine(program, REAL_RULES, dict(values))
     machine.run(Section.FORWARD_STEP, frames)
     sums = {a.name: machine.accumulators[a.name] * a.scale for a in program.accumulators}
     return machine.emitted, sums

@@ -13,7 +13,7 @@ from echoloom.ir.host import Host, run
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import verify
 
@@ -76,7 +76,7 @@ def test_the_drive_of_the_three_copies_is_computed_once() -> None:
 
 def real_gradient(built: Built, program: Program) -> dict[str, np.ndarray]:
     """Gradients of the folded coefficients of one sequence, as a host adds them up."""
-    machine = Machine(program, RULES, dict(built.values))
+    machine = Machine(program, REAL_RULES, dict(built.values))
     x, classification = built.samples[0], built.sizes.task == "classification"
     label = np.array(1) if classification else np.full((len(x), built.sizes.outputs), 0.25)
     result = run(Host(program, 1), machine.sweep, x, label)

@@ -14,7 +14,7 @@ from echoloom.ir.linearity import is_affine
 from echoloom.ir.ops import Op, Requant
 from echoloom.ir.parser import parse
 from echoloom.ir.program import Body, Graph, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 
 CODE = """
@@ -71,7 +71,7 @@ def test_affine_means_affine() -> None:
         program = Program("g", (), (), (), (), (Body(Section.FORWARD_STEP, g.inputs, g.instrs),))
         values: dict[str, np.ndarray] = {"q": q, "u": given_["u"]}
         machine = Machine(
-            program, RULES, {}, observer=lambda s, i, n, v, to=values: to.__setitem__(n, v)
+            program, REAL_RULES, {}, observer=lambda s, i, n, v, to=values: to.__setitem__(n, v)
         )
         machine.run(Section.FORWARD_STEP, [{**given_, "q": q}])
         seen.append(values)

@@ -13,7 +13,7 @@ from echoloom.ir.interpret import Machine
 from echoloom.ir.parity import Parity, analyse, descendants
 from echoloom.ir.parser import parse
 from echoloom.ir.program import Body, Declaration, Graph, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 
 CODE = """
@@ -93,7 +93,7 @@ def test_odd_means_odd(seed: int) -> None:
         seen: dict[str, np.ndarray] = {}
         program = Program("g", (), (), (), (), (Body(Section.FORWARD_STEP, g.inputs, g.instrs),))
         machine = Machine(
-            program, RULES, {}, observer=lambda s, i, n, v, seen=seen: seen.__setitem__(n, v)
+            program, REAL_RULES, {}, observer=lambda s, i, n, v, seen=seen: seen.__setitem__(n, v)
         )
         machine.run(Section.FORWARD_STEP, [{**inputs, "p": sign * inputs["p"]}])
         values.append(seen)

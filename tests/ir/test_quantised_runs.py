@@ -15,7 +15,7 @@ from echoloom.ir.flags import Flag
 from echoloom.ir.host import Host
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 
 UNITS = ("linear", "quartic", "massive")
@@ -103,7 +103,7 @@ def test_without_its_roundings_a_quantised_program_is_the_real_one(s: Sizes) -> 
     built = build(s)
     machines = []
     for program in (built.held, built.quantised):
-        machine = Machine(program, RULES, dict(built.values))
+        machine = Machine(program, REAL_RULES, dict(built.values))
         run(built, machine)
         machines.append(machine)
     real, quantised = machines

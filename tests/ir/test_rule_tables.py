@@ -13,15 +13,15 @@ ECHO_ONLY = {Op.OUTER}
 
 
 def test_the_real_interpreter_knows_every_operation() -> None:
-    assert set(real.RULES) == set(Op)
-    assert set(real_rules.RULES) == set(Op)
+    assert set(real.REAL_RULES) == set(Op)
+    assert set(real_rules.REAL_NODES) == set(Op)
 
 
 def test_the_integer_interpreters_know_every_quantised_operation() -> None:
-    assert set(run_numpy.RULES) == set(Op) - REAL_ONLY
-    assert set(jax_words.RULES) == set(Op) - REAL_ONLY
-    assert set(integer_rules.RULES) == set(Op) - REAL_ONLY
-    assert set(qonnx_rules.RULES) == set(Op) - REAL_ONLY - ECHO_ONLY
+    assert set(run_numpy.NUMPY_RULES) == set(Op) - REAL_ONLY
+    assert set(jax_words.JAX_RULES) == set(Op) - REAL_ONLY
+    assert set(integer_rules.INT64_NODES) == set(Op) - REAL_ONLY
+    assert set(qonnx_rules.QUANT_NODES) == set(Op) - REAL_ONLY - ECHO_ONLY
 
 
 def test_every_operation_has_an_arity_and_only_unknown_ones_attributes() -> None:

@@ -26,8 +26,8 @@ from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import measure
 from echoloom.ir.passes.quantise import quantise
 from echoloom.ir.passes.simplify import simplify
-from echoloom.ir.program import Declaration, Graph, Instr, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.program import Declaration, Graph, Instr, Leaf, Program
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram, verify
@@ -71,7 +71,7 @@ def coefficient_gradients(model: HSSM) -> dict[str, np.ndarray]:
 def program_gradients(model: HSSM, program: Program) -> dict[str, np.ndarray]:
     """The same from the program run in float64, added up as a host does."""
     values = folded_stack(model).values(model)
-    machine = Machine(program, RULES, dict(values))
+    machine = Machine(program, REAL_RULES, dict(values))
     classification = model.task == "classification"
     label = np.array(1) if classification else np.full((len(X), model.outputs), 0.25)
     result = run_sweeps(Host(program, 1), machine.sweep, X, label)
@@ -205,8 +205,8 @@ def one_block() -> tuple[HSSM, StackGraphs]:
 def test_a_sum_of_outer_products_is_one_accumulator_for_each():
     """d/dB of q . (B u) + (B q)^2 / 2 is q u' + (B q) q': the second has both factors changing."""
     _, graphs = one_block()
-    inputs = tuple(Declaration(n, real(*s)) for n, s in (
-        ("block.unit.drive", (3, 3)), ("q", (3,)), ("u", (3,))))  # fmt: skip
+    drive = Leaf("block.unit.drive", real(3, 3), "block", "unit.drive")
+    inputs = (drive, Declaration("q", real(3)), Declaration("u", real(3)))
     instrs = (
         Instr("a", Op.OUTER, ("q", "u"), real(3, 3)),
         Instr("r", Op.MATVEC, ("block.unit.drive", "q"), real(3)),

@@ -17,7 +17,7 @@ from echoloom.ir.ops import Op, Scale
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Body, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import exact_type, verify
 
@@ -217,7 +217,7 @@ def test_a_models_sums_keep_their_meaning(s: Sizes) -> None:
         values = dict(built.values)
         for d in (*program.runtime, *program.states):
             values[d.name] = random.normal(size=d.type.shape or (1,))
-        machine = Machine(program, RULES, values)
+        machine = Machine(program, REAL_RULES, values)
         body = program.body(Section.ECHO_STEP)
         frame = {d.name: random.normal(size=d.type.shape or (1,)) for d in body.frame}
         machine.run(Section.ECHO_STEP, [frame])

@@ -18,7 +18,7 @@ from echoloom.ir.flags import Flag
 from echoloom.ir.host import Host, run
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.staged import StagedMachine
 
 CASES = [
@@ -45,8 +45,8 @@ def test_real_numbers(sizes: Sizes, chunk: int, monkeypatch: pytest.MonkeyPatch)
     program = built.held
     outer = {i.name for b in program.bodies for i in b.instrs if i.op is Op.OUTER}
     loose = {name for b in program.bodies for name, value in b.accumulates if value in outer}
-    exact = played(built, Machine(program, RULES, dict(built.values)))
-    found = played(built, StagedMachine(program, RULES, dict(built.values)))
+    exact = played(built, Machine(program, REAL_RULES, dict(built.values)))
+    found = played(built, StagedMachine(program, REAL_RULES, dict(built.values)))
     assert found.keys() == exact.keys()
     for name, value in exact.items():
         if name in loose:  # a matrix product adds in its own order

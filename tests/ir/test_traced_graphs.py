@@ -16,7 +16,7 @@ from echoloom.frontend.energy.vocabulary import log_cosh
 from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Constant, Scale, Table
 from echoloom.ir.program import Body, Graph, Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.sections import Section
 
 RANDOM = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def run(t: Traced) -> np.ndarray:
     """The graph's result in float64."""
     graph, (_, name) = t.graph, t.graph.outputs[0]
     body = Body(Section.FORWARD_STEP, graph.inputs, graph.instrs, emits=(name,))
-    machine = Machine(Program("t", (), (), (), (), (body,)), RULES, {})
+    machine = Machine(Program("t", (), (), (), (), (body,)), REAL_RULES, {})
     own = {f"c.{n}": v for n, v in HELD.items()} | {f"x.{n}": v for n, v in GIVEN.items()}
     machine.run(Section.FORWARD_STEP, [{**own, **t.values}])
     return machine.emitted[0]

@@ -31,7 +31,7 @@ from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
 from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.printer import columns
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.staged import StagedMachine
 
 Exponents = tuple[int, ...]  # by block
@@ -192,7 +192,7 @@ def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
     """Labels that leave an error, the least likely class of every sample or the targets; and sums
     of every coefficient's gradient by them, normalised as the host does it, sample by sample."""
     real = real_program(source, epsilons)
-    machine = StagedMachine(real.program, RULES, dict(real.coefficients))
+    machine = StagedMachine(real.program, REAL_RULES, dict(real.coefficients))
     host = Host(real.program, source.output_step)
     forward = host.forward(source.samples)
     outputs = host.outputs(machine.sweep(forward))

@@ -4,6 +4,7 @@ gradients by a model's raw parameters."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.energy.jaxpr import path_name
+from echoloom.frontend.models.coefficients import StackCoefficients
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, canonical, float64
 from echoloom.ir.program import Accumulator
@@ -62,15 +64,21 @@ def _chained(folding: Folding) -> Callable[[HSSM, dict[str, Any]], HSSM]:
     return eqx.filter_jit(chain)
 
 
-def _like(resolved: Any, gradients: Mapping[str, Any]) -> Any:
+def _like(resolved: StackCoefficients, gradients: Mapping[str, Any]) -> Any:
     """Gradients by program name as a pytree like the resolved coefficients."""
 
-    def pick(path: tuple[Any, ...], leaf: Any) -> Any:
-        name = path_name(path)
-        name = name.replace("blocks.", "b", 1) if name.startswith("blocks.") else name
-        value = gradients.get(name)
-        if value is None:
-            return jnp.zeros_like(leaf)
-        return jnp.asarray(value, leaf.dtype).reshape(leaf.shape)
+    def part(name: str, tree: Any) -> Any:
+        def pick(path: tuple[Any, ...], leaf: Any) -> Any:
+            value = gradients.get(f"{name}.{path_name(path)}")
+            if value is None:
+                return jnp.zeros_like(leaf)
+            return jnp.asarray(value, leaf.dtype).reshape(leaf.shape)
 
-    return jax.tree_util.tree_map_with_path(pick, resolved)
+        return jax.tree_util.tree_map_with_path(pick, tree)
+
+    return replace(
+        resolved,
+        encoder=part("encoder", resolved.encoder),
+        blocks=tuple(part(f"b{i}", block) for i, block in enumerate(resolved.blocks)),
+        head=part("head", resolved.head),
+    )

@@ -19,7 +19,7 @@ from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.host import Host, run
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.staged import StagedMachine
 
 # Parts of itself that a row may lose before it is asked whether it matters, and of the outputs'
@@ -120,7 +120,7 @@ def insist_on_weights(integer: IntegerProgram, source: Source, real: RealProgram
     rounded = {name: np.where(own, held[name], source.values[name]) for name, own in lost.items()}
     host, samples = Host(real.program, source.output_step), source.samples[:SAMPLES]
     exact, moved = (
-        run(host, StagedMachine(real.program, RULES, dict(values)).sweep, samples).outputs
+        run(host, StagedMachine(real.program, REAL_RULES, dict(values)).sweep, samples).outputs
         for values in (real.coefficients, real.coefficients | rounded)
     )
     part = float(np.max(np.abs(moved - exact)) / max(float(np.max(np.abs(exact))), 1e-300))

@@ -5,7 +5,6 @@ Source -> real program -> ranges -> formats -> integer program
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,14 +13,13 @@ from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
-from echoloom.ir.formats import Type
 from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
-from echoloom.ir.passes.formats_plan import Cuts
-from echoloom.ir.passes.hold import hold
-from echoloom.ir.passes.quantise import quantise
+from echoloom.ir.passes.format_classes import Formats
+from echoloom.ir.passes.formats_plan import Cuts, plan_formats
+from echoloom.ir.passes.materialise import materialise
+from echoloom.ir.passes.quantise import settled
 from echoloom.ir.passes.simplify import simplify
-from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
@@ -74,7 +72,7 @@ class RealProgram:
 def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
     """The whole of forward pass and echo for these nudge sizes, simplified, every number that an
     engine cannot make by a shift a coefficient."""
-    program, held = hold(simplify(assemble(source.graphs, epsilons)), source.values)
+    program, held = materialise(simplify(assemble(source.graphs, epsilons)), source.values)
     return RealProgram(verify(program), held)
 
 
@@ -85,33 +83,15 @@ def ranges(source: Source, real: RealProgram) -> Ranges:
     )
 
 
-def _row(section: str, name: str, type_: Type, size: float) -> tuple[str, str, str, str, str]:
-    most = type_.q.width - 1 - max(type_.q.fracs)
-    spare = f"{most - math.log2(size):.1f}" if size > 0.0 else "never moves"
-    return section, name, str(type_), f"{size:.6g}", spare
-
-
 @dataclass(frozen=True, eq=False)
 class Formatted:
-    """A program in words, and the ranges that its formats are to hold."""
+    """A program in words, and why they have the formats that they have."""
 
     program: Program
-    ranges: Ranges
+    formats: Formats
 
     def __str__(self) -> str:
-        """Every stored word: its format, how far it goes on the samples, and the bits to spare."""
-        rows = [("section", "word", "format", "range", "bits to spare")]
-        rows += [
-            _row("", d.name, d.type, self.ranges.states.get(d.name, 0.0))
-            for d in self.program.states
-        ]
-        rows += [
-            _row(body.section.name.lower(), i.name, i.type, self.ranges.of(body.section, i.name))
-            for body in self.program.bodies
-            for i in body.instrs
-            if (body.section, i.name) in self.ranges.values
-        ]
-        return columns(rows)
+        return str(self.formats)
 
 
 def formatted(
@@ -119,8 +99,9 @@ def formatted(
 ) -> Formatted:
     """The program in words: a format for each, every rounding written down. With the cuts of an
     `earlier` one it is of the same code, as far as formats allow."""
-    program = quantise(real.program, real.coefficients, found, source.widths, earlier)
-    return Formatted(check_retrace(verify(program)), found)
+    plan = plan_formats(real.program, real.coefficients, found, source.widths, earlier or {})
+    program, formats = settled(plan)
+    return Formatted(check_retrace(verify(program)), formats)
 
 
 def integer_program(source: Source, real: RealProgram, words: Formatted) -> IntegerProgram:

@@ -10,7 +10,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, shape_inference
 
 from echoloom.backends.onnx.bodies import Arithmetic, Context, scanned, straight
-from echoloom.backends.onnx.host import DOUBLE, INT64, OUT_OF_RANGE, Host
+from echoloom.backends.onnx.host_nodes import DOUBLE, INT64, Host
+from echoloom.backends.onnx.widths import OUT_OF_RANGE
 from echoloom.backends.onnx.writer import (
     BATCH,
     OPSET,

@@ -29,7 +29,7 @@ class IntegerArithmetic:
 
     @property
     def rules(self) -> Mapping[Op, Rule]:
-        return RULES
+        return INT64_NODES
 
     def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
         name, width = f"sum/{a.name}", a.type.q.width
@@ -174,7 +174,7 @@ def _watch(s: BodyScope, i: Instr, x: Value, flag: Flag) -> None:
     s.watched.append(Watched(flag, x, i.type.size, len(i.type.shape), limit))
 
 
-RULES: Mapping[Op, Rule] = {
+INT64_NODES: Mapping[Op, Rule] = {
     Op.CONSTANT: constant,
     Op.READ: lambda s, i, a: a[0],
     Op.ADD: add,

@@ -141,7 +141,7 @@ def _wrapped(
     return s.held(out, q, np.minimum(bound, 1 << (q.width - 1)), text(i))
 
 
-RULES: Mapping[Op, Rule] = {
+QUANT_NODES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda s, i, args, shift: args[0],
     Op.ADD: _sum("Add"),

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper
 
 from echoloom.backends.onnx.bodies import text
-from echoloom.backends.onnx.qonnx_rules import RULES
+from echoloom.backends.onnx.qonnx_rules import QUANT_NODES
 from echoloom.backends.onnx.qonnx_scope import (
     DOMAIN,
     Held,
@@ -69,7 +69,7 @@ class View:
         body = self.program.body(section)
         env = {**self.values, **frame}
         for i in body.instrs:
-            if i.op not in RULES:
+            if i.op not in QUANT_NODES:
                 raise NotExpressible(f"{s.where}: {text(i)} has no QONNX form")
             if isinstance(i.attr, Read):
                 env[i.name] = self.sums[i.attr.accumulator]
@@ -78,7 +78,7 @@ class View:
                 s.coefficient(a, i.op is Op.MATVEC and k == 0) if a in self.coefficients else env[a]
                 for k, a in enumerate(i.args)
             ]
-            env[i.name] = RULES[i.op](s, i, args, self.shift)
+            env[i.name] = QUANT_NODES[i.op](s, i, args, self.shift)
         for name, value in body.accumulates:
             self.accumulate(s, name, env[value])
         for state, value in body.updates:

@@ -24,7 +24,7 @@ class RealArithmetic:
 
     @property
     def rules(self) -> Mapping[Op, Rule]:
-        return RULES
+        return REAL_NODES
 
     def accumulate(self, s: BodyScope, a: Accumulator, old: Value, new: Value) -> Value:
         return Value(s.node("Add", old.name, new.name, name=f"sum/{a.name}.total"), True)
@@ -60,26 +60,17 @@ def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     return s.put("Identity", i, Value(value, args[0].batched))
 
 
-def _shifted(s: BodyScope, i: Instr, x: Value, register: DynamicShift) -> Value:
-    powers = s.constant(2.0 ** -np.arange(LONGEST + 1.0), s.context.arithmetic.dtype)
-    power = Value(powers, False), Value(s.context.registers[register], False)
-    factor = s.put("Gather", i, *power, tag=".factor", axis=0)
-    return s.put("Mul", i, x, factor)
-
-
 def _shift(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    assert isinstance(i.attr, Shift)
-    return _shifted(s, i, args[0], i.attr.register)
-
-
-def _requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    assert isinstance(i.attr, Requant)
+    assert isinstance(i.attr, Shift | Requant)
     if i.attr.register is DynamicShift.NONE:
         return args[0]
-    return _shifted(s, i, args[0], i.attr.register)
+    powers = s.constant(2.0 ** -np.arange(LONGEST + 1.0), s.context.arithmetic.dtype)
+    power = Value(powers, False), Value(s.context.registers[i.attr.register], False)
+    factor = s.put("Gather", i, *power, tag=".factor", axis=0)
+    return s.put("Mul", i, args[0], factor)
 
 
-RULES: Mapping[Op, Rule] = {
+REAL_NODES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda s, i, a: a[0],
     Op.ADD: _plain("Add"),
@@ -91,5 +82,5 @@ RULES: Mapping[Op, Rule] = {
     Op.OUTER: integer_rules.outer,
     Op.TABLE: _table,
     Op.SHIFT: _shift,
-    Op.REQUANT: _requant,
+    Op.REQUANT: _shift,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.onnx.export import require
+from echoloom.backends.onnx.widths import OUT_OF_RANGE
 from echoloom.backends.run.integers import InputRange
 from echoloom.ir.host import RunResult, is_classification
 from echoloom.ir.program import Program
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Arrays = dict[str, NDArray[Any]]
-OUT_OF_RANGE = 8  # as to_onnx.host has it, which needs the package onnx
 
 
 class OnnxModel:

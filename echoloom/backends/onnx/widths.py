@@ -12,6 +12,7 @@ from echoloom.ir.ops import DynamicShift, Op, Requant
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.tables import TableContents, table_key
 
+OUT_OF_RANGE = 8  # beside ir.flags.Flag: a sample, target or label that cannot be
 WIDEST = 63  # bits of a word whose rounding or wrap-around still stays within int64
 SUM = 62  # of an accumulator, which may leave its range by one term before it is wrapped
 

@@ -1,6 +1,6 @@
 """A sweep over a batch, a chunk of steps at a time: one jitted function per program structure.
 
-Within a chunk only recurrences run step by step (`ir.passes.distribute`); everything else is done
+Within a chunk only recurrences run step by step (`ir.distribute`); everything else is done
 for all steps and sequences of the chunk at once. Arrays are [steps, sequences, size].
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from echoloom.backends.run.jax_words import (
     EXACT_BITS,
-    RULES,
+    JAX_RULES,
     SUMS,
     Kind,
     Numbers,
@@ -24,10 +24,10 @@ from echoloom.backends.run.jax_words import (
     raises,
     wrapped,
 )
-from echoloom.ir.distribute import Stage, stages
+from echoloom.ir.distribute import Stage, only_summed, stages
 from echoloom.ir.flags import Flag
-from echoloom.ir.ops import Op, Read
-from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.ops import Read
+from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.sections import STEPS, Section
 
 CHUNK = 128  # steps: few enough that a chunk's values stay in a processor's cache
@@ -113,8 +113,7 @@ class _Section:
         self.numbers, self.sums = numbers.get(body.section.name, {}), numbers[SUMS]
         self.updates = {state: value for state, value in body.updates if state != value}
         self.types = code.program.types(body)
-        self.definitions = {i.name: i for i in body.instrs}
-        self.given_out = (*body.emits, *(self.definitions if code.watched else ()))
+        self.given_out = (*body.emits, *(i.name for i in body.instrs if code.watched))
 
     def once(self, memory: Memory) -> tuple[Memory, Any]:
         """A body that runs once: (memory, given out)."""
@@ -125,7 +124,7 @@ class _Section:
                 words = memory.accumulators[instr.attr.accumulator]
                 env[instr.name] = words.astype(self.code.kind)
             else:
-                env[instr.name] = RULES[instr.op](step, instr, [env[a] for a in instr.args])
+                env[instr.name] = JAX_RULES[instr.op](step, instr, [env[a] for a in instr.args])
         accumulators, reached = dict(memory.accumulators), dict(memory.reached)
         for name, value in self.body.accumulates:
             words = jnp.broadcast_to(env[value], accumulators[name].shape)
@@ -189,16 +188,7 @@ class _Chunk:
         self.step = Step(section.numbers, section.registers)
         self.last: Values = {}
         self.flags = memory.flags
-        body = section.body
-        counts = uses(body)
-        summed = [value for _, value in body.accumulates]
-        self.only_summed = {
-            i.name
-            for i in body.instrs
-            if i.op is Op.OUTER
-            and counts.get(i.name) == summed.count(i.name)
-            and not section.code.watched
-        }
+        self.only_summed = {} if section.code.watched else only_summed(section.body)
 
     def recurrence(self, stage: Stage) -> None:
         """Run a stage's recurrence step by step, and keep what it goes through."""
@@ -220,7 +210,7 @@ class _Chunk:
             step = Step(self.section.numbers, self.section.registers, dict(raised))
             local = {**self.env, **at, **states}
             for instr in stage.recurrent:
-                local[instr.name] = RULES[instr.op](step, instr, [local[a] for a in instr.args])
+                local[instr.name] = JAX_RULES[instr.op](step, instr, [local[a] for a in instr.args])
             states = {s: local[self.section.updates[s]] for s in stage.states}
             return (states, step.raised), {n: local[n] for n in seen}
 
@@ -246,7 +236,7 @@ class _Chunk:
             if instr.name in self.only_summed:
                 continue
             args = [self.env[a] for a in instr.args]
-            self.env[instr.name] = RULES[instr.op](self.step, instr, args)
+            self.env[instr.name] = JAX_RULES[instr.op](self.step, instr, args)
             if not self.timed.isdisjoint(instr.args):
                 self.timed.add(instr.name)
 
@@ -279,7 +269,7 @@ class _Chunk:
     def _total(self, value: str) -> tuple[jax.Array, jax.Array]:
         """The sum over the chunk's steps, and a bound on the magnitude of any part of it."""
         if value in self.only_summed:
-            return self._outer_total(self.section.definitions[value])
+            return self._outer_total(self.only_summed[value])
         terms = self._series(value)
         bound = _largest(terms, 2).sum(0)
         if self.length << (self.section.types[value].q.width - 1) > 1 << EXACT_BITS:

@@ -269,7 +269,7 @@ def _unreachable(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
     raise AssertionError(f"{i.op.value} is read from an accumulator, not computed")
 
 
-RULES: Mapping[Op, Rule] = {
+JAX_RULES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: _unreachable,
     Op.ADD: _sum(1),

@@ -29,7 +29,9 @@ class NumpyMachine(Machine):
         tables: Mapping[str, TableContents],
         observer: Observer | None = None,
     ):
-        super().__init__(program, RULES, dict(coefficients), observer=observer, add=_accumulate)
+        super().__init__(
+            program, NUMPY_RULES, dict(coefficients), observer=observer, add=_accumulate
+        )
         self.tables = tables
         self.types = {
             body.section: {name: t.q for name, t in program.types(body).items()}
@@ -127,7 +129,7 @@ def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
     return words
 
 
-RULES: Mapping[Op, Rule] = {
+NUMPY_RULES: Mapping[Op, Rule] = {
     Op.CONSTANT: _constant,
     Op.READ: lambda m, i, a: a[0],
     Op.ADD: _add,

@@ -83,7 +83,9 @@ class ShiftedMachine(StagedMachine):
             )
         }  # fmt: skip
         values = {name: self.word(name, value) for name, value in values.items()}
-        super().__init__(program.program, real.RULES if grids is None else RULES, values)
+        super().__init__(
+            program.program, real.REAL_RULES if grids is None else SHIFTED_RULES, values
+        )
 
     def word(self, name: str, value: Floats) -> Floats:
         """A coefficient, or what the host sends, as its word holds it."""
@@ -128,7 +130,7 @@ def _held(m: Machine, i: Instr, value: Floats) -> Floats:
 
 def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant) and isinstance(m, ShiftedMachine) and m.grids is not None
-    value = real.RULES[Op.REQUANT](m, i, args)
+    value = real.REAL_RULES[Op.REQUANT](m, i, args)
     if i.attr.register is not DynamicShift.NONE or max(m.source(i).fracs) > min(i.type.q.fracs):
         value = m.grids.rounded(i.kin, value, i.type.shape or (1,), i.type.q)
     return value if i.attr.overflow is Overflow.WRAP else _held(m, i, value)
@@ -137,7 +139,7 @@ def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
 def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Table) and isinstance(m, ShiftedMachine) and m.grids is not None
     shape = i.type.shape or (1,)
-    exact = real.RULES[Op.TABLE](m, i, args) + _off_the_curve(m, i, args[0])
+    exact = real.REAL_RULES[Op.TABLE](m, i, args) + _off_the_curve(m, i, args[0])
     return _held(m, i, m.grids.rounded(i.kin, exact, shape, i.type.q))
 
 
@@ -160,4 +162,4 @@ def _off_the_curve(m: ShiftedMachine, i: Instr, x: Floats) -> Floats:
     return wave * np.sign(x) if function.parity is Parity.ODD else wave
 
 
-RULES: Mapping[Op, Rule] = {**real.RULES, Op.REQUANT: _requant, Op.TABLE: _table}
+SHIFTED_RULES: Mapping[Op, Rule] = {**real.REAL_RULES, Op.REQUANT: _requant, Op.TABLE: _table}

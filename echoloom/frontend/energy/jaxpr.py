@@ -1,7 +1,7 @@
 """Jaxprs as plain equations: the one file that touches their insides.
 
-An `Interpreter` gives every live equation a meaning of its own: `canonical.py` does it for the
-user's energies, `trace.py` for the compiler's functions. `split` takes what does not depend on a
+An `Interpreter` gives every live equation a meaning of its own: `canonical` does it for the
+user's energies, `trace` for the compiler's functions. `split` takes what does not depend on a
 state out of a loop.
 """
 

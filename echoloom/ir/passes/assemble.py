@@ -112,7 +112,7 @@ class _Assembly:
             bindings = {"head": "head", "h": "mean", "g": "error"}
             back = w.inline(self.graphs.head_back, HEAD.part("back"), bindings)
             w.updates.append(("pulled", back["h"]))
-            w.accumulate_leaves(back, "head", "head")
+            w.accumulate_leaves(self.graphs.head_back, back, "head")
         return w.body()
 
     def echo_step(self) -> Body:
@@ -132,7 +132,7 @@ class _Assembly:
             g = self.echo_block(w, index, *inputs[index], g)
         bindings = {"encoder": "encoder", "x": "x", "g": g}
         back = w.inline(self.graphs.encode_back, ENCODE.part("back"), bindings)
-        w.accumulate_leaves(back, "encoder", "encoder")
+        w.accumulate_leaves(self.graphs.encode_back, back, "encoder")
         return w.body()
 
     def regression_error(self, w: Writer, h: str) -> str:
@@ -141,7 +141,7 @@ class _Assembly:
         target = w.put(HEAD.part("target"), Op.MATVEC, IDENTITY, "target", shape=shape)
         bindings = {"head": "head", "h": h, "target": target, "gain": "gain"}
         back = w.inline(self.graphs.head_back, HEAD.part("back"), bindings)
-        w.accumulate_leaves(back, "head", "head")
+        w.accumulate_leaves(self.graphs.head_back, back, "head")
         return back["h"]
 
     def echo_block(self, w: Writer, index: int, x: str, u: str, g: str) -> str:
@@ -151,7 +151,7 @@ class _Assembly:
         p = {copy: _momentum(index, copy) for copy in Copy}
         bindings = {"block": name, "q": q[Copy.FREE], "u": u, "x": x, "g": g}
         back = w.inline(block.mix_back, own.part("back"), bindings)
-        w.accumulate_leaves(back, "block", name)
+        w.accumulate_leaves(block.mix_back, back, name)
 
         push = w.put(own.part("push"), Op.MUL, f"{name}.step", back["q"])
         nudge = w.scale(own.part("nudge"), push, epsilon)
@@ -170,7 +170,7 @@ class _Assembly:
         g_u = w.total(own.part("g_u"), [back["u"], *contrast])
         bindings = {"block": name, "x": x, "g": g_u}
         pulled = w.inline(block.drive_back, own.part("drive").part("back"), bindings)
-        w.accumulate_leaves(pulled, "block", name)
+        w.accumulate_leaves(block.drive_back, pulled, name)
         return w.total(own.part("g_x"), [back["x"], pulled["x"]])
 
 

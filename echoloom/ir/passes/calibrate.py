@@ -18,7 +18,7 @@ from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.places import Coordinate, Copy, Letter
 from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
-from echoloom.ir.real import RULES
+from echoloom.ir.real import REAL_RULES
 from echoloom.ir.reversible import paths
 from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.staged import StagedMachine
@@ -181,7 +181,7 @@ def _measure(
     recorder = _Recorder(program, samples.shape[-2])
     machine = StagedMachine(
         program,
-        RULES,
+        REAL_RULES,
         dict(coefficients),
         observer=recorder,
         recurrence_observer=recorder.recurrence,

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from echoloom.ir.ops import Op, Scale
-from echoloom.ir.passes.graphs import BlockGraphs, renamed
+from echoloom.ir.passes.graphs import BlockGraphs
 from echoloom.ir.passes.walk import Visit, Walk, numbered
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.places import Copy, Label, block_label
-from echoloom.ir.program import Graph, Instr
+from echoloom.ir.program import Graph, Instr, Leaf
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,14 @@ class Contrast:
                 self._slopes(self.block.potential_contrast, copy, "dV", {"q": at, **beside})
                 for copy, at in ((Copy.PLUS, plus.at), (Copy.MINUS, minus.at))
             ]
+            leaves = self.block.potential_contrast.leaves()
             for leaf, value in sides[0].items():
                 if leaf == "u" and not self.w.vanishes(value):
                     label = self.own.part("contrast")
                     difference = self.w.put(label.part("u"), Op.SUB, value, sides[1][leaf])
                     drive.append(self.w.scale(label.part("drive"), difference, factor))
-                else:
-                    self._accumulate(leaf, value, sides[1][leaf], _energy(free), factor)
+                elif leaf in leaves:
+                    self._accumulate(leaves[leaf], value, sides[1][leaf], _energy(free), factor)
         return drive
 
     def _kinetic(self) -> None:
@@ -63,8 +64,9 @@ class Contrast:
                 for copy, at in ((Copy.PLUS, plus.at), (Copy.MINUS, minus.at))
             ]
             factor = self.factor * free.stage.fraction
+            leaves = self.block.kinetic_contrast.leaves()
             for leaf, value in sides[0].items():
-                self._accumulate(leaf, value, sides[1][leaf], _energy(free), factor)
+                self._accumulate(leaves[leaf], value, sides[1][leaf], _energy(free), factor)
 
     def _step(self) -> None:
         # dL/dh_i pairs the free copy's force and velocities with the echoes' differences. The
@@ -88,11 +90,11 @@ class Contrast:
         label = block_label(self.index, copy).part(name)
         return self.w.inline(graph, label, {"block": f"b{self.index}", **bindings})
 
-    def _accumulate(self, leaf: str, plus: str, minus: str, term: str, factor: float) -> None:
+    def _accumulate(self, leaf: Leaf, plus: str, minus: str, term: str, factor: float) -> None:
         if self.w.vanishes(plus):
             return
-        target = renamed(leaf, "block", f"b{self.index}")
-        parts = _difference(self.w, self.own.part("contrast").part(leaf), plus, minus)
+        target = leaf.of(f"b{self.index}")
+        parts = _difference(self.w, self.own.part("contrast").part(leaf.name), plus, minus)
         for number, (value, weight) in enumerate(parts, 1):
             name = f"{target}/{term}" + (f".part.{number}" if number > 1 else "")
             self.w.accumulate(name, value, target, factor * weight)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from echoloom.ir.formats import Q
+from echoloom.ir.printer import columns
 from echoloom.ir.sections import Section
 
 
@@ -55,6 +56,18 @@ class Formats:
     names: Mapping[Word, Word]
     classes: Mapping[Word, FormatClass]
     caps: Mapping[Word, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """A line for every word, those of a class together: its format, and the range and the spare
+        bits that it comes from; "capped" where what its words are cut from has no more bits."""
+        rows = [("format", "range", "margin", "", "section", "word")]
+        order = {name: number for number, name in enumerate(self.classes)}
+        for word in sorted(self.names, key=lambda word: order[self.names[word]]):
+            own, q = self.of(word), self.q(word)
+            capped = "capped" if q.scalar_frac < own.finest(own.width) else ""
+            section = word.section.name.lower() if word.section is not None else ""
+            rows.append((str(q), f"{own.range:.6g}", str(own.margin), capped, section, word.name))
+        return columns(rows)
 
     def __contains__(self, word: Word) -> bool:
         return word in self.names

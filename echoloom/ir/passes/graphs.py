@@ -66,24 +66,18 @@ class StackGraphs:
 def coefficients(graphs: StackGraphs) -> tuple[Coefficient, ...]:
     """Every coefficient that the traced functions read, by its name in the program."""
     seen: dict[str, Coefficient] = {}
-    sources: list[tuple[Graph, str, str, int | None]] = []
+    sources: list[tuple[Graph, str, int | None]] = []
     for encode, head in ((graphs.encode, graphs.head), (graphs.encode_back, graphs.head_back)):
-        sources += [(encode, "encoder", "encoder", None), (head, "head", "head", None)]
+        sources += [(encode, "encoder", None), (head, "head", None)]
     for index, block in enumerate(graphs.blocks):
-        sources += [(graph, "block", f"b{index}", index) for graph in _functions(block)]
-    for graph, prefix, target, index in sources:
-        for declaration in graph.inputs:
-            if declaration.name.startswith(prefix + "."):
-                name = renamed(declaration.name, prefix, target)
-                seen.setdefault(name, Coefficient(name, declaration.type, block=index))
+        sources += [(graph, f"b{index}", index) for graph in _functions(block)]
+    for graph, target, index in sources:
+        for leaf in graph.leaves().values():
+            name = leaf.of(target)
+            seen.setdefault(name, Coefficient(name, leaf.type, block=index))
     if not graphs.classification:
         seen[IDENTITY] = Coefficient(IDENTITY, real(graphs.outputs, graphs.outputs))
     return tuple(seen.values())
-
-
-def renamed(leaf: str, prefix: str, target: str) -> str:
-    """A leaf's name in the program: `block.step` of the first block is `b0.step`."""
-    return target + leaf[len(prefix) :]
 
 
 def _functions(block: BlockGraphs) -> Iterable[Graph]:

@@ -57,6 +57,15 @@ class _Edges:
     producers: list[list[int]]  # tasks whose words a task reads
     before: list[list[int]]  # tasks that must have read a state before this one overwrites it
 
+    def waits(self) -> tuple[list[int], list[list[int]]]:
+        """How many tasks each one waits for, and which wait for it."""
+        needed = [set(p) | set(b) for p, b in zip(self.producers, self.before, strict=True)]
+        followers: list[list[int]] = [[] for _ in needed]
+        for i, own in enumerate(needed):
+            for j in own:
+                followers[j].append(i)
+        return [len(own) for own in needed], followers
+
 
 def schedule(tasks: tuple[Task, ...], shared: Shared, timing: Timing) -> Schedule:
     """Start cycles for all tasks of one iteration. CyclicTasks when no order exists."""
@@ -94,11 +103,7 @@ def _edges(tasks: tuple[Task, ...]) -> _Edges:
 
 
 def _topological(tasks: tuple[Task, ...], edges: _Edges) -> list[int]:
-    waiting = [len(set(edges.producers[i]) | set(edges.before[i])) for i in range(len(tasks))]
-    followers: list[list[int]] = [[] for _ in tasks]
-    for i in range(len(tasks)):
-        for j in set(edges.producers[i]) | set(edges.before[i]):
-            followers[j].append(i)
+    waiting, followers = edges.waits()
     ready = [i for i, n in enumerate(waiting) if n == 0]
     order = []
     while ready:
@@ -154,14 +159,7 @@ class _Placer:
         self.end = 0
 
     def run(self) -> Schedule:
-        waiting = [
-            len(set(self.edges.producers[i]) | set(self.edges.before[i]))
-            for i in range(len(self.tasks))
-        ]
-        followers: list[set[int]] = [set() for _ in self.tasks]
-        for i in range(len(self.tasks)):
-            for j in (*self.edges.producers[i], *self.edges.before[i]):
-                followers[j].add(i)
+        waiting, followers = self.edges.waits()
         # Two heaps: tasks by the cycle in which their operands are there, and those already there.
         coming = [(self._operands(i), -self.urgency[i], i) for i, n in enumerate(waiting) if n == 0]
         heapq.heapify(coming)

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from echoloom.ir.formats import Type, real
 from echoloom.ir.ops import Attribute, Constant, Op, Scale
-from echoloom.ir.passes.graphs import renamed
 from echoloom.ir.places import Label
-from echoloom.ir.program import Accumulator, Body, Declaration, Graph, Instr
+from echoloom.ir.program import Accumulator, Body, Declaration, Graph, Instr, Leaf
 from echoloom.ir.sections import Section
 
 
@@ -60,8 +59,12 @@ class Writer:
         return self.put(label, Op.SCALE, value, attr=Scale(factor))
 
     def inline(self, graph: Graph, label: Label, bindings: Mapping[str, str]) -> dict[str, str]:
-        """Copy a graph's code; `bindings` maps its inputs to values here, by longest prefix."""
-        names = {d.name: _bound(d.name, bindings) for d in graph.inputs}
+        """Copy a graph's code; `bindings` maps its inputs to values here, and the arguments that
+        hold coefficients to what these are called here."""
+        names = {
+            d.name: d.of(bindings[d.owner]) if isinstance(d, Leaf) else bindings[d.name]
+            for d in graph.inputs
+        }
         for instr in graph.instrs:
             names[instr.name] = self.put(
                 label.part(instr.name),
@@ -91,11 +94,12 @@ class Writer:
         self.accumulators.append(Accumulator(name, self.types[value], scale, target, divisor))
         self.accumulates.append((name, value))
 
-    def accumulate_leaves(self, results: Mapping[str, str], prefix: str, target: str) -> None:
-        """Gradients of coefficients `prefix.*`, each under the name it has in the program."""
-        for leaf, value in results.items():
-            if leaf.startswith(prefix + ".") and not self.vanishes(value):
-                name = renamed(leaf, prefix, target)
+    def accumulate_leaves(self, graph: Graph, results: Mapping[str, str], target: str) -> None:
+        """Gradients of a graph's coefficients, each under the name it has in the program."""
+        leaves = graph.leaves()
+        for result, value in results.items():
+            if result in leaves and not self.vanishes(value):
+                name = leaves[result].of(target)
                 self.accumulate(name, value, name)
 
     def body(self) -> Body:
@@ -107,12 +111,3 @@ class Writer:
             tuple(self.accumulates),
             tuple(self.emits),
         )
-
-
-def _bound(name: str, bindings: Mapping[str, str]) -> str:
-    if name in bindings:
-        return bindings[name]
-    for prefix, value in bindings.items():
-        if name.startswith(prefix + "."):
-            return value + name[len(prefix) :]
-    raise KeyError(f"graph input {name} is not bound")

@@ -21,7 +21,7 @@ from echoloom.frontend.energy.jaxpr import Equation, Interpreter, path_name, sta
 from echoloom.frontend.energy.trace.operands import Code, Folded, Operand, Ref, Splat, numbers
 from echoloom.frontend.energy.trace.rules import INSTRUCTIONS
 from echoloom.ir.formats import real
-from echoloom.ir.program import Declaration, Graph
+from echoloom.ir.program import Declaration, Graph, Leaf
 
 # Operations that may leave a coefficient as it is, whatever its numbers are.
 SAME = frozenset({"convert_element_type", "copy", "reshape", "squeeze", "broadcast_in_dim"})
@@ -67,19 +67,21 @@ def trace(
     jaxpr, consts = staged(flat, *(np.shape(leaf) for _, leaf in leaves))
     tracer = _Tracer(next(iter(given), "fixed"), label)
     operands: list[Operand] = []
+    declarations: list[Declaration] = []
     for path, value in leaves:
-        name = path_name(path)
-        if path[0].key in given:
+        name, owner, type_ = path_name(path), path[0].key, real(*np.shape(value))
+        if owner in given:
+            declarations.append(Leaf(name, type_, owner, path_name(path[1:])))
             operands.append(Folded(np.asarray(value, np.float64), HostExpression(name), name))
         else:
+            declarations.append(Declaration(name, type_))
             operands.append(Ref(name, np.shape(value)))
             tracer.ir_shapes[name] = np.shape(value)
     with jax.enable_x64(True):
         results = tracer.run(jaxpr, consts, operands)
     outputs = [(n, tracer.materialised(value)) for n, value in zip(structure, results, strict=True)]
-    declarations = [Declaration(o.name, real(*o.shape)) for o in operands]  # type: ignore[union-attr]
     for own, folded in tracer.folded.items():
-        declarations.append(Declaration(tracer.named(own), real(*folded.shape)))
+        declarations.append(Leaf(tracer.named(own), real(*folded.shape), tracer.owner, own))
     graph = Graph(tuple(declarations), tuple(tracer.instrs), tuple(outputs))
     return Traced(graph, tracer.owner, tracer.folded)
 

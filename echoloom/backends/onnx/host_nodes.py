@@ -23,7 +23,6 @@ from echoloom.ir.objective import (
 )
 
 DOUBLE, INT64 = 11, 7  # ONNX's numbers for element types
-OUT_OF_RANGE = 8  # beside ir.engine.Flag: a sample, target or label that cannot be
 SMALLEST = -997  # 2**-997 < 1e-300, the smallest error that objective.normalised_error scales
 
 
