@@ -19,7 +19,6 @@ TEXT = {
     "backends/bitstream": "files, and what tools print",
 }
 FUNCTIONS = {
-    ("ir/passes/fits.py", "_functions"): "a message: tables' keys begin with their function",
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
     ("backends/compile/arguments.py", "checked_widths"): "an argument",
     ("backends/compile/refusals.py", ""): "what a refusal says, in the user's terms",

@@ -225,7 +225,8 @@ def _onnx_values(program: CompiledProgram, export: Export, own: Arrays) -> Value
     """The same of what a graph gave."""
     values = {"outputs": np.asarray(own["outputs"][0], np.float64)}
     if export.passes == "gradient":
-        own = {n.removeprefix("gradient/"): v[0] for n, v in own.items() if "gradient/" in n}
+        kinds = [(*n.partition("/"), v[0]) for n, v in own.items()]
+        own = {name: value for kind, _, name, value in kinds if kind == "gradient"}
         with jax.enable_x64(True):
             values |= _leaves(raw_gradient(program.folded, program.model, own))
     return values

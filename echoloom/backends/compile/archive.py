@@ -26,7 +26,7 @@ import numpy as np
 from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.levels import Artifact
-from echoloom.frontend.data.files import digest
+from echoloom.frontend.data.files import digest, sealed
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
@@ -83,8 +83,7 @@ def packed(program: Contents) -> bytes:
         "parts": [[name, len(data)] for name, data in parts.items()],
         "bytes": len(payload),
     }
-    header["sha256"] = digest(header, payload)
-    return json.dumps(header).encode() + b"\n" + payload
+    return sealed(header, payload)
 
 
 def unpacked(

@@ -17,7 +17,7 @@ from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
-from echoloom.ir.passes.hold import hold
+from echoloom.ir.passes.materialise import materialise
 from echoloom.ir.passes.quantise import settled
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.program import Program
@@ -72,7 +72,7 @@ class RealProgram:
 def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
     """The whole of forward pass and echo for these nudge sizes, simplified, every number that an
     engine cannot make by a shift a coefficient."""
-    program, held = hold(simplify(assemble(source.graphs, epsilons)), source.values)
+    program, held = materialise(simplify(assemble(source.graphs, epsilons)), source.values)
     return RealProgram(verify(program), held)
 
 

@@ -12,7 +12,7 @@ from real_programs import programs, results, some_values
 
 from echoloom.ir.ops import Op, Scale
 from echoloom.ir.parser import parse
-from echoloom.ir.passes.hold import FACTORS, SUMS, hold
+from echoloom.ir.passes.materialise import FACTORS, SUMS, materialise
 from echoloom.ir.program import Program
 from echoloom.ir.verifier import verify
 
@@ -39,7 +39,7 @@ def test_a_factor_becomes_a_coefficient(
     operand: str, shape: str, held: tuple[int, ...], factor: float
 ) -> None:
     before = verify(parse(CODE.format(operand=operand, shape=shape, factor=factor)))
-    after, values = hold(before, {"w": np.ones(3)})
+    after, values = materialise(before, {"w": np.ones(3)})
     verify(after)
     assert [i.op for i in after.bodies[0].instrs] == [Op.OUTER, Op.MUL]
     assert values["number.0"].tolist() == np.full(held, factor).tolist()
@@ -49,7 +49,7 @@ def test_a_factor_becomes_a_coefficient(
 @pytest.mark.parametrize("factor", [1.0, -1.0, 0.5, -4.0, 2.0**-30])
 def test_a_shift_stays_one(factor: float) -> None:
     before = parse(CODE.format(operand="x", shape="[3]", factor=factor))
-    assert hold(before, {"w": np.ones(3)}) == (before, {"w": pytest.approx(np.ones(3))})
+    assert materialise(before, {"w": np.ones(3)}) == (before, {"w": pytest.approx(np.ones(3))})
 
 
 def test_equal_factors_of_one_length_are_one_coefficient() -> None:
@@ -58,7 +58,7 @@ def test_equal_factors_of_one_length_are_one_coefficient() -> None:
         "  %again = scale(%scaled) {factor=3.0} : real[3]\n"
         "  %other = scale(y) {factor=3.0} : real[1]\n  accumulate",
     )
-    after, values = hold(verify(parse(text)), {"w": np.ones(3)})
+    after, values = materialise(verify(parse(text)), {"w": np.ones(3)})
     assert {n: v.shape for n, v in values.items()} == {
         "w": (3,), "number.0": (3,), "number.1": (1,)
     }  # fmt: skip
@@ -83,7 +83,7 @@ forward_step:
 def test_a_coefficient_in_two_roles_becomes_two() -> None:
     before = verify(parse(ROLES))
     values = {"w": np.array([1.0, 2.0, 3.0]), "b": np.ones(3), "k": np.eye(3)}
-    after, held = hold(before, values)
+    after, held = materialise(before, values)
     verify(after)
     assert [d.name for d in after.coefficients] == ["w", "b", "k", "w.addend"]
     assert [i.args for i in after.bodies[0].instrs if "w.addend" in i.args] == [("kx", "w.addend")]
@@ -113,7 +113,7 @@ def same(before: Program, after: Program, values: dict[str, np.ndarray]) -> None
 @given(programs(), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_random_code_keeps_its_numbers(before: Program, seed: int) -> None:
-    after, held = hold(before, some_values(before, seed)[0])
+    after, held = materialise(before, some_values(before, seed)[0])
     verify(after)
     assert {d.name for d in after.coefficients} == held.keys()
     assert all(held[d.name].shape == d.type.shape for d in after.coefficients)
@@ -121,4 +121,4 @@ def test_random_code_keeps_its_numbers(before: Program, seed: int) -> None:
     factors = [i.attr.factor for i in after.bodies[0].instrs if isinstance(i.attr, Scale)]
     assert all(math.frexp(abs(f))[0] == 0.5 for f in factors)
     same(before, after, held)
-    assert hold(after, held)[0] == after, "there is nothing left to do"
+    assert materialise(after, held)[0] == after, "there is nothing left to do"

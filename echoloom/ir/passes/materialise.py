@@ -1,4 +1,4 @@
-"""Numbers and coefficients in the form that an engine can hold.
+"""Materialises constants: what an instruction cannot hold itself goes to the coefficients' memory.
 
 - A factor that is no power of two becomes a coefficient: a shift cannot make it.
 - A coefficient that is both multiplied and added becomes two, because factors and addends live in
@@ -23,15 +23,17 @@ SUMS = (Op.ADD, Op.SUB)
 FACTORS = (Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER)
 
 
-def hold(program: Program, values: Mapping[str, Floats]) -> tuple[Program, dict[str, Floats]]:
+def materialise(
+    program: Program, values: Mapping[str, Floats]
+) -> tuple[Program, dict[str, Floats]]:
     """The same real program with every factor and addend a coefficient of its own, and the
     coefficients' values."""
-    held = dict(values)
-    program = _hold_numbers(program, held)
-    return _split_roles(program, held), held
+    all_values = dict(values)
+    program = _materialise_numbers(program, all_values)
+    return _split_roles(program, all_values), all_values
 
 
-def _hold_numbers(program: Program, values: dict[str, Floats]) -> Program:
+def _materialise_numbers(program: Program, values: dict[str, Floats]) -> Program:
     numbers: dict[tuple[float, tuple[int, ...]], str] = {}
 
     def coefficient(factor: float, shape: tuple[int, ...]) -> str:
