@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from aeon.datasets import load_basic_motions
 
-from echoloom.frontend.models.hssm import HSSM, with_statistics
-from echoloom.frontend.training.train import save_model, train
+import echoloom as el
 
 CHECKPOINT = Path(__file__).with_name("basic_motions.eqx")
 CLASSES = ("badminton", "running", "standing", "walking")
@@ -39,18 +38,18 @@ def _split(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.swapaxes(np.asarray(samples), 1, 2), labels
 
 
-def accuracy(model: HSSM, X: np.ndarray, y: np.ndarray) -> float:
+def accuracy(model: el.HSSM, X: np.ndarray, y: np.ndarray) -> float:
     """The fraction of samples X [N, T, inputs] whose largest logit is the label's."""
     logits = jax.vmap(model)(jnp.asarray(X, dtype=model.encoder.weight.dtype))
     return float(np.mean(np.argmax(np.asarray(logits), axis=1) == y))
 
 
-def fit(seed: int = 0, epochs: int = 60, progress: bool = False) -> HSSM:
+def fit(seed: int = 0, epochs: int = 60, progress: bool = False) -> el.HSSM:
     """The demo's model, trained on the training split."""
     X, y, _, _ = load()
-    model = HSSM(inputs=6, outputs=4, hidden=16, state=8, blocks=2, key=jax.random.key(seed))
-    model = with_statistics(model, jnp.asarray(X, dtype=model.encoder.weight.dtype))
-    return train(
+    model = el.HSSM(inputs=6, outputs=4, hidden=16, state=8, blocks=2, key=jax.random.key(seed))
+    model = el.with_statistics(model, jnp.asarray(X, dtype=model.encoder.weight.dtype))
+    return el.train(
         model, X, y, epochs=epochs, learning_rate=3e-3, batch=10, seed=seed, progress=progress
     )
 
@@ -59,7 +58,7 @@ def main() -> None:
     """Trains, reports the accuracy on both splits and writes the checkpoint."""
     X, y, X_test, y_test = load()
     model = fit(progress=True)
-    save_model(CHECKPOINT, model)
+    el.save_model(CHECKPOINT, model)
     print(f"training accuracy {accuracy(model, X, y):.1%}")
     print(f"test accuracy     {accuracy(model, X_test, y_test):.1%}")
     print(f"wrote {CHECKPOINT}")

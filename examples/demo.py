@@ -29,7 +29,6 @@ from echoloom.backends.gradients.quality import (
     worst_of,
 )
 from echoloom.frontend.data.files import write_whole
-from echoloom.frontend.models.checkpoint import load_model
 from echoloom.sim.verify import VerifyReport
 
 FORWARD, ECHO = 16, 4
@@ -50,7 +49,7 @@ def main() -> None:
 
     step("Loading BasicMotions and the trained model (examples/basic_motions.py trains it)")
     X, y, X_test, y_test = basic_motions.load()
-    model = load_model(basic_motions.CHECKPOINT)
+    model = el.load_model(basic_motions.CHECKPOINT)
 
     step(f"Compiling for {options.lanes} lanes, calibrated on {len(X)} training sequences")
     program = el.compile(model, X, y, target="ecp5-85k", lanes=options.lanes)

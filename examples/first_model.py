@@ -29,7 +29,6 @@ from basic_motions import load as load_motions
 from rich import print
 
 import echoloom as el
-from echoloom.frontend.models.hssm import with_statistics
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def load(small: bool) -> tuple[Split, Split]:
 def train(model: el.HSSM, X: np.ndarray, y: np.ndarray, steps: int) -> el.HSSM:
     """`model` after `steps` steps of Adam on batches of ten, its norms measured on X."""
     samples = jnp.asarray(X, model.encoder.weight.dtype)
-    model = with_statistics(model, samples)
+    model = el.with_statistics(model, samples)
     value_and_grad: Callable[..., Any] = el.rhel_value_and_grad(model)
     optimiser = optax.adam(1e-2)
 
