@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from echoloom.backends.run.integers import Floats, Words, host_of
@@ -28,7 +27,7 @@ class IntegerProgram:
     tables: Mapping[str, TableContents]
     output_step: int
 
-    @cached_property
+    @property
     def host(self) -> Host:
         """Writes the sweeps of its runs."""
         return host_of(self.program, self.output_step)
