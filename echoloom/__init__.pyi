@@ -54,6 +54,7 @@ from .frontend.models.published.import_rhel import (
     published_gradients as published_gradients,
 )
 from .frontend.training.train import train as train
+from .ir.host import RunResult as RunResult
 from .sim.first_difference import Mismatch as Mismatch
 from .sim.float_distance import WrongModel as WrongModel
 from .sim.verify import VerifyReport as VerifyReport
