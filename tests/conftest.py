@@ -1,7 +1,8 @@
 """Settings for every test, and which tests are slow.
 
 `slow.txt` lists the tests that took longer than `make test` can afford. It is measured, not kept by
-hand: `pytest -n 2 -m "not long and not place_and_route" --write-slow SECONDS` writes it anew.
+hand: `pytest -n 2 -m "not long and not place_and_route" --write-slow SECONDS` writes it anew. What
+is marked `core` stays in `make test` all the same.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the listed tests; in a run of all, refuse a list that names tests that are gone."""
     slow = set(LIST.read_text().splitlines())
     for item in items:
-        if item.nodeid in slow:
+        if item.nodeid in slow and item.get_closest_marker("core") is None:
             item.add_marker(pytest.mark.long)
     whole = config.args == config.getini("testpaths") and not config.option.ignore
     gone = slow - {item.nodeid for item in items}

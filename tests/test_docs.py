@@ -52,7 +52,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.core] if p == TOUR else []) for p in WITH_EXAMPLES],
+    ids=lambda page: page.name,
+)
 def test_a_page_does_what_it_says(page: Path):
     found = examples(page)
     assert len(found) > WITH_EXAMPLES[page]

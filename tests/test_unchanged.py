@@ -9,6 +9,8 @@ from unchanged_models import CASES, KEPT, RECORD, SAVED, digests, unit_of
 
 import echoloom as el
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_integer_and_cycle_is_what_it_was(name):

@@ -88,6 +88,7 @@ def check_is_the_model(unit: el.Hamiltonian) -> None:
         assert np.array_equal(again.run(x[0], 1).gradients[name], words), name
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("names", "wrap"),
     [
@@ -132,6 +133,7 @@ _cos.__name__ = _cos.__qualname__ = "echoloom_gelu"
 echoloom_gelu = jax.jit(_cos)
 
 
+@pytest.mark.core
 def test_a_function_is_what_it_does() -> None:
     """Jitted functions of the user's called like words that the compiler has tables for."""
     drive = np.random.default_rng(1).normal(size=(POSITIONS, HIDDEN))

@@ -95,6 +95,7 @@ def test_a_dropped_term_of_the_energy_is_found(missing: int) -> None:
         distance(wrong, x, [1, None])
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("factor", [0.0, -1.0, 1.05])
 def test_a_wrong_gradient_is_found_where_outputs_are_right(factor: float) -> None:
     program, x = compiled()

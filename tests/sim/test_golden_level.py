@@ -21,6 +21,7 @@ def verify(program: el.CompiledProgram, x: np.ndarray, **options: Any) -> el.Ver
     return el.verify(program, x, labels, **settings)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_forward_and_echo_are_numpys_and_cycles_are_counted(task: Any) -> None:
     program, x = tiny(task)
@@ -42,6 +43,7 @@ def test_overflow_is_flagged_as_numpy_does() -> None:
     assert report.overflowed >= 1 and report.saturated == 3
 
 
+@pytest.mark.core
 def test_a_broken_image_is_located() -> None:
     program, x = tiny()
     place = program.artifact.mapped.allocation.weight.places["b1.unit.drive"]

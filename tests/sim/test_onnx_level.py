@@ -29,6 +29,7 @@ def verify(program: el.CompiledProgram, x: Any, labels: Any, **options: Any) -> 
     return el.verify(program, x, labels, levels=("onnx",), **options)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_all_four_graphs_agree(task: Any) -> None:
     program, x = tiny(task)

@@ -31,7 +31,7 @@ def verify(program: el.CompiledProgram, x: np.ndarray, **options: Any) -> el.Ver
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("stall_seed", [None, 7])
+@pytest.mark.parametrize("stall_seed", [pytest.param(None, marks=pytest.mark.core), 7])
 def test_all_levels_agree_with_and_without_stalls(task: str, stall_seed: int | None) -> None:
     program, x = tiny(task)
     report = verify(program, x, stall_seed=stall_seed)
