@@ -190,7 +190,7 @@ _CORNERS = frozenset({
 def is_cornered(function: Callable[..., Any], at: Any, *others: Any) -> bool:
     """Whether a function of arrays like these is seen to change its mind by the first of them.
 
-    A custom derivative's function counts by its name alone: what it is made of has no slope.
+    What a function with a custom derivative is made of does not count: it has no slope.
     """
     jaxpr = jax.make_jaxpr(function)(at, *others).jaxpr
     reached, _ = _reached(_live(jaxpr), {jaxpr.invars[0]})
@@ -200,10 +200,11 @@ def is_cornered(function: Callable[..., Any], at: Any, *others: Any) -> bool:
 
 def _performed(eqn: Any) -> Iterator[str]:
     yield eqn.primitive.name
-    inside = eqn.primitive.name != "custom_jvp_call"
+    if eqn.primitive.name == "custom_jvp_call":
+        return
     for body in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
         for inner in getattr(getattr(body, "jaxpr", body), "eqns", ()):
-            yield from _performed(inner) if inside else [inner.primitive.name]
+            yield from _performed(inner)
 
 
 def _is_early(atom: Any, beside_q: set[Any]) -> bool:
