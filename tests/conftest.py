@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = set(LIST.read_text().splitlines())
     for item in items:
         if item.nodeid in slow and item.get_closest_marker("core") is None:
-            item.add_marker(pytest.mark.long)
+            item.add_marker(pytest.mark.slow)
     whole = config.args == config.getini("testpaths") and not config.option.ignore
     gone = slow - {item.nodeid for item in items}
     if whole and gone and config.option.write_slow is None:
