@@ -21,7 +21,6 @@ TEXT = {
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
     ("backends/compile/arguments.py", "checked_widths"): "an argument",
-    ("backends/compile/refusals.py", ""): "what a refusal says, in the user's terms",
     ("backends/gradients/fixed_gradient.py", "_calibrate"): "a refusal's sentence",
     (
         "backends/onnx/qonnx_view.py",

@@ -22,6 +22,7 @@ from echoloom.ir.parser import ParseError
 from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.schedule import CyclicTasks
 from echoloom.ir.places import Place
+from echoloom.ir.refusals import Refused, Value
 from echoloom.ir.tables import NoTable
 from echoloom.sim.first_difference import Difference, Mismatch
 from echoloom.sim.verify import CycleReport, LevelReport, VerifyReport
@@ -82,6 +83,7 @@ def test_results_and_reports(program):
 EXAMPLES: dict[type[BaseException], Callable[[], BaseException]] = {
     Runaway: lambda: Runaway("block 0 runs away", echo=True),
     CyclicTasks: lambda: CyclicTasks(frozenset({"b0.free.q", "b1.free.q"})),
+    Refused: lambda: Refused("no room for ", Value("b0.free.q", 0)).at("echo_step"),
     ParseError: lambda: ParseError(3, "no such word"),
     NoTable: lambda: NoTable("log", "its argument may be 0", Place(0)),
     PoleRange: lambda: PoleRange("log", "its argument may be 0", Place(0)),

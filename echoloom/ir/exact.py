@@ -13,9 +13,10 @@ import numpy as np
 
 from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import Attribute, Op, Scale
+from echoloom.ir.refusals import Refused
 
 
-class InvalidProgram(ValueError):
+class InvalidProgram(Refused):
     """The program breaks a rule of the IR; the message says which, where."""
 
 

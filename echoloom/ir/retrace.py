@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.places import Copy
 from echoloom.ir.program import Instr, Program
+from echoloom.ir.refusals import Part, Value
 from echoloom.ir.reversible import Path, paths
 from echoloom.ir.sections import Section
 from echoloom.ir.verifier import InvalidProgram
@@ -30,20 +31,19 @@ def check_retrace(program: Program) -> Program:
     shared: dict[Expression, int] = {}
     forward = _Pass(program, Section.FORWARD_STEP, shared)
     echo = _Pass(program, Section.ECHO_STEP, shared)
+    blocks = {name: own.block for own, name in program.coordinates().items()}
     for state in forward.chains:
+        lost = "the echo does not retrace ", Value(state, blocks.get(state))
         if state not in echo.chains:
-            raise InvalidProgram(f"the echo does not retrace {state}: it does not update it")
+            raise InvalidProgram(*lost, ": it does not update it")
         there, back = forward.increments(state), echo.increments(state)
         if len(there) != len(back):
             raise InvalidProgram(
-                f"the echo does not retrace {state}: forward moves it {len(there)} times, "
-                f"echo {len(back)} times"
+                *lost, f": forward moves it {len(there)} times, echo {len(back)} times"
             )
         for one, other in zip(there, back, strict=True):
             if one.number != other.number:
-                raise InvalidProgram(
-                    f"the echo does not retrace {state}: {_difference(forward, echo, one, other)}"
-                )
+                raise InvalidProgram(*lost, ": ", *_difference(forward, echo, one, other))
     return program
 
 
@@ -122,7 +122,9 @@ def _format(type_: Type) -> str:
     return str(type_) if isinstance(type_.format, Q) else str(type_.shape)
 
 
-def _difference(forward: _Pass, echo: _Pass, one: _Increment, other: _Increment) -> str:
+def _difference(
+    forward: _Pass, echo: _Pass, one: _Increment, other: _Increment
+) -> tuple[Part, ...]:
     """Where two increments first part: the operands that differ while the operations agree."""
     a, b = one.increment, other.increment
     if forward.expression(a) == echo.expression(b):
@@ -131,7 +133,7 @@ def _difference(forward: _Pass, echo: _Pass, one: _Increment, other: _Increment)
         x, y = forward.definitions.get(a), echo.definitions.get(b)
         following = _parting(forward, echo, x, y)
         if following is None:
-            return f"forward has {_short(forward, a)}, echo has {_short(echo, b)}"
+            return "forward has ", *_short(forward, a), ", echo has ", *_short(echo, b)
         a, b = following
 
 
@@ -148,5 +150,6 @@ def _parting(
     return None
 
 
-def _short(of: _Pass, name: str) -> str:
-    return f"{name} = {' '.join(str(part) for part in of.describe(name) if isinstance(part, str))}"
+def _short(of: _Pass, name: str) -> tuple[Part, ...]:
+    described = " ".join(str(part) for part in of.describe(name) if isinstance(part, str))
+    return Value(name), f" = {described}"

@@ -20,8 +20,9 @@ from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real
 from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant
 from echoloom.ir.parity import Parity, analyse, descendants
-from echoloom.ir.places import Letter
+from echoloom.ir.places import Coordinate, Letter
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.refusals import Value
 from echoloom.ir.sections import STEPS
 
 
@@ -47,7 +48,11 @@ def verify_reversible(program: Program, body: Body) -> None:
         for path in found.values():
             _verify_energies(program, body, path, found)
     except InvalidProgram as error:
-        raise InvalidProgram(f"{where}: {error}") from None
+        raise error.at(where) from None
+
+
+def _value(definitions: dict[str, Instr], name: str) -> Value:
+    return Value.of(name, definitions[name].place if name in definitions else None)
 
 
 def paths(body: Body) -> dict[str, Path]:
@@ -63,8 +68,9 @@ def _path(definitions: dict[str, Instr], state: str, value: str) -> Path:
         following = _undone(definitions, values[-1], state)
         if following is None:
             raise InvalidProgram(
-                f"state {state} gets {value}, which is not its old value plus increments"
-            )
+                "state ", Value(state), " gets ", _value(definitions, value),
+                ", which is not its old value plus increments",
+            )  # fmt: skip
         values.append(following[0])
         increments.append(following[1])
     return Path(state, tuple(values), tuple(increments))
@@ -100,29 +106,36 @@ def _verify_words(definitions: dict[str, Instr], path: Path) -> None:
             continue
         state = path.state
         if not isinstance(stored.attr, Requant):
-            raise InvalidProgram(f"state {state} gets {value}, which is not brought to its format")
+            raise InvalidProgram(
+                "state ", Value(state), " gets ", _value(definitions, value),
+                ", which is not brought to its format",
+            )  # fmt: skip
         if stored.attr.overflow is not Overflow.WRAP:
-            raise InvalidProgram(f"state {state} must wrap: saturation is not reversible")
+            raise InvalidProgram("state ", Value(state), " must wrap: saturation is not reversible")
         total = definitions[stored.args[0]].type
         if stored.type.q.frac != total.q.frac:
             raise InvalidProgram(
-                f"state {state}: {value} rounds the sum {total.q} to {stored.type.q}, "
-                "but the increment must be rounded on its own"
-            )
+                "state ", Value(state), ": ", _value(definitions, value),
+                f" rounds the sum {total.q} to {stored.type.q}, but the increment must be rounded "
+                "on its own",
+            )  # fmt: skip
     for name in path.increments:
         increment = definitions.get(name)
         rounding = increment.attr if increment is not None else None
         if isinstance(rounding, Requant) and rounding.rounding not in ODD_ROUNDINGS:
             raise InvalidProgram(
-                f"the increment {name} of state {path.state} rounds {rounding.rounding.value}, "
-                "which is not odd; use half_even, half_away or to_zero"
-            )
+                "the increment ", _value(definitions, name), " of state ", Value(path.state),
+                f" rounds {rounding.rounding.value}, which is not odd; use half_even, half_away or "
+                "to_zero",
+            )  # fmt: skip
 
 
 def _verify_energies(program: Program, body: Body, path: Path, paths: dict[str, Path]) -> None:
     own = next((d.coordinate for d in program.states if d.name == path.state), None)
     if own is None:
-        raise InvalidProgram(f"state {path.state} moves every step but is no unit's q or p")
+        raise InvalidProgram(
+            "state ", Value(path.state), " moves every step but is no unit's q or p"
+        )
     # A path through the code ends at the values a state takes: what they are made of was checked
     # with that state.
     cut = frozenset(v for p in paths.values() for v in p.values)
@@ -130,11 +143,11 @@ def _verify_energies(program: Program, body: Body, path: Path, paths: dict[str, 
     for name in path.increments:
         if name in reached:
             raise InvalidProgram(
-                f"the increment {name} of state {path.state} depends on {path.state}: "
-                "T may depend on p alone, V on q and u"
-            )
+                "the increment ", Value(name, own.block), " of state ", Value(path.state),
+                " depends on ", Value(path.state), ": T may depend on p alone, V on q and u",
+            )  # fmt: skip
     if own.letter is Letter.POSITION:
-        momentum = str(replace(own, letter=Letter.MOMENTUM))
+        momentum = replace(own, letter=Letter.MOMENTUM)
         _verify_drift(program, body, path, momentum, paths, cut)
 
 
@@ -142,10 +155,11 @@ def _verify_drift(
     program: Program,
     body: Body,
     path: Path,
-    momentum: str,
+    of: Coordinate,
     paths: dict[str, Path],
     cut: frozenset[str],
 ) -> None:
+    momentum = str(of)
     momenta = set(paths[momentum].values) if momentum in paths else {momentum}
     others = {d.name for d in (*program.runtime, *program.states, *body.frame)} | cut
     foreign = descendants(body.instrs, others - momenta, cut | momenta)
@@ -153,11 +167,12 @@ def _verify_drift(
     for name in path.increments:
         if name in foreign:
             raise InvalidProgram(
-                f"the increment {name} of state {path.state} depends on more than {momentum} and "
-                "coefficients: T may depend on p alone"
-            )
+                "the increment ", Value(name, of.block), " of state ", Value(path.state),
+                " depends on more than ", Value(momentum),
+                " and coefficients: T may depend on p alone",
+            )  # fmt: skip
         if Parity.ODD not in parities.get(name, Parity.EVEN):
             raise InvalidProgram(
-                f"the increment {name} of state {path.state} is not known to be odd in {momentum}: "
-                "T must be even in p"
-            )
+                "the increment ", Value(name, of.block), " of state ", Value(path.state),
+                " is not known to be odd in ", Value(momentum), ": T must be even in p",
+            )  # fmt: skip

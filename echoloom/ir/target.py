@@ -17,6 +17,7 @@ from echoloom.ir.increments import SUMS, increments, root
 from echoloom.ir.ops import Op, Requant
 from echoloom.ir.parity import PRODUCTS
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.refusals import Part, Value
 from echoloom.ir.widths import Widths
 
 
@@ -44,57 +45,59 @@ class _Target:
     word: int
     accumulator: int
 
-    def fits(self, at: str, type_: Type, width: int, what: str) -> None:
+    def fits(self, type_: Type, width: int, what: str, *at: Part) -> None:
         if type_.q.width > width:
             raise InvalidProgram(
-                f"{at} is {type_.q}, {type_.q.width} bits, but {what} holds {width}"
+                *at, f" is {type_.q}, {type_.q.width} bits, but {what} holds {width}"
             )
 
     def declarations(self) -> None:
         multiplied = set(_multiplied(self.program))
         for d in self.program.globals():
             if isinstance(d.type.format, Real):
-                raise InvalidProgram(f"{d.name} is real: only quantised programs have a target")
+                raise InvalidProgram(
+                    Value(d.name), " is real: only quantised programs have a target"
+                )
         for d in self.program.coefficients:
             if d.name in multiplied:
-                self.fits(f"coefficient {d.name}", d.type, self.narrow, "a weight")
+                self.fits(d.type, self.narrow, "a weight", "coefficient ", Value(d.name, d.block))
         for d in self.program.globals():
-            self.fits(d.name, d.type, self.word, "a word")
+            self.fits(d.type, self.word, "a word", Value(d.name))
         for a in self.program.accumulators:
-            self.fits(f"accumulator {a.name}", a.type, self.accumulator, "a gradient word")
+            self.fits(a.type, self.accumulator, "a gradient word", "accumulator ", Value(a.name))
 
     def body(self, body: Body) -> None:
         where = body.section.name.lower()
         code = _Code(body, self.program.types(body))
         for d in body.frame:
-            self.fits(f"{where}: {d.name}", d.type, self.word, "a word")
+            self.fits(d.type, self.word, "a word", where, ": ", Value(d.name))
         for instr in body.instrs:
             try:
                 self.instruction(code, instr)
             except InvalidProgram as error:
-                raise InvalidProgram(f"{where}: {instr.name}: {error}") from None
+                raise error.at(where, Value.of(instr.name, instr.place)) from None
         for value in (*(v for _, v in body.updates), *body.emits):
             if not code.stored(value):
-                raise InvalidProgram(f"{where}: {value} leaves the body but is never stored")
+                raise InvalidProgram(Value(value), " leaves the body but is never stored").at(where)
         for name, value in body.accumulates:
             term = code.definitions.get(code.root(value))
             if not code.stored(value) and (term is None or term.op not in (Op.MUL, Op.OUTER)):
                 raise InvalidProgram(
-                    f"{where}: {name} adds up {value}, which is neither a word nor a product "
-                    "by elements"
-                )
+                    Value(name), " adds up ", Value(value),
+                    ", which is neither a word nor a product by elements",
+                ).at(where)  # fmt: skip
 
     def instruction(self, code: _Code, instr: Instr) -> None:
         if instr.op in PRODUCTS:
             self.product(code, instr)
         if instr.op in (*PRODUCTS, *SUMS, Op.READ, Op.SCALE):
-            self.fits("the exact value", instr.type, self.accumulator, "the accumulator")
+            self.fits(instr.type, self.accumulator, "the accumulator", "the exact value")
         elif code.increment(instr.name):
-            self.fits("the rounded increment", instr.type, self.accumulator, "the accumulator")
+            self.fits(instr.type, self.accumulator, "the accumulator", "the rounded increment")
         else:
             if len(instr.type.shape) > 1:
                 raise InvalidProgram("the stored value is a matrix, and memory holds vectors")
-            self.fits("the stored value", instr.type, self.word, "a word")
+            self.fits(instr.type, self.word, "a word", "the stored value")
         if isinstance(instr.attr, Requant):
             if instr.attr.rounding is not Rounding.HALF_EVEN:
                 raise InvalidProgram(
@@ -105,7 +108,9 @@ class _Target:
     def product(self, code: _Code, instr: Instr) -> None:
         for a in instr.args:
             if not code.stored(a):
-                raise InvalidProgram(f"the operand {a} is an exact value that was never stored")
+                raise InvalidProgram(
+                    "the operand ", Value(a), " is an exact value that was never stored"
+                )
         widths = [code.types[a].q.width for a in instr.args]
         matrix = instr.op in (Op.MATVEC, Op.TMATVEC)
         thin = widths[0] if matrix else min(widths)
@@ -124,19 +129,21 @@ class _Target:
         if code.increment(total.args[1]):
             if instr.type.q.frac != frac:
                 raise InvalidProgram(
-                    f"a rounded increment, the word it is added to and the sum {total.name} "
-                    "need the same exponent"
-                )
+                    "a rounded increment, the word it is added to and the sum ",
+                    Value(total.name), " need the same exponent",
+                )  # fmt: skip
             return
         for a in total.args:
             if not code.stored(a):
-                raise InvalidProgram(f"the term {a} is an exact value that was never stored")
+                raise InvalidProgram(
+                    "the term ", Value(a), " is an exact value that was never stored"
+                )
             lift = total.type.q.scalar_frac - code.types[a].q.scalar_frac
             if lift > longest_lift(self.narrow):
                 raise InvalidProgram(
-                    f"the term {a} is shifted left by {lift} bits, and a weight of "
-                    f"{self.narrow} bits shifts by {longest_lift(self.narrow)} at most"
-                )
+                    "the term ", Value(a), f" is shifted left by {lift} bits, and a weight of "
+                    f"{self.narrow} bits shifts by {longest_lift(self.narrow)} at most",
+                )  # fmt: skip
 
 
 @dataclass

@@ -27,6 +27,7 @@ from echoloom.ir.ops import (
 )
 from echoloom.ir.printer import NAME
 from echoloom.ir.program import Accumulator, Body, Instr, Program
+from echoloom.ir.refusals import Value
 from echoloom.ir.reversible import verify_reversible
 from echoloom.ir.sections import STEPS
 from echoloom.ir.tables import range_bits
@@ -85,20 +86,20 @@ def _unique(names: list[str], what: str) -> None:
 
 def _verify_type(at: str, type_: Type) -> None:
     if len(type_.shape) > 2 or any(extent < 1 for extent in type_.shape):
-        raise InvalidProgram(f"{at}: {type_} is no scalar, vector or matrix")
+        raise InvalidProgram(f"{type_} is no scalar, vector or matrix").at(at)
     if isinstance(type_.format, Real):
         return
     q = type_.q
     if not 2 <= q.width <= WIDEST:
-        raise InvalidProgram(f"{at}: {q} has {q.width} bits, and words have 2 to {WIDEST}")
+        raise InvalidProgram(f"{q} has {q.width} bits, and words have 2 to {WIDEST}").at(at)
     if isinstance(q.frac, tuple) and (not type_.shape or len(q.frac) != type_.shape[0]):
-        raise InvalidProgram(f"{at}: {type_} needs one exponent for each element of axis 0")
+        raise InvalidProgram(f"{type_} needs one exponent for each element of axis 0").at(at)
     if not q.columns:
         return
     if len(type_.shape) != 2 or len(q.columns) != type_.shape[1]:
-        raise InvalidProgram(f"{at}: {type_} needs one exponent for each column")
+        raise InvalidProgram(f"{type_} needs one exponent for each column").at(at)
     if min(q.columns) != 0 or max(q.columns) == 0:
-        raise InvalidProgram(f"{at}: {type_} has columns whose least exponent is not 0")
+        raise InvalidProgram(f"{type_} has columns whose least exponent is not 0").at(at)
 
 
 def _verify_uniform(program: Program) -> None:
@@ -127,7 +128,7 @@ def _verify_accumulator(program: Program, accumulator: Accumulator) -> None:
     at = f"accumulator {accumulator.name}"
     _verify_type(at, accumulator.type)
     if not math.isfinite(accumulator.scale) or accumulator.scale == 0.0:
-        raise InvalidProgram(f"{at}: its scale {accumulator.scale} is not a finite factor")
+        raise InvalidProgram(f"its scale {accumulator.scale} is not a finite factor").at(at)
     shapes = {d.name: d.type.shape for d in program.coefficients}
     for role, name in (("target", accumulator.target), ("divisor", accumulator.divisor)):
         # A coefficient that is differentiated but never used is not in a quantised program.
@@ -135,7 +136,7 @@ def _verify_accumulator(program: Program, accumulator: Accumulator) -> None:
         if name and shapes.get(name, accumulator.type.shape if absent else None) != (
             accumulator.type.shape
         ):
-            raise InvalidProgram(f"{at}: its {role} {name} is no coefficient of its shape")
+            raise InvalidProgram(f"its {role} {name} is no coefficient of its shape").at(at)
 
 
 # Bodies
@@ -144,13 +145,13 @@ def _verify_accumulator(program: Program, accumulator: Accumulator) -> None:
 def _verify_body(program: Program, body: Body, summed: set[str], written: set[str]) -> None:
     where = body.section.name.lower()
     if body.frame and body.section not in STEPS:
-        raise InvalidProgram(f"{where}: only step bodies have input frames")
+        raise InvalidProgram("only step bodies have input frames").at(where)
     types = {d.name: d.type for d in program.globals()}
     _unique([d.name for d in body.frame], f"{where}: frame input")
     for d in body.frame:
         _verify_type(f"{where}: {d.name}", d.type)
         if d.name in types:
-            raise InvalidProgram(f"{where}: the frame input {d.name} hides a declared value")
+            raise InvalidProgram(f"the frame input {d.name} hides a declared value").at(where)
         types[d.name] = d.type
     unwritten = {d.name for d in program.states} - written
     for instr in body.instrs:
@@ -163,7 +164,7 @@ def _verify_body(program: Program, body: Body, summed: set[str], written: set[st
         try:
             _verify_instr(instr, [types[a] for a in instr.args])
         except InvalidProgram as error:
-            raise InvalidProgram(f"{at}: {error}") from None
+            raise error.at(where, Value.of(instr.name, instr.place)) from None
         if isinstance(instr.attr, Read):
             _verify_read(program, at, instr.attr.accumulator, instr.type, summed)
         types[instr.name] = instr.type

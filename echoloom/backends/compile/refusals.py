@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,13 +9,9 @@ from echoloom.frontend.energy.canonical import Plan
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, written
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.units import CustomUnit
-from echoloom.ir.exact import InvalidProgram
-from echoloom.ir.passes.lower import Unmappable
+from echoloom.ir.refusals import Refused
 from echoloom.ir.tables import NoTable
 
-VALUE = re.compile(r"%?\b[a-z]\w*(\.\w+)+")  # a dotted name of a program's value
-PLACE = re.compile(r"^(\w+: )?(%?\b[a-z]\w*(\.\w+)+:? ?)")  # section and value that a refusal names
-BLOCK = re.compile(r"\bb(\d+)\.")
 # The functions in whose slopes a function stands, itself among them.
 USERS = {"reciprocal": ("reciprocal", "log"), "rsqrt": ("rsqrt", "sqrt")}
 
@@ -39,8 +34,8 @@ def said_of(model: HSSM, plans: Sequence[Plan]) -> Iterator[None]:
         if not where:
             raise
         raise type(error)(error.function, f"{where}: {error.problem}", error.place) from error
-    except (InvalidProgram, Unmappable) as error:
-        raise Unfit(_sentence(model, str(error))) from None
+    except Refused as error:
+        raise Unfit(_sentence(model, error)) from None
 
 
 def _expression(model: HSSM, plans: Sequence[Plan], error: NoTable) -> str:
@@ -63,13 +58,10 @@ def _kind(model: HSSM, block: int) -> str:
     return type(unit.hamiltonian if isinstance(unit, CustomUnit) else unit).__name__
 
 
-def _sentence(model: HSSM, refusal: str) -> str:
-    found = BLOCK.search(refusal)
-    part = "the model"
-    if found is not None:
-        part = f"block {found[1]} ({_kind(model, int(found[1]))})"
-    reason = VALUE.sub("a value", PLACE.sub("", refusal)).strip()
+def _sentence(model: HSSM, refusal: Refused) -> str:
+    block = refusal.block
+    part = "the model" if block is None else f"block {block} ({_kind(model, block)})"
     return (
-        f"{part} does not fit the target's words: {reason}; use a larger step, signals of a larger "
-        "scale, or wider words"
+        f"{part} does not fit the target's words: {refusal.of_a_model()}; use a larger step, "
+        "signals of a larger scale, or wider words"
     )

@@ -18,6 +18,7 @@ from echoloom.ir.passes.layout import groups, in_group
 from echoloom.ir.passes.products import Products, Unmappable, summed
 from echoloom.ir.passes.tasks import Base, Drain, Exponents, Into, Multiply, Read, Task
 from echoloom.ir.program import Body, Instr, Program, uses
+from echoloom.ir.refusals import Value
 from echoloom.ir.tables import TableContents, table_key
 
 PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
@@ -149,7 +150,7 @@ class _Lowering:
         shift = min(self.types[instr.args[0]].q.fracs) - self.types[instr.name].q.scalar_frac
         if exact is not None and exact.op in (Op.ADD, Op.SUB):
             if operand.sign < 0:
-                raise Unmappable(f"{instr.name} stores a negated sum")
+                raise Unmappable(Value.of(instr.name, instr.place), " stores a negated sum")
             return self._sum(exact, shift, group)
         if exact is not None and exact.op in PRODUCTS:
             zero = Base(Add.MINUS, self.at.vectors.places[""].address, Read("", 0))
@@ -177,7 +178,9 @@ class _Lowering:
             minus = (exact.op is Op.SUB) != (product.sign < 0)
             root = self.products.root(first)
             if root.sign < 0:
-                raise Unmappable(f"{exact.name} adds a product to a negated word")
+                raise Unmappable(
+                    Value.of(exact.name, exact.place), " adds a product to a negated word"
+                )
             base = Base(Add.MINUS if minus else Add.PLUS, *self.products.word(root.name, group))
             return self._product(self.definitions[product.name], by, group, base)
         frac = self.types[exact.name].q.scalar_frac
@@ -190,7 +193,9 @@ class _Lowering:
         """A stored word times a power of two, aligned to `frac` fraction bits."""
         lift = frac - self.types[name].q.scalar_frac
         if lift > self.config.narrow - 2:
-            raise Unmappable(f"{name} would have to be shifted left by {lift} bits to be added")
+            raise Unmappable(
+                Value(name), f" would have to be shifted left by {lift} bits to be added"
+            )
         return self.products.moved(name, sign << lift, group, into)
 
     def _copy(self, state: str, value: str) -> Iterator[Task]:
@@ -207,7 +212,7 @@ class _Lowering:
         place = self.at.gradient.places[accumulator]
         operand = self.products.root(value)
         if operand.sign < 0:
-            raise Unmappable(f"accumulator {accumulator} sums a negated value")
+            raise Unmappable("accumulator ", Value(accumulator), " sums a negated value")
         instr = self.definitions.get(operand.name)
         for group in range(groups(place.rows, self.at.lanes)):
             into = summed(place.address + group)

@@ -16,11 +16,12 @@ from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.layout import Orientation, Place, groups, in_group
 from echoloom.ir.passes.tasks import Factor, Into, Multiply, Read, Weights, X
 from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.refusals import Refused, Value
 
 SLOT = Into()  # through the accumulators into a result slot
 
 
-class Unmappable(ValueError):
+class Unmappable(Refused):
     """The engine has no instruction for something in the program."""
 
 
@@ -52,7 +53,7 @@ class Products:
     def word(self, name: str, group: int) -> tuple[int, Read]:
         """Vector-memory address of a row group of a stored value, and the dependency on it."""
         if name in self.frame:
-            raise Unmappable(f"the streamed input {name} is used other than by broadcast")
+            raise Unmappable("the streamed input ", Value(name), " is used other than by broadcast")
         return self.at.vector(self.section, name).address + group, Read(name, group)
 
     def moved(self, name: str, factor: int, group: int, into: Into = SLOT) -> Multiply:
@@ -75,7 +76,7 @@ class Products:
         matrix = self.at.weight.places[instr.args[0]]
         x = self.root(instr.args[1])
         if x.sign < 0:
-            raise Unmappable(f"{instr.name} multiplies a negated vector")
+            raise Unmappable(Value.of(instr.name, instr.place), " multiplies a negated vector")
         if (instr.op is Op.MATVEC) == (matrix.orientation is Orientation.ROWS):
             return self._by_broadcast(matrix, x.name, group)
         return self._by_tree(matrix, x.name, group)
@@ -168,7 +169,7 @@ class Products:
         """Both operands of a product, whose signs must cancel."""
         a, b = (self.root(x) for x in instr.args)
         if a.sign * b.sign < 0:
-            raise Unmappable(f"{instr.name} multiplies a negated vector")
+            raise Unmappable(Value.of(instr.name, instr.place), " multiplies a negated vector")
         return a.name, b.name
 
     def _narrower(self, a: str, b: str) -> str:
@@ -176,7 +177,9 @@ class Products:
         for name in (a, b):
             if self.types[name].q.width <= self.narrow:
                 return name
-        raise Unmappable(f"{a} times {b}: neither fits the multiplier's narrow side")
+        raise Unmappable(
+            Value(a), " times ", Value(b), ": neither fits the multiplier's narrow side"
+        )
 
 
 def _sides(narrow_is_x: bool) -> tuple[Narrow, Wide]:
