@@ -104,7 +104,6 @@ class BoardTop(wiring.Component):
         m = Module()
         m.domains.sync = engine_domain()
         m.domains.board = ClockDomain()
-        m.d.comb += ClockSignal("board").eq(self.clock)
         if "stay_on" in self._board.pins:
             m.d.comb += self.stay_on.eq(1)
         stable = Const(1)

@@ -18,6 +18,7 @@ from echoloom.backends.bitstream.flow import Flow
 from echoloom.backends.bitstream.route import BuildReport, build, to_bitstream
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F, Ecp5, dividers
+from echoloom.backends.bitstream.targets.target import Target
 from echoloom.backends.bitstream.toolrun import (
     BuildFailed,
     compiled_tools_cache,
@@ -56,8 +57,8 @@ class Echo(wiring.Component):
     rx: Any
     tx: Any
 
-    def __init__(self, clock_mhz: float) -> None:
-        self._clock_mhz = clock_mhz
+    def __init__(self, clock_mhz: float, board: Target = ULX3S_85F) -> None:
+        self._clock_mhz, self._board = clock_mhz, board
         super().__init__({"clock": In(1), "rx": In(1), "tx": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -67,10 +68,10 @@ class Echo(wiring.Component):
         m.submodules.transmitter = transmitter = UartTransmitter(25)
         connect(m, receiver.data, transmitter.data)
         m.d.comb += [receiver.line.eq(self.rx), self.tx.eq(transmitter.line)]
-        if self._clock_mhz == ULX3S_85F.clock_mhz:
+        if self._clock_mhz == self._board.clock_mhz:
             m.d.comb += ClockSignal().eq(self.clock)
         else:
-            m.submodules.pll = pll = ULX3S_85F.pll(self._clock_mhz)
+            m.submodules.pll = pll = self._board.pll(self._clock_mhz)
             m.d.comb += [pll.input.eq(self.clock), ClockSignal().eq(pll.output)]
         return m
 
@@ -293,7 +294,9 @@ def test_unwritable_directory(fake_tools, tmp_path):
 
 
 def test_unknown_board(tmp_path):
-    with pytest.raises(ValueError, match="no board 'ulx4'; known: ulx3s-85f"):
+    with pytest.raises(
+        ValueError, match="no board 'ulx4'; known: icebreaker, tang-nano-20k, ulx3s-85f"
+    ):
         to_bitstream(CONFIG, Timing(), board="ulx4", directory=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

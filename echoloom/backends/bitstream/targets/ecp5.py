@@ -19,7 +19,7 @@ from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.targets.ecp5_registers import absorb_registers
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
 from echoloom.hdl.board import BOARD_CLOCK
-from echoloom.hdl.pll import HZ, PLL_PORTS, exact, highest, refuse
+from echoloom.hdl.pll import PLL_PORTS, exact, highest, refuse, whole_hz
 
 # Limits from the data sheet, in MHz; the tools check none of them.
 PHASE_DETECTOR = 10, 400
@@ -58,7 +58,7 @@ def clocks(input_mhz: float) -> dict[Fraction, Dividers]:
                     continue
                 for post in range(1, 129):
                     clock = oscillator / post
-                    if not OUTPUT[0] <= clock <= OUTPUT[1] or (clock * HZ).denominator != 1:
+                    if not OUTPUT[0] <= clock <= OUTPUT[1] or not whole_hz(clock):
                         continue
                     order = (reference, abs(oscillator - VCO_BEST), feedback, loop)
                     if clock not in found or order < found[clock][0]:
@@ -80,6 +80,7 @@ class Pll(wiring.Component):
     input: Any
     output: Any
     locked: Any
+    passed: Any
 
     def __init__(self, input_mhz: float, output_mhz: float) -> None:
         self._frequencies = input_mhz, output_mhz
@@ -91,6 +92,7 @@ class Pll(wiring.Component):
         input_mhz, output_mhz = self._frequencies
         low, high = Const(0), Const(1)
         loop = Signal()
+        m.d.comb += self.passed.eq(self.input)
         m.submodules.primitive = Instance(
             "EHXPLLL",
             ("a", "FREQUENCY_PIN_CLKI", f"{input_mhz:.10g}"),
