@@ -40,7 +40,7 @@ def test_passes_are_the_engines_own():
         cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
         for _ in range(2):
             assert await port.converse(host.run_pass(FORWARD, samples, registers)) == expected
-            assert await port.converse(cycles) == [len(frames) * (20 + Timing().overhead)]
+            assert await port.converse(cycles) == [len(frames) * (32 + Timing().overhead)]
             cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
         assert await port.converse(host.read(Space.WEIGHT, 2, 0, 1)) == [-3]
 
