@@ -86,6 +86,7 @@ def section_fields(config: EngineConfig) -> Mapping[str, int]:
         mac=_bits(config.mac_depth - 1),
         drain=_bits(config.drain_depth - 1),
         length=_time(config),
+        last=_time(config),
     )
 
 

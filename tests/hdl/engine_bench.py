@@ -83,7 +83,7 @@ def image_of(
     end = never(config)
     for section in Section:
         macs, drains, length = sections.get(section, ((), (), 0))
-        entries.append(SectionEntry(mac=len(mac), drain=len(drain), length=length))
+        entries.append(SectionEntry(len(mac), len(drain), length, length))
         mac += [*macs, MacEntry(start=end)]
         drain += [*drains, DrainEntry(start=end, slot=0, count=0, destination=0)]
     return Image(

@@ -1,15 +1,16 @@
 """Plays a schedule against the engine's contract, knowing nothing of how it was made.
 
-Instead of numbers, memory words hold tokens: which row group of which value they are. Every read
-must meet the token that its task asks for, so a word that is read too early, overwritten too
-early, or drained from the wrong slot shows as the wrong token.
+Instead of numbers, memory words hold tokens: which row group of which value they are, and of which
+time step. Every read must meet the token that its task asks for, so a word that is read too early,
+overwritten too early, or drained from the wrong slot shows as the wrong token. Several iterations
+are played, as the sequencer does it: with steps that overlap, and with waits between iterations.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from echoloom.ir.contract import (
     Add,
@@ -29,9 +30,12 @@ from echoloom.ir.passes.schedule import Schedule
 from echoloom.ir.passes.tasks import Multiply, Read, Task
 from echoloom.ir.sections import Section
 
-Token = tuple[str, int]  # value, row group
+Token = tuple[str, int, int]  # value, row group, step; BEFORE for what is there at the begin
+Instance = tuple[int, int]  # an entry's index, and the step that it works for
 Access = tuple[int, int, Token | None]  # lane, address, what was there
-Sum = tuple[str, tuple[int, ...]]  # what a slot's lane holds: the kind, and the MAC entries in it
+Sum = tuple[str, tuple[Instance, ...]]  # what a slot's lane holds: the kind, and its MAC entries
+
+BEFORE = -1
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,17 @@ class Setting:
     resident: Mapping[str, Place]  # values in memory before the iteration
     shared: Shared
     timing: Timing
+
+    def token(self, read: Read, step: int) -> Token:
+        """What a read of a task that works for `step` must meet."""
+        for task in self.tasks:
+            if task.drain is None or task.group != read.group:
+                continue
+            if task.value == read.value:
+                return read.value, read.group, step
+            if task.replaces == read.value and step > 0:
+                return task.value, read.group, step - 1
+        return read.value, read.group, BEFORE
 
     @property
     def config(self) -> EngineConfig:
@@ -58,51 +73,84 @@ def setting(mapped: Mapped, section: Section) -> Setting:
     return Setting(tasks, places, at.vectors.places, mapped.shared, mapped.timing)
 
 
-def violations(schedule: Schedule, setting: Setting) -> list[str]:
-    """What is wrong with a schedule, a sentence each; empty if nothing."""
-    return list(_Check(schedule, setting).run())
+def violations(
+    schedule: Schedule, setting: Setting, steps: int = 1, waits: Collection[int] = ()
+) -> list[str]:
+    """What is wrong with a schedule, a sentence each; empty if nothing.
+
+    It is played for `steps` time steps; before iterations in `waits` the engine waits.
+    """
+    if not schedule.length:
+        return []
+    return list(_Check(schedule, setting, steps, waits).run())
 
 
 @dataclass
 class _Check:
     schedule: Schedule
     setting: Setting
+    steps: int
+    waits: Collection[int]
     memory: dict[tuple[int, int], Token] = field(default_factory=dict)  # (lane, address)
     slots: dict[tuple[int, int], Sum] = field(default_factory=dict)  # (slot, lane)
-    summed: tuple[int, ...] = ()
+    summed: tuple[Instance, ...] = ()
     landing: dict[int, list[tuple[dict, tuple[int, int], object]]] = field(  # type: ignore[type-arg]
         default_factory=lambda: defaultdict(list)
     )
-    reads: dict[int, list[Access]] = field(default_factory=lambda: defaultdict(list))
-    drained: dict[int, list[tuple[int, Sum | None]]] = field(
+    reads: dict[Instance, list[Access]] = field(default_factory=lambda: defaultdict(list))
+    drained: dict[Instance, list[tuple[int, Sum | None]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    bases: dict[int, list[Access]] = field(default_factory=lambda: defaultdict(list))
+    bases: dict[Instance, list[Access]] = field(default_factory=lambda: defaultdict(list))
+    written: dict[int, int] = field(default_factory=dict)  # cycle -> drain entry
     gradients: dict[int, int] = field(default_factory=dict)  # address -> free again
     found: list[str] = field(default_factory=list)
 
     def run(self) -> Iterator[str]:
         for name, place in self.setting.resident.items():
             for index, lane, address in place.elements(self.config.lanes):
-                self.memory[lane, address] = (name, index // self.config.lanes)
+                self.memory[lane, address] = (name, index // self.config.lanes, BEFORE)
         start = dict(self.memory)
-        last = self.schedule.length + self.timing.overhead
-        yield from self.one_at_a_time(last)
+        yield from self.one_at_a_time()
         elements, chunks = self.elements(), self.chunks()
-        for now in range(last + 1):
-            for memory, key, token in self.landing.pop(now, []):
-                memory[key] = token
-            for index, o, i in elements.get(now, []):
-                self.multiply(now, index, o, i)
-            for index, c in chunks.get(now, []):
-                self.drain(now, index, c)
+        iterations = self.steps + self.schedule.overlap
+        now = 0
+        for iteration in range(iterations):
+            if iteration in self.waits:
+                self.wait(now)
+            ends = iteration == iterations - 1
+            length = self.schedule.last if ends else self.schedule.length
+            for time in range(length + self.timing.overhead):
+                self.land(now)
+                for index, o, i in elements.get(time, []):
+                    step = iteration - self.schedule.mac[index].stage
+                    if 0 <= step < self.steps:
+                        self.multiply(now, (index, step), o, i)
+                for index, c in chunks.get(time, []):
+                    step = iteration - self.schedule.drain[index].stage
+                    if 0 <= step < self.steps:
+                        self.drain(now, (index, step), c)
+                now += 1
+        self.land(now)
         if self.landing:
-            yield f"words still land in cycle {max(self.landing)}, after the iteration's {last}"
-        if any(free > last for free in self.gradients.values()):
-            yield "a gradient word is still in flight when the iteration ends"
+            yield f"words still land in cycle {max(self.landing)}, after the section's {now}"
+        if any(free > now for free in self.gradients.values()):
+            yield "a gradient word is still in flight when the section ends"
         yield from self.found
-        yield from self.match()
+        for step in range(self.steps):
+            yield from self.match(step)
         yield from self.final(start)
+
+    def land(self, now: int) -> None:
+        for memory, key, token in self.landing.pop(now, []):
+            memory[key] = token
+
+    def wait(self, now: int) -> None:
+        """All that is in flight lands before anything else is issued."""
+        for late in sorted(self.landing):
+            self.land(late)
+        self.written.clear()
+        self.gradients.clear()
 
     @property
     def config(self) -> EngineConfig:
@@ -114,8 +162,8 @@ class _Check:
 
     # Resources
 
-    def one_at_a_time(self, last: int) -> Iterator[str]:
-        """One MAC element and one drain chunk a cycle, one result at a write port."""
+    def one_at_a_time(self) -> Iterator[str]:
+        """One MAC element and one drain chunk a cycle, all within the iteration."""
         for what, entries, cycles in (
             ("MAC", self.schedule.mac, lambda e: e.inner * e.outer),
             ("drain", self.schedule.drain, lambda e: -(-e.count // self.config.drains)),
@@ -125,15 +173,10 @@ class _Check:
                 if entry.start < free:
                     yield f"{what} entry {index} starts in cycle {entry.start}, busy until {free}"
                 free = entry.start + cycles(entry)
-            if free > last:
-                yield f"the last {what} entry runs until {free}, the iteration until {last}"
-        written: set[int] = set()
-        for index, entry in enumerate(self.schedule.drain):
-            for c in range(-(-entry.count // self.config.drains)):
-                at = entry.start + c + self.latency(entry)
-                if at in written:
-                    yield f"drain entry {index} writes in cycle {at}, as another one does"
-                written.add(at)
+                last = entry.stage == self.schedule.overlap
+                end = self.schedule.last if last else self.schedule.length
+                if entry.stage > self.schedule.overlap or free > min(end, self.schedule.length):
+                    yield f"{what} entry {index} runs until {free}, its iteration until {end}"
 
     def latency(self, entry: DrainEntry) -> int:
         return self.timing.drain_table if entry.use_table else self.timing.drain_direct
@@ -154,10 +197,13 @@ class _Check:
 
     # One cycle
 
-    def multiply(self, now: int, index: int, o: int, i: int) -> None:
+    def multiply(self, now: int, own: Instance, o: int, i: int) -> None:
+        index, _ = own
         e = self.schedule.mac[index]
         if not e.load_gradient:
-            self.reads[index] += self.vector_reads(e, i)
+            for access in self.vector_reads(e, i):
+                self.reads[own].append(access)
+                self.quiet(now, f"MAC entry {index}", access[:2])
         last = i == e.inner - 1
         if e.destination is Destination.GRADIENT or e.load_gradient:
             address = e.g_base + (0 if e.load_gradient else i)
@@ -169,14 +215,14 @@ class _Check:
             if o == i == 0:
                 self.summed = () if e.clear else self.summed
             if last and o == e.outer - 1:
-                self.summed += (index,)
+                self.summed += (own,)
                 if e.push:
                     for lane in range(self.config.lanes):
                         self.later(now + self.timing.mac_to_slot, self.slots, (e.slot, lane),
                                    ("sum", self.summed))  # fmt: skip
         if e.destination is Destination.TREE and last and e.push:
             when = now + self.timing.tree_to_slot + self.config.tree_latency
-            self.later(when, self.slots, (e.slot, o), (f"tree {o}", (index,)))
+            self.later(when, self.slots, (e.slot, o), (f"tree {o}", (own,)))
 
     def vector_reads(self, e: MacEntry, i: int) -> Iterator[Access]:
         lanes = self.config.lanes
@@ -195,50 +241,63 @@ class _Check:
         for lane in range(self.config.lanes):
             yield lane, address, self.memory.get((lane, address))
 
-    def drain(self, now: int, index: int, c: int) -> None:
+    def quiet(self, now: int, who: str, word: tuple[int, int]) -> None:
+        """Block RAM gives anything in the cycle of a write."""
+        if any(key == word and to is self.memory for to, key, _ in self.landing.get(now + 1, ())):
+            self.found.append(f"{who} reads lane {word[0]}, address {word[1]} as it is written")
+
+    def drain(self, now: int, own: Instance, c: int) -> None:
+        index, step = own
         e = self.schedule.drain[index]
+        lands = now + self.latency(e)
+        if lands in self.written:
+            self.found.append(f"drain entry {index} writes in cycle {lands}, as another one does")
+        self.written[lands] = index
         for lane in range(c * self.config.drains, min((c + 1) * self.config.drains, e.count)):
-            self.drained[index].append((lane, self.slots.get((e.slot, lane))))
+            self.drained[own].append((lane, self.slots.get((e.slot, lane))))
             if e.add is not Add.NONE:
-                self.bases[index].append((lane, e.base, self.memory.get((lane, e.base))))
-            self.later(now + self.latency(e), self.memory, (lane, e.destination),
-                       self.schedule.labels[index])  # fmt: skip
+                self.bases[own].append((lane, e.base, self.memory.get((lane, e.base))))
+                self.quiet(now, f"drain entry {index}", (lane, e.base))
+            self.later(lands, self.memory, (lane, e.destination),
+                       (*self.schedule.labels[index], step))  # fmt: skip
 
     def later(self, when: int, memory: dict, key: tuple[int, int], token: object) -> None:  # type: ignore[type-arg]
         self.landing[when].append((memory, key, token))
 
     # What was done against what was asked for
 
-    def match(self) -> Iterator[str]:
+    def match(self, step: int) -> Iterator[str]:
         wanted = {(t.value, t.group): t for t in self.setting.tasks if t.drain is not None}
-        taken: set[int] = set()
+        taken: set[Instance] = set()
         for index, label in enumerate(self.schedule.labels):
             task = wanted.pop(label, None)
             if task is None:
                 yield f"drain entry {index} computes {label}, which no task asks for, or again"
             else:
-                yield from self.match_drain(index, task, taken)
+                yield from self.match_drain((index, step), task, taken)
         for label in wanted:
             yield f"{label} is never computed"
         others = [t for t in self.setting.tasks if t.drain is None]
         for index, entry in enumerate(self.schedule.mac):
-            if index in taken:
+            if (index, step) in taken:
                 continue
             task = next((t for t in others if self.plays(entry, t.multiplies[0])), None)
             if task is None:
                 yield f"MAC entry {index} belongs to no task"
             else:
                 others.remove(task)
-                yield from self.match_reads(index, task.multiplies[0])
+                yield from self.match_reads((index, step), task.multiplies[0])
         for task in others:
             yield f"{task.label} is never summed or emitted"
 
-    def match_drain(self, index: int, task: Task, taken: set[int]) -> Iterator[str]:
+    def match_drain(self, own: Instance, task: Task, taken: set[Instance]) -> Iterator[str]:
+        index, step = own
         entry = self.schedule.drain[index]
         assert task.drain is not None
-        if self.setting.shared.drain(task.drain, entry.start, entry.slot) != entry:
+        drain = self.setting.shared.drain(task.drain, entry.start, entry.slot)
+        if replace(drain, stage=entry.stage) != entry:
             yield f"drain entry {index} is not the one that {task.label} asks for"
-        sums = dict(self.drained[index])
+        sums = dict(self.drained[own])
         entries = {tuple(s[1]) for s in sums.values() if s is not None}
         if len(entries) != 1 or None in sums.values():
             yield f"drain entry {index} for {task.label} meets lanes of several results"
@@ -247,8 +306,8 @@ class _Check:
         tree = task.multiplies[-1].into.destination is Destination.TREE
         kinds = {lane: (f"tree {lane}" if tree else "sum") for lane in range(entry.count)}
         asked = len(macs) == len(task.multiplies) and all(
-            self.plays(self.schedule.mac[m], own)
-            for m, own in zip(macs, task.multiplies, strict=True)
+            self.plays(self.schedule.mac[m], asked) and of == step
+            for (m, of), asked in zip(macs, task.multiplies, strict=True)
         )
         if not asked or {lane: s[0] for lane, s in sums.items() if s} != kinds:
             yield f"drain entry {index} for {task.label} meets another result in its slot"
@@ -256,31 +315,37 @@ class _Check:
         if taken & set(macs):
             yield f"drain entry {index} for {task.label} takes a result twice"
         taken |= set(macs)
-        for m, own in zip(macs, task.multiplies, strict=True):
-            yield from self.match_reads(m, own)
+        for m, multiply in zip(macs, task.multiplies, strict=True):
+            yield from self.match_reads(m, multiply)
         if task.base is not None:
-            yield from self.match_access(f"the drain of {task.label}", self.bases[index], task.base)
+            who = f"the drain of {task.label}"
+            yield from self.match_access(who, self.bases[own], task.base, step)
 
     def plays(self, entry: MacEntry, asked: Multiply) -> bool:
-        return self.setting.shared.mac(asked, entry.start, entry.slot) == entry
+        mac = self.setting.shared.mac(asked, entry.start, entry.slot)
+        return replace(mac, stage=entry.stage) == entry
 
-    def match_reads(self, index: int, multiply: Multiply) -> Iterator[str]:
+    def match_reads(self, instance: Instance, multiply: Multiply) -> Iterator[str]:
+        index, step = instance
         wanted = {self.address(r): r for r in multiply.reads}
-        met = {address for _, address, _ in self.reads[index]}
+        met = {address for _, address, _ in self.reads[instance]}
         for address in met - wanted.keys():
             yield f"MAC entry {index} reads address {address}, which its task does not ask for"
         for address, read in wanted.items():
-            own = [a for a in self.reads[index] if a[1] == address]
+            own = [a for a in self.reads[instance] if a[1] == address]
             if not own:
                 yield f"MAC entry {index} never reads {read.value}, group {read.group}"
-            yield from self.match_access(f"MAC entry {index}", own, read)
+            yield from self.match_access(f"MAC entry {index}", own, read, step)
 
-    def match_access(self, who: str, accesses: list[Access], read: Read) -> Iterator[str]:
+    def match_access(
+        self, who: str, accesses: list[Access], read: Read, step: int
+    ) -> Iterator[str]:
         place = self.setting.places[read.value]
         valid = in_group(place.rows, read.group, self.config.lanes)
         for lane, _, token in accesses:
-            if lane < valid and token != (read.value, read.group):
-                yield f"{who} wants {read.value}, group {read.group}, and meets {token}"
+            if lane < valid and token != self.setting.token(read, step):
+                wanted = f"{read.value}, group {read.group}"
+                yield f"{who} wants {wanted}, for step {step}, and meets {token}"
                 return
 
     def address(self, read: Read) -> int:
@@ -292,7 +357,8 @@ class _Check:
         for task in self.setting.tasks:
             if task.replaces and task.drain is not None:
                 for lane in range(task.drain.count):
-                    expected[lane, task.drain.destination] = (task.value, task.group)
+                    own = (task.value, task.group, self.steps - 1)
+                    expected[lane, task.drain.destination] = own
         for key, token in expected.items():
             if self.memory[key] != token:
                 yield f"at the end lane {key[0]} holds {self.memory[key]} instead of {token}"
