@@ -21,10 +21,10 @@ class Frames(wiring.Component):
     `available`: a complete frame is there that was not taken yet (always, when frames are empty).
     `begin`: an iteration of a step section begins, which has a new frame if `take`. `address` is
     in the frame of `stage` iterations before. `release` gives the oldest taken frame back.
-    Frames that no pass asked for yet wait. Read latency: 1 cycle.
+    Frames that no pass asked for yet wait. Latency of a read: 2 cycles.
     """
 
-    latency = 1
+    latency = 2
 
     samples: Any
     length: Signal
@@ -76,8 +76,8 @@ class Frames(wiring.Component):
             write.addr.eq(Cat(place, filling)),
             write.data.eq(self.samples.payload),
             read.addr.eq(Cat(self.address, Array(taken_at)[self.stage])),
-            self.word.eq(read.data),
         ]
+        m.d.sync += self.word.eq(read.data)
         with m.If(sampled):
             m.d.sync += place.eq(Mux(filled, 0, place + 1))
         for pointer, moves in ((filling, filled), (following, taken)):

@@ -100,7 +100,8 @@ MAC_LAYOUT: Mapping[str, int] = {
 }  # fmt: skip
 
 DRAIN_LAYOUT: Mapping[str, int] = {
-    "start": 14, "stage": 2, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
+    "start": 14, "stage": 2, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11,
+    "add": 2,
     "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
     "width": 6, "overflow": 1,
     "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 6, "slope_shift": 6,
@@ -127,7 +128,7 @@ class MacEntry:
     ACCUMULATOR: `clear` starts from zero at the first element (or from the gradient word at
     g_base, product ignored, when load_gradient); `push` copies every lane's sum after the
     last element into result slot `slot`. TREE: sum over inner and over lanes, restarted for
-    every o, lands in lane o of result slot `slot`.
+    every o, becomes row o of the tree's own slot `slot`.
     """
 
     start: int
@@ -156,7 +157,8 @@ class MacEntry:
 
 @dataclass(frozen=True)
 class DrainEntry:
-    """Requantise lanes 0..count-1 of a result slot and write them to vector word `destination`.
+    """Requantise lanes 0..count-1 of a result slot and write them to vector word `destination`;
+    with `tree` rows 0..count-1 of a slot of the tree's, row o then goes to lane o.
 
     r = half_even(acc / 2**s), s = shift + dynamic register + exponent (when used);
     z = r, base + r or base - r; z is wrapped or saturated to `width` bits (symmetric range);
@@ -171,6 +173,7 @@ class DrainEntry:
     slot: int
     count: int
     destination: int
+    tree: bool = False
     base: int = 0
     add: Add = Add.NONE
     shift: int = 0
@@ -210,22 +213,6 @@ class SectionEntry:
         return full * (self.length + overhead) + self.last + overhead
 
 
-def pack(layout: Mapping[str, int], entry: object) -> int:
-    """Pack a frozen entry into one unsigned integer; ValueError names a field that does not fit."""
-    word, position = 0, 0
-    for name, bits in layout.items():
-        value = int(getattr(entry, name))
-        if not 0 <= value < 1 << bits:
-            raise ValueError(f"{type(entry).__name__}.{name} = {value} does not fit in {bits} bits")
-        word |= value << position
-        position += bits
-    return word
-
-
-def layout_bits(layout: Mapping[str, int]) -> int:
-    return sum(layout.values())
-
-
 # Sizes that the host bus addresses.
 ADDRESSED = (
     "weight_depth", "vector_depth", "gradient_depth", "table_depth", "exponent_depth", "mac_depth",
@@ -238,7 +225,7 @@ class EngineConfig:
     """Sizes of one engine, fixed at synthesis; a program needs a config at least as large.
 
     `drains` results are requantised per cycle, `slots` row groups wait between accumulators
-    and requantisers. Depths count words per lane.
+    and requantisers, and as many between the tree and them. Depths count words per lane.
 
     Raises ValueError for sizes that the host bus cannot address.
     """
@@ -287,9 +274,8 @@ class EngineConfig:
 
     @property
     def tree_latency(self) -> int:
-        """Registers in the adder tree: one after every second level."""
-        levels = (self.lanes - 1).bit_length()
-        return (levels + 1) // 2
+        """Registers in the adder tree: one after every level."""
+        return (self.lanes - 1).bit_length()
 
 
 @dataclass(frozen=True)
@@ -305,11 +291,11 @@ class Timing:
     overhead:      cycles between the last cycle of a section and cycle 0 of the next
     """
 
-    mac_to_slot: int = 5
-    tree_to_slot: int = 6
+    mac_to_slot: int = 11
+    tree_to_slot: int = 11
     gradient: int = 4
-    drain_direct: int = 7
-    drain_table: int = 14
+    drain_direct: int = 11
+    drain_table: int = 25
     overhead: int = 2
 
 

@@ -22,9 +22,8 @@ from echoloom.ir.contract import (
     SectionEntry,
     Space,
     Timing,
-    pack,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, never, section_fields
+from echoloom.ir.fields import drain_fields, mac_fields, never, pack, section_fields
 from echoloom.ir.flags import Flag
 from echoloom.ir.sections import Section
 
@@ -144,7 +143,7 @@ class Bench:
         self.observed: list[Observed] = []
 
     def _pause(self) -> bool:
-        return self._stalling and self._random.random() < 0.9
+        return self._stalling and self._random.random() < 0.93
 
     async def request(self, ctx: Any, request: Request) -> int | None:
         write, space, lane, address, data = request

@@ -31,7 +31,6 @@ from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import STEPS, Section
 
 WORDS = 8  # of every memory that programs use
-TREE_SLOT = 3
 LANDED = Timing().drain_table + Timing().tree_to_slot + 3  # cycles until all has landed
 SIZES = [(1, 1), (2, 1), (3, 2), (5, 1), (5, 2), (5, 4), (5, 5)]
 
@@ -54,7 +53,7 @@ def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) ->
         destination=destination,
         clear=rng.random() < 0.7,
         push=rng.random() < 0.8,
-        slot=TREE_SLOT if destination is Destination.TREE else rng.randrange(TREE_SLOT),
+        slot=rng.randrange(3),
         narrow=rng.choice(list(Narrow)),
         wide=rng.choice(list(Wide)),
         load_gradient=rng.random() < 0.3,
@@ -75,7 +74,8 @@ def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) ->
 def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) -> DrainEntry:
     return DrainEntry(
         start=start,
-        slot=rng.randrange(TREE_SLOT + 1),
+        tree=rng.random() < 0.3,
+        slot=rng.randrange(3),
         count=rng.randint(1, lanes),
         destination=rng.randrange(WORDS),
         base=rng.randrange(WORDS),
@@ -152,11 +152,11 @@ def overlapping(rng: random.Random, image: Image) -> Image:
     sections, mac, drain = list(image.sections), list(image.mac), list(image.drain)
     for section in STEPS:
         overlap = rng.choice([0, 1, 2, STAGES - 1])
-        entry = sections[section]
-        for entries, first in ((mac, entry.mac), (drain, entry.drain)):
-            while entries[first].start < entry.length:
-                entries[first] = replace(entries[first], stage=rng.randint(0, overlap))
-                first += 1
+        entry, following = sections[section], sections[section + 1]
+        for index in range(entry.mac, following.mac - 1):
+            mac[index] = replace(mac[index], stage=rng.randint(0, overlap))
+        for index in range(entry.drain, following.drain - 1):
+            drain[index] = replace(drain[index], stage=rng.randint(0, overlap))
         sections[section] = replace(entry, last=entry.last + rng.randrange(5), overlap=overlap)
     most = max(s.overlap for s in sections)
     config = replace(image.config, frames=most + rng.choice([1, 2, 3]))

@@ -19,7 +19,6 @@ from echoloom.ir.contract import (
     MacEntry,
     Register,
     SectionEntry,
-    pack,
 )
 from echoloom.ir.fields import (
     check_place,
@@ -27,6 +26,7 @@ from echoloom.ir.fields import (
     drain_fields,
     mac_fields,
     never,
+    pack,
     section_fields,
 )
 

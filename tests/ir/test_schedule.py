@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Built, Sizes, build, sizes
-from schedule_checker import Setting, setting, violations
+from schedule_checker import setting, violations
+from schedule_player import Setting
 
 from echoloom.ir.contract import Destination, EngineConfig, Timing
 from echoloom.ir.passes.image import Mapped, place

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from echoloom.ir.contract import Image, Register, SectionEntry, Space, layout_bits, pack
-from echoloom.ir.fields import drain_fields, mac_fields, section_fields
+from echoloom.ir.contract import Image, Register, SectionEntry, Space
+from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
 COLUMN = 64  # bits of a program entry that one access carries

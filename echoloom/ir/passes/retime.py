@@ -13,7 +13,8 @@ from itertools import combinations
 
 from echoloom.ir.contract import STAGES
 from echoloom.ir.passes.dependences import Dependences
-from echoloom.ir.passes.kernel import Kernel, Links, NoOrder, alone, links, steady, urgency
+from echoloom.ir.passes.kernel import Kernel, alone, steady
+from echoloom.ir.passes.links import Links, NoOrder, links, urgency
 
 NOMINAL = 128  # steps of the sequence that cycles are counted for
 CLOSE = 1.003  # of the bound: nothing better is looked for

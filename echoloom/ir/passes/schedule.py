@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from echoloom.ir.contract import DrainEntry, MacEntry, SectionEntry, Timing
 from echoloom.ir.passes.dependences import dependences
 from echoloom.ir.passes.entries import Shared
-from echoloom.ir.passes.kernel import NoOrder
+from echoloom.ir.passes.links import NoOrder
 from echoloom.ir.passes.retime import Loop, in_order, once, overlapped
 from echoloom.ir.passes.tasks import Task
 from echoloom.ir.printer import columns, settings
