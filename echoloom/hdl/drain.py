@@ -159,19 +159,19 @@ class Drain(wiring.Component):
     def _base(self, m: Module) -> Signal:
         """The base word, SELECT cycles after issue.
 
-        This copy of vector memory holds only this drain's lanes, one bank after the other, so
-        that no multiplexer over lanes is needed.
+        This copy of vector memory holds only this drain's lanes, word by word, so that no
+        multiplexer over lanes is needed, and of their words the first, which alone are bases.
         """
         config = self._config
-        bank = 1 << ceil_log2(config.vector_depth)
-        m.submodules.bases = bases = memory(signed(config.word), chunks(config) * bank)
+        banks = 1 << len(self.chunk.chunk)
+        m.submodules.bases = bases = memory(signed(config.word), config.bases * banks)
         write, read = bases.write_port(), bases.read_port()
         base = Signal(signed(config.word), reset_less=True)
         m.d.comb += [
-            write.addr.eq(Cat(self.write.address, self.write.chunk)),
+            write.addr.eq(Cat(self.write.chunk, self.write.address)),
             write.data.eq(self.write.value),
-            write.en.eq(self.write.valid),
-            read.addr.eq(Cat(self.chunk.base, self.chunk.chunk)),
+            write.en.eq(self.write.valid & (self.write.address < config.bases)),
+            read.addr.eq(Cat(self.chunk.chunk, self.chunk.base)),
         ]
         m.d.sync += base.eq(read.data)
         return base

@@ -48,7 +48,8 @@ class Lane(wiring.Component):
     Ports by the pipeline's cycle, counted from an element's issue in cycle 0:
     `address` 0, `x_word` out 1, `broadcast` 2, `gradient_read` 2, `product` out 4,
     `gradient_write` 5; `stage[k]` is the operation in cycle k. `slots` hold the sum in cycle 5
-    (`slot_latency`). `product` is word + narrow bits signed, sums are `accumulator` bits.
+    (`slot_latency`). `product` is word + narrow bits signed, sums are `accumulator` bits,
+    gradient words `gradient_bits`.
     `weight` and `gradient` are the words that a host read asked for.
     """
 
@@ -88,7 +89,7 @@ class Lane(wiring.Component):
                 "slots": Out(signed(config.accumulator)).array(config.slots),
                 "write": In(bank_write(config)),
                 "weight": Out(signed(config.narrow)),
-                "gradient": Out(signed(config.accumulator)),
+                "gradient": Out(signed(config.gradient_bits)),
                 "overflow": Out(1),
             }
         )
@@ -159,10 +160,11 @@ class Lane(wiring.Component):
         config = self._config
         width = config.accumulator
         add = self.stage[ADD]
-        m.submodules.gradients = gradients = memory(signed(width), config.gradient_depth)
+        kept = signed(config.gradient_bits)
+        m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
-        updated = Signal(signed(width), reset_less=True)
+        updated = Signal(kept, reset_less=True)
         total = Signal(signed(max(width, len(self.product)) + 1))
         start = Mux(add.from_gradient, self.gradient, Mux(add.from_accumulator, accumulator, 0))
         m.d.comb += [
@@ -176,7 +178,10 @@ class Lane(wiring.Component):
             # A register behind the memory: reading and adding are each a cycle's work.
             self.gradient.eq(read.data),
             updated.eq(total),
-            self.overflow.eq((add.accumulate | add.gradient) & wraps(total, width)),
+            self.overflow.eq(
+                (add.accumulate & wraps(total, width))
+                | (add.gradient & wraps(total, config.gradient_bits))
+            ),
         ]
         with m.If(add.accumulate):
             m.d.sync += accumulator.eq(total)

@@ -79,16 +79,16 @@ class Space(enum.IntEnum):
     REGISTER = 0
     WEIGHT = 1  # lane, address -> narrow signed word
     VECTOR = 2  # lane, address -> wide signed word
-    GRADIENT = 3  # lane, address -> accumulator-wide signed word (read only)
+    GRADIENT = 3  # lane, address -> gradient-wide signed word (read only)
     TABLE = 4  # address -> {slope: narrow bits above, base: word bits below}; one copy per drain
     EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
-    MAC = 6  # lane = 64-bit column of the entry, address
+    MAC = 6  # lane = column of the entry, address
     DRAIN = 7  # likewise
     SECTION = 8  # address = Section -> SectionEntry packed
 
 
-# field -> bits, least significant first. These are the least widths: `ir.fields` has those of an
-# engine, where fields grow with its sizes.
+# field -> bits, least significant first. Fields that a size of the engine bounds are as wide as an
+# engine of the sizes below asks for; `ir.fields` has those of any engine.
 MAC_LAYOUT: Mapping[str, int] = {
     "start": 14, "inner": 11, "outer": 7, "destination": 2, "clear": 1, "push": 1, "slot": 3,
     "narrow": 2, "wide": 1, "load_gradient": 1,
@@ -102,7 +102,7 @@ DRAIN_LAYOUT: Mapping[str, int] = {
     "start": 14, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
     "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
     "width": 6, "overflow": 1,
-    "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 6, "slope_shift": 6,
+    "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 5, "slope_shift": 6,
 }  # fmt: skip
 
 SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14}
@@ -112,6 +112,9 @@ NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a st
 # What the host bus can name.
 LANE_BITS, ADDRESS_BITS = 8, 16
 MOST_LANES, MOST_WORDS = 1 << LANE_BITS, 1 << ADDRESS_BITS
+# Bits of a program entry that one access carries. Each column is a memory of its own, and block RAM
+# comes in parts of 9, 18 and 36 bits.
+COLUMN_BITS = 36
 
 
 @dataclass(frozen=True)
@@ -218,9 +221,12 @@ class EngineConfig:
     """Sizes of one engine, fixed at synthesis; a program needs a config at least as large.
 
     `drains` results are requantised per cycle, `slots` row groups wait between accumulators
-    and requantisers. Depths count words per lane.
+    and requantisers. Depths count words per lane. `gradient` is the width of a gradient word, where
+    that is less than the accumulator's; `base_depth` counts the first words of vector memory that
+    a drain can add to, where those are not all.
 
-    Raises ValueError for sizes that the host bus cannot address.
+    Raises ValueError for sizes that the host bus cannot address, and for parts that are larger than
+    what they are a part of.
     """
 
     lanes: int
@@ -241,6 +247,8 @@ class EngineConfig:
     output_depth: int = 64
     section_cycles: int = NEVER  # of the longest iteration of a section
     run: int = (1 << MAC_LAYOUT["inner"]) - 1  # elements that an instruction walks in one row
+    gradient: int | None = None
+    base_depth: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.lanes <= MOST_LANES or not 1 <= self.drains <= self.lanes:
@@ -255,6 +263,14 @@ class EngineConfig:
                     f"got {name}={getattr(self, name)}"
                 )
 
+        for part, whole in (("gradient", "accumulator"), ("base_depth", "vector_depth")):
+            value = getattr(self, part)
+            if value is not None and not 1 <= value <= getattr(self, whole):
+                raise ValueError(
+                    f"an engine needs 1 <= {part} <= {whole}, got {part}={value}, "
+                    f"{whole}={getattr(self, whole)}"
+                )
+
     @classmethod
     def of(cls, widths: Widths, lanes: int, drains: int, slots: int) -> EngineConfig:
         """An engine for words of these widths; `place` finds the depths that a program needs."""
@@ -264,6 +280,16 @@ class EngineConfig:
     def widths(self) -> Widths:
         """The lengths of its words."""
         return Widths(self.word, self.narrow, self.accumulator)
+
+    @property
+    def gradient_bits(self) -> int:
+        """Bits of a gradient word."""
+        return self.accumulator if self.gradient is None else self.gradient
+
+    @property
+    def bases(self) -> int:
+        """Words of every lane that a drain can add to."""
+        return self.vector_depth if self.base_depth is None else self.base_depth
 
     @property
     def tree_latency(self) -> int:

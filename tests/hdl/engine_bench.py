@@ -14,6 +14,7 @@ from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult, Write
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import (
+    COLUMN_BITS,
     DrainEntry,
     EngineConfig,
     Image,
@@ -120,12 +121,13 @@ def load(image: Image) -> Iterator[Request]:
     for space, layout, entries in (
         (Space.MAC, mac_fields(config), image.mac),
         (Space.DRAIN, drain_fields(config), image.drain),
-        (Space.SECTION, section_fields(config), image.sections),
     ):
         for address, entry in enumerate(entries):
             packed = pack(layout, entry)
-            for column in range(-(-sum(layout.values()) // 64)):
-                yield 1, space, column, address, packed >> 64 * column
+            for column in range(-(-sum(layout.values()) // COLUMN_BITS)):
+                yield 1, space, column, address, packed >> COLUMN_BITS * column
+    for address, section in enumerate(image.sections):
+        yield 1, Space.SECTION, 0, address, pack(section_fields(config), section)
     yield 1, Space.REGISTER, 0, Register.FRAME, image.frame
 
 

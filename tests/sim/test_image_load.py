@@ -9,14 +9,13 @@ import pytest
 from machines import CONFIG, leaky_machine
 
 from echoloom.ir.contract import (
-    DRAIN_LAYOUT,
-    MAC_LAYOUT,
-    SECTION_LAYOUT,
+    COLUMN_BITS,
     Register,
     Space,
     layout_bits,
     pack,
 )
+from echoloom.ir.fields import drain_fields, mac_fields, section_fields
 from echoloom.ir.sections import Section
 from echoloom.sim.image_load import load_image
 
@@ -45,16 +44,18 @@ def test_every_word_is_written():
     assert memory.pop((Space.EXPONENT, 0, 1)) == 2
     assert memory.pop((Space.EXPONENT, 1, 0)) == 3
     for space, layout, entries in (
-        (Space.MAC, MAC_LAYOUT, image.mac),
-        (Space.DRAIN, DRAIN_LAYOUT, image.drain),
+        (Space.MAC, mac_fields(CONFIG), image.mac),
+        (Space.DRAIN, drain_fields(CONFIG), image.drain),
     ):
-        columns = -(-layout_bits(layout) // 64)
+        columns = -(-layout_bits(layout) // COLUMN_BITS)
         assert columns > 1
         for address, entry in enumerate(entries):
             words = [memory.pop((space, column, address)) for column in range(columns)]
-            assert sum(word << 64 * n for n, word in enumerate(words)) == pack(layout, entry)
+            assert sum(word << COLUMN_BITS * n for n, word in enumerate(words)) == pack(
+                layout, entry
+            )
     for section in Section:
-        packed = pack(SECTION_LAYOUT, image.sections[section])
+        packed = pack(section_fields(CONFIG), image.sections[section])
         assert memory.pop((Space.SECTION, 0, section)) == packed
     assert memory.pop((Space.REGISTER, 0, Register.FRAME)) == image.frame
     assert memory == {}
