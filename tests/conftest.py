@@ -33,19 +33,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-slow", type=float, metavar="SECONDS", help=f"write {LIST.name}")
 
 
+GONE = pytest.StashKey[set[str]]()  # listed tests that a run of all did not find
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the listed tests; in a run of all, refuse a list that names tests that are gone."""
+    """Mark the listed tests."""
     slow = set(LIST.read_text().splitlines())
     for item in items:
         if item.nodeid in slow and item.get_closest_marker("core") is None:
             item.add_marker(pytest.mark.slow)
-    whole = config.args == config.getini("testpaths") and not config.option.ignore
-    gone = slow - {item.nodeid for item in items}
-    if whole and gone and config.option.write_slow is None:
-        raise pytest.UsageError(
-            f"{LIST.name} names tests that are not there: {sorted(gone)[0]} ..."
-        )
+    if config.args == config.getini("testpaths") and not config.option.ignore:
+        config.stash[GONE] = slow - {item.nodeid for item in items}
+
+
+@pytest.fixture
+def gone_from_the_slow_list(pytestconfig: pytest.Config) -> set[str]:
+    """Tests that the list names and that are not there, which only a run of all can know."""
+    if GONE not in pytestconfig.stash or pytestconfig.option.write_slow is not None:
+        pytest.skip("not all tests were collected, or the list is being written")
+    return pytestconfig.stash[GONE]
 
 
 def pytest_terminal_summary(

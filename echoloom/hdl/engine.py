@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from amaranth.hdl import EnableInserter, Module
+from amaranth.hdl import Module
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -78,14 +78,12 @@ class Engine(wiring.Component):
         m.submodules.mac_fetch, m.submodules.drain_fetch = mac_fetch, drain_fetch
         m.submodules.frames = frames = Frames(config)
         m.submodules.output_buffer = buffer = fifo.SyncFIFOBuffered(
-            width=config.word, depth=config.output_depth + IN_FLIGHT_EMITS
+            width=config.word, depth=2 * config.output_depth + IN_FLIGHT_EMITS
         )
         mac_issue, drain_issue = MacIssue(config), DrainIssue(config)
         datapath = Datapath(config, self._rounding)
-        while_advancing = EnableInserter(sequencer.advance)
-        m.submodules.mac_issue = while_advancing(mac_issue)
-        m.submodules.drain_issue = while_advancing(drain_issue)
-        m.submodules.datapath = while_advancing(datapath)
+        m.submodules.mac_issue, m.submodules.drain_issue = mac_issue, drain_issue
+        m.submodules.datapath = datapath
 
         connect(m, flipped(self.request), host.request)
         connect(m, flipped(self.response), host.response)
@@ -108,10 +106,9 @@ class Engine(wiring.Component):
             sequencer.length.eq(host.length),
             sequencer.output_step.eq(host.output_step),
             sequencer.frame_available.eq(frames.available),
-            sequencer.output_empty.eq(buffer.level == 0),
+            sequencer.output_room.eq(buffer.level <= config.output_depth),
             frames.length.eq(host.frame),
             frames.release.eq(sequencer.release),
-            frames.enable.eq(sequencer.advance),
             frames.address.eq(mac_issue.address.frame),
             mac_issue.overwrite.eq(sequencer.first),
             mac_issue.keep.eq(sequencer.keep),
@@ -122,7 +119,7 @@ class Engine(wiring.Component):
             datapath.shift_length.eq(host.shift_length),
             datapath.shift_loss.eq(host.shift_loss),
             buffer.w_data.eq(datapath.emit.value),
-            buffer.w_en.eq(datapath.emit.valid & sequencer.advance),
+            buffer.w_en.eq(datapath.emit.valid),
             self.outputs.payload.eq(buffer.r_data),
             self.outputs.valid.eq(buffer.r_rdy),
             buffer.r_en.eq(self.outputs.ready),
@@ -151,7 +148,7 @@ class Engine(wiring.Component):
             self.trace.iteration.eq(sequencer.iteration),
         ]
         # A host's own writes are not the program's.
-        running = sequencer.busy & sequencer.advance
+        running = sequencer.busy
         for index, (port, write) in enumerate(zip(self.trace.drains, datapath.writes, strict=True)):
             m.d.comb += [
                 port.valid.eq(write.valid & running),

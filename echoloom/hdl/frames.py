@@ -18,7 +18,7 @@ class Frames(wiring.Component):
     """Collects `length` samples a frame; the oldest complete frame can be read at `address`.
 
     `available`: a complete frame is there (always, when frames are empty). `release` gives it
-    back. Frames that no pass asked for yet wait. Read latency: 1 cycle, while `enable`.
+    back. Frames that no pass asked for yet wait. Read latency: 1 cycle.
     """
 
     latency = 1
@@ -27,7 +27,6 @@ class Frames(wiring.Component):
     length: Signal
     available: Signal
     release: Signal
-    enable: Signal
     address: Signal
     word: Signal
 
@@ -39,7 +38,6 @@ class Frames(wiring.Component):
                 "length": In(range(config.frame_depth + 1)),
                 "available": Out(1),
                 "release": In(1),
-                "enable": In(1),
                 "address": In(ceil_log2(config.frame_depth)),
                 "word": Out(signed(config.word)),
             }
@@ -64,7 +62,6 @@ class Frames(wiring.Component):
             write.en.eq(taken),
             write.addr.eq(Cat(place, filling)),
             write.data.eq(self.samples.payload),
-            read.en.eq(self.enable),
             read.addr.eq(Cat(self.address, oldest)),
             self.word.eq(read.data),
         ]

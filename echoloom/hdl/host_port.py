@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -151,7 +151,7 @@ class Host(wiring.Component):
             m.d.sync += [
                 cycles.eq(cycles + self.counts),
                 stalls.eq(stalls + self.stalls),
-                useful.eq(useful + Mux(self.stalls, 0, self.lanes)),
+                useful.eq(useful + self.lanes),
                 sticky.eq(sticky | self.flags),
             ]
         return {

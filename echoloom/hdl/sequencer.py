@@ -32,8 +32,10 @@ class State(enum.Enum):
 class Sequencer(wiring.Component):
     """Runs a pass when `start` says so: its three sections, the step section `length` times.
 
-    `time` counts a section's cycles from 0 while `run`. `advance` is low while the engine
-    waits for a frame or for the output buffer: then nothing in the datapath may move.
+    `time` counts a section's cycles from 0 while `run`. `stalls` is high while the engine waits
+    for a frame or for the output buffer. Then nothing is issued, and what is in flight lands:
+    once it waits, it waits for at least `flush` cycles, so that nothing lands beside the results
+    of the next iteration.
     `next_section` is fetched while `rewind`; entries are taken with `preload`.
     `counts` is high in the cycles that Register.CYCLES counts. `release` gives the input frame
     back. `first`: first iteration of its section; `keep`: its emitted values are kept.
@@ -48,10 +50,9 @@ class Sequencer(wiring.Component):
     length: Signal
     output_step: Signal
     frame_available: Signal
-    output_empty: Signal
+    output_room: Signal
     busy: Signal
     done: Signal
-    advance: Signal
     counts: Signal
     stalls: Signal
     rewind: Signal
@@ -77,10 +78,9 @@ class Sequencer(wiring.Component):
                 "length": In(REGISTER_BITS[Register.LENGTH]),
                 "output_step": In(REGISTER_BITS[Register.OUTPUT_STEP]),
                 "frame_available": In(1),
-                "output_empty": In(1),
+                "output_room": In(1),
                 "busy": Out(1),
                 "done": Out(1),
-                "advance": Out(1),
                 "counts": Out(1),
                 "stalls": Out(1),
                 "rewind": Out(1),
@@ -127,7 +127,10 @@ class Sequencer(wiring.Component):
             )
         ]
         skipped[STEP] = skipped[STEP] | (self.length == 0)
-        ready = ((upcoming != STEP) | self.frame_available) & self.output_empty
+        landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
+        waited = Signal()
+        supplied = ((upcoming != STEP) | self.frame_available) & self.output_room
+        ready = supplied & (landing == 0)
 
         m.d.comb += [
             self.busy.eq(state != State.IDLE),
@@ -136,7 +139,6 @@ class Sequencer(wiring.Component):
             self.rewind.eq((state == State.REWIND) | (state == State.IDLE)),
             self.preload.eq((state == State.WAIT) & ready),
             self.stalls.eq((state == State.WAIT) & ~ready),
-            self.advance.eq(~self.stalls),
             self.release.eq((state == State.REWIND) & holding),
         ]
         begun = Signal()  # the pass's first REWIND ends no iteration
@@ -160,7 +162,12 @@ class Sequencer(wiring.Component):
                 m.d.sync += [state.eq(Mux(more, State.WAIT, State.FLUSH)), holding.eq(0)]
                 m.d.sync += flushing.eq(self._flush - 1)
             with m.Case(State.WAIT):
+                with m.If(landing != 0):
+                    m.d.sync += landing.eq(landing - 1)
+                with m.Elif(~supplied & ~waited):
+                    m.d.sync += [landing.eq(self._flush), waited.eq(1)]
                 with m.If(ready):
+                    m.d.sync += waited.eq(0)
                     restarts = upcoming_iteration == 0
                     m.d.sync += [
                         state.eq(State.RUN),

@@ -146,7 +146,7 @@ class Bench:
         self.observed: list[Observed] = []
 
     def _pause(self) -> bool:
-        return self._stalling and self._random.random() < 0.6
+        return self._stalling and self._random.random() < 0.9
 
     async def request(self, ctx: Any, request: Request) -> int | None:
         write, space, lane, address, data = request
@@ -183,7 +183,7 @@ class Bench:
         while await self.register(ctx, Register.STATUS) != 2:
             pass
         # Outputs still in the buffer belong to this pass.
-        await ctx.tick().repeat(400 if self._stalling else 100)
+        await ctx.tick().repeat(1500 if self._stalling else 100)
         lanes = range(self.image.config.lanes)
         result = Observed(
             outputs=self._outputs,

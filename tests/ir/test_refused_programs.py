@@ -18,3 +18,9 @@ def test_the_block_is_of_the_first_value_that_has_one():
     assert Refused("no names").block is None
     assert Refused(Value("b7.x"), " and ", HELD).block == 1  # a name says nothing
     assert Refused(Value.of("q", Place(2))).at("step", HELD).block == 1
+
+
+def test_the_outermost_place_is_said_first():
+    refused = Refused("too wide").at("first", "second").at("outside")
+    assert str(refused) == "outside: first: second: too wide"
+    assert refused.of_a_model() == "too wide"

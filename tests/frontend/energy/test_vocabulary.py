@@ -157,7 +157,7 @@ def test_every_function_can_be_written(name: str) -> None:
 
 
 def test_the_page_for_users_names_every_function() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
     table = page.partition("## The vocabulary")[2].partition("##")[0]
     shown = set(re.findall(r"`(\w+)`", table))
     assert {name for name, function in TABLES.items() if not function.is_slope} <= shown

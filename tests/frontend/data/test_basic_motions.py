@@ -10,7 +10,7 @@ import numpy as np
 from echoloom.frontend.models.check import check
 from echoloom.frontend.training.train import load_model
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "basic_motions.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "basic_motions.py"
 spec = importlib.util.spec_from_file_location("basic_motions", EXAMPLE)
 assert spec is not None
 assert spec.loader is not None
