@@ -143,6 +143,7 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
     longest = max(s.length for s in schedules.values())
     runs = [max(e.inner, e.w_inner, e.w_outer) for s in schedules.values() for e in s.mac]
     bases = [e.base for s in schedules.values() for e in s.drain if e.add is not Add.NONE]
+    banks = 1 << (-(-config.lanes // config.drains) - 1).bit_length()
     vector_depth = roomy(vector_words(at))
     return replace(
         config,
@@ -158,7 +159,8 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
         section_cycles=_all_ones(longest),
         run=_all_ones(max(runs, default=1)),
         gradient=max((a.type.q.width for a in placed.program.accumulators), default=1),
-        base_depth=min(vector_depth, roomy(max(bases, default=0) + 1)),
+        # A drain's copy holds the words of several lanes one after the other.
+        base_depth=min(vector_depth, roomy((max(bases, default=0) + 1) * banks) // banks),
     )
 
 
