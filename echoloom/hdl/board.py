@@ -32,7 +32,7 @@ BAUD = 1_000_000  # the boards' USB chips make it exactly, and so do all clocks 
 START_CYCLES = 1 << 12  # of the board's clock: so long it stays in reset after configuration
 LIGHT_SECONDS = 0.05  # a light that shows an event is on for so long
 BOARD_CLOCK = "clock"  # what the tools call the board's clock,
-ENGINE_CLOCK = "pll.output"  # and the engine's where a PLL makes it
+ENGINE_CLOCK = "clk"  # and the engine's where a PLL makes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class BoardTop(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = ClockDomain()  # the engine's
+        m.domains.sync = engine_domain()
         m.domains.board = ClockDomain()
         m.d.comb += ClockSignal("board").eq(self.clock)
         if "stay_on" in self._board.pins:
@@ -112,7 +112,10 @@ class BoardTop(wiring.Component):
             m.d.comb += ClockSignal().eq(self.clock)
         else:
             m.submodules.pll = self._pll
-            m.d.comb += [self._pll.input.eq(self.clock), ClockSignal().eq(self._pll.output)]
+            m.d.comb += [
+                self._pll.input.eq(self.clock),
+                ClockSignal().eq(self._pll.output),
+            ]
             stable = self._pll.locked
         m.submodules.starter = starter = _Starter()
         m.submodules.engine_reset = FFSynchronizer(starter.reset, ResetSignal(), init=1)
@@ -178,6 +181,13 @@ class BoardTop(wiring.Component):
             m.d.sync += [blink.eq(blink + 1), seen.eq(0), shown.eq(seen)]
         dark = 0 if self._board.lit else (1 << self._board.lights) - 1
         m.d.comb += self.lights.eq(Cat(shown, blink[-1]) ^ dark)
+
+
+def engine_domain() -> ClockDomain:
+    """The engine's domain, `sync`, with a clock whose name no tool gives up for another one."""
+    domain = ClockDomain("sync")
+    domain.clk = Signal(name=ENGINE_CLOCK, attrs={"keep": 1})
+    return domain
 
 
 class _Starter(wiring.Component):

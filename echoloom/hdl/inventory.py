@@ -16,18 +16,21 @@ from echoloom.ir.contract import COLUMN_BITS, EngineConfig
 
 @dataclass(frozen=True)
 class Bank:
-    """`copies` memories of `depth` words of `width` bits, each with a read and a write port."""
+    """`copies` memories of `depth` words of `width` bits, each with a read and a write port; what
+    is read `at_once`, in the cycle of its address, cannot be in block RAM."""
 
     name: str
     width: int
     depth: int
     copies: int
+    at_once: bool = False
 
 
 def inventory(config: EngineConfig) -> tuple[Bank, ...]:
     """The memories in the order of the data's way through the engine; registers are none."""
     lanes, drains, word = config.lanes, config.drains, config.word
     frame = 1 << ceil_log2(config.frame_depth)
+    banks = ceil_log2(chunks(config))  # of a drain: its lanes
     return (
         Bank("link packets", 8, PAYLOAD + 1, 1),
         Bank("link samples", word, DEPTH - 1, 1),
@@ -36,8 +39,10 @@ def inventory(config: EngineConfig) -> tuple[Bank, ...]:
         Bank("X words", word, config.vector_depth, lanes),
         Bank("Y words", word, config.vector_depth, lanes),
         Bank("gradients", config.gradient_bits, config.gradient_depth, lanes),
+        Bank("slots", config.accumulator, config.slots, lanes, at_once=True),
+        Bank("tree rows", config.accumulator, config.slots << banks, drains, at_once=True),
         Bank("exponents", SHIFT.width, config.exponent_depth, drains),
-        Bank("bases", word, config.bases << ceil_log2(chunks(config)), drains),
+        Bank("bases", word, config.bases << banks, drains),
         Bank("tables", word + config.narrow, config.table_depth, drains),
         *_program("MAC program", mac_entry(config).size, config.mac_depth),
         *_program("drain program", drain_entry(config).size, config.drain_depth),

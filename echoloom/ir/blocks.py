@@ -46,16 +46,16 @@ class Chip:
     multipliers: int  # of 16 x 16 bits or more
     multiplier: tuple[int, int]  # the bits of its two sides
 
-    def cells(self, width: int, depth: int) -> Cells:
-        """The cheapest for `depth` words of `width` bits, with a read port and a write port."""
-        kinds = (self.block,) if self.lut_ram is None else (self.lut_ram, self.block)
+    def cells(self, width: int, depth: int, at_once: bool = False) -> Cells:
+        """The cheapest for `depth` words of `width` bits, with a read port and a write port. Block
+        RAM cannot be read `at_once`, in the cycle of the address."""
+        kinds = [ram for ram in (self.lut_ram, None if at_once else self.block) if ram is not None]
         ways = [(cost, Cells(ram, n)) for ram in kinds for cost, n in _ways(ram, width, depth)]
         ways.append((REGISTER * width * depth, Cells(None, width * depth)))
         return min(ways, key=lambda way: way[0])[1]
 
-    def block_rams(self, width: int, depth: int) -> int:
-        """How many block RAMs a memory takes: none where something else is cheaper."""
-        cells = self.cells(width, depth)
+    def blocks_of(self, cells: Cells) -> int:
+        """How many block RAMs these cells are: none where something else was cheaper."""
         return cells.count if cells.ram is self.block else 0
 
 

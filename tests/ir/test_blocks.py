@@ -54,17 +54,23 @@ def test_a_memory_takes_what_yosys_gave_it(
 ) -> None:
     cells = CHIPS[chip].cells(width, depth)
     assert (cells.ram.name if cells.ram else None, cells.count) == (kind, count)
-    assert CHIPS[chip].block_rams(width, depth) == (count if kind == CHIPS[chip].block.name else 0)
+    assert CHIPS[chip].blocks_of(cells) == (count if kind == CHIPS[chip].block.name else 0)
 
 
 @given(st.sampled_from(list(CHIPS.values())), st.integers(1, 80), st.integers(300, 9000))
 def test_blocks_hold_the_memory(chip, width: int, depth: int) -> None:
     """They have room for its bits, and more words never take fewer."""
-    blocks = chip.block_rams(width, depth)
+    blocks, twice = (chip.blocks_of(chip.cells(width, words)) for words in (depth, 2 * depth))
     bits = max(words * own for words, own in chip.block.shapes)
     if blocks:
         assert width * depth <= blocks * bits
-        assert blocks <= chip.block_rams(width, 2 * depth) <= 2 * blocks + 1
+        assert blocks <= twice <= 2 * blocks + 1
+
+
+@given(st.sampled_from(list(CHIPS.values())), st.integers(1, 80), st.integers(1, 9000))
+def test_what_is_read_at_once_is_in_no_block(chip, width: int, depth: int) -> None:
+    cells = chip.cells(width, depth, at_once=True)
+    assert chip.blocks_of(cells) == 0 and (cells.ram is not None or cells.count == width * depth)
 
 
 class Plain(wiring.Component):

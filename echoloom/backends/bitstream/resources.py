@@ -91,8 +91,8 @@ def chip_of(target: str) -> Chip:
 
 
 def _stored(bank: Bank, chip: Chip) -> Stored:
-    cells = chip.cells(bank.width, bank.depth)
-    return Stored(bank, cells, bank.copies * chip.block_rams(bank.width, bank.depth))
+    cells = chip.cells(bank.width, bank.depth, bank.at_once)
+    return Stored(bank, cells, bank.copies * chip.blocks_of(cells))
 
 
 def _multipliers(config: EngineConfig, chip: Chip) -> int:

@@ -35,8 +35,8 @@ class Routing:
 
 
 def parse_routing(report: Any, resources: Mapping[str, str], clock: str) -> Routing:
-    """Read nextpnr's JSON report. `clock` is the net (or a part of its name) of the engine's
-    clock, and `resources` names what every report of the family has to tell.
+    """Read nextpnr's JSON report. `clock` is the design's name of the engine's clock, and
+    `resources` names what every report of the family has to tell.
 
     Raises BuildFailed if the report lacks any of them: no figure is made up.
     """
@@ -58,7 +58,7 @@ def _clocks(clocks: dict[str, Any], engine: str) -> tuple[float, str | None]:
     """The engine's Fmax, and what is wrong with another clock."""
     if not clocks:
         raise BuildFailed("nextpnr's report has no clock: the design has no register")
-    fmax = [float(clock["achieved"]) for name, clock in clocks.items() if engine in name]
+    fmax = [float(clock["achieved"]) for name, clock in clocks.items() if _is(name, engine)]
     if not fmax:
         raise BuildFailed(
             f"nextpnr's report has no clock {engine!r}, only {', '.join(map(repr, clocks))}"
@@ -66,14 +66,20 @@ def _clocks(clocks: dict[str, Any], engine: str) -> tuple[float, str | None]:
     missed = [
         f"the clock {name} reaches {float(clock['achieved']):.1f} MHz of {clock['constraint']:g}"
         for name, clock in clocks.items()
-        if engine not in name and float(clock["achieved"]) < float(clock["constraint"])
+        if not _is(name, engine) and float(clock["achieved"]) < float(clock["constraint"])
     ]
     return min(fmax), missed[0] if missed else None
 
 
+def _is(net: str, clock: str) -> bool:
+    """Whether a net is the clock. Tools decorate names: `posedge $glbnet$clk`, `clk_$glb_clk`."""
+    parts = net.removeprefix("posedge ").split("$")
+    return clock in {part.strip("_") for part in parts}
+
+
 def _longest(paths: list[dict[str, Any]], clock: str) -> list[dict[str, Any]]:
     """The slowest path between two registers of the engine's clock; empty if none is told."""
-    inside = [path["path"] for path in paths if clock in path["from"] and clock in path["to"]]
+    inside = [path["path"] for path in paths if _is(path["from"], clock) and _is(path["to"], clock)]
     return max(inside, key=lambda path: sum(part["delay"] for part in path), default=[])
 
 

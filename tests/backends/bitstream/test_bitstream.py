@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.hdl import ClockDomain, ClockSignal, Module
+from amaranth.hdl import ClockSignal, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -25,7 +25,7 @@ from echoloom.backends.bitstream.toolrun import (
     run_tool,
 )
 from echoloom.backends.bitstream.tools import Tool
-from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK
+from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, engine_domain
 from echoloom.hdl.uart import UartReceiver, UartTransmitter
 from echoloom.ir.contract import EngineConfig, Timing
 
@@ -62,7 +62,7 @@ class Echo(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = ClockDomain(reset_less=True)
+        m.domains.sync = engine_domain()
         m.submodules.receiver = receiver = UartReceiver(25)
         m.submodules.transmitter = transmitter = UartTransmitter(25)
         connect(m, receiver.data, transmitter.data)
@@ -85,7 +85,7 @@ def left_over(directory: Path) -> set[str]:
 
 def report_of(mhz: float) -> str:
     """What the router says of a design whose engine reaches `mhz`, with a PLL or without."""
-    clocks = dict.fromkeys(("$glbnet$clock$IN", "$glbnet$pll.output"), clock_entry(mhz))
+    clocks = dict.fromkeys(("$glbnet$clock$IN", "$glbnet$clk"), clock_entry(mhz))
     return json.dumps(CAPTURED | {"fmax": clocks})
 
 
@@ -299,7 +299,7 @@ def test_constraints():
     clocks = {BOARD_CLOCK: 25.0, ENGINE_CLOCK: 117.5}
     text = ULX3S_85F.constraints(Echo(100.0), clocks)["top.lpf"]
     assert 'FREQUENCY PORT "clock" 25 MHZ;' in text
-    assert 'FREQUENCY NET "pll.output" 117.5 MHZ;' in text
+    assert 'FREQUENCY NET "clk" 117.5 MHZ;' in text
     assert 'LOCATE COMP "tx" SITE "L4";' in text
     assert 'IOBUF PORT "rx" IO_TYPE=LVCMOS33 PULLMODE=UP;' in text
     odd = wiring.Component({"clock": In(1), "nowhere": Out(2)})

@@ -60,7 +60,7 @@ def test_report_of_another_form_gives_no_figures(report):
 
 
 def test_engines_clock_counts_and_the_boards_has_to_be_met():
-    two = {"$glbnet$clock$IN": clock(30.0), "$glbnet$pll.output": clock(80.0, 110.0)}
+    two = {"$glbnet$clock$IN": clock(30.0), "$glbnet$clk": clock(80.0, 110.0)}
     routed = parse_routing(CAPTURED | {"fmax": two}, NAMES, ENGINE_CLOCK)
     assert (routed.fmax_mhz, routed.missed) == (80.0, None)
     two["$glbnet$clock$IN"] = clock(24.0)
@@ -79,12 +79,30 @@ def test_longest_path_of_the_engines_clock_in_words():
     quick = [part("clk-to-q", 1.0, "a", "b")]
     paths = [
         {"from": "posedge clock", "to": "posedge clock", "path": [part("logic", 9.0, "a", "b")]},
-        {"from": "posedge pll.output", "to": "posedge pll.output", "path": quick},
-        {"from": "posedge pll.output", "to": "posedge pll.output", "path": slow},
+        {"from": "posedge clk", "to": "posedge clk", "path": quick},
+        {"from": "posedge clk", "to": "posedge clk", "path": slow},
     ]
-    report = CAPTURED | {"fmax": {"pll.output": clock(250.0)}, "critical_paths": paths}
+    report = CAPTURED | {"fmax": {"clk": clock(250.0)}, "critical_paths": paths}
     assert parse_routing(report, NAMES, ENGINE_CLOCK).critical_path == (
         "link.level to lane_0.sum: 4.00 ns, 0.75 in 3 cells and 3.25 in wires, "
         "the longest 2.25 for link.level[2]"
     )
     assert describe(quick) == "a to b: 1.00 ns, 1.00 in 1 cells and 0.00 in wires"
+
+
+@pytest.mark.parametrize(
+    ("net", "engine"),
+    [
+        ("$glbnet$clk", True),
+        ("clk", True),
+        ("clk_$glb_clk", True),
+        ("$glbnet$clock$TRELLIS_IO_IN", False),
+        ("clock_$glb_clk", False),
+        ("beat.clk", False),
+    ],
+)
+def test_names_of_clocks(net, engine):
+    found = CAPTURED | {"fmax": {net: clock(80.0), "$glbnet$clk": clock(90.0)}}
+    assert parse_routing(found, NAMES, ENGINE_CLOCK).fmax_mhz == (
+        80.0 if engine and net != "$glbnet$clk" else 90.0
+    )
