@@ -182,7 +182,7 @@ class Lane(wiring.Component):
         m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
-        updated = Signal(kept, reset_less=True)
+        updated = Signal(signed(width), reset_less=True)
         total = Signal(signed(max(width, len(self.product)) + 1))
         start = Mux(add.from_gradient, self.gradient, Mux(add.from_accumulator, accumulator, 0))
         m.d.comb += [

@@ -124,16 +124,17 @@ def test_gradient_overflow_flags(accumulator: int) -> None:
 def test_a_narrow_gradient_word_does_not_narrow_the_accumulator(word: int, fits: bool) -> None:
     """One product, kept as a gradient of 12 bits, then read back and doubled: 13 bits."""
     product = MacEntry(start=0, destination=Destination.GRADIENT)
-    again = MacEntry(start=9, push=False, load_gradient=True)
-    twice = MacEntry(start=10, clear=False, narrow=Narrow.WEIGHT)
+    again = MacEntry(start=TIMING.gradient, push=False, load_gradient=True)
+    twice = MacEntry(start=TIMING.gradient + 1, clear=False, narrow=Narrow.WEIGHT)
+    drained = TIMING.gradient + 1 + TIMING.mac_to_slot
     image = image_of(
         small(1, 1, accumulator=30, gradient=12),
         {
             Section.FORWARD_STEP: ([product], [], 12),
             Section.FORWARD_EPILOGUE: (
                 [again, twice],
-                [DrainEntry(start=15 + TIMING.mac_to_slot, slot=0, count=1, destination=1)],
-                40,
+                [DrainEntry(start=drained, slot=0, count=1, destination=1)],
+                drained + TIMING.drain_direct,
             ),
         },
         weight=[[1]],
