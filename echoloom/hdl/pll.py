@@ -7,11 +7,18 @@ from fractions import Fraction
 
 from amaranth.lib.wiring import In, Out
 
-# `input` is the board's clock, `output` the engine's; `locked` says that the output is stable.
-PLL_PORTS = {"input": In(1), "output": Out(1), "locked": Out(1)}
+# `input` is the board's clock from its pin, `passed` the same for the design (in some families a
+# pin that feeds the PLL feeds nothing else), `output` the engine's clock; `locked` says that it is
+# stable.
+PLL_PORTS = {"input": In(1), "passed": Out(1), "output": Out(1), "locked": Out(1)}
 
 # A clock has a whole number of Hz, so that it can be written down and asked for again.
 HZ = 1_000_000
+
+
+def whole_hz(mhz: Fraction) -> bool:
+    """Whether it is a clock that can be written down."""
+    return (mhz * HZ).denominator == 1
 
 
 def exact(mhz: float) -> Fraction:

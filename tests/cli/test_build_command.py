@@ -136,7 +136,7 @@ def test_verify_without_a_tool(shelf, tmp_path, monkeypatch):
 def test_build_refuses(shelf, tmp_path):
     program = shelf / "program.elp"
     assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--board", "ulx4m") == (
-        "there is no board 'ulx4m'; known: ulx3s-85f"
+        "there is no board 'ulx4m'; known: icebreaker, tang-nano-20k, ulx3s-85f"
     )
     assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--clock", 26.123) == (
         "the PLL cannot make 26.123 MHz from 25 MHz; the nearest that it can: 26, 26.25 MHz"

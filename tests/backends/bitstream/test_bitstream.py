@@ -18,6 +18,7 @@ from echoloom.backends.bitstream.flow import Flow
 from echoloom.backends.bitstream.route import BuildReport, build, to_bitstream
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F, Ecp5, dividers
+from echoloom.backends.bitstream.targets.target import Target
 from echoloom.backends.bitstream.toolrun import (
     BuildFailed,
     compiled_tools_cache,
@@ -56,8 +57,8 @@ class Echo(wiring.Component):
     rx: Any
     tx: Any
 
-    def __init__(self, clock_mhz: float) -> None:
-        self._clock_mhz = clock_mhz
+    def __init__(self, clock_mhz: float, board: Target = ULX3S_85F) -> None:
+        self._clock_mhz, self._board = clock_mhz, board
         super().__init__({"clock": In(1), "rx": In(1), "tx": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -67,10 +68,10 @@ class Echo(wiring.Component):
         m.submodules.transmitter = transmitter = UartTransmitter(25)
         connect(m, receiver.data, transmitter.data)
         m.d.comb += [receiver.line.eq(self.rx), self.tx.eq(transmitter.line)]
-        if self._clock_mhz == ULX3S_85F.clock_mhz:
+        if self._clock_mhz == self._board.clock_mhz:
             m.d.comb += ClockSignal().eq(self.clock)
         else:
-            m.submodules.pll = pll = ULX3S_85F.pll(self._clock_mhz)
+            m.submodules.pll = pll = self._board.pll(self._clock_mhz)
             m.d.comb += [pll.input.eq(self.clock), ClockSignal().eq(pll.output)]
         return m
 
@@ -93,13 +94,16 @@ def clock_entry(mhz: float) -> dict[str, float]:
     return {"achieved": mhz, "constraint": 25.0}
 
 
+NETLIST = '{"modules": {"top": {"cells": {}, "ports": {}}}}'
+
+
 @pytest.fixture
 def fake_tools(monkeypatch, tmp_path):
     """Replaces the tools by shell scripts: fake_tools(nextpnr_ecp5="exit 1"); the router reaches
     74.8 MHz with every seed but those that `reached` maps to another figure."""
     (tmp_path / "bin").mkdir()
     scripts = {
-        "yosys": "echo {} > top.json; echo synthesised >> $COUNT",
+        "yosys": f"echo '{NETLIST}' > top.json; echo synthesised >> $COUNT",
         "nextpnr_ecp5": f"cp $BIN/$seed.json $report; printf '{WORDS}' > $config",
         "ecppack": "cp $input top.bit",
     }
@@ -242,6 +246,13 @@ def test_timing_missed(fake_tools):
     assert left_over(directory) == {"routing.json", "yosys.log", "nextpnr-1.log"}
 
 
+@pytest.mark.parametrize("netlist", ["", "{}", "[]", '{"modules": {"top": 3}}'])
+def test_synthesiser_that_gives_rubbish(fake_tools, netlist):
+    directory = fake_tools(yosys=f"echo '{netlist}' > top.json")
+    with pytest.raises(BuildFailed, match="yosys' netlist has an unknown form"):
+        build_echo(directory)
+
+
 @pytest.mark.parametrize("failing", ["yosys", "nextpnr_ecp5", "ecppack"])
 def test_failing_tool_leaves_no_bitstream_new_or_old(fake_tools, failing):
     directory = fake_tools()
@@ -283,7 +294,9 @@ def test_unwritable_directory(fake_tools, tmp_path):
 
 
 def test_unknown_board(tmp_path):
-    with pytest.raises(ValueError, match="no board 'ulx4'; known: ulx3s-85f"):
+    with pytest.raises(
+        ValueError, match="no board 'ulx4'; known: icebreaker, tang-nano-20k, ulx3s-85f"
+    ):
         to_bitstream(CONFIG, Timing(), board="ulx4", directory=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

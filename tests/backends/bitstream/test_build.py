@@ -119,7 +119,10 @@ def test_failure_takes_the_older_files_along(classifier, tmp_path, fake_bitstrea
 def test_unknown_board(classifier, tmp_path):
     with pytest.raises(ValueError) as caught:
         el.build(classifier, board="ulx4m", directory=tmp_path / "out")
-    assert str(caught.value) == "there is no board 'ulx4m'; known: ulx3s-85f"
+    assert (
+        str(caught.value)
+        == "there is no board 'ulx4m'; known: icebreaker, tang-nano-20k, ulx3s-85f"
+    )
     assert names(tmp_path) == set()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream import tools
-from echoloom.backends.bitstream.targets.target import Target, Toolchain, ports
+from echoloom.backends.bitstream.targets.ecp5_registers import absorb_registers
+from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
 from echoloom.hdl.board import BOARD_CLOCK
-from echoloom.hdl.pll import HZ, PLL_PORTS, exact, highest, refuse
+from echoloom.hdl.pll import PLL_PORTS, exact, highest, refuse, whole_hz
 
 # Limits from the data sheet, in MHz; the tools check none of them.
 PHASE_DETECTOR = 10, 400
@@ -56,7 +58,7 @@ def clocks(input_mhz: float) -> dict[Fraction, Dividers]:
                     continue
                 for post in range(1, 129):
                     clock = oscillator / post
-                    if not OUTPUT[0] <= clock <= OUTPUT[1] or (clock * HZ).denominator != 1:
+                    if not OUTPUT[0] <= clock <= OUTPUT[1] or not whole_hz(clock):
                         continue
                     order = (reference, abs(oscillator - VCO_BEST), feedback, loop)
                     if clock not in found or order < found[clock][0]:
@@ -78,6 +80,7 @@ class Pll(wiring.Component):
     input: Any
     output: Any
     locked: Any
+    passed: Any
 
     def __init__(self, input_mhz: float, output_mhz: float) -> None:
         self._frequencies = input_mhz, output_mhz
@@ -89,6 +92,7 @@ class Pll(wiring.Component):
         input_mhz, output_mhz = self._frequencies
         low, high = Const(0), Const(1)
         loop = Signal()
+        m.d.comb += self.passed.eq(self.input)
         m.submodules.primitive = Instance(
             "EHXPLLL",
             ("a", "FREQUENCY_PIN_CLKI", f"{input_mhz:.10g}"),
@@ -176,6 +180,11 @@ class Ecp5(Target):
         for bit, site, attributes in ports(self, top):
             lines += [f'LOCATE COMP "{bit}" SITE "{site}";', f'IOBUF PORT "{bit}" {attributes};']
         return {"top.lpf": "\n".join(lines) + "\n"}
+
+    def finish(self, netlist: Path) -> None:
+        design = json.loads(netlist.read_text())
+        absorb_registers(design, TOP)
+        netlist.write_text(json.dumps(design))
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
         return [
