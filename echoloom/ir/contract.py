@@ -195,22 +195,6 @@ class SectionEntry:
     length: int
 
 
-def pack(layout: Mapping[str, int], entry: object) -> int:
-    """Pack a frozen entry into one unsigned integer; ValueError names a field that does not fit."""
-    word, position = 0, 0
-    for name, bits in layout.items():
-        value = int(getattr(entry, name))
-        if not 0 <= value < 1 << bits:
-            raise ValueError(f"{type(entry).__name__}.{name} = {value} does not fit in {bits} bits")
-        word |= value << position
-        position += bits
-    return word
-
-
-def layout_bits(layout: Mapping[str, int]) -> int:
-    return sum(layout.values())
-
-
 # Sizes that the host bus addresses.
 ADDRESSED = (
     "weight_depth", "vector_depth", "gradient_depth", "table_depth", "exponent_depth", "mac_depth",

@@ -1,4 +1,4 @@
-"""How wide the fields of an engine's instructions and registers are.
+"""How wide the fields of an engine's instructions and registers are, and how they are packed.
 
 A field that a size of the engine bounds is as wide as that size asks for, since program memory
 takes block RAM by the bit; the others are as wide as `ir.contract` lists them.
@@ -107,3 +107,19 @@ def _bits(largest: int) -> int:
 
 def _fitted(layout: Mapping[str, int], **needed: int) -> Mapping[str, int]:
     return {name: max(1, needed.get(name, bits)) for name, bits in layout.items()}
+
+
+def pack(layout: Mapping[str, int], entry: object) -> int:
+    """Pack a frozen entry into one unsigned integer; ValueError names a field that does not fit."""
+    word, position = 0, 0
+    for name, bits in layout.items():
+        value = int(getattr(entry, name))
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{type(entry).__name__}.{name} = {value} does not fit in {bits} bits")
+        word |= value << position
+        position += bits
+    return word
+
+
+def layout_bits(layout: Mapping[str, int]) -> int:
+    return sum(layout.values())

@@ -23,9 +23,8 @@ from echoloom.ir.contract import (
     SectionEntry,
     Space,
     Timing,
-    pack,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, never, section_fields
+from echoloom.ir.fields import drain_fields, mac_fields, never, pack, section_fields
 from echoloom.ir.flags import Flag
 from echoloom.ir.sections import Section
 

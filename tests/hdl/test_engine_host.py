@@ -18,9 +18,8 @@ from echoloom.ir.contract import (
     Register,
     Space,
     XMode,
-    pack,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, section_fields
+from echoloom.ir.fields import drain_fields, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
 

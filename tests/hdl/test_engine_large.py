@@ -21,9 +21,8 @@ from echoloom.ir.contract import (
     MacEntry,
     Timing,
     XMode,
-    pack,
 )
-from echoloom.ir.fields import drain_fields
+from echoloom.ir.fields import drain_fields, pack
 from echoloom.ir.sections import Section
 
 TIMING = Timing()

@@ -18,7 +18,6 @@ from echoloom.ir.contract import (
     MacEntry,
     Register,
     SectionEntry,
-    pack,
 )
 from echoloom.ir.fields import (
     check_place,
@@ -26,6 +25,7 @@ from echoloom.ir.fields import (
     drain_fields,
     mac_fields,
     never,
+    pack,
     section_fields,
 )
 

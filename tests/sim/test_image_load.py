@@ -12,10 +12,8 @@ from echoloom.ir.contract import (
     COLUMN_BITS,
     Register,
     Space,
-    layout_bits,
-    pack,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, section_fields
+from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 from echoloom.sim.image_load import load_image
 

@@ -10,10 +10,8 @@ from echoloom.ir.contract import (
     Register,
     SectionEntry,
     Space,
-    layout_bits,
-    pack,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, section_fields
+from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
 SHIFT_BITS = 7  # of a signed word that holds every shift
