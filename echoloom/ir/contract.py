@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.ops import DynamicShift
-from echoloom.ir.printer import columns
-from echoloom.ir.sections import Section
 from echoloom.ir.widths import Widths
 
 
@@ -84,13 +82,14 @@ class Space(enum.IntEnum):
     EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
     MAC = 6  # lane = column of the entry, address
     DRAIN = 7  # likewise
-    SECTION = 8  # address = Section -> SectionEntry packed
+    SECTION = 8  # likewise, address = Section
 
 
 # field -> bits, least significant first. Fields that a size of the engine bounds are as wide as an
 # engine of the sizes below asks for; `ir.fields` has those of any engine.
 MAC_LAYOUT: Mapping[str, int] = {
-    "start": 14, "inner": 11, "outer": 7, "destination": 2, "clear": 1, "push": 1, "slot": 3,
+    "start": 14, "stage": 2, "inner": 11, "outer": 7, "destination": 2,
+    "clear": 1, "push": 1, "slot": 3,
     "narrow": 2, "wide": 1, "load_gradient": 1,
     "w_base": 13, "w_inner": 11, "w_outer": 11,
     "x_mode": 2, "x_base": 11, "x_bank": 7, "x_step": 1,
@@ -99,13 +98,17 @@ MAC_LAYOUT: Mapping[str, int] = {
 }  # fmt: skip
 
 DRAIN_LAYOUT: Mapping[str, int] = {
-    "start": 14, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
+    "start": 14, "stage": 2, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11,
+    "add": 2,
     "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
     "width": 6, "overflow": 1,
     "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 5, "slope_shift": 6,
 }  # fmt: skip
 
-SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14}
+SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14, "last": 14,
+                                     "overlap": 2}  # fmt: skip
+
+STAGES = 1 << MAC_LAYOUT["stage"]  # time steps that a step section can have in flight
 
 NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a stream, at least
 
@@ -150,6 +153,7 @@ class MacEntry:
     y_step: int = 0
     g_base: int = 0
     lanes: int = 0  # useful products a cycle, counted by Register.BUSY
+    stage: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,15 +188,30 @@ class DrainEntry:
     segment_bits: int = 9
     fraction_bits: int = 0
     slope_shift: int = 0
+    stage: int = 0
 
 
 @dataclass(frozen=True)
 class SectionEntry:
-    """First MAC and drain entry of a section, and its length in cycles (0: section skipped)."""
+    """First MAC and drain entry of a section, and its length in cycles (0: section skipped).
+
+    A step section is played `overlap` times more than there are time steps: in iteration i an
+    entry of stage s works for step i - s, and is passed over where there is no such step.
+    Stages go up to `overlap`. The section's last iteration takes `last` cycles.
+    """
 
     mac: int
     drain: int
     length: int
+    last: int
+    overlap: int = 0
+
+    def cycles(self, iterations: int, overhead: int) -> int:
+        """Clock cycles of the section, waits excluded; `iterations`: time steps, else 1."""
+        if not self.length or not iterations:
+            return 0
+        full = iterations + self.overlap - 1
+        return full * (self.length + overhead) + self.last + overhead
 
 
 # Sizes that the host bus addresses.
@@ -230,7 +249,7 @@ class EngineConfig:
     mac_depth: int = 1024
     drain_depth: int = 1024
     frame_depth: int = 128  # elements of one input frame
-    frames: int = 2
+    frames: int = 2  # of all time steps in flight, and one that arrives
     output_depth: int = 64
     section_cycles: int = NEVER  # of the longest iteration of a section
     run: int = (1 << MAC_LAYOUT["inner"]) - 1  # elements that an instruction walks in one row
@@ -323,27 +342,3 @@ class Image:
     sections: tuple[SectionEntry, ...]  # indexed by Section
     frame: int
     timing: Timing = field(default_factory=Timing)
-
-    def __str__(self) -> str:
-        """In summary: how much of each memory is filled, and where sections begin."""
-        rows: list[tuple[object, ...]] = [("memory", "words", "depth", "not zero")]
-        rows += [
-            (space.name.lower(), len(bank[0]), depth, sum(sum(map(bool, words)) for words in bank))
-            for space, bank, depth in (
-                (Space.WEIGHT, self.weight, self.config.weight_depth),
-                (Space.VECTOR, self.vector, self.config.vector_depth),
-                (
-                    Space.TABLE,
-                    tuple(zip(*self.table, strict=True)) or ((),),
-                    self.config.table_depth,
-                ),
-                (Space.EXPONENT, self.exponent, self.config.exponent_depth),
-            )
-        ]
-        rows += [("mac", len(self.mac), self.config.mac_depth, ""),
-                 ("drain", len(self.drain), self.config.drain_depth, "")]  # fmt: skip
-        sections: list[tuple[object, ...]] = [("section", "first mac", "first drain", "cycles")]
-        sections += [
-            (s.name.lower(), *astuple(e)) for s, e in zip(Section, self.sections, strict=True)
-        ]
-        return f"{columns(rows)}\n{columns(sections)}\n{self.config}\n"

@@ -88,25 +88,13 @@ def section_fields(config: EngineConfig) -> Mapping[str, int]:
         mac=_bits(config.mac_depth - 1),
         drain=_bits(config.drain_depth - 1),
         length=_time(config),
+        last=_time(config),
     )
 
 
 def never(config: EngineConfig) -> int:
     """Start time of the entry that ends a stream: no section lasts until then."""
     return (1 << mac_fields(config)["start"]) - 1
-
-
-def _time(config: EngineConfig) -> int:
-    return _bits(config.section_cycles)
-
-
-def _bits(largest: int) -> int:
-    """Bits of the numbers 0 .. largest."""
-    return largest.bit_length()
-
-
-def _fitted(layout: Mapping[str, int], **needed: int) -> Mapping[str, int]:
-    return {name: max(1, needed.get(name, bits)) for name, bits in layout.items()}
 
 
 def pack(layout: Mapping[str, int], entry: object) -> int:
@@ -123,3 +111,16 @@ def pack(layout: Mapping[str, int], entry: object) -> int:
 
 def layout_bits(layout: Mapping[str, int]) -> int:
     return sum(layout.values())
+
+
+def _time(config: EngineConfig) -> int:
+    return _bits(config.section_cycles)
+
+
+def _bits(largest: int) -> int:
+    """Bits of the numbers 0 .. largest."""
+    return largest.bit_length()
+
+
+def _fitted(layout: Mapping[str, int], **needed: int) -> Mapping[str, int]:
+    return {name: max(1, needed.get(name, bits)) for name, bits in layout.items()}

@@ -83,7 +83,7 @@ def image_of(
     end = never(config)
     for section in Section:
         macs, drains, length = sections.get(section, ((), (), 0))
-        entries.append(SectionEntry(mac=len(mac), drain=len(drain), length=length))
+        entries.append(SectionEntry(len(mac), len(drain), length, length))
         mac += [*macs, MacEntry(start=end)]
         drain += [*drains, DrainEntry(start=end, slot=0, count=0, destination=0)]
     return Image(
@@ -120,13 +120,12 @@ def load(image: Image) -> Iterator[Request]:
     for space, layout, entries in (
         (Space.MAC, mac_fields(config), image.mac),
         (Space.DRAIN, drain_fields(config), image.drain),
+        (Space.SECTION, section_fields(config), image.sections),
     ):
         for address, entry in enumerate(entries):
             packed = pack(layout, entry)
             for column in range(-(-sum(layout.values()) // COLUMN_BITS)):
                 yield 1, space, column, address, packed >> COLUMN_BITS * column
-    for address, section in enumerate(image.sections):
-        yield 1, Space.SECTION, 0, address, pack(section_fields(config), section)
     yield 1, Space.REGISTER, 0, Register.FRAME, image.frame
 
 

@@ -13,6 +13,7 @@ from echoloom.ir.contract import (
     MAC_LAYOUT,
     NEVER,
     SECTION_LAYOUT,
+    STAGES,
     DrainEntry,
     EngineConfig,
     MacEntry,
@@ -64,7 +65,8 @@ def test_the_last_of_everything_packs_and_comes_back(config: EngineConfig) -> No
         width=config.word, fraction_bits=config.word - 1,
         exponents=config.exponent_depth - 1, table=config.table_depth - 1,
     )  # fmt: skip
-    section = SectionEntry(config.mac_depth - 1, config.drain_depth - 1, config.section_cycles)
+    section = SectionEntry(config.mac_depth - 1, config.drain_depth - 1, config.section_cycles,
+                           config.section_cycles, STAGES - 1)  # fmt: skip
     for fields, entry in (
         (mac_fields(config), mac),
         (drain_fields(config), drain),

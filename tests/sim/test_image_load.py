@@ -44,6 +44,7 @@ def test_every_word_is_written():
     for space, layout, entries in (
         (Space.MAC, mac_fields(CONFIG), image.mac),
         (Space.DRAIN, drain_fields(CONFIG), image.drain),
+        (Space.SECTION, section_fields(CONFIG), image.sections),
     ):
         columns = -(-layout_bits(layout) // COLUMN_BITS)
         assert columns > 1
@@ -52,9 +53,6 @@ def test_every_word_is_written():
             assert sum(word << COLUMN_BITS * n for n, word in enumerate(words)) == pack(
                 layout, entry
             )
-    for section in Section:
-        packed = pack(section_fields(CONFIG), image.sections[section])
-        assert memory.pop((Space.SECTION, 0, section)) == packed
     assert memory.pop((Space.REGISTER, 0, Register.FRAME)) == image.frame
     assert memory == {}
 
@@ -83,8 +81,8 @@ def test_clear_makes_a_load_right_after_any_other():
 def test_a_short_list_of_sections_leaves_no_older_program():
     accesses = load_image(replace(leaky_machine(), sections=leaky_machine().sections[:2]))
     sections = accesses[accesses["space"] == Space.SECTION]
-    assert sections["address"].tolist() == list(Section)
-    assert sections["data"][2:].tolist() == [0, 0, 0, 0]
+    assert set(sections["address"].tolist()) == set(Section)
+    assert not sections["data"][sections["address"] >= 2].any()
 
 
 def test_images_that_do_not_fit_are_refused():

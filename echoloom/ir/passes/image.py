@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -16,6 +16,7 @@ from echoloom.ir.contract import (
     Image,
     MacEntry,
     SectionEntry,
+    Space,
     Timing,
 )
 from echoloom.ir.fields import never
@@ -63,7 +64,7 @@ class Mapped(Placed):
         """Clock cycles of one pass over `length` steps, waits excluded: exactly the RTL's count."""
         played = (s for s in (FORWARD if forward else ECHO) if self.schedules[s].length)
         return sum(
-            (self.schedules[s].length + self.timing.overhead) * (length if s in STEPS else 1)
+            self.schedules[s].entry().cycles(length if s in STEPS else 1, self.timing.overhead)
             for s in played
         )
 
@@ -104,7 +105,7 @@ def placed(program: Program, tables: Mapping[str, TableContents], config: Engine
         tasks = {s: lower(program, program.body(s), tables, at, config) for s in Section}
         shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
         check_fits(program, tables, at, shared, tasks.values())
-        stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own)}
+        stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own, shared)}
         added = frozenset(
             at.owner(s, task.base.value) for s, own in tasks.items() for task in own if task.base
         )
@@ -116,7 +117,9 @@ def placed(program: Program, tables: Mapping[str, TableContents], config: Engine
 def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
     """A cycle for every task; the engine's depths become what the program needs (`roomy`)."""
     timing = timing or Timing()
-    schedules = {s: schedule(own, placed.shared, timing) for s, own in placed.tasks.items()}
+    schedules = {
+        s: schedule(own, placed.shared, timing, steps=s in STEPS) for s, own in placed.tasks.items()
+    }
     return Mapped(
         placed.program, _sized(placed, schedules), placed.allocation, placed.tasks, placed.shared,
         timing, schedules,
@@ -140,7 +143,7 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
     bodies = placed.program.bodies
     frames = [sum(d.type.size for d in b.frame) for b in bodies]
     emitted = [sum(placed.program.types(b)[v].size for v in b.emits) for b in bodies]
-    longest = max(s.length for s in schedules.values())
+    longest = max(max(s.length, s.last) for s in schedules.values())
     runs = [max(e.inner, e.w_inner, e.w_outer) for s in schedules.values() for e in s.mac]
     bases = [e.base for s in schedules.values() for e in s.drain if e.add is not Add.NONE]
     banks = 1 << (-(-config.lanes // config.drains) - 1).bit_length()
@@ -155,6 +158,7 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
         mac_depth=roomy(sum(len(s.mac) + 1 for s in schedules.values())),
         drain_depth=roomy(sum(len(s.drain) + 1 for s in schedules.values())),
         frame_depth=roomy(max([1, *frames])),
+        frames=2 + max(s.overlap for s in schedules.values()),
         output_depth=max([1, *emitted]),
         section_cycles=_all_ones(longest),
         run=_all_ones(max(runs, default=1)),
@@ -181,7 +185,7 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
     sections: list[SectionEntry] = []
     for section in Section:
         plan = mapped.schedules[section]
-        sections.append(SectionEntry(len(mac), len(drain), plan.length))
+        sections.append(plan.entry(len(mac), len(drain)))
         mac += [*plan.mac, MacEntry(end)]
         drain += [*plan.drain, DrainEntry(end, 0, 0, 0)]
     tables: list[tuple[int, int]] = []
@@ -199,6 +203,33 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
         max(1, *(sum(d.type.size for d in b.frame) for b in program.bodies)),
         mapped.timing,
     )
+
+
+def summary(image: Image) -> str:
+    """How much of each memory is filled, and where sections begin."""
+    rows: list[tuple[object, ...]] = [("memory", "words", "depth", "not zero")]
+    rows += [
+        (space.name.lower(), len(bank[0]), depth, sum(sum(map(bool, words)) for words in bank))
+        for space, bank, depth in (
+            (Space.WEIGHT, image.weight, image.config.weight_depth),
+            (Space.VECTOR, image.vector, image.config.vector_depth),
+            (
+                Space.TABLE,
+                tuple(zip(*image.table, strict=True)) or ((),),
+                image.config.table_depth,
+            ),
+            (Space.EXPONENT, image.exponent, image.config.exponent_depth),
+        )
+    ]
+    rows += [("mac", len(image.mac), image.config.mac_depth, ""),
+             ("drain", len(image.drain), image.config.drain_depth, "")]  # fmt: skip
+    sections: list[tuple[object, ...]] = [
+        ("section", "first mac", "first drain", "cycles", "last", "overlap")
+    ]
+    sections += [
+        (s.name.lower(), *astuple(e)) for s, e in zip(Section, image.sections, strict=True)
+    ]
+    return f"{columns(rows)}\n{columns(sections)}\n{image.config}\n"
 
 
 def _fill(memory: Memory, values: Mapping[str, Words], lanes: int) -> list[list[int]]:
