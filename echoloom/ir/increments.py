@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echoloom.ir.formats import Type
-from echoloom.ir.ops import Op, Scale
-from echoloom.ir.parity import PRODUCTS
+from echoloom.ir.ops import SUMS, VECTOR_PRODUCTS, Op, Scale
 from echoloom.ir.program import Body, Instr, uses
-
-SUMS = (Op.ADD, Op.SUB)
-MULTIPLIED = PRODUCTS - {Op.OUTER}
 
 
 def root(definitions: Mapping[str, Instr], name: str) -> str:
@@ -34,7 +30,7 @@ def increments(body: Body, types: Mapping[str, Type]) -> frozenset[str]:
         if rounded is None or rounded.op is not Op.REQUANT or counts[name] != 1:
             continue
         product = definitions.get(root(definitions, rounded.args[0]))
-        if product is None or product.op not in MULTIPLIED:
+        if product is None or product.op not in VECTOR_PRODUCTS:
             continue
         exact, own = types[rounded.args[0]].q, rounded.type.q
         exponents = {own.frac, types[base].q.frac, total.type.q.frac}

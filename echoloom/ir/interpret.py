@@ -85,5 +85,15 @@ class Machine:
         self.values.update({state: local[value] for state, value in body.updates})
 
 
+# What means the same of integers and of real numbers.
+COMMON_RULES: Mapping[Op, Rule] = {
+    Op.READ: lambda m, i, a: a[0],
+    Op.MUL: lambda m, i, a: a[0] * a[1],
+    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
+    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
+    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
+}
+
+
 def _batched(value: Value, batch: tuple[int, ...]) -> Value:
     return np.broadcast_to(value, (*batch, value.shape[-1]))

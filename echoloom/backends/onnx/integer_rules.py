@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoloom.backends.onnx.bodies import BodyScope, Rule, Watched
+from echoloom.backends.onnx.bodies import COMMON_NODES, BodyScope, Rule, Watched
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, floor_shift, round_shift, wrap
 from echoloom.backends.onnx.writer import Value
 from echoloom.ir.arithmetic import Overflow, Rounding
@@ -87,45 +87,23 @@ def _aligned(s: BodyScope, i: Instr, args: list[Value]) -> list[Value]:
     return aligned
 
 
-def add(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("Add", i, *_aligned(s, i, args))
+def _sum(kind: str) -> Rule:
+    return lambda s, i, args: s.put(kind, i, *_aligned(s, i, args))
 
 
-def sub(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("Sub", i, *_aligned(s, i, args))
-
-
-def mul(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("Mul", i, *args)
-
-
-def scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     """The same words with another exponent: only the sign is work."""
     assert isinstance(i.attr, Scale)
     return args[0] if i.attr.factor > 0 else s.put("Neg", i, args[0])
 
 
-def matvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("MatMul", i, args[1], s.matrix_transposed(i, args[0]))
-
-
-def tmatvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("MatMul", i, args[1], args[0])
-
-
-def outer(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    column = s.put("Unsqueeze", i, args[0], Value(s.integers(-1), False), tag=".column")
-    row = s.put("Unsqueeze", i, args[1], Value(s.integers(-2), False), tag=".row")
-    return s.put("Mul", i, column, row)
-
-
-def constant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _constant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Constant)
     word = round(i.attr.value * 2.0**i.type.q.scalar_frac)
     return Value(s.constant(np.full(i.type.shape or (1,), word, np.int64)), False)
 
 
-def table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     """ir.arithmetic.piecewise_linear: the segment's line, at the distance from its left end."""
     arithmetic = s.context.arithmetic
     assert isinstance(arithmetic, IntegerArithmetic)
@@ -146,7 +124,7 @@ def table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     return _saturated(s, i, line, args[0].batched)
 
 
-def requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant)
     target, source = i.type.q, _q(s, i.args[0])
     shift = np.asarray(source.frac, np.int64) - target.scalar_frac
@@ -175,15 +153,11 @@ def _watch(s: BodyScope, i: Instr, x: Value, flag: Flag) -> None:
 
 
 INT64_NODES: Mapping[Op, Rule] = {
-    Op.CONSTANT: constant,
-    Op.READ: lambda s, i, a: a[0],
-    Op.ADD: add,
-    Op.SUB: sub,
-    Op.MUL: mul,
-    Op.SCALE: scale,
-    Op.MATVEC: matvec,
-    Op.TMATVEC: tmatvec,
-    Op.OUTER: outer,
-    Op.TABLE: table,
-    Op.REQUANT: requant,
+    **COMMON_NODES,
+    Op.CONSTANT: _constant,
+    Op.ADD: _sum("Add"),
+    Op.SUB: _sum("Sub"),
+    Op.SCALE: _scale,
+    Op.TABLE: _table,
+    Op.REQUANT: _requant,
 }

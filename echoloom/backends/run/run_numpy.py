@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import add, sub
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from echoloom.ir.arithmetic import Overflow, narrow, piecewise_linear, round_shift
 from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q
-from echoloom.ir.interpret import Machine, Observer, Rule, Value
+from echoloom.ir.interpret import COMMON_RULES, Machine, Observer, Rule, Value
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Table
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.staged import StagedMachine
@@ -80,20 +81,15 @@ def operand(m: Machine, name: str) -> Q:
     return m.types[m.section][name]  # type: ignore[attr-defined]
 
 
-def _aligned(m: Machine, i: Instr, args: list[Value]) -> tuple[Value, Value]:
-    frac = i.type.q.scalar_frac
-    a, b = (operand(m, name).scalar_frac for name in i.args)
-    return args[0] << (frac - a), args[1] << (frac - b)
+def _aligned(combine: Callable[[Value, Value], Value]) -> Rule:
+    """Of two operands, brought to the result's exponent."""
 
+    def rule(m: Machine, i: Instr, args: list[Value]) -> Value:
+        frac = i.type.q.scalar_frac
+        a, b = (operand(m, name).scalar_frac for name in i.args)
+        return combine(args[0] << (frac - a), args[1] << (frac - b))
 
-def _add(m: Machine, i: Instr, args: list[Value]) -> Value:
-    a, b = _aligned(m, i, args)
-    return a + b
-
-
-def _sub(m: Machine, i: Instr, args: list[Value]) -> Value:
-    a, b = _aligned(m, i, args)
-    return a - b
+    return rule
 
 
 def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:
@@ -130,15 +126,11 @@ def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 
 NUMPY_RULES: Mapping[Op, Rule] = {
+    **COMMON_RULES,
     Op.CONSTANT: _constant,
-    Op.READ: lambda m, i, a: a[0],
-    Op.ADD: _add,
-    Op.SUB: _sub,
-    Op.MUL: lambda m, i, a: a[0] * a[1],
+    Op.ADD: _aligned(add),
+    Op.SUB: _aligned(sub),
     Op.SCALE: _scale,
-    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
-    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
-    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
     Op.TABLE: _table,
     Op.REQUANT: _requant,
 }

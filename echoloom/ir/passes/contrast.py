@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from echoloom.ir.ops import Op, Scale
+from echoloom.ir.ops import SUMS, Op, Scale
 from echoloom.ir.passes.graphs import BlockGraphs
 from echoloom.ir.passes.walk import Visit, Walk, numbered
 from echoloom.ir.passes.writer import Writer
@@ -140,7 +140,7 @@ def _outer_terms(w: Writer, value: str, weight: float = 1.0) -> list[tuple[Instr
         return [(definition, weight)]
     if isinstance(definition.attr, Scale):
         return _outer_terms(w, definition.args[0], weight * definition.attr.factor)
-    if definition.op in (Op.ADD, Op.SUB):
+    if definition.op in SUMS:
         sign = 1.0 if definition.op is Op.ADD else -1.0
         left = _outer_terms(w, definition.args[0], weight)
         right = _outer_terms(w, definition.args[1], sign * weight)

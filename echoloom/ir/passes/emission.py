@@ -17,11 +17,20 @@ from dataclasses import dataclass, replace
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Scale, Shift, Table
+from echoloom.ir.ops import (
+    PRODUCTS,
+    SUMS,
+    Constant,
+    DynamicShift,
+    Op,
+    Read,
+    Scale,
+    Shift,
+    Table,
+)
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, runtime_format
 from echoloom.ir.passes.format_classes import Formats, Word
 from echoloom.ir.passes.formats_plan import FACTORS, FormatPlan
-from echoloom.ir.passes.fused import PRODUCTS, SUMS
 from echoloom.ir.passes.integer_code import IntegerCode
 from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
@@ -107,7 +116,7 @@ class _BodyEmitter:
 
     def _value(self, instr: Instr, args: list[str]) -> str:
         op, attr = instr.op, instr.attr
-        if op in (*PRODUCTS, Op.OUTER):
+        if op in PRODUCTS:
             return self._product(instr, args)
         if op in SUMS:
             return self._sum(instr, args)
