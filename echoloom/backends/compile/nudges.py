@@ -26,7 +26,6 @@ from echoloom.backends.run.integers import Floats, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir.host import Host, is_classification
-from echoloom.ir.linearity import is_affine
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
 from echoloom.ir.passes.graphs import coefficients
@@ -77,14 +76,6 @@ class Nudges:
         return columns(rows)
 
 
-def curved(graphs: StackGraphs) -> list[bool]:
-    """By block: whether a contrast's quality depends on the nudge's size."""
-    return [
-        not is_affine(b.beside, "f", "q") or not is_affine(b.velocity, "v", "p")
-        for b in graphs.blocks
-    ]
-
-
 def _blocks(graphs: StackGraphs) -> dict[str, int | None]:
     """The block that a coefficient belongs to."""
     return {d.name: d.block for d in coefficients(graphs)}
@@ -93,7 +84,7 @@ def _blocks(graphs: StackGraphs) -> dict[str, int | None]:
 def choose_nudges(source: Source) -> Nudges:
     """The nudge size of every block that suits it on the samples."""
     ranges, widest = probed(source)
-    bent = curved(source.graphs)
+    bent = [block.curved for block in source.graphs.blocks]
     if not any(bent):
         return Nudges(widest)
     targets = None if source.targets is None else source.targets[:TRIAL_SAMPLES]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoloom.backends.onnx.bodies import COMMON_NODES, BodyScope, Rule, Watched
+from echoloom.backends.onnx.functions import Namespace
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, floor_shift, round_shift, wrap
 from echoloom.backends.onnx.writer import Value
 from echoloom.ir.arithmetic import Overflow, Rounding
@@ -49,18 +50,11 @@ class IntegerArithmetic:
             rows = [self._row(s, w) for w in watched]
             limits = np.concatenate([np.full(w.size, w.limit, np.int64) for w in watched])
             limit = limits[0] if len(set(limits.tolist())) == 1 else limits
-            name = f"flag/{flag.name}".lower()
-            every = s.node("Concat", *rows, name=f"{name}.all", axis=1)
-            over = s.node("Greater", every, s.constant(limit), name=f"{name}.over")
-            under = s.node("Less", every, s.constant(-limit), name=f"{name}.under")
-            out = s.node("Or", over, under, name=f"{name}.out")
-            count = s.node("Cast", out, name=f"{name}.count", to=7)
-            sum_ = s.node("ReduceSum", count, s.integers(1), name=f"{name}.sum", keepdims=0)
-            hit = s.node("Greater", sum_, s.integer(0), name=f"{name}.any")
-            word = s.node("Where", hit, s.integer(int(flag)), s.integer(0), name=name)
-            raised = (
-                word if raised is None else s.node("BitwiseOr", raised, word, name=f"{name}.or")
-            )
+            f = Namespace(s, f"flag/{flag.name}".lower(), np.int64)
+            every = f.op("Concat", *rows, axis=1)
+            out = f.op("Or", every > limit, every < -limit).astype(np.int64)
+            word = f.where(f.op("ReduceSum", out, s.integers(1), keepdims=0) > 0, int(flag), 0)
+            raised = (word if raised is None else f.op("BitwiseOr", raised, word)).name
         return raised
 
     def _row(self, s: BodyScope, w: Watched) -> str:
@@ -110,17 +104,13 @@ def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     key = table_key(i, _q(s, i.args[0]))
     contents, (base, slope) = arithmetic.tables[key], arithmetic.lines[key]
     half, z, name = 1 << (contents.segment_bits - 1), args[0].name, i.name
-    by = fixed(s, contents.fraction_bits)
+    by, f = fixed(s, contents.fraction_bits), Namespace(s, name, np.int64)
     whole = floor_shift(s, z, by, f"{name}.any_segment")
-    segment = clamp(s, whole, -half, half - 1, f"{name}.segment")
-    index = s.node("Add", segment, s.integer(half), name=f"{name}.index")
-    left = s.node("Mul", segment, by.power, name=f"{name}.left")
-    distance = s.node("Sub", z, left, name=f"{name}.distance")
-    steep = s.node("Gather", slope, index, name=f"{name}.slope", axis=0)
-    rise = s.node("Mul", steep, distance, name=f"{name}.rise")
+    segment = f.node(clamp(s, whole, -half, half - 1, f"{name}.segment"))
+    index, distance = segment + half, f.node(z) - segment * by.power
+    rise = (f.op("Gather", slope, index, axis=0) * distance).name
     near = round_shift(s, rise, fixed(s, contents.slope_shift), Rounding.HALF_EVEN, f"{name}.rise")
-    start = s.node("Gather", base, index, name=f"{name}.base", axis=0)
-    line = s.node("Add", start, near, name=f"{name}.line")
+    line = (f.op("Gather", base, index, axis=0) + near).name
     return _saturated(s, i, line, args[0].batched)
 
 
