@@ -34,7 +34,6 @@ from echoloom.backends.run.integers import Floats
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.hssm import trainable
-from echoloom.ir.host import is_classification
 from echoloom.sim.first_difference import Difference, Mismatch, first_index, lowest_bit
 from echoloom.sim.level import Case, Job, Reals, Run
 from echoloom.sim.locate import Key, first_value, numpy_trace
@@ -216,7 +215,7 @@ def _jax_values(program: CompiledProgram, export: Export, case: Case) -> Values:
         model, x = float64(program.model), jnp.asarray(case.x)
         values = {"outputs": np.asarray(model(x), np.float64)}
         if export.passes == "gradient":
-            label = case.label if is_classification(program.ir) else jnp.asarray(case.label)
+            label = case.label if program.ir.is_classification else jnp.asarray(case.label)
             values |= _leaves(bptt_gradient(model, x, label))
     return values
 

@@ -140,7 +140,7 @@ def verify(
         stall_seed,
         (GOLDEN,) if simulated and simulator == "golden" else (),
         floats,
-        float_distance(program, xs, labels, expected),
+        float_distance(program, cases),
     )
 
 

@@ -25,7 +25,7 @@ from echoloom.backends.compile.stages import Epsilons, Source, integers_at, prob
 from echoloom.backends.run.integers import Floats, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
-from echoloom.ir.host import Host, is_classification
+from echoloom.ir.host import Host
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
 from echoloom.ir.passes.graphs import coefficients
@@ -187,7 +187,7 @@ def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
     host = Host(real.program, source.output_step)
     forward = host.forward(source.samples)
     outputs = host.outputs(machine.sweep(forward))
-    if is_classification(real.program):
+    if real.program.is_classification:
         labels = np.argmin(outputs, axis=-1)
     else:
         labels = -np.sign(outputs) if source.targets is None else source.targets

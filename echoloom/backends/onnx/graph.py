@@ -25,7 +25,7 @@ from echoloom.backends.onnx.writer import (
 )
 from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Q
-from echoloom.ir.host import forward_states, is_classification
+from echoloom.ir.host import forward_states
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -55,7 +55,7 @@ class Assembly:
         self.subject, self.program = subject, subject.program
         self.s = Host(subject.shared, "")
         self.types = input_types(self.program)
-        self.classification = is_classification(self.program)
+        self.classification = self.program.is_classification
         self.inputs, self.outputs = [], []
         self.flagged: list[str] = []
         real = DOUBLE if subject.exact else element_of(subject.arithmetic.dtype)
