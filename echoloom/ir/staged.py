@@ -55,7 +55,6 @@ class StagedMachine(Machine):
         return {section: only_summed(self.program.body(section)) for section in STEPS}
 
     def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
-        """Run a body once per frame; outputs are appended to `emitted`."""
         if section not in STEPS:
             super().run(section, frames)
             return

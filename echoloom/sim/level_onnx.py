@@ -43,9 +43,7 @@ if TYPE_CHECKING:
 
 LEVEL = "onnx"
 FLOAT_BOUND = 1e-5  # relative to the largest element of a sequence's tensor
-FLOOR = (
-    1e-5  # of the largest of all tensors: what is smaller counts as that, because it may be zero
-)
+FLOOR = 1e-5  # of the largest of all tensors: what is smaller, perhaps zero, counts as that
 Errors = dict[str, float]
 Values = dict[str, Floats]
 
