@@ -13,9 +13,9 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.gradients.quality import float64
 from echoloom.frontend.models.hssm import with_statistics
 from echoloom.frontend.models.sizes import Task
+from echoloom.frontend.models.stack import float64
 from echoloom.sim.run_rtl import Simulator
 
 SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4

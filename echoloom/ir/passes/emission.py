@@ -53,9 +53,7 @@ class EmittedBody:
 def emit_body(plan: FormatPlan, formats: Formats, program: Program, body: Body) -> EmittedBody:
     """`body` with these formats; `program` has the declarations, and the accumulators of the
     bodies before."""
-    emitter = _BodyEmitter(plan, formats, program, body)
-    integer, accumulators = emitter.emit()
-    return EmittedBody(integer, accumulators, tuple(emitter.limits))
+    return _BodyEmitter(plan, formats, program, body).emit()
 
 
 class _BodyEmitter:
@@ -82,7 +80,7 @@ class _BodyEmitter:
     def _word(self, name: str) -> Word:
         return self.plan.word(self.body.section, name)
 
-    def emit(self) -> tuple[Body, tuple[Accumulator, ...]]:
+    def emit(self) -> EmittedBody:
         for instr in self.body.instrs:
             args = [self.stored.get(a, a) for a in instr.args]
             self.stored[instr.name] = self._value(instr, args)
@@ -100,7 +98,7 @@ class _BodyEmitter:
             self.body, frame=self.frame, instrs=tuple(self.code.instrs.values()), updates=updates,
             accumulates=tuple(accumulates), emits=emits,
         )  # fmt: skip
-        return body, tuple(accumulators)
+        return EmittedBody(body, tuple(accumulators), tuple(self.limits))
 
     def _update(self, state: str, word: str) -> str:
         """A word of the state's format."""

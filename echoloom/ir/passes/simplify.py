@@ -25,7 +25,7 @@ from echoloom.ir.ops import (
     Scale,
 )
 from echoloom.ir.places import Label
-from echoloom.ir.program import Accumulator, Body, Instr, Program
+from echoloom.ir.program import Body, Instr, Program
 
 
 @dataclass
@@ -183,15 +183,13 @@ def simplify(program: Program) -> Program:
     """The same real program with less to compute; accumulator scales change accordingly."""
     scales: dict[str, float] = {}
     bodies = tuple(_simplify_body(program, body, scales) for body in program.bodies)
-    accumulators = tuple(
-        replace(a, scale=a.scale * scales.get(a.name, 1.0)) for a in program.accumulators
-    )
     kept = {name for body in bodies for name, _ in body.accumulates}
-    return replace(program, bodies=bodies, accumulators=_only(accumulators, kept))
-
-
-def _only(accumulators: tuple[Accumulator, ...], kept: set[str]) -> tuple[Accumulator, ...]:
-    return tuple(a for a in accumulators if a.name in kept)
+    accumulators = tuple(
+        replace(a, scale=a.scale * scales.get(a.name, 1.0))
+        for a in program.accumulators
+        if a.name in kept
+    )
+    return replace(program, bodies=bodies, accumulators=accumulators)
 
 
 def _simplify_body(program: Program, body: Body, scales: dict[str, float]) -> Body:
