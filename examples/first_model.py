@@ -142,7 +142,7 @@ def main() -> None:
     program.save(options.directory / "model.echoloom")
     if not options.no_bitstream:
         built = el.build(program, "ulx3s-85f", options.directory / "bitstream")
-        print(f"{built.bitstream}: {built.fmax_mhz:.1f} MHz, {built.luts.used:,} LUTs")
+        print(f"{built.bitstream}: {built.clock_mhz:g} MHz, {built.usage['luts'].used:,} LUTs")
 
 
 # %%

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 
+from echoloom.backends.bitstream.aim import MARGIN
 from echoloom.backends.bitstream.build import REPORT
 from echoloom.backends.bitstream.build import build as build_program
+from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.compile.program import load
 from echoloom.cli.options import Json, Saved, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.cli.tables import fields_table
-from echoloom.hdl.board import BOARDS
 
 
 def build(
@@ -25,9 +26,20 @@ def build(
     ],
     board: Annotated[str, typer.Option(help=f"Board: {', '.join(BOARDS)}.")] = "ulx3s-85f",
     clock: Annotated[
-        float | None, typer.Option(help="The engine's clock in MHz; the board's if not given.")
+        float | None,
+        typer.Option(help="The engine's clock in MHz; the highest with a margin if not given."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the placer.")] = 1,
+    target: Annotated[
+        float | None,
+        typer.Option(help="What the router aims at, in MHz; --clock or the board's if not given."),
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="Without --clock: by what part the clock is below what is reached."),
+    ] = MARGIN,
+    seed: Annotated[int, typer.Option(help="Of the placer; the first, if there are several.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="How many; the quickest is built.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Placements at a time.")] = 1,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
@@ -35,12 +47,22 @@ def build(
 
     Ends with code 5 when the routed design misses its clock; then there is no bitstream.
 
-    Example: echoloom build motions.elp -o build/motions
+    Example: echoloom build motions.elp -o build/motions --seeds 4
     """
     with command("build", as_json) as say:
         compiled = load(program, load_unit(unit))
         with say.working(f"synthesising, placing and routing; logs are in {output}"):
-            build_program(compiled, board, output, clock_mhz=clock, seed=seed)
+            build_program(
+                compiled,
+                board,
+                output,
+                clock_mhz=clock,
+                target_mhz=target,
+                margin=margin,
+                seed=seed,
+                seeds=seeds,
+                jobs=jobs,
+            )
         values = json.loads((output / REPORT).read_text())
         say.result |= {"folder": str(output), **values}
         say.show(build_table(values))
@@ -50,8 +72,8 @@ def build(
 def build_table(values: dict[str, Any]) -> RenderableType:
     """A build's report as tables."""
     resources = {
-        name: f"{values[name]['used']:,} of {values[name]['available']:,}"
-        for name in ("luts", "registers", "dsps", "brams")
+        name: f"{usage['used']:,} of {usage['available']:,}"
+        for name, usage in values["usage"].items()
     }
     steps = {
         f"{name} cycles, utilisation": f"{step['cycles']:,}, {step['utilisation']:.1%}"
@@ -59,9 +81,19 @@ def build_table(values: dict[str, Any]) -> RenderableType:
     }
     figures = {
         "board": values["board"],
-        "clock MHz": f"{values['target_mhz']:g}",
-        "reached MHz": f"{values['fmax_mhz']:.1f}",
+        "clock MHz": f"{values['clock_mhz']:g}, {values['margin']:.1%} below what is reached",
+        "reached MHz": f"{values['fmax_mhz']:.1f} (aimed at {values['target_mhz']:g})",
+        "seeds": _seeds(values),
+        "longest path": values["critical_path"],
         **resources,
         **steps,
     }
     return Group(fields_table("build", figures), fields_table("files", values["sha256"]))
+
+
+def _seeds(values: dict[str, Any]) -> str:
+    reached = [
+        f"{run['seed']}: {run['fmax_mhz']:.1f}" if run["fmax_mhz"] else f"{run['seed']}: failed"
+        for run in values["seeds"]
+    ]
+    return f"{', '.join(reached)}; median {values['median_fmax_mhz']:.1f}, best {values['seed']}"

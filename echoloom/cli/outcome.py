@@ -15,7 +15,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoloom.backends.bitstream.route import TimingMissed
+from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.frontend.data.sources import MissingPackage

@@ -7,77 +7,71 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import (
+    Cat,
     ClockDomain,
     ClockSignal,
     Const,
+    DomainRenamer,
     Module,
     ResetInserter,
     ResetSignal,
     Signal,
+    Value,
 )
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect
 
+from echoloom.hdl.crossing import Crossing
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.link import Link, identity
-from echoloom.hdl.pll import Pll
 from echoloom.hdl.uart import UartReceiver, UartTransmitter, divisor_for
 from echoloom.ir.contract import EngineConfig, Timing
 
-BAUD = 1_000_000  # the board's USB chip makes it exactly, and so do all clocks of whole MHz
-START_CYCLES = 1 << 12  # the board stays in reset for so long after configuration
+BAUD = 1_000_000  # the boards' USB chips make it exactly, and so do all clocks of whole MHz
+START_CYCLES = 1 << 12  # of the board's clock: so long it stays in reset after configuration
 LIGHT_SECONDS = 0.05  # a light that shows an event is on for so long
+BOARD_CLOCK = "clock"  # what the tools call the board's clock,
+ENGINE_CLOCK = "clk"  # and the engine's where a PLL makes it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
-    """What the tools must know of a board; `pins` maps a port's bit to its site and attributes."""
+    """What the hardware must know of a board; a target adds what the tools must know.
+
+    `pins` maps a port's bit to its site and attributes; `clock`, `rx` and `tx` must be there, the
+    others are left out of the design where they are not on the board. The board's clock also times
+    the serial line: BAUD has to divide it.
+    """
 
     name: str
-    device: str  # the placer's option
-    package: str
-    speed: int
     clock_mhz: float
     pins: Mapping[str, tuple[str, str]]
+    pressed: int = 1  # the button's level when it is pressed
+    lit: int = 1  # the level that lights a light
 
+    @property
+    def lights(self) -> int:
+        """How many lights it has."""
+        return sum(pin.startswith("lights[") for pin in self.pins)
 
-def _lights(sites: str) -> dict[str, tuple[str, str]]:
-    attributes = "IO_TYPE=LVCMOS33 DRIVE=4"
-    return {f"lights[{i}]": (site, attributes) for i, site in enumerate(sites.split())}
-
-
-ULX3S_85F = Board(
-    name="ulx3s-85f",
-    device="--85k",
-    package="CABGA381",
-    speed=6,
-    clock_mhz=25.0,
-    pins={
-        "clock": ("G2", "IO_TYPE=LVCMOS33"),
-        "rx": ("M1", "IO_TYPE=LVCMOS33 PULLMODE=UP"),
-        "tx": ("L4", "IO_TYPE=LVCMOS33"),
-        "button": ("R1", "IO_TYPE=LVCMOS33 PULLMODE=DOWN"),  # FIRE 1
-        "stay_on": (
-            "L2",
-            "IO_TYPE=LVCMOS33 PULLMODE=UP",
-        ),  # low would reboot into the ESP32's image
-        **_lights("B2 C2 C1 D2 D1 E2 E1 H3"),
-    },
-)
-
-BOARDS: Mapping[str, Board] = {board.name: board for board in (ULX3S_85F,)}
+    def pll(self, output_mhz: float) -> wiring.Component:
+        """A component with PLL_PORTS. Raises ValueError for a clock that it cannot make."""
+        raise NotImplementedError
 
 
 class BoardTop(wiring.Component):
     """The whole content of the FPGA.
 
-    Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's.
-    Ports: `clock`; `rx` and `tx`, the serial lines; `button`, resets all (high is pressed);
-    `lights`: 0 engine at work, 1 bytes from the host, 2 outputs waiting for the host,
-    3 break on the line, 7 slow blinking: configured and clocked; `stay_on`, constantly high.
+    The serial line runs on the board's clock and the engine on its own: the engine's frequency
+    is in the PLL's settings and nowhere else, so that it can be chosen when all is routed.
 
-    Raises ValueError if the PLL or the UART cannot work with `clock_mhz`.
+    Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's.
+    Ports: `clock`; `rx` and `tx`, the serial lines; `button`, resets all; `lights`: 0 engine at
+    work, 1 bytes from the host, 2 outputs waiting for the host, 3 break on the line (as many as
+    there are), the last slowly blinking: configured and clocked; `stay_on`, constantly high.
+
+    Raises ValueError if the PLL cannot make `clock_mhz`.
     """
 
     clock: Any
@@ -91,69 +85,113 @@ class BoardTop(wiring.Component):
         self, board: Board, config: EngineConfig, timing: Timing, clock_mhz: float | None = None
     ) -> None:
         self.clock_mhz = board.clock_mhz if clock_mhz is None else clock_mhz
-        self._divisor = divisor_for(self.clock_mhz * 1e6, BAUD)
+        self._board = board
         self._pll = None
         if self.clock_mhz != board.clock_mhz:
-            self._pll = Pll(board.clock_mhz, self.clock_mhz)
+            self._pll = board.pll(self.clock_mhz)
         self._engine = Engine(config, timing)
         self._link = Link(config, identity(config, timing))
-        super().__init__(
-            {
-                "clock": In(1),
-                "rx": In(1, init=1),
-                "tx": Out(1),
-                "button": In(1),
-                "lights": Out(8),
-                "stay_on": Out(1),
-            }
-        )
+        ports = {"clock": In(1), "rx": In(1, init=1), "tx": Out(1)}
+        if "button" in board.pins:
+            ports["button"] = In(1, init=1 - board.pressed)
+        if board.lights:
+            ports["lights"] = Out(board.lights)
+        if "stay_on" in board.pins:
+            ports["stay_on"] = Out(1)
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = ClockDomain()
+        m.domains.sync = engine_domain()
+        m.domains.board = ClockDomain()
+        if "stay_on" in self._board.pins:
+            m.d.comb += self.stay_on.eq(1)
         stable = Const(1)
         if self._pll is None:
             m.d.comb += ClockSignal().eq(self.clock)
         else:
             m.submodules.pll = self._pll
-            m.d.comb += [self._pll.input.eq(self.clock), ClockSignal().eq(self._pll.output)]
+            m.d.comb += [
+                self._pll.input.eq(self.clock),
+                ClockSignal().eq(self._pll.output),
+            ]
             stable = self._pll.locked
         m.submodules.starter = starter = _Starter()
-        m.d.comb += [starter.hold.eq(self.button | ~stable), ResetSignal().eq(starter.reset)]
+        m.submodules.engine_reset = FFSynchronizer(starter.reset, ResetSignal(), init=1)
+        pressed = Const(0)
+        if "button" in self._board.pins:
+            pressed = self.button == self._board.pressed
+        m.d.comb += [starter.hold.eq(pressed | ~stable), ResetSignal("board").eq(starter.reset)]
 
-        engine, link = self._engine, self._link
-        m.submodules.receiver = receiver = UartReceiver(self._divisor)
-        m.submodules.transmitter = transmitter = UartTransmitter(self._divisor)
         # A break stops whatever goes on, also a link that waits for an engine that is stuck.
-        broken, engine_reset = Signal(), Signal()
-        m.d.sync += broken.eq(receiver.broken)
-        m.d.sync += engine_reset.eq(receiver.broken | link.reset)
+        broken, reset = Signal(), Signal()
+        engine, link = self._engine, self._link
         m.submodules.link = ResetInserter(broken)(link)
-        m.submodules.engine = ResetInserter(engine_reset)(engine)
-        m.d.comb += [receiver.line.eq(self.rx), self.tx.eq(transmitter.line), self.stay_on.eq(1)]
-        connect(m, receiver.data, link.rx)
-        connect(m, link.tx, transmitter.data)
+        m.submodules.engine = ResetInserter(reset)(engine)
+        m.d.sync += reset.eq(broken | link.reset)
+        break_on_line, received = self._serial(m)
+        m.submodules.broken = FFSynchronizer(break_on_line, broken)
         for name in ("request", "response", "samples", "outputs"):
             connect(m, getattr(link, name), getattr(engine, name))
-
         writes = Signal(len(engine.trace.drains))
         m.d.comb += writes.eq(sum(port.valid << i for i, port in enumerate(engine.trace.drains)))
-        events = [writes.any(), receiver.data.valid, engine.outputs.valid, receiver.broken]
-        tick = round(self.clock_mhz * 1e6 * LIGHT_SECONDS)
-        timer, blink = Signal(range(tick)), Signal(5)
-        seen = Signal(len(events))
-        m.d.sync += timer.eq(timer + 1)
+        if self._board.lights:
+            self._light(m, [writes.any(), received, engine.outputs.valid, broken])
+        return m
+
+    def _serial(self, m: Module) -> tuple[Signal, Signal]:
+        """The serial line, between the pins and the link: whether there is a break on it, and
+        whether the link gets a byte."""
+        divisor = divisor_for(self._board.clock_mhz * 1e6, BAUD)
+        at_pins = DomainRenamer("board")
+        m.submodules.receiver = receiver = at_pins(UartReceiver(divisor))
+        m.submodules.transmitter = transmitter = at_pins(UartTransmitter(divisor))
+        m.submodules.inwards = inwards = Crossing(8, "board", "sync")
+        m.submodules.outwards = outwards = Crossing(8, "sync", "board")
+        connect(m, receiver.data, inwards.input)
+        connect(m, inwards.output, self._link.rx)
+        connect(m, self._link.tx, outwards.input)
+        m.d.comb += [
+            receiver.line.eq(self.rx),
+            self.tx.eq(transmitter.line),
+            transmitter.data.payload.eq(outwards.output.payload),
+            # What the link said before a break is not sent after it.
+            transmitter.data.valid.eq(outwards.output.valid & ~receiver.broken),
+            outwards.output.ready.eq(transmitter.data.ready | receiver.broken),
+        ]
+        return receiver.broken, inwards.output.valid
+
+    def _light(self, m: Module, events: list[Value]) -> None:
+        """`lights`: each event of the engine's clock for as long as an eye needs."""
+        tick = round(self._board.clock_mhz * 1e6 * LIGHT_SECONDS)
+        timer, beat, here, before = Signal(range(tick)), Signal(), Signal(), Signal()
+        m.d.board += timer.eq(timer + 1)
+        with m.If(timer == tick - 1):
+            m.d.board += [timer.eq(0), beat.eq(~beat)]
+        m.submodules.beat = FFSynchronizer(beat, here)
+        events = events[: self._board.lights - 1]
+        blink, seen = Signal(5), Signal(len(events))
+        shown = Signal(self._board.lights - 1)
+        m.d.sync += before.eq(here)
         for index, event in enumerate(events):
             with m.If(event):
                 m.d.sync += seen[index].eq(1)
-        with m.If(timer == tick - 1):
-            m.d.sync += [timer.eq(0), blink.eq(blink + 1)]
-            m.d.sync += [self.lights[:4].eq(seen), self.lights[7].eq(blink[-1]), seen.eq(0)]
-        return m
+        with m.If(before != here):
+            m.d.sync += [blink.eq(blink + 1), seen.eq(0), shown.eq(seen)]
+        dark = 0 if self._board.lit else (1 << self._board.lights) - 1
+        m.d.comb += self.lights.eq(Cat(shown, blink[-1]) ^ dark)
+
+
+def engine_domain() -> ClockDomain:
+    """The engine's domain, `sync`, with a clock whose name no tool gives up for another one."""
+    domain = ClockDomain("sync")
+    domain.clk = Signal(name=ENGINE_CLOCK, attrs={"keep": 1})
+    return domain
 
 
 class _Starter(wiring.Component):
-    """Holds `reset` for START_CYCLES after configuration and after `hold` (asynchronous)."""
+    """Holds `reset` for START_CYCLES of the board's clock after configuration and after `hold`
+    (asynchronous)."""
 
     hold: Any
     reset: Any
@@ -165,7 +203,7 @@ class _Starter(wiring.Component):
         m = Module()
         # Its own domain without a reset, on the same clock: it must not be reset by itself.
         m.domains.start = ClockDomain(reset_less=True, local=True)
-        m.d.comb += ClockSignal("start").eq(ClockSignal())
+        m.d.comb += ClockSignal("start").eq(ClockSignal("board"))
         held = Signal()
         left = Signal(range(START_CYCLES), init=START_CYCLES - 1)
         m.submodules.synchronizer = FFSynchronizer(self.hold, held, o_domain="start")

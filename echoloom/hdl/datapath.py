@@ -9,7 +9,17 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.drain import Drain
-from echoloom.hdl.lane import ADD, OPERANDS, STORE, Lane, tree_result, wraps
+from echoloom.hdl.lane import (
+    ADD,
+    BROADCAST,
+    MEMORY,
+    OPERANDS,
+    STORE,
+    X_WORD,
+    Lane,
+    tree_result,
+    wraps,
+)
 from echoloom.hdl.layouts import (
     ACCESS,
     HOST_BITS,
@@ -26,16 +36,20 @@ from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing, XMode
 from echoloom.ir.flags import Flag
 
+GROUP = 4  # lanes from which one register chooses
+FRAME_WORD = 2  # cycle in which the input frame's word is there
+
 
 class Datapath(wiring.Component):
     """Everything that computes. `address`, `operation` and `chunk` are issued in cycle t.
 
-    `frame_word`: the input frame's word, cycle t + 1. `emit`: a value for the output stream.
+    `frame_word`: the input frame's word, cycle t + 2. `emit`: a value for the output stream.
     `flags`: events of this cycle. `read_data`: what a host asked for, of the memories that
     live here, READ_LATENCY cycles after the issue registers took its address.
     """
 
-    READ_LATENCY = 7
+    READ_LATENCY = ADD + 3
+    EMIT_LATENCY = BROADCAST
 
     access: data.View
     address: data.View
@@ -73,7 +87,7 @@ class Datapath(wiring.Component):
         """The latencies that this datapath has, whatever the caller hoped for."""
         return Timing(
             mac_to_slot=Lane.slot_latency,
-            tree_to_slot=Lane.slot_latency + 1,
+            tree_to_slot=ADD + 1,
             gradient=Lane.gradient_latency,
             drain_direct=Drain.direct_latency,
             drain_table=Drain.table_latency,
@@ -82,20 +96,14 @@ class Datapath(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        stages = delay(m, self.operation, STORE, name="operation", control=True)
-        gradient_addresses = delay(m, self.address.gradient, STORE, name="gradient")
+        stages = delay(m, self.operation, ADD, name="operation", control=True)
+        weights = delay(m, self.address.weight, OPERANDS - MEMORY, name="weight")
+        gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
 
         lanes = [Lane(config, index) for index in range(config.lanes)]
-        broadcast = Signal(signed(config.word), reset_less=True)
-        m.d.sync += broadcast.eq(
-            Mux(
-                stages[OPERANDS - 1].x_mode == XMode.INPUT,
-                self.frame_word,
-                Array(lane.x_word for lane in lanes)[stages[OPERANDS - 1].x_bank],
-            )
-        )
+        broadcast = self._broadcast(m, [lane.x_word for lane in lanes], stages)
         m.d.comb += [
-            self.emit.valid.eq(stages[OPERANDS].emit),
+            self.emit.valid.eq(stages[BROADCAST].emit),
             self.emit.value.eq(broadcast),
         ]
         tree_output, tree_overflow = self._tree(m, lanes, stages[ADD])
@@ -104,20 +112,38 @@ class Datapath(wiring.Component):
             write = self.writes[index % config.drains]
             m.d.comb += [
                 lane.access.eq(self.access),
-                lane.address.eq(self.address),
+                lane.x.eq(self.address.x),
+                lane.y.eq(self.address.y),
+                lane.weight_address.eq(weights[-1]),
                 *(port.eq(stage) for port, stage in zip(lane.stage, stages, strict=True)),
                 lane.broadcast.eq(broadcast),
-                lane.gradient_read.eq(gradient_addresses[OPERANDS]),
-                lane.gradient_write.eq(gradient_addresses[STORE]),
-                lane.tree.eq(tree_output),
+                lane.gradient_read.eq(gradients[ADD - MEMORY]),
+                lane.gradient_write.eq(gradients[-1]),
+                lane.slot.eq(self.chunk.slot),
                 lane.write.valid.eq(write.valid & (write.chunk == index // config.drains)),
                 lane.write.address.eq(write.address),
                 lane.write.value.eq(write.value),
             ]
-        drains = self._drains(m, lanes)
+        drains = self._drains(m, lanes, tree_output)
         self._flags(m, [lane.overflow for lane in lanes], tree_overflow, drains)
         self._read(m, lanes, drains, broadcast)
         return m
+
+    def _broadcast(self, m: Module, words: list[Signal], stages: list[Any]) -> Signal:
+        """The word that all lanes get, in cycle BROADCAST: chosen first within groups of GROUP
+        lanes, then among the groups and the input frame."""
+        low = min(len(stages[0].x_bank), GROUP.bit_length() - 1)
+        chosen = []
+        for start in range(0, len(words), GROUP):
+            group = Signal.like(words[0], name=f"group_{start // GROUP}", reset_less=True)
+            m.d.sync += group.eq(Array(words[start : start + GROUP])[stages[X_WORD].x_bank[:low]])
+            chosen.append(group)
+        frame = delay(m, self.frame_word, BROADCAST - 1 - FRAME_WORD, name="frame_word")[-1]
+        banked = Array(chosen)[stages[BROADCAST - 1].x_bank[low:]]
+        broadcast = Signal.like(words[0], name="broadcast", reset_less=True)
+        streamed = stages[BROADCAST - 1].x_mode == XMode.INPUT
+        m.d.sync += broadcast.eq(Mux(streamed, frame, banked))
+        return broadcast
 
     def _tree(self, m: Module, lanes: list[Lane], add: Any) -> tuple[Any, Signal]:
         """Adder tree and its accumulator, a row's sum then goes to a lane's slot."""
@@ -139,7 +165,7 @@ class Datapath(wiring.Component):
             m.d.sync += output.value.eq(total)
         return output, overflow
 
-    def _drains(self, m: Module, lanes: list[Lane]) -> list[Drain]:
+    def _drains(self, m: Module, lanes: list[Lane], tree: Any) -> list[Drain]:
         config = self._config
         drains = [Drain(config, index, self._rounding) for index in range(config.drains)]
         for index, drain in enumerate(drains):
@@ -147,6 +173,7 @@ class Datapath(wiring.Component):
             m.d.comb += [
                 drain.access.eq(self.access),
                 drain.chunk.eq(self.chunk),
+                drain.tree.eq(tree),
                 drain.shift_length.eq(self.shift_length),
                 drain.shift_loss.eq(self.shift_loss),
                 self.writes[index].eq(drain.write),
@@ -154,10 +181,7 @@ class Datapath(wiring.Component):
             for number in range(chunks(config)):
                 lane = number * config.drains + index
                 if lane < config.lanes:
-                    m.d.comb += [
-                        port.eq(slot)
-                        for port, slot in zip(drain.sums[number], lanes[lane].slots, strict=True)
-                    ]
+                    m.d.comb += drain.sums[number].eq(lanes[lane].sum)
         return drains
 
     def _flags(

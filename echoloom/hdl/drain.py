@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from echoloom.hdl.lane import tree_result
 from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
 from echoloom.hdl.lookup import Lookup
 from echoloom.hdl.pipeline import delay, memory
@@ -18,13 +20,15 @@ from echoloom.ir.contract import EngineConfig, Space
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
 
-SELECT = 2  # cycles from a chunk's issue to the requantiser's inputs
+SUMS = 2  # cycles from a chunk's issue until the lanes' sums are there
+SELECT = SUMS + 1  # and until the requantiser's inputs are
 
 
 class Drain(wiring.Component):
     """Drain `index`: in chunk c it takes lane c * drains + index.
 
-    `sums[c][s]` is that lane's slot s. `write` goes to vector memory; it is registered.
+    `sums[c]` is that lane's sum, SUMS cycles after the chunk's issue; `tree` is a row's sum as it
+    comes: a drain keeps the rows of its lanes. `write` goes to vector memory; it is registered.
     Latency from a chunk's issue until the written word may be read: `direct_latency` cycles,
     or `table_latency` through the table. `exponent` and `table_entry` are for host reads.
     """
@@ -34,7 +38,8 @@ class Drain(wiring.Component):
 
     access: data.View
     chunk: data.View
-    sums: list[list[Signal]]
+    sums: list[Signal]
+    tree: data.View
     shift_length: Signal
     shift_loss: Signal
     write: data.View
@@ -52,7 +57,8 @@ class Drain(wiring.Component):
             {
                 "access": In(ACCESS),
                 "chunk": In(chunk(config)),
-                "sums": In(signed(config.accumulator)).array(chunks(config), config.slots),
+                "sums": In(signed(config.accumulator)).array(chunks(config)),
+                "tree": In(tree_result(config)),
                 "shift_length": In(SHIFT),
                 "shift_loss": In(SHIFT),
                 "write": Out(vector_write(config)),
@@ -67,8 +73,9 @@ class Drain(wiring.Component):
         config = self._config
         valid = delay(m, self.chunk.valid[self._index], SELECT, name="valid", control=True)
         stages = delay(m, self.chunk, SELECT, name="chunk")
-        total, shift = self._select(m, stages)
-        base = self._base(m)
+        total = self._select(m, stages)
+        shift = self._shift(m, stages)
+        base = self._base(m, stages)
 
         m.submodules.requantise = requantise = Requantise(
             accumulator=config.accumulator, word=config.word, rounding=self._rounding
@@ -117,10 +124,33 @@ class Drain(wiring.Component):
         )
         return m
 
-    def _select(self, m: Module, stages: list[Any]) -> tuple[Signal, Signal]:
-        """The sum and its shift, SELECT cycles after issue: first by chunk, then by slot."""
+    def _select(self, m: Module, stages: list[Any]) -> Signal:
+        """The sum, SELECT cycles after issue: a lane's, or a row's of the tree."""
         config = self._config
-        m.submodules.exponents = exponents = memory(SHIFT, config.exponent_depth)
+        width = signed(config.accumulator)
+        places = [divmod(row, config.drains) for row in range(config.lanes)]
+        number = Array(C(number, len(self.chunk.chunk)) for number, _ in places)[self.tree.row]
+        own = Array(C(drain == self._index, 1) for _, drain in places)[self.tree.row]
+        m.submodules.rows = rows = Memory(
+            shape=width, depth=config.slots << len(self.chunk.chunk), init=[]
+        )
+        write, read = rows.write_port(), rows.read_port(domain="comb")
+        m.d.comb += [
+            write.addr.eq(Cat(number, self.tree.slot)),
+            write.data.eq(self.tree.value),
+            write.en.eq(self.tree.valid & own),
+            read.addr.eq(Cat(stages[1].chunk, stages[1].slot)),
+        ]
+        row = Signal(width, reset_less=True)
+        m.d.sync += row.eq(read.data)
+        total = Signal(width, reset_less=True)
+        sums = Array(self.sums)[stages[SUMS].chunk]
+        m.d.sync += total.eq(Mux(stages[SUMS].tree, row, sums))
+        return total
+
+    def _shift(self, m: Module, stages: list[Any]) -> Signal:
+        """By how much to shift, SELECT cycles after issue."""
+        m.submodules.exponents = exponents = memory(SHIFT, self._config.exponent_depth)
         write, read = exponents.write_port(), exponents.read_port()
         m.d.comb += [
             write.addr.eq(self.access.address),
@@ -131,32 +161,23 @@ class Drain(wiring.Component):
                 & (self.access.lane == self._index)
             ),
             read.addr.eq(self.chunk.exponent),
-            self.exponent.eq(read.data),
         ]
-        of_chunk = [
-            Signal(signed(config.accumulator), name=f"slot_{slot}", reset_less=True)
-            for slot in range(config.slots)
-        ]
-        for slot, register in enumerate(of_chunk):
-            m.d.sync += register.eq(Array(sums[slot] for sums in self.sums)[self.chunk.chunk])
-        total = Signal(signed(config.accumulator), reset_less=True)
-        number = stages[1].slot[: ceil_log2(config.slots)]
-        m.d.sync += total.eq(Array(of_chunk)[number])
-
+        m.d.sync += self.exponent.eq(read.data)
         dynamic = Signal(SHIFT)
-        with m.Switch(stages[1].dynamic):
+        with m.Switch(stages[SUMS].dynamic):
             with m.Case(DynamicShift.LENGTH):
                 m.d.comb += dynamic.eq(self.shift_length)
             with m.Case(DynamicShift.LOSS):
                 m.d.comb += dynamic.eq(self.shift_loss)
-        amount = stages[1].shift + dynamic + Mux(stages[1].use_exponents, read.data, 0)
+        exponent = Mux(stages[SUMS].use_exponents, self.exponent, 0)
+        amount = stages[SUMS].shift + dynamic + exponent
         # The largest shift leaves nothing but the rounding of the sign: more changes nothing.
         most = (1 << SHIFT.width) - 1
         shift = Signal(SHIFT, reset_less=True)
         m.d.sync += shift.eq(Mux(amount > most, most, amount))
-        return total, shift
+        return shift
 
-    def _base(self, m: Module) -> Signal:
+    def _base(self, m: Module, stages: list[Any]) -> Signal:
         """The base word, SELECT cycles after issue.
 
         This copy of vector memory holds only this drain's lanes, one bank after the other, so
@@ -165,16 +186,15 @@ class Drain(wiring.Component):
         config = self._config
         bank = 1 << ceil_log2(config.vector_depth)
         m.submodules.bases = bases = memory(signed(config.word), chunks(config) * bank)
-        write, read = bases.write_port(), bases.read_port()
-        base = Signal(signed(config.word), reset_less=True)
+        port, read = bases.write_port(), bases.read_port()
+        write = delay(m, self.write, 1, name="write", control=True)[-1]
         m.d.comb += [
-            write.addr.eq(Cat(self.write.address, self.write.chunk)),
-            write.data.eq(self.write.value),
-            write.en.eq(self.write.valid),
-            read.addr.eq(Cat(self.chunk.base, self.chunk.chunk)),
+            port.addr.eq(Cat(write.address, write.chunk)),
+            port.data.eq(write.value),
+            port.en.eq(write.valid),
+            read.addr.eq(Cat(stages[1].base, stages[1].chunk)),
         ]
-        m.d.sync += base.eq(read.data)
-        return base
+        return delay(m, read.data, 1, name="base")[-1]
 
     def _write(
         self, m: Module, direct: Any, here: Any, result: Any, looked: Any, looked_up: Any, y: Any

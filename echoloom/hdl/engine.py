@@ -28,9 +28,10 @@ from echoloom.ir.contract import EngineConfig, Space, Timing
 
 # A host read enters at the issue registers, a cycle before the datapath, and leaves through
 # one register more.
-READ_LATENCY = Datapath.READ_LATENCY + 2
+READ_LATENCY = Datapath.READ_LATENCY + 3
 PROMISED = Timing()
-IN_FLIGHT_EMITS = 4  # values that may still be on their way when the output buffer is looked at
+# Values that may still be on their way when the output buffer is looked at.
+IN_FLIGHT_EMITS = Datapath.EMIT_LATENCY + 1
 
 
 class Engine(wiring.Component):
@@ -97,10 +98,6 @@ class Engine(wiring.Component):
             host.stalls.eq(sequencer.stalls),
             host.lanes.eq(mac_issue.lanes),
             host.flags.eq(datapath.flags),
-            host.datapath_data.eq(datapath.read_data),
-            host.mac_data.eq(mac_fetch.column),
-            host.drain_data.eq(drain_fetch.column),
-            host.section_data.eq(sequencer.read_data),
             sequencer.start.eq(host.start),
             sequencer.echo.eq(host.echo),
             sequencer.length.eq(host.length),
@@ -123,6 +120,12 @@ class Engine(wiring.Component):
             self.outputs.payload.eq(buffer.r_data),
             self.outputs.valid.eq(buffer.r_rdy),
             buffer.r_en.eq(self.outputs.ready),
+        ]
+        m.d.sync += [
+            host.datapath_data.eq(datapath.read_data),
+            host.mac_data.eq(mac_fetch.column),
+            host.drain_data.eq(drain_fetch.column),
+            host.section_data.eq(sequencer.read_data),
         ]
         for fetch, issue, first in (
             (mac_fetch, mac_issue, sequencer.next_section.mac),

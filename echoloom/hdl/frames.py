@@ -18,10 +18,10 @@ class Frames(wiring.Component):
     """Collects `length` samples a frame; the oldest complete frame can be read at `address`.
 
     `available`: a complete frame is there (always, when frames are empty). `release` gives it
-    back. Frames that no pass asked for yet wait. Read latency: 1 cycle.
+    back. Frames that no pass asked for yet wait. Latency of a read: 2 cycles.
     """
 
-    latency = 1
+    latency = 2
 
     samples: Any
     length: Signal
@@ -63,8 +63,8 @@ class Frames(wiring.Component):
             write.addr.eq(Cat(place, filling)),
             write.data.eq(self.samples.payload),
             read.addr.eq(Cat(self.address, oldest)),
-            self.word.eq(read.data),
         ]
+        m.d.sync += self.word.eq(read.data)
         with m.If(taken):
             m.d.sync += place.eq(Mux(filled, 0, place + 1))
         with m.If(filled):

@@ -86,6 +86,7 @@ class GoldenEngine:
         self._accumulator = [0] * config.lanes
         self._tree = 0
         self._slots = _filled((), config.slots, config.lanes)
+        self._rows = _filled((), config.slots, config.lanes)  # the tree's
 
     def run(
         self,
@@ -202,7 +203,7 @@ class GoldenEngine:
                 self._tree = self._wrap(sum(products) + (self._tree if i else 0))
                 if i == entry.inner - 1 and entry.push:
                     when = now + timing.tree_to_slot + config.tree_latency
-                    self._store(when, self._slots[entry.slot], o, self._tree)
+                    self._store(when, self._rows[entry.slot], o, self._tree)
             case Destination.GRADIENT:
                 for lane in lanes:
                     old = 0 if iteration == 0 else self.gradient[lane][entry.g_base + i]
@@ -226,7 +227,8 @@ class GoldenEngine:
                 continue
             exponent = self._exponent[drain][entry.exponents + c] if entry.use_exponents else 0
             shift = min(entry.shift + dynamic + exponent, 63)
-            total = int(round_shift(self._slots[entry.slot][lane], shift, self._rounding))
+            sums = self._rows if entry.tree else self._slots
+            total = int(round_shift(sums[entry.slot][lane], shift, self._rounding))
             base = self.vector[lane][entry.base]
             z, over = narrow(
                 {Add.NONE: total, Add.PLUS: base + total, Add.MINUS: base - total}[entry.add],

@@ -6,17 +6,23 @@ from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
-from echoloom.hdl.pipeline import memory
+from echoloom.hdl.multiplier import Multiplier
+from echoloom.hdl.pipeline import delay, memory
 from echoloom.ir.contract import EngineConfig, Narrow, Space, Wide, XMode
 from echoloom.ir.fields import mac_fields
 
-# An element issued in cycle t: its memory words are registered in OPERANDS, it multiplies in
-# MULTIPLY (the product is there a cycle later) and is added in ADD.
-OPERANDS, MULTIPLY, ADD, STORE = 2, 3, 4, 5
+# An element issued in cycle t, cycle by cycle. In X_WORD its bank's X word is there, in BROADCAST
+# the word that all lanes get; in OPERANDS the multiplier's operands are chosen, in ADD its product
+# is added, in STORE the sum goes into the slots or the gradient memory.
+X_WORD, BROADCAST, OPERANDS = 3, 5, 6
+ADD = OPERANDS + 1 + Multiplier.latency
+STORE = ADD + 1
+MEMORY = 3  # cycles from an address at a lane's port to the word, with a register on either side
 
 
 def bank_write(config: EngineConfig) -> data.StructLayout:
@@ -45,26 +51,34 @@ def wraps(total: Value, width: int) -> Value:
 class Lane(wiring.Component):
     """Lane `index` of the engine.
 
-    Ports by the pipeline's cycle, counted from an element's issue in cycle 0:
-    `address` 0, `x_word` out 1, `broadcast` 2, `gradient_read` 2, `product` out 4,
-    `gradient_write` 5; `stage[k]` is the operation in cycle k. `slots` hold the sum in cycle 5
-    (`slot_latency`). `product` is word + narrow bits signed, sums are `accumulator` bits.
+    Ports by the pipeline's cycle, counted from an element's issue in cycle 0: `x` and `y`
+    addresses 0, `x_word` out X_WORD, `weight_address` OPERANDS - MEMORY, `broadcast` BROADCAST,
+    `gradient_read` ADD - MEMORY, `gradient_write` STORE - 1; `stage[k]` is the operation in cycle
+    k; `product` out ADD. A lane registers whatever it shares with others before it uses it, so
+    that no path goes to all lanes and through logic in one cycle.
+    `slot` selects the sum that is there as `sum` two cycles later; a slot holds its sum from the
+    cycle after STORE. `write` is registered before it reaches the memory.
+    `product` is word + narrow bits signed, sums are `accumulator` bits.
     `weight` and `gradient` are the words that a host read asked for.
     """
 
-    slot_latency = 5
-    gradient_latency = 4  # cycles until an element may read the same gradient word again
+    slot_latency = STORE  # from issue to the first `slot` that asks for the sum
+    gradient_latency = (
+        STORE - ADD + MEMORY
+    )  # until an element may read the same gradient word again
 
     access: data.View
-    address: data.View
+    x: Signal
+    y: Signal
+    weight_address: Signal
     stage: list[data.View]
     x_word: Signal
     broadcast: Signal
     gradient_read: Signal
     gradient_write: Signal
     product: Signal
-    tree: data.View
-    slots: list[Signal]
+    slot: Signal
+    sum: Signal
     write: data.View
     weight: Signal
     gradient: Signal
@@ -73,19 +87,21 @@ class Lane(wiring.Component):
     def __init__(self, config: EngineConfig, index: int) -> None:
         self._config = config
         self._index = index
-        gradient_bits = ceil_log2(config.gradient_depth)
+        bits = addresses(config)
         super().__init__(
             {
                 "access": In(ACCESS),
-                "address": In(addresses(config)),
-                "stage": In(operation(config)).array(STORE + 1),
+                "x": In(bits["x"].shape),
+                "y": In(bits["y"].shape),
+                "weight_address": In(bits["weight"].shape),
+                "stage": In(operation(config)).array(STORE),
                 "x_word": Out(signed(config.word)),
                 "broadcast": In(signed(config.word)),
-                "gradient_read": In(gradient_bits),
-                "gradient_write": In(gradient_bits),
+                "gradient_read": In(bits["gradient"].shape),
+                "gradient_write": In(bits["gradient"].shape),
                 "product": Out(signed(config.word + config.narrow)),
-                "tree": In(tree_result(config)),
-                "slots": Out(signed(config.accumulator)).array(config.slots),
+                "slot": In(mac_fields(config)["slot"]),
+                "sum": Out(signed(config.accumulator)),
                 "write": In(bank_write(config)),
                 "weight": Out(signed(config.narrow)),
                 "gradient": Out(signed(config.accumulator)),
@@ -95,70 +111,72 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        x_local, y_local = self._read_operands(m)
+        # Decoded again in every lane: `own[k]` is the operation in cycle k.
+        own = [delay(m, stage, 1, name=f"own_{k}", control=True)[-1]
+               for k, stage in enumerate(self.stage, start=1)]  # fmt: skip
+        self._own = dict(enumerate(own, start=1))
+        x_local, y_local = self._vectors(m)
+        self._weights(m)
         self._multiply(m, x_local, y_local)
-        self._add(m)
+        self._slots(m, self._add(m))
         return m
 
-    def _read_operands(self, m: Module) -> tuple[Signal, Signal]:
-        """Cycles 0 to OPERANDS."""
+    def _vectors(self, m: Module) -> tuple[Signal, Signal]:
+        """X and Y of the lane's own bank, in cycle OPERANDS. Both are read in one cycle, so that
+        one latency says when a written word may be read."""
+        config = self._config
+        m.submodules.vectors = vectors = memory(signed(config.word), config.vector_depth)
+        port, x_read, y_read = vectors.write_port(), vectors.read_port(), vectors.read_port()
+        write = delay(m, self.write, 1, name="write", control=True)[-1]
+        m.d.comb += [
+            port.addr.eq(write.address),
+            port.data.eq(write.value),
+            port.en.eq(write.valid),
+            x_read.addr.eq(delay(m, self.x, 1, name="x")[-1]),
+            y_read.addr.eq(delay(m, self.y, 1, name="y")[-1]),
+        ]
+        x = delay(m, x_read.data, OPERANDS - X_WORD + 1, name="x_word")
+        y = delay(m, y_read.data, OPERANDS - X_WORD + 1, name="y_word")
+        m.d.comb += self.x_word.eq(x[1])
+        return x[-1], y[-1]
+
+    def _weights(self, m: Module) -> None:
         config = self._config
         m.submodules.weights = weights = memory(signed(config.narrow), config.weight_depth)
-        m.submodules.vectors = vectors = memory(signed(config.word), config.vector_depth)
-        weight_write, weight_read = weights.write_port(), weights.read_port()
-        vector_write, x_read, y_read = (
-            vectors.write_port(),
-            vectors.read_port(),
-            vectors.read_port(),
-        )
-        x_local = Signal(signed(config.word), reset_less=True)
-        y_local = Signal(signed(config.word), reset_less=True)
+        write, read = weights.write_port(), weights.read_port()
+        here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
         m.d.comb += [
-            weight_write.addr.eq(self.access.address),
-            weight_write.data.eq(self.access.data),
-            weight_write.en.eq(
-                self.access.write
-                & (self.access.space == Space.WEIGHT)
-                & (self.access.lane == self._index)
-            ),
-            vector_write.addr.eq(self.write.address),
-            vector_write.data.eq(self.write.value),
-            vector_write.en.eq(self.write.valid),
-            weight_read.addr.eq(self.address.weight),
-            x_read.addr.eq(self.address.x),
-            y_read.addr.eq(self.address.y),
-            self.x_word.eq(x_read.data),
+            write.addr.eq(self.access.address),
+            write.data.eq(self.access.data),
+            write.en.eq(self.access.write & here),
+            read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
+            self.weight.eq(delay(m, read.data, 1, name="weight")[-1]),
         ]
-        m.d.sync += [
-            self.weight.eq(weight_read.data),
-            x_local.eq(x_read.data),
-            y_local.eq(y_read.data),
-        ]
-        return x_local, y_local
 
     def _multiply(self, m: Module, x_local: Signal, y_local: Signal) -> None:
         config = self._config
-        operands, multiply = self.stage[OPERANDS], self.stage[MULTIPLY]
-        x = Mux(operands.x_mode == XMode.LOCAL, x_local, self.broadcast)
-        narrow = Signal(signed(config.narrow), reset_less=True)
-        wide = Signal(signed(config.word), reset_less=True)
-        m.d.sync += wide.eq(Mux(operands.wide == Wide.X, x, y_local))
+        operands = self._own[OPERANDS]
+        broadcast = delay(m, self.broadcast, 1, name="broadcast")[-1]
+        x = Mux(operands.x_mode == XMode.LOCAL, x_local, broadcast)
+        m.submodules.multiplier = multiplier = Multiplier(config.narrow, config.word)
+        m.d.sync += multiplier.wide.eq(Mux(operands.wide == Wide.X, x, y_local))
         with m.Switch(operands.narrow):
             with m.Case(Narrow.X):
-                m.d.sync += narrow.eq(x)
+                m.d.sync += multiplier.narrow.eq(x)
             with m.Case(Narrow.Y):
-                m.d.sync += narrow.eq(y_local)
+                m.d.sync += multiplier.narrow.eq(y_local)
             with m.Default():
-                m.d.sync += narrow.eq(self.weight)
-        m.d.sync += self.product.eq(narrow * wide)
-        with m.If(multiply.no_product):
-            m.d.sync += self.product.eq(0)
+                m.d.sync += multiplier.narrow.eq(self.weight)
+        m.d.comb += [
+            multiplier.clear.eq(self._own[ADD - 1].no_product),
+            self.product.eq(multiplier.product),
+        ]
 
-    def _add(self, m: Module) -> None:
-        """The adder serves the accumulator and the gradient memory; slots take its sum."""
+    def _add(self, m: Module) -> Signal:
+        """The adder serves the accumulator and the gradient memory; its sum, in cycle STORE."""
         config = self._config
         width = config.accumulator
-        add = self.stage[ADD]
+        add = self._own[ADD]
         m.submodules.gradients = gradients = memory(signed(width), config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
@@ -166,23 +184,30 @@ class Lane(wiring.Component):
         total = Signal(signed(max(width, len(self.product)) + 1))
         start = Mux(add.from_gradient, self.gradient, Mux(add.from_accumulator, accumulator, 0))
         m.d.comb += [
-            read.addr.eq(self.gradient_read),
+            read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
+            self.gradient.eq(delay(m, read.data, 1, name="gradient")[-1]),
             total.eq(start + self.product),
-            write.addr.eq(self.gradient_write),
+            write.addr.eq(delay(m, self.gradient_write, 1, name="gradient_write")[-1]),
             write.data.eq(updated),
-            write.en.eq(self.stage[STORE].gradient),
+            write.en.eq(self._own[STORE].gradient),
         ]
         m.d.sync += [
-            # A register behind the memory: reading and adding are each a cycle's work.
-            self.gradient.eq(read.data),
             updated.eq(total),
             self.overflow.eq((add.accumulate | add.gradient) & wraps(total, width)),
         ]
         with m.If(add.accumulate):
             m.d.sync += accumulator.eq(total)
-        for number, slot in enumerate(self.slots):
-            tree_here = (self.tree.slot == number) & (self.tree.row == self._index)
-            with m.If(self.tree.valid & tree_here):
-                m.d.sync += slot.eq(self.tree.value)
-            with m.Elif(add.push & (add.slot == number)):
-                m.d.sync += slot.eq(total)
+        return updated
+
+    def _slots(self, m: Module, total: Signal) -> None:
+        """Sums that wait for a drain, in LUT RAM."""
+        shape, store = signed(self._config.accumulator), self._own[STORE]
+        m.submodules.slots = slots = Memory(shape=shape, depth=self._config.slots, init=[])
+        write, read = slots.write_port(), slots.read_port(domain="comb")
+        m.d.comb += [
+            write.addr.eq(store.slot),
+            write.data.eq(total),
+            write.en.eq(store.push),
+            read.addr.eq(delay(m, self.slot, 1, name="slot")[-1]),
+            self.sum.eq(delay(m, read.data, 1, name="sum")[-1]),
+        ]

@@ -105,7 +105,7 @@ def operation(config: EngineConfig) -> data.StructLayout:
 
 def chunk(config: EngineConfig) -> data.StructLayout:
     """One chunk of a drain entry: result `chunk * drains + r` goes through drain r."""
-    kept = ("slot", "add", "shift", "dynamic", "use_exponents", "width", "overflow",
+    kept = ("tree", "slot", "add", "shift", "dynamic", "use_exponents", "width", "overflow",
             "use_table", "table", "segment_bits", "fraction_bits", "slope_shift")  # fmt: skip
     return struct(
         {

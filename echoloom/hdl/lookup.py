@@ -11,11 +11,15 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl import rounding as rounds
 from echoloom.hdl.layouts import ACCESS, SHIFT
+from echoloom.hdl.multiplier import Multiplier
 from echoloom.hdl.pipeline import delay, memory
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import Space
 
 SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
+ENTRY = 5  # cycles until the table's entry is there
+MULTIPLIED = ENTRY + 1 + Multiplier.latency
+SHIFTING = rounds.shift_latency(SHIFT.width)
 
 
 class Lookup(wiring.Component):
@@ -26,11 +30,11 @@ class Lookup(wiring.Component):
     as `arithmetic.piecewise_linear` has it.
     z, y: `word` bits signed; the entry of segment s is at address table + s +
     2**(segment_bits - 1). Needs 1 <= segment_bits <= 15 and fraction_bits < word.
-    Latency: 7 cycles, one result a cycle. `access` writes entries, and reads them when idle:
-    `entry` is the word from 3 cycles after `access.read` rose.
+    Latency: 14 cycles, one result a cycle. `access` writes entries, and reads them when idle:
+    `entry` is the word from 4 cycles after `access.read` rose.
     """
 
-    latency = 7
+    latency = MULTIPLIED + SHIFTING + 2
 
     access: data.View
     z: Signal
@@ -78,7 +82,7 @@ class Lookup(wiring.Component):
         origins = delay(m, self.table, 1, name="table")
         sizes = delay(m, self.segment_bits, 1, name="segment_bits")
         fractions = delay(m, self.fraction_bits, 2, name="fraction_bits")
-        slope_shifts = delay(m, self.slope_shift, 5, name="slope_shift")
+        slope_shifts = delay(m, self.slope_shift, MULTIPLIED, name="slope_shift")
 
         # 1: the segment, not yet clamped.
         shifted = Signal(signed(word), reset_less=True)
@@ -100,28 +104,32 @@ class Lookup(wiring.Component):
         with m.If(self.access.read):
             m.d.sync += [segment.eq(0), origin.eq(self.access.address)]
 
-        # 3: table memory; where the segment begins.
+        # 3: address in table memory; where the segment begins.
         start = Signal(signed(word), reset_less=True)
-        m.d.comb += read.addr.eq(origin + segment)
-        m.d.sync += start.eq(segment << fractions[2])
+        address = Signal.like(self.table, reset_less=True)
+        m.d.sync += [start.eq(segment << fractions[2]), address.eq(origin + segment)]
+        m.d.comb += read.addr.eq(address)
 
-        # 4: distance into the segment; a second register after the slow memory.
+        # 4 to ENTRY: the entry, in a register behind the slow memory; distance into the segment.
         entry = Signal(entry_layout, reset_less=True)
         distance = Signal(signed(word), reset_less=True)
         m.d.sync += [entry.as_value().eq(read.data), distance.eq(zs[3] - start)]
         m.d.comb += self.entry.eq(entry)
 
-        # 5 to 7: multiply, shift, then round, add and saturate.
-        rise = Signal(signed(word + narrow), reset_less=True)
-        m.d.sync += rise.eq(entry.slope * distance)
-        bases = delay(m, entry.base, 2, name="base")
-        shifted_rise = Signal(rounds.shifted_layout(len(rise)), reset_less=True)
-        m.d.sync += shifted_rise.eq(rounds.shift_right(m, rise, slope_shifts[5], name="rise"))
-        total = Signal(signed(len(rise) + 1))
-        m.d.comb += total.eq(
-            rounds.add_carry(
-                bases[2], shifted_rise.quotient, rounds.increment(shifted_rise, self._rounding)
-            )
+        # To MULTIPLIED: slope times distance.
+        m.submodules.multiplier = multiplier = Multiplier(narrow, word)
+        m.d.sync += [
+            multiplier.narrow.eq(entry.slope),
+            multiplier.wide.eq(delay(m, distance, 1, name="distance")[-1]),
+        ]
+        rise = multiplier.product
+
+        # Shift; then round and add; then saturate.
+        bases = delay(m, entry.base, MULTIPLIED - ENTRY + SHIFTING, name="base")
+        shifted = rounds.shift_right(m, rise, slope_shifts[-1], name="rise")
+        total = Signal(signed(len(rise) + 1), reset_less=True)
+        m.d.sync += total.eq(
+            rounds.add_carry(bases[-1], shifted.quotient, rounds.increment(shifted, self._rounding))
         )
         limit = (1 << word - 1) - 1
         above, below = total > limit, total < -limit

@@ -16,6 +16,8 @@ from echoloom.hdl.pipeline import delay
 from echoloom.ir.arithmetic import BoolArray, IntArray, Overflow, Rounding, narrow, round_shift
 from echoloom.ir.contract import Add
 
+SHIFTING = rounds.shift_latency(SHIFT.width)
+
 
 class Requantise(wiring.Component):
     """result = narrow(r, base + r or base - r), r = round(value / 2**shift).
@@ -23,10 +25,10 @@ class Requantise(wiring.Component):
     value: `accumulator` bits signed; shift 0..63; base, result: `word` bits signed;
     width 2..word is the range that `overflow` wraps or saturates to (symmetric).
     `overflowed` says that the value before narrowing was outside it.
-    Latency: 3 cycles (shift, add, narrow), one result a cycle.
+    Latency: 6 cycles (shift in three, add, compare with the range, narrow), one result a cycle.
     """
 
-    latency = 3
+    latency = SHIFTING + 3
 
     value: Signal
     shift: Signal
@@ -79,39 +81,47 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        bases = delay(m, self.base, 1, name="base")
-        adds = delay(m, self.add, 1, name="add")
-        widths = delay(m, self.width, 1, name="width")
-        overflows = delay(m, self.overflow, 2, name="overflow")
+        bases = delay(m, self.base, SHIFTING, name="base")
+        adds = delay(m, self.add, SHIFTING, name="add")
+        widths = delay(m, self.width, SHIFTING, name="width")
+        overflows = delay(m, self.overflow, SHIFTING + 2, name="overflow")
 
-        # 1: shift, keeping what rounding needs.
-        shifted = Signal(rounds.shifted_layout(self._accumulator), reset_less=True)
-        m.d.sync += shifted.eq(rounds.shift_right(m, self.value, self.shift, name="shift"))
+        # Shift, keeping what rounding needs.
+        shifted = rounds.shift_right(m, self.value, self.shift, name="shift")
 
-        # 2: round and add in one carry chain: -(q + up) = ~q + (1 - up).
+        # Round and add in one carry chain: -(q + up) = ~q + (1 - up).
         z = Signal(signed(max(self._accumulator, self._word) + 1), reset_less=True)
-        minus = adds[1] == Add.MINUS
+        minus = adds[-1] == Add.MINUS
         up = rounds.increment(shifted, self._rounding)
-        start = Mux(adds[1] == Add.NONE, 0, bases[1])
+        start = Mux(adds[-1] == Add.NONE, 0, bases[-1])
         m.d.sync += z.eq(
             rounds.add_carry(start, shifted.quotient ^ minus.replicate(1).as_signed(), up ^ minus)
         )
         inside = Signal(self._word, reset_less=True)  # the bits below the sign bit of `width`
-        m.d.sync += inside.eq(Cat(widths[1] > bit + 1 for bit in range(self._word)))
+        m.d.sync += inside.eq(Cat(widths[-1] > bit + 1 for bit in range(self._word)))
 
-        # 3: narrow.
+        # Compare with the range.
         negative = z[-1]
         low, high = z[: self._word], z[self._word :]
         fits = ~(((low ^ negative.replicate(self._word)) & ~inside).any()
                  | (high ^ negative.replicate(len(high))).any())  # fmt: skip
         most_negative = negative & ~(low & inside).any()
         sign = (low & Cat(1, inside)[: self._word] & ~inside).any()
-        wrapped = (low & inside) | (sign.replicate(self._word) & ~inside)
-        clamped = Mux(negative, ~inside | 1, inside)
-        overflowed = Signal()
-        m.d.comb += overflowed.eq(~fits | most_negative)
+        overflowed = Signal(reset_less=True)
+        below = Signal.like(negative, name="below", reset_less=True)
+        extended = Signal.like(sign, name="extended", reset_less=True)
+        kept = Signal(self._word, reset_less=True)
         m.d.sync += [
-            self.overflowed.eq(overflowed),
-            self.result.eq(Mux((overflows[2] == Overflow.SATURATE) & overflowed, clamped, wrapped)),
+            overflowed.eq(~fits | most_negative),
+            below.eq(negative),
+            extended.eq(sign),
+            kept.eq(low & inside),
         ]
+        range_bits = delay(m, inside, 1, name="inside")[-1]
+
+        # Narrow.
+        wrapped = kept | (extended.replicate(self._word) & ~range_bits)
+        clamped = Mux(below, ~range_bits | 1, range_bits)
+        clamps = (overflows[-1] == Overflow.SATURATE) & overflowed
+        m.d.sync += [self.overflowed.eq(overflowed), self.result.eq(Mux(clamps, clamped, wrapped))]
         return m

@@ -7,7 +7,10 @@ from typing import Any
 from amaranth.hdl import C, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 
+from echoloom.hdl.pipeline import delay
 from echoloom.ir.arithmetic import Rounding
+
+STEPS_A_CYCLE = 2  # of a barrel shifter
 
 
 def shifted_layout(width: int) -> data.StructLayout:
@@ -16,19 +19,30 @@ def shifted_layout(width: int) -> data.StructLayout:
 
 
 def shift_right(m: Module, value: Any, shift: Value, *, name: str) -> data.View:
-    """Barrel shifter, largest step first; right for any shift, also beyond the value's width."""
+    """Barrel shifter, largest step first; right for any shift, also beyond the value's width.
+
+    Latency: `shift_latency(len(shift))` cycles, a register after every second step.
+    """
     width = len(value) + 2
     stage = Signal(signed(width), name=f"{name}_stage")
     m.d.comb += stage.eq(Cat(C(0, 2), value))
-    for bit in reversed(range(len(shift))):
+    for done, bit in enumerate(reversed(range(len(shift))), start=1):
         step = 1 << bit
         lost = stage[: min(step + 1, width)].any()
         # The lowest bit is the sticky bit: it never leaves.
         moved = Cat(lost, (stage >> step)[1:width])
-        following = Signal(signed(width), name=f"{name}_by_{step}")
-        m.d.comb += following.eq(Mux(shift[bit], moved, stage))
+        registered = done % STEPS_A_CYCLE == 0 or bit == 0
+        following = Signal(signed(width), name=f"{name}_by_{step}", reset_less=registered)
+        m.d["sync" if registered else "comb"] += following.eq(Mux(shift[bit], moved, stage))
+        if registered:
+            shift = delay(m, shift, 1, name=f"{name}_beyond_{step}")[-1]
         stage = following
     return data.View(shifted_layout(width - 2), stage)
+
+
+def shift_latency(bits: int) -> int:
+    """Cycles of `shift_right` for shifts of so many bits."""
+    return -(-bits // STEPS_A_CYCLE)
 
 
 def increment(shifted: Any, rounding: Rounding) -> Value:

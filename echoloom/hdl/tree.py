@@ -15,8 +15,7 @@ class AdderTree(wiring.Component):
     """Sum of all lanes' products, exact: it grows a bit a level.
 
     products: P numbers of word + narrow bits signed.
-    Latency: `latency` = EngineConfig.tree_latency, a register after every second level and
-    after the last; one sum a cycle.
+    Latency: `latency` = EngineConfig.tree_latency, a register after every level; one sum a cycle.
     """
 
     products: list[Signal]
@@ -24,30 +23,22 @@ class AdderTree(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self.latency = config.tree_latency
-        self._levels = (config.lanes - 1).bit_length()
         product = config.word + config.narrow
         super().__init__(
             {
                 "products": In(signed(product)).array(config.lanes),
-                "total": Out(signed(product + self._levels)),
+                "total": Out(signed(product + self.latency)),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         terms = list(self.products)
-        for level in range(1, self._levels + 1):
+        for level in range(1, self.latency + 1):
             sums = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
             sums += terms[len(sums) * 2 :]
-            if level % 2 == 0 or level == self._levels:
-                registers = [
-                    Signal.like(total, name=f"level_{level}_{i}", reset_less=True)
-                    for i, total in enumerate(sums)
-                ]
-                m.d.sync += [
-                    register.eq(total) for register, total in zip(registers, sums, strict=True)
-                ]
-                sums = registers
-            terms = sums
+            terms = [Signal.like(total, name=f"level_{level}_{i}", reset_less=True)
+                     for i, total in enumerate(sums)]  # fmt: skip
+            m.d.sync += [term.eq(total) for term, total in zip(terms, sums, strict=True)]
         m.d.comb += self.total.eq(terms[0])
         return m

@@ -99,7 +99,7 @@ MAC_LAYOUT: Mapping[str, int] = {
 }  # fmt: skip
 
 DRAIN_LAYOUT: Mapping[str, int] = {
-    "start": 14, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
+    "start": 14, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
     "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
     "width": 6, "overflow": 1,
     "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 6, "slope_shift": 6,
@@ -123,7 +123,7 @@ class MacEntry:
     ACCUMULATOR: `clear` starts from zero at the first element (or from the gradient word at
     g_base, product ignored, when load_gradient); `push` copies every lane's sum after the
     last element into result slot `slot`. TREE: sum over inner and over lanes, restarted for
-    every o, lands in lane o of result slot `slot`.
+    every o, becomes row o of the tree's own slot `slot`.
     """
 
     start: int
@@ -151,7 +151,8 @@ class MacEntry:
 
 @dataclass(frozen=True)
 class DrainEntry:
-    """Requantise lanes 0..count-1 of a result slot and write them to vector word `destination`.
+    """Requantise lanes 0..count-1 of a result slot and write them to vector word `destination`;
+    with `tree` rows 0..count-1 of a slot of the tree's, row o then goes to lane o.
 
     r = half_even(acc / 2**s), s = shift + dynamic register + exponent (when used);
     z = r, base + r or base - r; z is wrapped or saturated to `width` bits (symmetric range);
@@ -166,6 +167,7 @@ class DrainEntry:
     slot: int
     count: int
     destination: int
+    tree: bool = False
     base: int = 0
     add: Add = Add.NONE
     shift: int = 0
@@ -218,7 +220,7 @@ class EngineConfig:
     """Sizes of one engine, fixed at synthesis; a program needs a config at least as large.
 
     `drains` results are requantised per cycle, `slots` row groups wait between accumulators
-    and requantisers. Depths count words per lane.
+    and requantisers, and as many between the tree and them. Depths count words per lane.
 
     Raises ValueError for sizes that the host bus cannot address.
     """
@@ -267,9 +269,8 @@ class EngineConfig:
 
     @property
     def tree_latency(self) -> int:
-        """Registers in the adder tree: one after every second level."""
-        levels = (self.lanes - 1).bit_length()
-        return (levels + 1) // 2
+        """Registers in the adder tree: one after every level."""
+        return (self.lanes - 1).bit_length()
 
 
 @dataclass(frozen=True)
@@ -285,11 +286,11 @@ class Timing:
     overhead:      cycles between the last cycle of a section and cycle 0 of the next
     """
 
-    mac_to_slot: int = 5
-    tree_to_slot: int = 6
+    mac_to_slot: int = 11
+    tree_to_slot: int = 11
     gradient: int = 4
-    drain_direct: int = 7
-    drain_table: int = 14
+    drain_direct: int = 11
+    drain_table: int = 25
     overhead: int = 2
 
 

@@ -7,7 +7,9 @@ from runner import echoloom, refused
 
 from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
-from echoloom.backends.bitstream.route import BuildReport, TimingMissed, Usage
+from echoloom.backends.bitstream.aim import Aim, TimingMissed
+from echoloom.backends.bitstream.route import BuildReport, SeedReport
+from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.cli.outcome import Exit
 from echoloom.hdl.link import Command
@@ -19,17 +21,30 @@ class FakeTools:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.aim: Aim | None = None
 
-    def __call__(self, config, timing, board, directory, *, clock_mhz, seed) -> BuildReport:
+    def __call__(self, config, timing, board, directory, aim) -> BuildReport:
         directory.mkdir(parents=True, exist_ok=True)
         bitstream = directory / f"{board}.bit"
         bitstream.unlink(missing_ok=True)
         if self.failure:
             raise self.failure
         bitstream.write_bytes(b"bits")
-        usage = Usage(1, 2)
+        self.aim = aim
         return BuildReport(
-            bitstream, board, clock_mhz or 25.0, 31.0, usage, usage, usage, usage, {}, 1.0
+            bitstream=bitstream,
+            board=board,
+            clock_mhz=aim.clock_mhz or 28.0,
+            margin=0.1,
+            target_mhz=110.0,
+            fmax_mhz=31.0,
+            median_fmax_mhz=30.0,
+            seed=2,
+            seeds=(SeedReport(1, 29.0, None, 1.5), SeedReport(2, 31.0, None, 1.0)),
+            critical_path="a to b: 32 ns",
+            usage=dict.fromkeys(("luts", "registers", "dsps", "brams"), Usage(1, 2)),
+            tools={"yosys": "1"},
+            seconds=9.0,
         )
 
 
@@ -45,7 +60,8 @@ def test_build_writes_what_a_host_sends(shelf, tmp_path, fake_tools):
     said = echoloom("build", shelf / "program.elp", "-o", folder, "--json")
     assert {p.name for p in folder.iterdir()} == {"ulx3s-85f.bit", "program.link", "report.json"}
     result = said.json
-    assert result["luts"] == {"used": 1, "available": 2}
+    assert result["usage"]["luts"] == {"used": 1, "available": 2}
+    assert [seed["fmax_mhz"] for seed in result["seeds"]] == [29.0, 31.0]
     assert result["engine"]["lanes"] == 2
     packets = PacketDecoder().feed((folder / "program.link").read_bytes())
     assert all(intact for _, _, intact in packets)
@@ -55,6 +71,22 @@ def test_build_writes_what_a_host_sends(shelf, tmp_path, fake_tools):
     shown = echoloom("report", folder / "report.json")
     assert shown.code == 0
     assert "ulx3s-85f" in shown.out
+    assert "1: 29.0, 2: 31.0; median 30.0, best 2" in shown.out
+    assert "a to b: 32 ns" in shown.out
+    assert fake_tools.aim == Aim()
+
+
+def test_what_a_build_aims_at(shelf, tmp_path, fake_tools):
+    program, folder = shelf / "program.elp", tmp_path / "out"
+    options = ("--target", 95, "--margin", 0.2, "--seed", 5, "--seeds", 3, "--jobs", 2)
+    assert echoloom("build", program, "-o", folder, *options).code == 0
+    assert fake_tools.aim == Aim(None, 95.0, 0.2, (5, 6, 7), 2)
+    assert echoloom("build", program, "-o", folder, "--clock", 50).code == 0
+    assert fake_tools.aim == Aim(50.0)
+    assert echoloom("build", program, "-o", folder, "--seeds", 0).code == 2
+    assert refused(Exit.INPUT, "build", program, "-o", folder, "--margin", 1.5) == (
+        "the margin is a part of the clock from 0 to 1, not 1.5"
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,10 +136,10 @@ def test_verify_without_a_tool(shelf, tmp_path, monkeypatch):
 def test_build_refuses(shelf, tmp_path):
     program = shelf / "program.elp"
     assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--board", "ulx4m") == (
-        "there is no board 'ulx4m'; known: ulx3s-85f"
+        "there is no board 'ulx4m'; known: icebreaker, tang-nano-20k, ulx3s-85f"
     )
     assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--clock", 26.123) == (
-        "the PLL cannot make 26.123 MHz from 25 MHz"
+        "the PLL cannot make 26.123 MHz from 25 MHz; the nearest that it can: 26, 26.25 MHz"
     )
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()

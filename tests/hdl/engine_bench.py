@@ -144,7 +144,7 @@ class Bench:
         self.observed: list[Observed] = []
 
     def _pause(self) -> bool:
-        return self._stalling and self._random.random() < 0.9
+        return self._stalling and self._random.random() < 0.93
 
     async def request(self, ctx: Any, request: Request) -> int | None:
         write, space, lane, address, data = request

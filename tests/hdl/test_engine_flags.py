@@ -35,8 +35,17 @@ def test_narrowing_flags_only_drained_lanes(factor: int, overflow: Overflow, fla
         {
             Section.FORWARD_PROLOGUE: (
                 [MacEntry(start=0)],
-                [DrainEntry(start=5, slot=0, count=2, destination=1, width=8, overflow=overflow)],
-                20,
+                [
+                    DrainEntry(
+                        start=TIMING.mac_to_slot,
+                        slot=0,
+                        count=2,
+                        destination=1,
+                        width=8,
+                        overflow=overflow,
+                    )
+                ],
+                40,
             )
         },
         weight=[[1], [factor], [1000]],
@@ -74,8 +83,8 @@ def test_accumulator_overflow_wraps_and_flags(
                         start=0, inner=1 if over_lanes else 2, x_step=1, destination=destination
                     )
                 ],
-                [DrainEntry(start=15, slot=0, count=1, destination=3, shift=4)],
-                25,
+                [DrainEntry(start=15, tree=over_lanes, slot=0, count=1, destination=3, shift=4)],
+                40,
             )
         },
         weight=[[1], [1]],

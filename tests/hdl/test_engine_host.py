@@ -34,11 +34,11 @@ def sums(*, emit: bool = False, **changes: int) -> Image:
     }  # fmt: skip
     macs = [MacEntry(start=0, inner=3, x_mode=XMode.INPUT, x_step=1)]
     if emit:
-        macs.append(MacEntry(start=16, inner=3, destination=Destination.EMIT,
+        macs.append(MacEntry(start=28, inner=3, destination=Destination.EMIT,
                              x_mode=XMode.BROADCAST, x_base=1, x_step=1))  # fmt: skip
     return image_of(
         EngineConfig(lanes=3, drains=2, **{**sizes, **changes}),
-        {Section.FORWARD_STEP: (macs, [DrainEntry(start=7, slot=0, count=3, destination=1)], 20)},
+        {Section.FORWARD_STEP: (macs, [DrainEntry(start=13, slot=0, count=3, destination=1)], 32)},
         weight=[[1], [2], [-3]],
         vector=[[5, 6], [7, 8], [9, 10]],
         exponent=[[1, 2], [3, 4]],
@@ -118,7 +118,7 @@ def test_a_busy_engine_ignores_commands_and_memory_requests() -> None:
         assert words == [60, 120, -180]
         assert await bench.read(ctx, Space.WEIGHT, 0, 0) == 1
         assert await bench.read(ctx, Space.VECTOR, 0, 0) == 5
-        assert await bench.register(ctx, Register.CYCLES) == 22
+        assert await bench.register(ctx, Register.CYCLES) == 34
 
     simulate(bench, body)
 
@@ -149,7 +149,7 @@ def test_empty_frames_need_no_samples() -> None:
     image = image_of(
         EngineConfig(lanes=1, drains=1, frame_depth=4),
         {Section.ECHO_STEP: ([MacEntry(start=0)],
-                             [DrainEntry(start=5, slot=0, count=1, destination=0)], 13)},
+                             [DrainEntry(start=11, slot=0, count=1, destination=0)], 25)},
         weight=[[2]],
         vector=[[1]],
         frame=0,

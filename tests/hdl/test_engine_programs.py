@@ -28,6 +28,8 @@ from echoloom.ir.sections import Section
 
 SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
 TIMING = Timing()
+READY = TIMING.mac_to_slot  # a drain may take the sum of cycle 0
+END = READY + 5 + TIMING.drain_direct  # and results have landed, five entries later
 
 
 def frames_of(array: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -61,7 +63,7 @@ def test_matvec_with_two_row_groups(lanes: int, drains: int) -> None:
                                destination=6 + group, shift=2)
                     for group in range(2)
                 ],
-                3 * columns + 2 * lanes + 5,
+                3 * columns + 2 * lanes + END,
             )
         },
         weight=[[*weight[lane], *weight[lanes + lane]] for lane in range(lanes)],
@@ -71,7 +73,7 @@ def test_matvec_with_two_row_groups(lanes: int, drains: int) -> None:
     expected = round_shift(weight @ u, 2)
     assert [bank[6] for bank in result.vector] == expected[:lanes].tolist()
     assert [bank[7] for bank in result.vector] == expected[lanes:].tolist()
-    assert result.cycles == 3 * columns + 2 * lanes + 5 + TIMING.overhead
+    assert result.cycles == 3 * columns + 2 * lanes + END + TIMING.overhead
     assert result.busy == 2 * columns * lanes
 
 
@@ -88,9 +90,9 @@ def test_transposed_matvec_through_the_tree(lanes: int, drains: int) -> None:
                     MacEntry(start=0, inner=2, outer=lanes, w_inner=lanes, w_outer=1,
                              destination=Destination.TREE, slot=3, wide=Wide.Y, y_base=2, y_step=1)
                 ],
-                [DrainEntry(start=2 * lanes - 1 + after_tree(config), slot=3, count=lanes,
-                            destination=0, shift=3)],
-                40,
+                [DrainEntry(start=lanes * 2 - 1 + after_tree(config), tree=True, slot=3,
+                            count=lanes, destination=0, shift=3)],
+                60,
             )
         },
         weight=[[*weight[0, lane], *weight[1, lane]] for lane in range(lanes)],
@@ -125,10 +127,10 @@ def test_outer_product_accumulates_and_overwrites_first(lanes: int, drains: int)
                     MacEntry(start=1, clear=False, w_base=0, wide=Wide.Y, y_base=2, slot=2),
                 ],
                 [
-                    DrainEntry(start=5, slot=1, count=lanes, destination=4),
-                    DrainEntry(start=10, slot=2, count=lanes, destination=5),
+                    DrainEntry(start=READY, slot=1, count=lanes, destination=4),
+                    DrainEntry(start=READY + 5, slot=2, count=lanes, destination=5),
                 ],
-                20,
+                END,
             ),
         },
         weight=[[1]] * lanes,
@@ -141,7 +143,7 @@ def test_outer_product_accumulates_and_overwrites_first(lanes: int, drains: int)
         assert [bank[1:] for bank in result.gradient] == total[:, :3].tolist()
         assert [bank[4] for bank in result.vector] == total[:, 1].tolist()
         assert [bank[5] for bank in result.vector] == (total[:, 1] + g).tolist()
-        assert result.cycles == 3 * (inner + TIMING.overhead) + 20 + TIMING.overhead
+        assert result.cycles == 3 * (inner + TIMING.overhead) + END + TIMING.overhead
 
 
 @pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (5, 2), (5, 5)])
@@ -157,15 +159,15 @@ def test_shifts_add_up_and_the_base_is_added_or_taken_from(lanes: int, drains: i
             Section.FORWARD_PROLOGUE: (
                 [MacEntry(start=0, x_base=0)],
                 [
-                    DrainEntry(start=5, slot=0, count=lanes, destination=2, base=1, add=Add.PLUS,
-                               shift=1, use_exponents=True, exponents=1,
+                    DrainEntry(start=READY, slot=0, count=lanes, destination=2, base=1,
+                               add=Add.PLUS, shift=1, use_exponents=True, exponents=1,
                                dynamic=DynamicShift.LENGTH),
-                    DrainEntry(start=10, slot=0, count=lanes, destination=3, base=1,
+                    DrainEntry(start=READY + 5, slot=0, count=lanes, destination=3, base=1,
                                add=Add.MINUS, shift=2, dynamic=DynamicShift.LOSS),
-                    DrainEntry(start=15, slot=0, count=lanes, destination=4, shift=60,
+                    DrainEntry(start=READY + 10, slot=0, count=lanes, destination=4, shift=60,
                                dynamic=DynamicShift.LOSS),
                 ],
-                30,
+                END + 10,
             )
         },
         weight=[[3]] * lanes,
@@ -191,12 +193,12 @@ def test_table(lanes: int, drains: int) -> None:
             Section.FORWARD_PROLOGUE: (
                 [MacEntry(start=0)],
                 [
-                    DrainEntry(start=5, slot=0, count=lanes, destination=1, use_table=True,
+                    DrainEntry(start=READY, slot=0, count=lanes, destination=1, use_table=True,
                                table=7, segment_bits=4, fraction_bits=4, slope_shift=3),
                     # Follows at once, lands earlier, in another word.
-                    DrainEntry(start=5 + lanes, slot=0, count=1, destination=2),
+                    DrainEntry(start=READY + lanes, slot=0, count=1, destination=2),
                 ],
-                5 + lanes + TIMING.drain_table,
+                READY + lanes + TIMING.drain_table,
             )
         },
         weight=[[1]] * lanes,
@@ -215,7 +217,6 @@ def test_operand_choices() -> None:
     lanes = 3
     pairs = [(narrow, wide) for narrow in Narrow for wide in Wide]
     weight, x, y = 5, numbers((lanes,)), numbers((lanes,), seed=1)
-    first = 5
     image = image_of(
         small(lanes, 3, slots=6),
         {
@@ -225,10 +226,10 @@ def test_operand_choices() -> None:
                     for cycle, (narrow, wide) in enumerate(pairs)
                 ],
                 [
-                    DrainEntry(start=first + slot, slot=slot, count=lanes, destination=2 + slot)
+                    DrainEntry(start=READY + slot, slot=slot, count=lanes, destination=2 + slot)
                     for slot in range(6)
                 ],
-                20,
+                END + 6,
             )
         },
         weight=[[weight]] * lanes,

@@ -29,7 +29,6 @@ from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import STEPS, Section
 
 WORDS = 8  # of every memory that programs use
-TREE_SLOT = 3
 LANDED = Timing().drain_table + Timing().tree_to_slot + 3  # cycles until all has landed
 SIZES = [(1, 1), (2, 1), (3, 2), (5, 1), (5, 2), (5, 4), (5, 5)]
 
@@ -52,7 +51,7 @@ def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) ->
         destination=destination,
         clear=rng.random() < 0.7,
         push=rng.random() < 0.8,
-        slot=TREE_SLOT if destination is Destination.TREE else rng.randrange(TREE_SLOT),
+        slot=rng.randrange(3),
         narrow=rng.choice(list(Narrow)),
         wide=rng.choice(list(Wide)),
         load_gradient=rng.random() < 0.3,
@@ -73,7 +72,8 @@ def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) ->
 def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) -> DrainEntry:
     return DrainEntry(
         start=start,
-        slot=rng.randrange(TREE_SLOT + 1),
+        tree=rng.random() < 0.3,
+        slot=rng.randrange(3),
         count=rng.randint(1, lanes),
         destination=rng.randrange(WORDS),
         base=rng.randrange(WORDS),

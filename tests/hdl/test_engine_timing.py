@@ -12,6 +12,7 @@ from echoloom.ir.sections import Section
 
 SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1), (5, 2), (5, 3), (5, 5)]
 TIMING = Timing()
+LAST = TIMING.mac_to_slot + 1  # from here on a slot is there that came at a section's end
 
 
 def test_entries_follow_each_other_without_a_gap() -> None:
@@ -23,7 +24,7 @@ def test_entries_follow_each_other_without_a_gap() -> None:
     image = image_of(
         small(1, 1),
         {Section.FORWARD_PROLOGUE: (macs, drains, count), Section.FORWARD_EPILOGUE:
-         ([], [DrainEntry(start=6, slot=0, count=1, destination=2)], 8)},
+         ([], [DrainEntry(start=LAST, slot=0, count=1, destination=2)], LAST + 2)},
         weight=[list(range(1, count + 1))],
         vector=[[1]],
     )  # fmt: skip
@@ -42,8 +43,8 @@ def test_wrong_rounding_is_noticed(rounding: Rounding) -> None:
         {
             Section.FORWARD_PROLOGUE: (
                 [MacEntry(start=0)],
-                [DrainEntry(start=5, slot=0, count=4, destination=1, shift=1)],
-                14,
+                [DrainEntry(start=LAST, slot=0, count=4, destination=1, shift=1)],
+                2 * LAST,
             )
         },
         weight=[[1]] * 4,
@@ -63,12 +64,13 @@ def test_latencies_are_exact(late: int) -> None:
     lanes = 4
     config = small(lanes, 4)
     offset = late - 1
-    tree = 20
-    drain_from_mac = 5 + offset
+    tree, direct, table, sums, last = range(30, 180, 30)
+    to_slot = TIMING.mac_to_slot
+    drain_from_mac = to_slot + offset
     drain_from_tree = tree + after_tree(config) + offset
-    read_direct = 40 + TIMING.drain_direct + offset
-    read_table = 60 + TIMING.drain_table + offset
-    gradient = 90 + TIMING.gradient + offset
+    read_direct = direct + TIMING.drain_direct + offset
+    read_table = table + TIMING.drain_table + offset
+    gradient = sums + TIMING.gradient + offset
     image = image_of(
         config,
         {
@@ -78,20 +80,20 @@ def test_latencies_are_exact(late: int) -> None:
                     MacEntry(start=tree, slot=1, destination=Destination.TREE),
                     MacEntry(start=read_direct, slot=2, x_base=4),
                     MacEntry(start=read_table, slot=3, narrow=Narrow.WEIGHT, wide=Wide.Y, y_base=5),
-                    MacEntry(start=90, destination=Destination.GRADIENT, g_base=3),
+                    MacEntry(start=sums, destination=Destination.GRADIENT, g_base=3),
                     MacEntry(start=gradient, load_gradient=True, g_base=3, slot=2),
                 ],
                 [
                     DrainEntry(start=drain_from_mac, slot=0, count=1, destination=1),
-                    DrainEntry(start=drain_from_tree, slot=1, count=1, destination=2),
-                    DrainEntry(start=40, slot=0, count=1, destination=4),
-                    DrainEntry(start=read_direct + 5, slot=2, count=1, destination=3),
-                    DrainEntry(start=60, slot=0, count=1, destination=5, use_table=True,
+                    DrainEntry(start=drain_from_tree, tree=True, slot=1, count=1, destination=2),
+                    DrainEntry(start=direct, slot=0, count=1, destination=4),
+                    DrainEntry(start=read_direct + to_slot, slot=2, count=1, destination=3),
+                    DrainEntry(start=table, slot=0, count=1, destination=5, use_table=True,
                                segment_bits=1),
-                    DrainEntry(start=read_table + 5, slot=3, count=1, destination=6),
-                    DrainEntry(start=105, slot=2, count=1, destination=7),
+                    DrainEntry(start=read_table + to_slot, slot=3, count=1, destination=6),
+                    DrainEntry(start=last, slot=2, count=1, destination=7),
                 ],
-                125,
+                last + LAST,
             )
         },
         weight=[[1]] * lanes,

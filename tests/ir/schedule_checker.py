@@ -68,7 +68,8 @@ class _Check:
     schedule: Schedule
     setting: Setting
     memory: dict[tuple[int, int], Token] = field(default_factory=dict)  # (lane, address)
-    slots: dict[tuple[int, int], Sum] = field(default_factory=dict)  # (slot, lane)
+    # The lanes' sums and the tree's: (slot, lane).
+    slots: tuple[dict[tuple[int, int], Sum], ...] = field(default_factory=lambda: ({}, {}))
     summed: tuple[int, ...] = ()
     landing: dict[int, list[tuple[dict, tuple[int, int], object]]] = field(  # type: ignore[type-arg]
         default_factory=lambda: defaultdict(list)
@@ -172,11 +173,11 @@ class _Check:
                 self.summed += (index,)
                 if e.push:
                     for lane in range(self.config.lanes):
-                        self.later(now + self.timing.mac_to_slot, self.slots, (e.slot, lane),
+                        self.later(now + self.timing.mac_to_slot, self.slots[False], (e.slot, lane),
                                    ("sum", self.summed))  # fmt: skip
         if e.destination is Destination.TREE and last and e.push:
             when = now + self.timing.tree_to_slot + self.config.tree_latency
-            self.later(when, self.slots, (e.slot, o), (f"tree {o}", (index,)))
+            self.later(when, self.slots[True], (e.slot, o), (f"tree {o}", (index,)))
 
     def vector_reads(self, e: MacEntry, i: int) -> Iterator[Access]:
         lanes = self.config.lanes
@@ -198,7 +199,7 @@ class _Check:
     def drain(self, now: int, index: int, c: int) -> None:
         e = self.schedule.drain[index]
         for lane in range(c * self.config.drains, min((c + 1) * self.config.drains, e.count)):
-            self.drained[index].append((lane, self.slots.get((e.slot, lane))))
+            self.drained[index].append((lane, self.slots[e.tree].get((e.slot, lane))))
             if e.add is not Add.NONE:
                 self.bases[index].append((lane, e.base, self.memory.get((lane, e.base))))
             self.later(now + self.latency(e), self.memory, (lane, e.destination),

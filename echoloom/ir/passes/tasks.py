@@ -110,6 +110,7 @@ class Drain:
     count: int
     destination: int
     width: int
+    tree: bool
     shift: int = 0
     overflow: Overflow = Overflow.SATURATE
     dynamic: DynamicShift = DynamicShift.NONE

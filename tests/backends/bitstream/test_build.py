@@ -12,8 +12,11 @@ import pytest
 import echoloom as el
 from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.build import link_stream
-from echoloom.backends.bitstream.route import BuildFailed, BuildReport, TimingMissed, Usage
+from echoloom.backends.bitstream.route import BuildReport, SeedReport
+from echoloom.backends.bitstream.routing import Usage
+from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.link.image_writes import image_writes
 from echoloom.hdl.link import Command
 from echoloom.hdl.packets import FLUSH, PacketDecoder
@@ -55,15 +58,28 @@ def fake_bitstream(monkeypatch):
     """Stands in for minutes of synthesis; fake_bitstream(error) makes the next one fail."""
     failures: list[Exception] = []
 
-    def to_bitstream(config, timing, board, directory, *, clock_mhz, seed):
+    def to_bitstream(config, timing, board, directory, aim):
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{board}.bit"
         path.unlink(missing_ok=True)
         if failures:
             raise failures.pop()
         path.write_bytes(b"bits")
-        used = Usage(1, 2)
-        return BuildReport(path, board, 25.0, 31.0, used, used, used, used, {"yosys": "1"}, 9.0)
+        return BuildReport(
+            bitstream=path,
+            board=board,
+            clock_mhz=aim.clock_mhz or 28.0,
+            margin=0.1,
+            target_mhz=110.0,
+            fmax_mhz=31.0,
+            median_fmax_mhz=30.0,
+            seed=2,
+            seeds=(SeedReport(1, 29.0, None, 1.5), SeedReport(2, 31.0, None, 1.0)),
+            critical_path="a to b: 32 ns",
+            usage=dict.fromkeys(("luts", "registers", "dsps", "brams"), Usage(1, 2)),
+            tools={"yosys": "1"},
+            seconds=9.0,
+        )
 
     monkeypatch.setattr(builds, "to_bitstream", to_bitstream)
     return failures.append
@@ -103,7 +119,10 @@ def test_failure_takes_the_older_files_along(classifier, tmp_path, fake_bitstrea
 def test_unknown_board(classifier, tmp_path):
     with pytest.raises(ValueError) as caught:
         el.build(classifier, board="ulx4m", directory=tmp_path / "out")
-    assert str(caught.value) == "there is no board 'ulx4m'; known: ulx3s-85f"
+    assert (
+        str(caught.value)
+        == "there is no board 'ulx4m'; known: icebreaker, tang-nano-20k, ulx3s-85f"
+    )
     assert names(tmp_path) == set()
 
 

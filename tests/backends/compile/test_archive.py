@@ -213,7 +213,6 @@ def test_edits_with_a_new_checksum_are_refused(saved):
         {"target": "ecp5-25k"},
         {"engine": {**header["engine"], "lanes": 0}},
         {"engine": {}},
-        {"timing": {"mac": 3}},
         {"tables": {}},
         {"epsilons": 3},
         {"parts": [part for part in header["parts"] if part[0] != "ir"]},

@@ -71,7 +71,7 @@ def test_every_memory_has_its_sentence(built: Built) -> None:
 def test_programs_name_their_instructions(built: Built) -> None:
     mapped = placed(built, 2)
     known = (mapped.program, built.tables, mapped.allocation, mapped.shared)
-    one = Task("", (Multiply(),), Drain(1, 0, 28))
+    one = Task("", (Multiply(),), Drain(1, 0, 28, False))
     fits.check_fits(*known, [[one] * 65_535])  # and the entry that ends them
     with pytest.raises(DoesNotFit, match="the program has 65,537 multiply instructions"):
         fits.check_fits(*known, [[one] * 65_536])

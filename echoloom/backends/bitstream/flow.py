@@ -1,0 +1,110 @@
+"""The tools' work on one design, in one folder: synthesis, a routing for each seed, packing."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.lib.wiring import Component
+
+from echoloom.backends.bitstream.routing import Routing, parse_routing
+from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain
+from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
+from echoloom.backends.bitstream.verilog import to_rtlil
+
+NETLIST = "top.json"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What came of one seed: a routed design, or why there is none."""
+
+    seed: int
+    routing: Routing | None
+    failure: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Flow:
+    """`work` is where the tools run, `logs` where what they say is kept."""
+
+    target: Target
+    tools: Toolchain
+    work: Path
+    logs: Path
+
+    def synthesise(self, top: Component, constraints: dict[str, str]) -> None:
+        """Write the netlist and the constraints. Raises BuildFailed."""
+        (self.work / "top.il").write_text(to_rtlil(top, TOP))
+        for name, text in constraints.items():
+            (self.work / name).write_text(text)
+        script = f"read_rtlil top.il; {self.target.synthesis} -top {TOP} -json {NETLIST}"
+        run_tool(self.tools.synthesiser, ["-p", script], self.work, self.logs / "yosys.log")
+
+    def place(self, seed: int, clock: str) -> Placement:
+        """Place and route with one seed; `clock` names the engine's clock. Failing is a result."""
+        begin = time.monotonic()
+        routing, failure = None, None
+        try:
+            routing = self.route(seed, clock)
+        except BuildFailed as error:
+            failure = str(error)
+        return Placement(seed, routing, failure, time.monotonic() - begin)
+
+    def sweep(self, seeds: Sequence[int], jobs: int, clock: str) -> list[Placement]:
+        """Place and route with each seed, `jobs` of them at a time.
+
+        Raises BuildFailed, with the first reason, if none of them gives a routed design.
+        """
+        with ThreadPoolExecutor(jobs) as pool:
+            placements = list(pool.map(lambda seed: self.place(seed, clock), seeds))
+        if all(placement.routing is None for placement in placements):
+            raise BuildFailed(str(placements[0].failure))
+        return placements
+
+    def route(self, seed: int, clock: str) -> Routing:
+        """Place and route with one seed. Raises BuildFailed."""
+        report = f"routing-{seed}.json"
+        (self.work / report).unlink(missing_ok=True)
+        arguments = self.target.route_arguments(NETLIST, self._routed(seed), report, seed)
+        run_tool(self.tools.router, arguments, self.work, self.log(seed))
+        if not (self.work / report).is_file():
+            raise BuildFailed("nextpnr gave no report although it did not fail")
+        try:
+            text = json.loads((self.work / report).read_text())
+        except ValueError as error:
+            raise BuildFailed(f"nextpnr's report is no JSON ({error})") from error
+        return parse_routing(text, self.target.resources, clock)
+
+    def retune(self, seed: int, clock_mhz: float) -> bool:
+        """Set the PLL of a routed design; False if the family cannot. Raises BuildFailed."""
+        try:
+            return self.target.retune(self.work / self._routed(seed), clock_mhz)
+        except (OSError, ValueError) as error:
+            raise BuildFailed(f"the PLL cannot be set in nextpnr's file: {error}") from error
+
+    def keep_report(self, seed: int, file: Path) -> None:
+        """Move the router's report of a seed to where it stays."""
+        os.replace(self.work / f"routing-{seed}.json", file)
+
+    def pack(self, seed: int, bitstream: Path) -> None:
+        """Write the bitstream of a routed design, whole or not at all. Raises BuildFailed."""
+        packer = self.tools.packer
+        arguments = self.target.pack_arguments(self._routed(seed), "top.bit")
+        run_tool(packer, arguments, self.work, self.logs / f"{packer.name}.log")
+        if not (self.work / "top.bit").is_file():
+            raise BuildFailed(f"{packer.name} gave no bitstream although it did not fail")
+        os.replace(self.work / "top.bit", bitstream)
+
+    def log(self, seed: int) -> Path:
+        """Where the router's words on a seed are."""
+        return self.logs / f"nextpnr-{seed}.log"
+
+    def _routed(self, seed: int) -> str:
+        return f"top-{seed}.{self.target.routed}"

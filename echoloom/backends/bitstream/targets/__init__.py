@@ -1,0 +1,1 @@
+"""The devices and boards: what differs between families of FPGAs, one file each."""

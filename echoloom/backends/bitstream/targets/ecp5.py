@@ -1,0 +1,229 @@
+"""Lattice ECP5: its PLL, its tools, its boards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from amaranth.hdl import Const, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Component
+
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.targets.target import Target, Toolchain, ports
+from echoloom.hdl.board import BOARD_CLOCK
+from echoloom.hdl.pll import PLL_PORTS, exact, highest, refuse, whole_hz
+
+# Limits from the data sheet, in MHz; the tools check none of them.
+PHASE_DETECTOR = 10, 400
+VCO = 400, 800
+VCO_BEST = 600
+OUTPUT = 3.125, 400
+
+
+@dataclass(frozen=True)
+class Dividers:
+    """The oscillator runs at input / reference * feedback * loop, the output at that / post.
+
+    The loop goes through an output of its own, which the engine does not use: so the engine's
+    clock may be any whole part of the oscillator's, and not only a multiple of the detector's.
+    """
+
+    reference: int
+    feedback: int
+    loop: int
+    post: int
+
+
+@cache
+def clocks(input_mhz: float) -> dict[Fraction, Dividers]:
+    """Every clock of a whole number of Hz that the PLL makes, with the dividers for it: the
+    quickest phase detector, then the oscillator near its middle, then the shortest loop."""
+    found: dict[Fraction, tuple[Any, Dividers]] = {}
+    for reference in range(1, 129):
+        detector = exact(input_mhz) / reference
+        if not PHASE_DETECTOR[0] <= detector <= PHASE_DETECTOR[1]:
+            continue
+        for feedback in range(1, 81):
+            for loop in range(1, 129):
+                oscillator = detector * feedback * loop
+                if not (VCO[0] <= oscillator <= VCO[1] and detector * feedback <= OUTPUT[1]):
+                    continue
+                for post in range(1, 129):
+                    clock = oscillator / post
+                    if not OUTPUT[0] <= clock <= OUTPUT[1] or not whole_hz(clock):
+                        continue
+                    order = (reference, abs(oscillator - VCO_BEST), feedback, loop)
+                    if clock not in found or order < found[clock][0]:
+                        found[clock] = order, Dividers(reference, feedback, loop, post)
+    return {clock: dividers for clock, (_, dividers) in found.items()}
+
+
+def dividers(input_mhz: float, output_mhz: float) -> Dividers:
+    """The dividers that make exactly `output_mhz`. Raises ValueError if there are none."""
+    known = clocks(input_mhz)
+    if exact(output_mhz) not in known:
+        raise refuse(input_mhz, output_mhz, known)
+    return known[exact(output_mhz)]
+
+
+class Pll(wiring.Component):
+    """EHXPLLL: `output` of `output_mhz` from `input` of `input_mhz`; `locked` when stable."""
+
+    input: Any
+    output: Any
+    locked: Any
+    passed: Any
+
+    def __init__(self, input_mhz: float, output_mhz: float) -> None:
+        self._frequencies = input_mhz, output_mhz
+        self._dividers = dividers(input_mhz, output_mhz)
+        super().__init__(PLL_PORTS)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        input_mhz, output_mhz = self._frequencies
+        low, high = Const(0), Const(1)
+        loop = Signal()
+        m.d.comb += self.passed.eq(self.input)
+        m.submodules.primitive = Instance(
+            "EHXPLLL",
+            ("a", "FREQUENCY_PIN_CLKI", f"{input_mhz:.10g}"),
+            ("a", "FREQUENCY_PIN_CLKOS", f"{output_mhz:.10g}"),
+            ("a", "ICP_CURRENT", "12"),
+            ("a", "LPF_RESISTOR", "8"),
+            ("a", "MFG_ENABLE_FILTEROPAMP", "1"),
+            ("a", "MFG_GMCREF_SEL", "2"),
+            *(("p", name, value) for name, value in settings(self._dividers).items()),
+            ("p", "FEEDBK_PATH", "CLKOP"),
+            ("p", "CLKOP_ENABLE", "ENABLED"),
+            ("p", "CLKOP_FPHASE", 0),
+            ("p", "CLKOS_ENABLE", "ENABLED"),
+            ("p", "CLKOS_FPHASE", 0),
+            ("p", "OUTDIVIDER_MUXA", "DIVA"),
+            ("p", "OUTDIVIDER_MUXB", "DIVB"),
+            ("p", "PLLRST_ENA", "DISABLED"),
+            ("p", "INTFB_WAKE", "DISABLED"),
+            ("p", "STDBY_ENABLE", "DISABLED"),
+            ("p", "DPHASE_SOURCE", "DISABLED"),
+            ("i", "CLKI", self.input),
+            ("i", "CLKFB", loop),
+            ("i", "RST", low),
+            ("i", "STDBY", low),
+            ("i", "PHASESEL0", low),
+            ("i", "PHASESEL1", low),
+            ("i", "PHASEDIR", high),
+            ("i", "PHASESTEP", high),
+            ("i", "PHASELOADREG", high),
+            ("i", "PLLWAKESYNC", low),
+            ("i", "ENCLKOP", low),
+            ("i", "ENCLKOS", low),
+            ("o", "CLKOP", loop),
+            ("o", "CLKOS", self.output),
+            ("o", "LOCK", self.locked),
+        )
+        return m
+
+
+def settings(dividers: Dividers) -> dict[str, int]:
+    """The primitive's parameters that depend on the clock."""
+    return {
+        "CLKI_DIV": dividers.reference,
+        "CLKFB_DIV": dividers.feedback,
+        "CLKOP_DIV": dividers.loop,
+        "CLKOP_CPHASE": dividers.loop // 2,
+        "CLKOS_DIV": dividers.post,
+        "CLKOS_CPHASE": dividers.post // 2,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ecp5(Target):
+    """A board with an ECP5. nextpnr's default placer spreads the engine so that router2 does not
+    find routes for all of it at 8 lanes and more; the static placer does not."""
+
+    package: str
+    speed: int
+    placer: str = "static"
+    router: str = "router2"
+
+    synthesis: ClassVar = "synth_ecp5"
+    routed: ClassVar = "config"
+    resources: ClassVar = {
+        "luts": "TRELLIS_COMB",
+        "registers": "TRELLIS_FF",
+        "dsps": "MULT18X18D",
+        "brams": "DP16KD",
+    }
+
+    def toolchain(self) -> Toolchain:
+        return Toolchain(tools.yosys(), tools.nextpnr_ecp5(), tools.ecppack())
+
+    def pll(self, output_mhz: float) -> Component:
+        return Pll(self.clock_mhz, output_mhz)
+
+    def clock_below(self, limit_mhz: float) -> float | None:
+        return highest(clocks(self.clock_mhz), limit_mhz)
+
+    def constraints(self, top: Component, clocks: Mapping[str, float]) -> dict[str, str]:
+        lines = [
+            f'FREQUENCY {"PORT" if name == BOARD_CLOCK else "NET"} "{name}" {mhz:.10g} MHZ;'
+            for name, mhz in clocks.items()
+        ]
+        for bit, site, attributes in ports(self, top):
+            lines += [f'LOCATE COMP "{bit}" SITE "{site}";', f'IOBUF PORT "{bit}" {attributes};']
+        return {"top.lpf": "\n".join(lines) + "\n"}
+
+    def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
+        return [
+            *(self.device, "--package", self.package, "--speed", str(self.speed)),
+            *("--json", netlist, "--lpf", "top.lpf", "--textcfg", routed, "--report", report),
+            *("--placer", self.placer, "--router", self.router),
+            *("--seed", str(seed), "--timing-allow-fail"),
+        ]
+
+    def pack_arguments(self, routed: str, bitstream: str) -> list[str]:
+        return ["--compress", "--input", routed, "--bit", bitstream]
+
+    def retune(self, routed: Path, clock_mhz: float) -> bool:
+        """Each divider stands in the file as a word of 7 bits: its value less one; phases as
+        they are."""
+        text = routed.read_text()
+        for name, value in settings(dividers(self.clock_mhz, clock_mhz)).items():
+            bits = f"{value - name.endswith('_DIV'):07b}"
+            text, count = re.subn(rf"(?m)^word: {name} [01]{{7}}$", f"word: {name} {bits}", text)
+            if count != 1:
+                raise ValueError(f"{routed.name} has {count} words {name}, not one")
+        routed.write_text(text)
+        return True
+
+
+def _lights(sites: str) -> dict[str, tuple[str, str]]:
+    attributes = "IO_TYPE=LVCMOS33 DRIVE=4"
+    return {f"lights[{i}]": (site, attributes) for i, site in enumerate(sites.split())}
+
+
+ULX3S_85F = Ecp5(
+    name="ulx3s-85f",
+    clock_mhz=25.0,
+    pins={
+        "clock": ("G2", "IO_TYPE=LVCMOS33"),
+        "rx": ("M1", "IO_TYPE=LVCMOS33 PULLMODE=UP"),
+        "tx": ("L4", "IO_TYPE=LVCMOS33"),
+        "button": ("R1", "IO_TYPE=LVCMOS33 PULLMODE=DOWN"),  # FIRE 1
+        "stay_on": (
+            "L2",
+            "IO_TYPE=LVCMOS33 PULLMODE=UP",
+        ),  # low would reboot into the ESP32's image
+        **_lights("B2 C2 C1 D2 D1 E2 E1 H3"),
+    },
+    device="--85k",
+    target_mhz=110.0,
+    package="CABGA381",
+    speed=6,
+)
