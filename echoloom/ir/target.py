@@ -157,7 +157,7 @@ class _Code:
         self.increments = increments(self.body, self.types)
 
     def root(self, name: str) -> str:
-        return root(self.definitions, name)
+        return root(self.definitions, name).name
 
     def stored(self, name: str) -> bool:
         """Whether a value is, but for SCALEs, a word in memory."""

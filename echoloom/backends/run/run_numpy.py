@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Overflow, narrow, piecewise_linear, round_shift
 from echoloom.ir.flags import Flag
-from echoloom.ir.formats import Q
 from echoloom.ir.interpret import COMMON_RULES, Machine, Observer, Rule, Value
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Table
 from echoloom.ir.program import Instr, Program
@@ -34,10 +33,6 @@ class NumpyMachine(Machine):
             program, NUMPY_RULES, dict(coefficients), observer=observer, add=_accumulate
         )
         self.tables = tables
-        self.types = {
-            body.section: {name: t.q for name, t in program.types(body).items()}
-            for body in program.bodies
-        }
         self.flags = np.zeros((), np.int64)
 
     def raise_flag(self, flag: Flag, where: NDArray[np.bool_]) -> None:
@@ -75,18 +70,12 @@ def _accumulate(m: Machine, name: str, old: Words, new: Words) -> Words:
     return total
 
 
-def operand(m: Machine, name: str) -> Q:
-    """Format of an operand of the running body."""
-    assert m.section is not None
-    return m.types[m.section][name]  # type: ignore[attr-defined]
-
-
 def _aligned(combine: Callable[[Value, Value], Value]) -> Rule:
     """Of two operands, brought to the result's exponent."""
 
     def rule(m: Machine, i: Instr, args: list[Value]) -> Value:
         frac = i.type.q.scalar_frac
-        a, b = (operand(m, name).scalar_frac for name in i.args)
+        a, b = (m.type(name).q.scalar_frac for name in i.args)
         return combine(args[0] << (frac - a), args[1] << (frac - b))
 
     return rule
@@ -104,7 +93,7 @@ def _scale(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Table) and isinstance(m, NumpyMachine)
-    t = m.tables[table_key(i, operand(m, i.args[0]))]
+    t = m.tables[table_key(i, m.type(i.args[0]).q)]
     words, out = piecewise_linear(
         args[0], t.base, t.slope, segment_bits=t.segment_bits, fraction_bits=t.fraction_bits,
         slope_shift=t.slope_shift, word=i.type.q.width,
@@ -115,7 +104,7 @@ def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant) and isinstance(m, NumpyMachine)
-    target, source = i.type.q, operand(m, i.args[0])
+    target, source = i.type.q, m.type(i.args[0]).q
     shift = np.asarray(source.frac) - target.scalar_frac
     if i.attr.register is not DynamicShift.NONE:
         shift = shift + m.shifts[i.attr.register]
