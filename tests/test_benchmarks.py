@@ -47,3 +47,26 @@ def test_the_accuracy_of_gradients(tmp_path):
     for row in rows:
         float64, float32 = (float(cell) for cell in row.split("|")[5:7])
         assert float64 < 1e-9 and float32 < 1e-3
+
+
+def test_what_the_fabric_reaches(tmp_path):
+    """Cycles counted as predicted, and a routed row that an earlier run left behind."""
+    seeds = [{"seed": 1, "fmax_mhz": 99.5, "failure": None, "seconds": 60.4},
+             {"seed": 2, "fmax_mhz": None, "failure": "no", "seconds": 9.0}]  # fmt: skip
+    routed = {
+        "board": "ulx3s-85f", "model": "demo", "lanes": 2, "drains": 1, "slots": 4,
+        "usage": {"luts": {"used": 7000, "available": 83640}}, "seeds": seeds,
+        "fmax_mhz": 99.5, "median_fmax_mhz": 99.5, "clock_mhz": 89.0625,
+        "critical_path": "a to b: 10.05 ns", "commit": "abcdef0",
+    }  # fmt: skip
+    (tmp_path / "build" / "fabric").mkdir(parents=True)
+    (tmp_path / "build" / "fabric" / "fabric.json").write_text(json.dumps([routed]))
+    table = run("fabric.py", "--engine", "demo,2,1,4", "--json", "out/found.json", cwd=tmp_path)
+    (steps,) = json.loads((tmp_path / "out" / "found_steps.json").read_text())["rows"]
+    forward, echo = (float(part) for part in steps["utilisation"].split(" / "))
+    assert 0.5 < forward < 1 and 0.5 < echo < 1
+    assert steps["counted by"] == "golden" and " / " in steps["counted, T = 6"]
+    (line,) = json.loads((tmp_path / "out" / "found_routes.json").read_text())["rows"]
+    assert (line["seeds, MHz"], line["best"], line["bar"]) == ("99.5 -", "99.5", 110.0)
+    assert (line["built, MHz"], line["luts"], line["s a seed"]) == ("89.0625", 7000, "60, 9")
+    assert "a to b: 10.05 ns" in table

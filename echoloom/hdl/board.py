@@ -108,14 +108,12 @@ class BoardTop(wiring.Component):
             m.d.comb += self.stay_on.eq(1)
         stable = Const(1)
         if self._pll is None:
-            m.d.comb += ClockSignal().eq(self.clock)
+            m.d.comb += [ClockSignal().eq(self.clock), ClockSignal("board").eq(self.clock)]
         else:
-            m.submodules.pll = self._pll
-            m.d.comb += [
-                self._pll.input.eq(self.clock),
-                ClockSignal().eq(self._pll.output),
-            ]
-            stable = self._pll.locked
+            m.submodules.pll = pll = self._pll
+            m.d.comb += [pll.input.eq(self.clock), ClockSignal("board").eq(pll.passed)]
+            m.d.comb += ClockSignal().eq(pll.output)
+            stable = pll.locked
         m.submodules.starter = starter = _Starter()
         m.submodules.engine_reset = FFSynchronizer(starter.reset, ResetSignal(), init=1)
         pressed = Const(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from amaranth.hdl import Module
+from amaranth.hdl import Array, Module
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -105,10 +105,13 @@ class Engine(wiring.Component):
             sequencer.frame_available.eq(frames.available),
             sequencer.output_room.eq(buffer.level <= config.output_depth),
             frames.length.eq(host.frame),
+            frames.begin.eq(sequencer.begin),
+            frames.take.eq(sequencer.take),
             frames.release.eq(sequencer.release),
+            frames.stage.eq(mac_issue.stage),
             frames.address.eq(mac_issue.address.frame),
-            mac_issue.overwrite.eq(sequencer.first),
-            mac_issue.keep.eq(sequencer.keep),
+            mac_issue.overwrite.eq(Array(sequencer.first)[mac_fetch.entry.stage]),
+            mac_issue.keep.eq(Array(sequencer.keep)[mac_fetch.entry.stage]),
             datapath.address.eq(mac_issue.address),
             datapath.operation.eq(mac_issue.operation),
             datapath.chunk.eq(drain_issue.chunk),
@@ -138,7 +141,8 @@ class Engine(wiring.Component):
                 fetch.run.eq(sequencer.run),
                 fetch.time.eq(sequencer.time),
                 issue.entry.eq(fetch.entry),
-                issue.begin.eq(fetch.begin),
+                # Entries of a stage that has no step now are passed over.
+                issue.begin.eq(fetch.begin & Array(sequencer.valid)[fetch.entry.stage]),
             ]
             with m.If(~sequencer.busy):
                 m.d.comb += fetch.first.eq(host.access.address)

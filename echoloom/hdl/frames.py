@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import word_stream
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.contract import EngineConfig
+from echoloom.ir.contract import STAGES, EngineConfig
 
 
 class Frames(wiring.Component):
-    """Collects `length` samples a frame; the oldest complete frame can be read at `address`.
+    """Collects `length` samples a frame, in a ring; the frames of the steps in flight can be read.
 
-    `available`: a complete frame is there (always, when frames are empty). `release` gives it
-    back. Frames that no pass asked for yet wait. Latency of a read: 2 cycles.
+    `available`: a complete frame is there that was not taken yet (always, when frames are empty).
+    `begin`: an iteration of a step section begins, which has a new frame if `take`. `address` is
+    in the frame of `stage` iterations before. `release` gives the oldest taken frame back.
+    Frames that no pass asked for yet wait. Latency of a read: 2 cycles.
     """
 
     latency = 2
@@ -26,7 +29,10 @@ class Frames(wiring.Component):
     samples: Any
     length: Signal
     available: Signal
+    begin: Signal
+    take: Signal
     release: Signal
+    stage: Signal
     address: Signal
     word: Signal
 
@@ -37,7 +43,10 @@ class Frames(wiring.Component):
                 "samples": In(word_stream(config)),
                 "length": In(range(config.frame_depth + 1)),
                 "available": Out(1),
+                "begin": In(1),
+                "take": In(1),
                 "release": In(1),
+                "stage": In(range(STAGES)),
                 "address": In(ceil_log2(config.frame_depth)),
                 "word": Out(signed(config.word)),
             }
@@ -49,29 +58,36 @@ class Frames(wiring.Component):
         frame = 1 << ceil_log2(config.frame_depth)
         m.submodules.samples = store = memory(signed(config.word), config.frames * frame)
         write, read = store.write_port(), store.read_port()
-        complete = Signal(range(config.frames + 1))
+        complete = Signal(range(config.frames + 1))  # not given back yet
+        fresh = Signal.like(complete)  # of these, not taken yet
         filling = Signal(range(config.frames))
-        oldest = Signal(range(config.frames))
+        following = Signal.like(filling)  # the next one to take
+        taken_at = [Signal.like(filling, name=f"taken_{stage}") for stage in range(STAGES)]
         place = Signal(ceil_log2(config.frame_depth))
-        taken, filled = Signal(), Signal()
+        sampled, filled, taken, released = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             self.samples.ready.eq((complete != config.frames) & (self.length != 0)),
-            taken.eq(self.samples.valid & self.samples.ready),
-            filled.eq(taken & (place + 1 == self.length)),
-            self.available.eq((complete != 0) | (self.length == 0)),
-            write.en.eq(taken),
+            sampled.eq(self.samples.valid & self.samples.ready),
+            filled.eq(sampled & (place + 1 == self.length)),
+            taken.eq(self.begin & self.take & (self.length != 0)),
+            released.eq(self.release & (self.length != 0)),
+            self.available.eq((fresh != 0) | (self.length == 0)),
+            write.en.eq(sampled),
             write.addr.eq(Cat(place, filling)),
             write.data.eq(self.samples.payload),
-            read.addr.eq(Cat(self.address, oldest)),
+            read.addr.eq(Cat(self.address, Array(taken_at)[self.stage])),
         ]
         m.d.sync += self.word.eq(read.data)
-        with m.If(taken):
+        with m.If(sampled):
             m.d.sync += place.eq(Mux(filled, 0, place + 1))
-        with m.If(filled):
-            m.d.sync += filling.eq(Mux(filling == config.frames - 1, 0, filling + 1))
-        released = Signal()
-        m.d.comb += released.eq(self.release & (complete != 0))
-        with m.If(released):
-            m.d.sync += oldest.eq(Mux(oldest == config.frames - 1, 0, oldest + 1))
-        m.d.sync += complete.eq(complete + filled - released)
+        for pointer, moves in ((filling, filled), (following, taken)):
+            with m.If(moves):
+                m.d.sync += pointer.eq(Mux(pointer == config.frames - 1, 0, pointer + 1))
+        with m.If(self.begin):
+            m.d.sync += [later.eq(at) for at, later in pairwise(taken_at)]
+            m.d.sync += taken_at[0].eq(following)
+        m.d.sync += [
+            fresh.eq(fresh + filled - taken),
+            complete.eq(complete + filled - released),
+        ]
         return m

@@ -1,15 +1,16 @@
 """The engine's golden twin: the same programs, the same integers, the same cycles.
 
 It runs entries at the times they name and lets results land when `Timing` says, so it agrees
-with the RTL also on programs that read a word while its update is in flight. Waiting stops
-the engine's time and so does not exist here.
+with the RTL also on programs that read a word while its update is in flight. Waiting lets what is
+in flight land.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -94,31 +95,53 @@ class GoldenEngine:
         echo: bool,
         frames: Sequence[Sequence[int]],
         registers: Mapping[Register, int] = NEUTRAL,
+        waits: Mapping[Section, Collection[int]] = MappingProxyType({}),
     ) -> PassResult:
-        """One pass; changes the memories. T is the number of frames."""
+        """One pass; changes the memories. T is the number of frames.
+
+        `waits` names iterations of sections before which the engine waits, which takes no cycle
+        that CYCLES counts.
+        """
         self._result = PassResult()
         self._registers = {**NEUTRAL, **registers}
         self._landing: dict[int, list[_Landing]] = {}
         now = 0
         for section in ECHO if echo else FORWARD:
             entry = self._image.sections[section]
-            stepping = section in STEPS
-            for iteration in range((len(frames) if stepping else 1) if entry.length else 0):
+            steps = len(frames) if section in STEPS else 1
+            iterations = steps + entry.overlap if steps and entry.length else 0
+            for iteration in range(iterations):
+                if iteration in waits.get(section, ()):
+                    self._land_all()
                 self._where = (section, iteration)
-                self._frame = frames[iteration] if stepping else ()
+                # By stage: the step that it works for.
+                self._steps = [iteration - stage for stage in range(entry.overlap + 1)]
+                self._frames = [
+                    frames[step] if section in STEPS and 0 <= step < steps else ()
+                    for step in self._steps
+                ]
                 macs = deque(self._elements(entry.mac))
                 chunks = deque(self._chunks(entry.drain))
-                for time in range(entry.length + self._timing.overhead):
+                length = entry.last if iteration == iterations - 1 else entry.length
+                for time in range(length + self._timing.overhead):
                     self._land(now)
                     if macs and macs[0][0] == time:
-                        self._multiply(now, *macs.popleft()[1:])
+                        _, mac, o, i = macs.popleft()
+                        if 0 <= self._steps[mac.stage] < steps:
+                            self._multiply(now, mac, o, i)
                     if chunks and chunks[0][0] == time:
-                        self._requantise(now, *chunks.popleft()[1:])
+                        _, drain, c = chunks.popleft()
+                        if 0 <= self._steps[drain.stage] < steps:
+                            self._requantise(now, drain, c)
                     now += 1
         self._result.cycles = now
+        self._land_all()
+        return self._result
+
+    def _land_all(self) -> None:
+        """What is in flight lands: the engine waits."""
         for late in sorted(self._landing):
             self._land(late)
-        return self._result
 
     @property
     def _timing(self) -> Timing:
@@ -168,7 +191,7 @@ class GoldenEngine:
                 word, bank = divmod(entry.x_bank + i * entry.x_step, lanes)
                 return [self.vector[bank][entry.x_base + word]] * lanes
             case XMode.INPUT:
-                return [self._frame[entry.x_base + i * entry.x_step]] * lanes
+                return [self._frames[entry.stage][entry.x_base + i * entry.x_step]] * lanes
 
     def _multiply(self, now: int, entry: MacEntry, o: int, i: int) -> None:
         timing, config = self._timing, self._image.config
@@ -185,7 +208,7 @@ class GoldenEngine:
             for a, b in zip(narrow_operand, wide_operand, strict=True)
         ]
         first, last = o == i == 0, (o, i) == (entry.outer - 1, entry.inner - 1)
-        section, iteration = self._where
+        section, step = self._where[0], self._steps[entry.stage]
         match entry.destination:
             case Destination.ACCUMULATOR:
                 for lane in lanes:
@@ -206,12 +229,12 @@ class GoldenEngine:
                     self._store(when, self._rows[entry.slot], o, self._tree)
             case Destination.GRADIENT:
                 for lane in lanes:
-                    old = 0 if iteration == 0 else self.gradient[lane][entry.g_base + i]
+                    old = 0 if step == 0 else self.gradient[lane][entry.g_base + i]
                     self._store(now + timing.gradient, self.gradient[lane], entry.g_base + i,
                                 self._wrap(old + products[lane]))  # fmt: skip
             case Destination.EMIT:
-                step = self._registers[Register.OUTPUT_STEP]
-                if section is not Section.FORWARD_STEP or (iteration + 1) % step == 0:
+                every = self._registers[Register.OUTPUT_STEP]
+                if section is not Section.FORWARD_STEP or (step + 1) % every == 0:
                     self._result.outputs.append(x[entry.x_bank if entry.x_mode == 0 else 0])
 
     def _requantise(self, now: int, entry: DrainEntry, c: int) -> None:

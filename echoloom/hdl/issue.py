@@ -17,7 +17,7 @@ from echoloom.hdl.layouts import (
     mac_entry,
     operation,
 )
-from echoloom.ir.contract import Destination, EngineConfig, XMode
+from echoloom.ir.contract import STAGES, Destination, EngineConfig, XMode
 
 
 class MacIssue(wiring.Component):
@@ -25,7 +25,8 @@ class MacIssue(wiring.Component):
 
     `begin` loads `entry`; its first element is issued one cycle later (`latency`), then one
     element a cycle. `overwrite`: gradients start from zero; `keep`: emitted values count.
-    `lanes`: useful lanes in this cycle. A host read moves the addresses while nothing runs.
+    `lanes`: useful lanes in this cycle. `stage` is the entry's. A host read
+    moves the addresses while nothing runs.
     """
 
     latency = 1
@@ -38,6 +39,7 @@ class MacIssue(wiring.Component):
     address: data.View
     operation: data.View
     lanes: Signal
+    stage: Signal
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
@@ -52,6 +54,7 @@ class MacIssue(wiring.Component):
                 "address": Out(addresses(config)),
                 "operation": Out(operation(config)),
                 "lanes": Out(self._layout["lanes"].shape),
+                "stage": Out(range(STAGES)),
             }
         )
 
@@ -116,6 +119,7 @@ class MacIssue(wiring.Component):
 
         starts = first & entry.clear
         m.d.comb += [self.lanes.eq(Mux(active, entry.lanes, 0)), self.operation.x_bank.eq(bank)]
+        m.d.comb += self.stage.eq(entry.stage)
         m.d.comb += [
             self.operation[name].eq(entry[name]) for name in ("narrow", "wide", "x_mode", "slot")
         ]

@@ -20,7 +20,7 @@ from echoloom.ir.fields import mac_fields
 # the word that all lanes get; in OPERANDS the multiplier's operands are chosen, in ADD its product
 # is added, in STORE the sum goes into the slots or the gradient memory.
 X_WORD, BROADCAST, OPERANDS = 3, 5, 6
-ADD = OPERANDS + 1 + Multiplier.latency
+ADD = OPERANDS + Multiplier.latency
 STORE = ADD + 1
 MEMORY = 3  # cycles from an address at a lane's port to the word, with a register on either side
 
@@ -159,14 +159,14 @@ class Lane(wiring.Component):
         broadcast = delay(m, self.broadcast, 1, name="broadcast")[-1]
         x = Mux(operands.x_mode == XMode.LOCAL, x_local, broadcast)
         m.submodules.multiplier = multiplier = Multiplier(config.narrow, config.word)
-        m.d.sync += multiplier.wide.eq(Mux(operands.wide == Wide.X, x, y_local))
+        m.d.comb += multiplier.wide.eq(Mux(operands.wide == Wide.X, x, y_local))
         with m.Switch(operands.narrow):
             with m.Case(Narrow.X):
-                m.d.sync += multiplier.narrow.eq(x)
+                m.d.comb += multiplier.narrow.eq(x)
             with m.Case(Narrow.Y):
-                m.d.sync += multiplier.narrow.eq(y_local)
+                m.d.comb += multiplier.narrow.eq(y_local)
             with m.Default():
-                m.d.sync += multiplier.narrow.eq(self.weight)
+                m.d.comb += multiplier.narrow.eq(self.weight)
         m.d.comb += [
             multiplier.clear.eq(self._own[ADD - 1].no_product),
             self.product.eq(multiplier.product),

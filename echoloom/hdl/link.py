@@ -148,6 +148,9 @@ class Link(wiring.Component):
             writer.payload.payload.eq(word[:8]),
         ]
 
+        # Outputs that were there a cycle ago: none has left since.
+        waiting = Signal(range(MOST_SAMPLES + 1))
+        m.d.sync += waiting.eq(Mux(outputs.level < MOST_SAMPLES, outputs.level, MOST_SAMPLES))
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [gather.eq(first), reader.index.eq(0), addressed.eq(0)]
@@ -203,7 +206,7 @@ class Link(wiring.Component):
                             m.d.sync += gather.eq(SAMPLE_BYTES)
                             m.next = "GATHER"
                 with m.Case(Command.FETCH):
-                    m.d.sync += left.eq(_least(word[-8:], outputs.level, MOST_SAMPLES))
+                    m.d.sync += left.eq(Mux(word[-8:] < waiting, word[-8:], waiting))
                     m.next = "REPLY"
 
             with m.State("REQUEST"):
@@ -283,8 +286,3 @@ class Link(wiring.Component):
             access.lane.eq(target[8:16]),
             access.address.eq(target[16:]),
         ]
-
-
-def _least(a: Any, b: Any, limit: int) -> Any:
-    smaller = Mux(a < b, a, b)
-    return Mux(smaller < limit, smaller, limit)

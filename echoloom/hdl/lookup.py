@@ -18,7 +18,7 @@ from echoloom.ir.contract import Space
 
 SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
 ENTRY = 5  # cycles until the table's entry is there
-MULTIPLIED = ENTRY + 1 + Multiplier.latency
+MULTIPLIED = ENTRY + Multiplier.latency
 SHIFTING = rounds.shift_latency(SHIFT.width)
 
 
@@ -118,7 +118,7 @@ class Lookup(wiring.Component):
 
         # To MULTIPLIED: slope times distance.
         m.submodules.multiplier = multiplier = Multiplier(narrow, word)
-        m.d.sync += [
+        m.d.comb += [
             multiplier.narrow.eq(entry.slope),
             multiplier.wide.eq(delay(m, distance, 1, name="distance")[-1]),
         ]

@@ -8,6 +8,8 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.pipeline import delay
+
 PART = (
     17  # low bits of the wide operand that one signed 18-bit multiplier takes as a positive number
 )
@@ -16,13 +18,12 @@ PART = (
 class Multiplier(wiring.Component):
     """product = wide * narrow, or 0 with `clear`, which comes a cycle before the product.
 
-    `wide` and `narrow` are meant to come from registers that feed nothing else. The product is made
-    of two parts, each with three registers in a row (operands, product, product again): a DSP block
-    takes all three inside. A device whose blocks take the wide operand whole may join the parts.
-    Latency: 3 cycles, one product a cycle.
+    The product is made of two parts, each with three registers in a row (operands, product, product
+    again): a DSP block takes all three inside. The parts are added in a fourth.
+    Latency: 4 cycles, one product a cycle.
     """
 
-    latency = 3
+    latency = 4
 
     narrow: Signal
     wide: Signal
@@ -42,19 +43,22 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        narrow, wide = self._widths
-        parts = [self.wide]
+        _, wide = self._widths
+        operands = {"narrow": self.narrow, "wide": self.wide}
+        own = {name: delay(m, value, 1, name=f"own_{name}")[-1] for name, value in operands.items()}
+        parts = [own["wide"]]
         if wide > PART + 1:
-            parts = [Cat(self.wide[:PART], C(0, 1)).as_signed(), self.wide[PART:].as_signed()]
-        products = []
-        for number, part in enumerate(parts):
-            first = Signal(signed(len(part) + narrow), name=f"first_{number}", reset_less=True)
-            second = Signal.like(first, name=f"second_{number}", reset_less=True)
-            m.d.sync += [first.eq(part * self.narrow), second.eq(first)]
-            products.append(second)
+            low, high = own["wide"][:PART], own["wide"][PART:]
+            parts = [Cat(low, C(0, 1)).as_signed(), high.as_signed()]
+        products = [
+            delay(m, part * own["narrow"], 2, name=f"part_{number}")[-1]
+            for number, part in enumerate(parts)
+        ]
         whole = products[0]
         if len(products) == 2:
             below, above = products
             whole = Cat(below[:PART], below[PART:].as_signed() + above).as_signed()
-        m.d.sync += self.product.eq(Mux(self.clear, 0, whole))
+        product = Signal.like(self.product, reset_less=True)
+        m.d.sync += product.eq(Mux(self.clear, 0, whole))
+        m.d.comb += self.product.eq(product)
         return m

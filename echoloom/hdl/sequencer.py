@@ -10,7 +10,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
-from echoloom.ir.contract import EngineConfig, Register, Space
+from echoloom.ir.contract import STAGES, EngineConfig, Register, Space
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.sections import Section
 
@@ -30,15 +30,18 @@ class State(enum.Enum):
 
 
 class Sequencer(wiring.Component):
-    """Runs a pass when `start` says so: its three sections, the step section `length` times.
+    """Runs a pass when `start` says so: its three sections, the step section once for each of
+    `length` steps and `overlap` times more.
 
     `time` counts a section's cycles from 0 while `run`. `stalls` is high while the engine waits
     for a frame or for the output buffer. Then nothing is issued, and what is in flight lands:
     once it waits, it waits for at least `flush` cycles, so that nothing lands beside the results
     of the next iteration.
     `next_section` is fetched while `rewind`; entries are taken with `preload`.
-    `counts` is high in the cycles that Register.CYCLES counts. `release` gives the input frame
-    back. `first`: first iteration of its section; `keep`: its emitted values are kept.
+    `counts` is high in the cycles that Register.CYCLES counts. `begin`: an iteration of a step
+    section begins, `take`: with a new input frame; `release` gives the oldest taken one back.
+    For the step that each stage works for, a bit a stage: `valid`: there is such a step; `first`:
+    it is the section's first; `keep`: its emitted values are kept.
     Latency: `overhead` cycles between two iterations, `flush` cycles after the last one.
     """
 
@@ -60,9 +63,12 @@ class Sequencer(wiring.Component):
     run: Signal
     time: Signal
     next_section: data.View
+    begin: Signal
+    take: Signal
     release: Signal
     section: Signal
     iteration: Signal
+    valid: Signal
     first: Signal
     keep: Signal
     read_data: Signal
@@ -88,11 +94,14 @@ class Sequencer(wiring.Component):
                 "run": Out(1),
                 "time": Out(self._layout["length"].shape),
                 "next_section": Out(self._layout),
+                "begin": Out(1),
+                "take": Out(1),
                 "release": Out(1),
                 "section": Out(3),
                 "iteration": Out(REGISTER_BITS[Register.LENGTH]),
-                "first": Out(1),
-                "keep": Out(1),
+                "valid": Out(STAGES),
+                "first": Out(STAGES),
+                "keep": Out(STAGES),
                 "read_data": Out(HOST_BITS),
             }
         )
@@ -103,6 +112,8 @@ class Sequencer(wiring.Component):
         position = Signal(2)  # of the running section in its pass
         upcoming = Signal(2)
         upcoming_iteration = Signal.like(self.iteration)
+        upcoming_fresh = Signal()  # the upcoming iteration has a step that none before it had
+        ends = Signal()  # and it is the last one of these
         more = Signal()
         echo = Signal()
         flushing = Signal(range(self._flush))
@@ -111,13 +122,15 @@ class Sequencer(wiring.Component):
 
         table = self._sections(m)
         index = Signal(3)
+        bits = self.next_section.as_value()
+        columns = [bits[low : low + HOST_BITS] for low in range(0, len(bits), HOST_BITS)]
         m.d.comb += [
             # An idle engine's host reads the table through the same multiplexer.
             index.eq(
                 Mux(self.busy, Mux(echo, SECTIONS_IN_PASS, 0) + upcoming, self.access.address)
             ),
             self.next_section.eq(Array(table)[index]),
-            self.read_data.eq(self.next_section),
+            self.read_data.eq(Array(columns)[self.access.lane]),
         ]
         empty = [entry.length == 0 for entry in table]
         skipped = [
@@ -129,15 +142,18 @@ class Sequencer(wiring.Component):
         skipped[STEP] = skipped[STEP] | (self.length == 0)
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
         waited = Signal()
-        supplied = ((upcoming != STEP) | self.frame_available) & self.output_room
+        supplied = ((upcoming != STEP) | ~upcoming_fresh | self.frame_available) & self.output_room
         ready = supplied & (landing == 0)
+        begins = (state == State.WAIT) & ready
 
         m.d.comb += [
             self.busy.eq(state != State.IDLE),
             self.run.eq(state == State.RUN),
             # An idle engine rewinds all the time: that is how a host reads program memory.
             self.rewind.eq((state == State.REWIND) | (state == State.IDLE)),
-            self.preload.eq((state == State.WAIT) & ready),
+            self.preload.eq(begins),
+            self.begin.eq(begins & (upcoming == STEP)),
+            self.take.eq(upcoming_fresh),
             self.stalls.eq((state == State.WAIT) & ~ready),
             self.release.eq((state == State.REWIND) & holding),
         ]
@@ -145,6 +161,17 @@ class Sequencer(wiring.Component):
         m.d.comb += self.counts.eq(self.run | self.preload | ((state == State.REWIND) & begun))
         phase = Signal(len(self.output_step))
         last_phase = phase + 1 >= self.output_step
+        earlier = Signal(STAGES - 1)  # last_phase of the iterations before
+
+        # The upcoming iteration: for which stages there is a step, and whether one comes after it.
+        restarts = upcoming_iteration == 0
+        valid = Cat(upcoming_fresh, Mux(restarts, 0, self.valid[:-1]))
+        overlap = self.next_section.overlap
+        fresh_after = (upcoming == STEP) & upcoming_fresh & ~ends
+        older = Cat(valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
+        goes_on = fresh_after | older.any()
+        another, another_fresh = Signal(), Signal()
+        m.d.sync += ends.eq(upcoming_iteration + 1 == self.length)
 
         with m.Switch(state):
             with m.Case(State.IDLE):
@@ -157,6 +184,7 @@ class Sequencer(wiring.Component):
                     ]
             with m.Case(State.FIND):
                 m.d.sync += [state.eq(State.REWIND), upcoming_iteration.eq(0)]
+                m.d.sync += upcoming_fresh.eq(1)
                 self._first_of(m, skipped, range(SECTIONS_IN_PASS), upcoming, more)
             with m.Case(State.REWIND):
                 m.d.sync += [state.eq(Mux(more, State.WAIT, State.FLUSH)), holding.eq(0)]
@@ -168,31 +196,37 @@ class Sequencer(wiring.Component):
                     m.d.sync += [landing.eq(self._flush), waited.eq(1)]
                 with m.If(ready):
                     m.d.sync += waited.eq(0)
-                    restarts = upcoming_iteration == 0
                     m.d.sync += [
                         state.eq(State.RUN),
                         begun.eq(1),
                         position.eq(upcoming),
                         self.section.eq(index),
                         self.iteration.eq(upcoming_iteration),
-                        self.first.eq(restarts),
+                        self.valid.eq(valid),
+                        self.first.eq(Mux(restarts, 1, self.first << 1)),
                         self.time.eq(0),
-                        final.eq(self.next_section.length - 1),
-                        holding.eq(upcoming == STEP),
+                        final.eq(
+                            Mux(goes_on, self.next_section.length, self.next_section.last) - 1
+                        ),
+                        holding.eq((upcoming == STEP) & Array(valid)[overlap]),
                         phase.eq(Mux(restarts | last_phase, 0, phase + 1)),
+                        earlier.eq(Cat(last_phase, earlier)),
+                        another.eq(goes_on),
+                        another_fresh.eq(fresh_after),
                     ]
             with m.Case(State.RUN):
                 m.d.sync += self.time.eq(self.time + 1)
                 with m.If(self.time == final):
                     m.d.sync += state.eq(State.REWIND)
-                with m.If((position == STEP) & (self.iteration + 1 != self.length)):
+                with m.If(another):
                     m.d.sync += [
                         more.eq(1),
                         upcoming.eq(STEP),
                         upcoming_iteration.eq(self.iteration + 1),
+                        upcoming_fresh.eq(another_fresh),
                     ]
                 with m.Else():
-                    m.d.sync += upcoming_iteration.eq(0)
+                    m.d.sync += [upcoming_iteration.eq(0), upcoming_fresh.eq(1)]
                     with m.Switch(position):
                         for place in range(SECTIONS_IN_PASS):
                             with m.Case(place):
@@ -202,7 +236,9 @@ class Sequencer(wiring.Component):
                 m.d.sync += flushing.eq(flushing - 1)
                 with m.If(flushing == 0):
                     m.d.sync += [state.eq(State.IDLE), self.done.eq(1)]
-        m.d.comb += self.keep.eq((self.section != Section.FORWARD_STEP) | last_phase)
+        m.d.comb += self.keep.eq(
+            Mux(self.section == Section.FORWARD_STEP, Cat(last_phase, earlier), ~0)
+        )
         return m
 
     def _first_of(
@@ -219,6 +255,8 @@ class Sequencer(wiring.Component):
         table = [Signal(self._layout, name=f"section_{section.name}") for section in Section]
         for section, entry in zip(Section, table, strict=True):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
-            with m.If(self.access.write & chosen):
-                m.d.sync += entry.as_value().eq(self.access.data)
+            for column, low in enumerate(range(0, self._layout.size, HOST_BITS)):
+                part = entry.as_value()[low : low + HOST_BITS]
+                with m.If(self.access.write & chosen & (self.access.lane == column)):
+                    m.d.sync += part.eq(self.access.data)
         return table

@@ -84,13 +84,14 @@ class Space(enum.IntEnum):
     EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
     MAC = 6  # lane = 64-bit column of the entry, address
     DRAIN = 7  # likewise
-    SECTION = 8  # address = Section -> SectionEntry packed
+    SECTION = 8  # likewise, address = Section
 
 
 # field -> bits, least significant first. These are the least widths: `ir.fields` has those of an
 # engine, where fields grow with its sizes.
 MAC_LAYOUT: Mapping[str, int] = {
-    "start": 14, "inner": 11, "outer": 7, "destination": 2, "clear": 1, "push": 1, "slot": 3,
+    "start": 14, "stage": 2, "inner": 11, "outer": 7, "destination": 2,
+    "clear": 1, "push": 1, "slot": 3,
     "narrow": 2, "wide": 1, "load_gradient": 1,
     "w_base": 13, "w_inner": 11, "w_outer": 11,
     "x_mode": 2, "x_base": 11, "x_bank": 7, "x_step": 1,
@@ -99,13 +100,17 @@ MAC_LAYOUT: Mapping[str, int] = {
 }  # fmt: skip
 
 DRAIN_LAYOUT: Mapping[str, int] = {
-    "start": 14, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11, "add": 2,
+    "start": 14, "stage": 2, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11,
+    "add": 2,
     "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
     "width": 6, "overflow": 1,
     "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 6, "slope_shift": 6,
 }  # fmt: skip
 
-SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14}
+SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14, "last": 14,
+                                     "overlap": 2}  # fmt: skip
+
+STAGES = 1 << MAC_LAYOUT["stage"]  # time steps that a step section can have in flight
 
 NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a stream, at least
 
@@ -147,6 +152,7 @@ class MacEntry:
     y_step: int = 0
     g_base: int = 0
     lanes: int = 0  # useful products a cycle, counted by Register.BUSY
+    stage: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,31 +187,30 @@ class DrainEntry:
     segment_bits: int = 9
     fraction_bits: int = 0
     slope_shift: int = 0
+    stage: int = 0
 
 
 @dataclass(frozen=True)
 class SectionEntry:
-    """First MAC and drain entry of a section, and its length in cycles (0: section skipped)."""
+    """First MAC and drain entry of a section, and its length in cycles (0: section skipped).
+
+    A step section is played `overlap` times more than there are time steps: in iteration i an
+    entry of stage s works for step i - s, and is passed over where there is no such step.
+    Stages go up to `overlap`. The section's last iteration takes `last` cycles.
+    """
 
     mac: int
     drain: int
     length: int
+    last: int
+    overlap: int = 0
 
-
-def pack(layout: Mapping[str, int], entry: object) -> int:
-    """Pack a frozen entry into one unsigned integer; ValueError names a field that does not fit."""
-    word, position = 0, 0
-    for name, bits in layout.items():
-        value = int(getattr(entry, name))
-        if not 0 <= value < 1 << bits:
-            raise ValueError(f"{type(entry).__name__}.{name} = {value} does not fit in {bits} bits")
-        word |= value << position
-        position += bits
-    return word
-
-
-def layout_bits(layout: Mapping[str, int]) -> int:
-    return sum(layout.values())
+    def cycles(self, iterations: int, overhead: int) -> int:
+        """Clock cycles of the section, waits excluded; `iterations`: time steps, else 1."""
+        if not self.length or not iterations:
+            return 0
+        full = iterations + self.overlap - 1
+        return full * (self.length + overhead) + self.last + overhead
 
 
 # Sizes that the host bus addresses.
@@ -239,7 +244,7 @@ class EngineConfig:
     mac_depth: int = 1024
     drain_depth: int = 1024
     frame_depth: int = 128  # elements of one input frame
-    frames: int = 2
+    frames: int = 2  # of all time steps in flight, and one that arrives
     output_depth: int = 64
     section_cycles: int = NEVER  # of the longest iteration of a section
     run: int = (1 << MAC_LAYOUT["inner"]) - 1  # elements that an instruction walks in one row
@@ -331,7 +336,9 @@ class Image:
         ]
         rows += [("mac", len(self.mac), self.config.mac_depth, ""),
                  ("drain", len(self.drain), self.config.drain_depth, "")]  # fmt: skip
-        sections: list[tuple[object, ...]] = [("section", "first mac", "first drain", "cycles")]
+        sections: list[tuple[object, ...]] = [
+            ("section", "first mac", "first drain", "cycles", "last", "overlap")
+        ]
         sections += [
             (s.name.lower(), *astuple(e)) for s, e in zip(Section, self.sections, strict=True)
         ]

@@ -86,12 +86,29 @@ def section_fields(config: EngineConfig) -> Mapping[str, int]:
         mac=_bits(config.mac_depth - 1),
         drain=_bits(config.drain_depth - 1),
         length=_time(config),
+        last=_time(config),
     )
 
 
 def never(config: EngineConfig) -> int:
     """Start time of the entry that ends a stream: no section lasts until then."""
     return (1 << mac_fields(config)["start"]) - 1
+
+
+def pack(layout: Mapping[str, int], entry: object) -> int:
+    """Pack a frozen entry into one unsigned integer; ValueError names a field that does not fit."""
+    word, position = 0, 0
+    for name, bits in layout.items():
+        value = int(getattr(entry, name))
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{type(entry).__name__}.{name} = {value} does not fit in {bits} bits")
+        word |= value << position
+        position += bits
+    return word
+
+
+def layout_bits(layout: Mapping[str, int]) -> int:
+    return sum(layout.values())
 
 
 def _time(config: EngineConfig) -> int:

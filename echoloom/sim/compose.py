@@ -22,8 +22,8 @@ COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
 def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
     """Clock cycles of a pass that never waits: what Register.CYCLES must count."""
     sections = FORWARD if kind == "forward" else ECHO
-    runs = [(image.sections[s].length, steps if s in STEPS else 1) for s in sections]
-    return sum(count * (length + image.timing.overhead) for length, count in runs if length)
+    overhead = image.timing.overhead
+    return sum(image.sections[s].cycles(steps if s in STEPS else 1, overhead) for s in sections)
 
 
 def _before(number: int, request: PassRequest, load: np.ndarray) -> np.ndarray:

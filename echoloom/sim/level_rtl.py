@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -69,8 +70,12 @@ def _locate(job: Job, case: Case) -> Difference | None:
 
 def _first_write(artifact: Artifact, wanted: Trace, writes: Iterable[Write]) -> Difference | None:
     stored, at = _stored(artifact), artifact.mapped.allocation
+    written = Counter[tuple[Section, int, int]]()
     for write in writes:
-        section, step = write.section, write.iteration
+        section = write.section
+        # A word has one writer a step. Iterations overlap: theirs is not the step's number.
+        step = written[section, write.lane, write.address]
+        written[section, write.lane, write.address] += 1
         if (section, write.address) not in stored:
             return Difference(
                 LEVEL, step, "", f"vector word {write.address}", (write.lane,), None,

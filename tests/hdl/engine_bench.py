@@ -22,9 +22,8 @@ from echoloom.ir.contract import (
     SectionEntry,
     Space,
     Timing,
-    pack,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, never, section_fields
+from echoloom.ir.fields import drain_fields, mac_fields, never, pack, section_fields
 from echoloom.ir.flags import Flag
 from echoloom.ir.sections import Section
 
@@ -83,7 +82,7 @@ def image_of(
     end = never(config)
     for section in Section:
         macs, drains, length = sections.get(section, ((), (), 0))
-        entries.append(SectionEntry(mac=len(mac), drain=len(drain), length=length))
+        entries.append(SectionEntry(len(mac), len(drain), length, length))
         mac += [*macs, MacEntry(start=end)]
         drain += [*drains, DrainEntry(start=end, slot=0, count=0, destination=0)]
     return Image(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F
+from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.backends.link import conversation as host
 from echoloom.hdl import board
-from echoloom.hdl.board import BoardTop
+from echoloom.hdl.board import Board, BoardTop
 from echoloom.hdl.packets import PacketDecoder
+from echoloom.hdl.pll import PLL_PORTS
 from echoloom.hdl.uart import FRAME_BITS, frame_bits, sample_points
 from echoloom.ir.contract import EngineConfig, Register, Space, Timing
 
@@ -66,23 +73,57 @@ class Pins:
             return finished.value
 
 
-def at_the_pins(scenario, monkeypatch):
-    monkeypatch.setattr(board, "START_CYCLES", 16)
+class TwinPll(wiring.Component):
+    """A PLL whose output a test bench makes."""
+
+    def __init__(self):
+        self.made = Signal()
+        super().__init__(PLL_PORTS)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += [self.passed.eq(self.input), self.output.eq(self.made), self.locked.eq(1)]
+        return m
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinBoard(Board):
+    """The board, with a PLL that can be simulated."""
+
+    twin: TwinPll
+
+    def pll(self, output_mhz):
+        return self.twin
+
+
+def at_the_pins(scenario, monkeypatch, half_period=None):
+    """`half_period` of the engine's own clock, from a PLL; without it, there is the board's."""
+    monkeypatch.setattr(board, "START_CYCLES", 64)
     monkeypatch.setattr(board, "BAUD", 25_000_000 // DIVISOR)
-    top = BoardTop(ULX3S_85F, CONFIG, Timing())
+    twin = TwinPll()
+    made = TwinBoard(name="twin", clock_mhz=25.0, pins=ULX3S_85F.pins, twin=twin)
+    top = BoardTop(made, CONFIG, Timing(), 25.0 if half_period is None else 50.0)
 
     async def bench(ctx):
         pins = Pins(ctx, top)
-        for _ in range(40):
+        for _ in range(100):
             await pins.cycle(1)
         await scenario(pins)
 
+    async def oscillate(ctx):
+        while True:
+            ctx.set(twin.made, ~ctx.get(twin.made) & 1)
+            await ctx.delay(half_period)
+
     simulator = Simulator(top)
     simulator.add_testbench(bench)
+    if half_period is not None:
+        simulator.add_testbench(oscillate, background=True)
     simulator.run()
 
 
-def test_memories_registers_and_resets(monkeypatch):
+@pytest.mark.parametrize("half_period", [None, 11.7e-9, 33.3e-9])
+def test_memories_registers_and_resets(monkeypatch, half_period):
     async def scenario(pins):
         await pins.converse(host.check_identity(CONFIG, Timing()))
         await pins.converse(host.write(Space.VECTOR, 1, 3, [-5, 77]))
@@ -99,7 +140,7 @@ def test_memories_registers_and_resets(monkeypatch):
         assert await pins.converse(host.read(Space.VECTOR, 1, 3, 2)) == [-5, 77]
         assert pins.ctx.get(pins.top.stay_on) == 1
 
-    at_the_pins(scenario, monkeypatch)
+    at_the_pins(scenario, monkeypatch, half_period)
 
 
 def test_clock_comes_from_the_pll_if_it_is_not_the_boards():
@@ -109,3 +150,21 @@ def test_clock_comes_from_the_pll_if_it_is_not_the_boards():
         BoardTop(ULX3S_85F, CONFIG, Timing(), 33.0)
     # A clock at which no serial line would be timed: the line has the board's.
     assert BoardTop(ULX3S_85F, CONFIG, Timing(), 98.4375).clock_mhz == 98.4375
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
+def test_every_boards_clocks_come_from_its_pin(board):
+    """In the circuit as the tools get it: no clock is a constant, and no pin of the board's that
+    the design has is left out."""
+    clock_mhz = board.clock_below(board.target_mhz)
+    for text in (
+        to_rtlil(BoardTop(board, CONFIG, Timing(), mhz), "top") for mhz in (None, clock_mhz)
+    ):
+        top = text[text.index("module \\top\n") :]
+        assert "connect \\board_clk 1'0" not in top and "connect \\clk 1'0" not in top
+    assert {
+        path[0]
+        for path, _, _ in BoardTop(board, CONFIG, Timing()).signature.flatten(
+            BoardTop(board, CONFIG, Timing())
+        )
+    } == {pin.partition("[")[0] for pin in board.pins}

@@ -20,8 +20,8 @@ from echoloom.ir.contract import (
     Register,
     Space,
     XMode,
-    pack,
 )
+from echoloom.ir.fields import pack
 from echoloom.ir.sections import Section
 
 

@@ -7,12 +7,14 @@ in flight: that pins every latency.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from engine_bench import FRAME, Pass, check, image_of
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
+    STAGES,
     Add,
     Destination,
     DrainEntry,
@@ -122,7 +124,7 @@ def random_image(rng: random.Random, lanes: int, drains: int, *, waits: bool) ->
     config = EngineConfig(
         lanes=lanes, drains=drains, word=16, narrow=9, accumulator=26, weight_depth=32,
         vector_depth=WORDS, gradient_depth=WORDS, table_depth=32, exponent_depth=8,
-        mac_depth=64, drain_depth=64, frame_depth=5, frames=rng.choice([1, 2, 3]),
+        mac_depth=64, drain_depth=64, frame_depth=5,
         output_depth=16,
     )  # fmt: skip
     chunks = -(-lanes // drains)
@@ -133,7 +135,7 @@ def random_image(rng: random.Random, lanes: int, drains: int, *, waits: bool) ->
         stepping = section in STEPS
         sections[section] = random_section(rng, lanes, drains, stepping=stepping, waits=waits)
     big = 1 << 15
-    return image_of(
+    image = image_of(
         config,
         sections,
         weight=[[rng.randrange(-256, 256) for _ in range(32)] for _ in range(lanes)],
@@ -141,6 +143,25 @@ def random_image(rng: random.Random, lanes: int, drains: int, *, waits: bool) ->
         table=[(rng.randrange(-big, big), rng.randrange(-256, 256)) for _ in range(20)],
         exponent=[[rng.randrange(4) for _ in range(chunks + 2)] for _ in range(drains)],
         frame=FRAME,
+    )
+    return overlapping(rng, image)
+
+
+def overlapping(rng: random.Random, image: Image) -> Image:
+    """Step sections with several steps in flight: every entry works for a random one of them."""
+    sections, mac, drain = list(image.sections), list(image.mac), list(image.drain)
+    for section in STEPS:
+        overlap = rng.choice([0, 1, 2, STAGES - 1])
+        entry, following = sections[section], sections[section + 1]
+        for index in range(entry.mac, following.mac - 1):
+            mac[index] = replace(mac[index], stage=rng.randint(0, overlap))
+        for index in range(entry.drain, following.drain - 1):
+            drain[index] = replace(drain[index], stage=rng.randint(0, overlap))
+        sections[section] = replace(entry, last=entry.last + rng.randrange(5), overlap=overlap)
+    most = max(s.overlap for s in sections)
+    config = replace(image.config, frames=most + rng.choice([1, 2, 3]))
+    return replace(
+        image, config=config, sections=tuple(sections), mac=tuple(mac), drain=tuple(drain)
     )
 
 

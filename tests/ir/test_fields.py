@@ -13,12 +13,12 @@ from echoloom.ir.contract import (
     MAC_LAYOUT,
     NEVER,
     SECTION_LAYOUT,
+    STAGES,
     DrainEntry,
     EngineConfig,
     MacEntry,
     Register,
     SectionEntry,
-    pack,
 )
 from echoloom.ir.fields import (
     check_place,
@@ -26,6 +26,7 @@ from echoloom.ir.fields import (
     drain_fields,
     mac_fields,
     never,
+    pack,
     section_fields,
 )
 
@@ -61,7 +62,8 @@ def test_the_last_of_everything_packs_and_comes_back(config: EngineConfig) -> No
         last, slot=config.slots - 1, count=lanes, destination=vector, base=vector,
         exponents=config.exponent_depth - 1, table=config.table_depth - 1,
     )  # fmt: skip
-    section = SectionEntry(config.mac_depth - 1, config.drain_depth - 1, config.section_cycles)
+    section = SectionEntry(config.mac_depth - 1, config.drain_depth - 1, config.section_cycles,
+                           config.section_cycles, STAGES - 1)  # fmt: skip
     for fields, entry in (
         (mac_fields(config), mac),
         (drain_fields(config), drain),

@@ -9,18 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Built, Sizes, build, sizes
-from schedule_checker import Setting, setting, violations
+from schedule_checker import setting, violations
+from schedule_player import Setting
 
 from echoloom.ir.contract import Destination, EngineConfig, Timing
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.passes.schedule import Schedule, schedule
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import STEPS, Section
 
 SECTIONS = tuple(Section)
 
 
 def placed(built: Built, lanes: int, drains: int, slots: int, timing: Timing = Timing()) -> Mapped:  # noqa: B008
     return place(built.quantised, built.tables, EngineConfig(lanes, drains, slots), timing)
+
+
+def check_all(mapped: Mapped) -> None:
+    """All sections; those of steps for fewer steps than are in flight and for more, and waiting."""
+    for section in SECTIONS:
+        plan, own = mapped.schedules[section], setting(mapped, section)
+        if section not in STEPS:
+            assert violations(plan, own) == []
+            continue
+        for steps in (1, 2, plan.overlap + 3):
+            assert violations(plan, own, steps) == [], (section, steps)
+        iterations = range(1, 2 * plan.overlap + 3)
+        for waits in (iterations, *((i,) for i in iterations)):
+            assert violations(plan, own, plan.overlap + 3, waits) == [], (section, waits)
 
 
 @st.composite
@@ -32,9 +47,7 @@ def engines(draw: st.DrawFn) -> tuple[int, int, int]:
 @given(sizes(("linear", "quartic", "massive")), engines())
 @settings(max_examples=10, deadline=None)
 def test_schedules_keep_the_contract(s: Sizes, engine: tuple[int, int, int]) -> None:
-    mapped = placed(build(s), *engine)
-    for section in SECTIONS:
-        assert violations(mapped.schedules[section], setting(mapped, section)) == []
+    check_all(placed(build(s), *engine))
 
 
 @given(
@@ -51,9 +64,7 @@ def test_schedules_keep_the_contract(s: Sizes, engine: tuple[int, int, int]) -> 
 )
 @settings(max_examples=8, deadline=None)
 def test_any_latencies_will_do(engine: tuple[int, int, int], timing: Timing) -> None:
-    mapped = placed(build(Sizes(hidden=4)), *engine, timing)
-    for section in SECTIONS:
-        assert violations(mapped.schedules[section], setting(mapped, section)) == []
+    check_all(placed(build(Sizes(hidden=4)), *engine, timing))
 
 
 # A schedule with one thing wrong
@@ -76,13 +87,28 @@ def changed(entries: tuple, index: int, **fields: int) -> tuple:  # type: ignore
     return (*entries[:index], replace(entries[index], **fields), *entries[index + 1 :])
 
 
+def played(plan: Schedule, own: Setting) -> list[str]:
+    return violations(plan, own, plan.overlap + 2)
+
+
 def complains(plan: Schedule, about: str, setting: Setting | None = None) -> None:
-    sentences = violations(plan, setting or example()[1])
+    sentences = played(plan, setting or example()[1])
     assert any(about in s for s in sentences), sentences[:5]
 
 
 def test_the_example_is_good() -> None:
-    assert violations(*example()) == []
+    assert example()[0].overlap > 0
+    assert played(*example()) == []
+
+
+@pytest.mark.parametrize("index", range(1, 60, 6))
+def test_an_entry_for_another_step(index: int) -> None:
+    """An entry that is played for the step before, or after, meets other words."""
+    plan, own = example()
+    for field, entries in (("mac", plan.mac), ("drain", plan.drain)):
+        stage = 1 - entries[index].stage
+        moved = replace(plan, **{field: changed(entries, index, stage=stage)})
+        assert played(moved, own), (field, index)
 
 
 @pytest.mark.parametrize("index", range(0, 40, 3))
@@ -121,23 +147,31 @@ def test_operands_that_are_not_there_yet() -> None:
     caught = 0
     for index in waits:
         early = changed(plan.mac, index, start=plan.mac[index].start - 1)
-        sentences = violations(replace(plan, mac=early), example()[1])
+        sentences = played(replace(plan, mac=early), example()[1])
         caught += any(s.startswith(f"MAC entry {index} wants") for s in sentences)
     assert caught > len(waits) // 2
 
 
-def test_an_old_state_read_too_late() -> None:
-    """The readout's gradient needs q before the step; at the end there is the new one."""
+def test_an_old_state_read_too_late_or_too_early() -> None:
+    """The readout's gradient needs q before the step. At one end of the iteration there is that of
+    another step."""
     plan, own = example()
     address = own.places["b0.free.q"].address
     index = next(
         i for i, e in enumerate(plan.mac)
         if e.destination is Destination.GRADIENT and address in (e.x_base, e.y_base)
     )  # fmt: skip
-    moved = replace(plan.mac[index], start=plan.length)
-    length = plan.length + moved.inner * moved.outer + own.timing.gradient
-    late = replace(plan, mac=(*without(plan.mac, index), moved), length=length)
-    complains(late, "wants b0.free.q, group 0, and meets ('b0.free.second.q', 0)")
+    moved, others = plan.mac[index], without(plan.mac, index)
+    longer = moved.inner * moved.outer + own.timing.drain_table
+    lengths = {"length": plan.length + longer, "last": plan.length + longer}
+    late = replace(plan, mac=(*others, replace(moved, start=plan.length)), **lengths)
+    later = [
+        tuple(replace(e, start=e.start + longer) for e in entries)
+        for entries in (others, plan.drain)
+    ]
+    early = replace(plan, mac=(replace(moved, start=0), *later[0]), drain=later[1], **lengths)
+    sentences = [s for one in (early, late) for s in played(one, own) if "wants b0.free.q" in s]
+    assert any("meets ('b0.free.second.q'" in s for s in sentences), sentences
 
 
 def test_results_that_are_missing_or_double() -> None:
@@ -149,27 +183,29 @@ def test_results_that_are_missing_or_double() -> None:
         plan,
         drain=(*plan.drain, replace(plan.drain[5], start=plan.length)),
         labels=(*plan.labels, value),
-        length=plan.length + 10,
+        length=plan.length + 30,
+        last=plan.length + 30,
     )
     complains(twice, f"computes {value}, which no task asks for, or again")
     index = next(i for i, e in enumerate(plan.mac) if e.destination is Destination.GRADIENT)
     complains(replace(plan, mac=without(plan.mac, index)), "is never summed or emitted")
     again = replace(plan.mac[index], start=plan.length)
-    longer = replace(plan, mac=(*plan.mac, again), length=plan.length + own.timing.gradient + 9)
+    length = plan.length + own.timing.gradient + 30
+    longer = replace(plan, mac=(*plan.mac, again), length=length, last=length)
     complains(longer, f"MAC entry {len(plan.mac)} belongs to no task")
 
 
 def test_an_iteration_that_ends_too_soon() -> None:
     plan, own = example()
-    short = replace(plan, length=plan.length - own.timing.overhead - 1)
-    assert violations(short, own)
+    assert played(replace(plan, length=plan.length - 1), own)
+    assert played(replace(plan, last=plan.last - 2), own)
 
 
 @pytest.mark.parametrize("field", ["mac_to_slot", "tree_to_slot", "drain_direct", "drain_table"])
 def test_latencies_longer_than_promised(field: str) -> None:
     plan, own = example()
     timing = replace(own.timing, **{field: getattr(own.timing, field) + 1})
-    assert violations(plan, replace(own, timing=timing))
+    assert played(plan, replace(own, timing=timing))
 
 
 def test_two_results_at_one_write_port() -> None:
@@ -190,4 +226,4 @@ def test_two_results_at_one_write_port() -> None:
 
 def test_a_schedule_is_the_same_every_time() -> None:
     plan, own = example()
-    assert schedule(own.tasks, own.shared, own.timing) == plan
+    assert schedule(own.tasks, own.shared, own.timing, steps=True) == plan

@@ -43,7 +43,12 @@ CONFIG = EngineConfig(
 TIMING = Timing()
 FRAME = 3
 SHIFT = 4
-EMPTY = SectionEntry(mac=0, drain=0, length=0)
+EMPTY = SectionEntry(mac=0, drain=0, length=0, last=0)
+
+
+def only(mac: int, drain: int, length: int) -> SectionEntry:
+    """A section whose iterations are all of one length."""
+    return SectionEntry(mac, drain, length, length)
 
 
 def half_even(values: np.ndarray, shift: int) -> np.ndarray:
@@ -102,10 +107,10 @@ def leaky_machine(seed: int = 0) -> Image:
         drain=(update, drain_end),
         sections=(
             EMPTY,
-            SectionEntry(mac=0, drain=0, length=written + CONFIG.lanes),
+            only(0, 0, written + CONFIG.lanes),
             EMPTY,
             EMPTY,
-            SectionEntry(mac=3, drain=1, length=FRAME + TIMING.gradient),
+            only(3, 1, FRAME + TIMING.gradient),
             EMPTY,
         ),
         frame=FRAME,

@@ -14,9 +14,8 @@ from echoloom.ir.contract import (
     SECTION_LAYOUT,
     Register,
     Space,
-    layout_bits,
-    pack,
 )
+from echoloom.ir.fields import layout_bits, pack
 from echoloom.ir.sections import Section
 from echoloom.sim.image_load import load_image
 

@@ -18,6 +18,20 @@ from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
 from echoloom.backends.bitstream.verilog import to_rtlil
 
 NETLIST = "top.json"
+PREPARE = (
+    "read_rtlil top.il",
+    # No memory is read in the cycle that writes the word, so nothing needs to be built for that.
+    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i",
+    # Lanes and drains keep their own copies of what they share, close to where it is needed: yosys
+    # would make one register of equal ones.
+    "setattr -mod -set keep_hierarchy 1 *.lane_* *.drain_*",
+)
+JOIN = (
+    "setattr -mod -unset keep_hierarchy A:keep_hierarchy",
+    "flatten",
+    "opt_clean -purge",
+    f"write_json {NETLIST}",
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +58,12 @@ class Flow:
         (self.work / "top.il").write_text(to_rtlil(top, TOP))
         for name, text in constraints.items():
             (self.work / name).write_text(text)
-        script = f"read_rtlil top.il; {self.target.synthesis} -top {TOP} -json {NETLIST}"
+        script = "; ".join((*PREPARE, f"{self.target.synthesis} -top {TOP}", *JOIN))
         run_tool(self.tools.synthesiser, ["-p", script], self.work, self.logs / "yosys.log")
+        try:
+            self.target.finish(self.work / NETLIST)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BuildFailed(f"yosys' netlist has an unknown form ({error!r})") from error
 
     def place(self, seed: int, clock: str) -> Placement:
         """Place and route with one seed; `clock` names the engine's clock. Failing is a result."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from echoloom.ir.contract import Image, Register, SectionEntry, Space, layout_bits, pack
-from echoloom.ir.fields import drain_fields, mac_fields, section_fields
+from echoloom.ir.contract import Image, Register, SectionEntry, Space
+from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
 COLUMN = 64  # bits of a program entry that one access carries
@@ -45,17 +45,16 @@ def image_writes(image: Image, clear: bool = False) -> Iterator[Write]:
     yield from _banks(
         Space.EXPONENT, image.exponent, config.drains, COLUMN, config.exponent_depth, clear
     )
+    # A section that the image does not name must not run an older image's program.
+    missing = (SectionEntry(0, 0, 0, 0),) * (len(Section) - len(image.sections))
+    sections = (*image.sections, *missing)
     for space, fields, entries, depth in (
         (Space.MAC, mac_fields(config), image.mac, config.mac_depth),
         (Space.DRAIN, drain_fields(config), image.drain, config.drain_depth),
+        (Space.SECTION, section_fields(config), sections, len(Section)),
     ):
         packed = [pack(fields, entry) for entry in entries]
         yield from _program(space, packed, layout_bits(fields), depth)
-    for section in Section:
-        # A section that the image does not name must not run an older image's program.
-        listed = section < len(image.sections)
-        entry = image.sections[section] if listed else SectionEntry(0, 0, 0)
-        yield Space.SECTION, 0, int(section), pack(section_fields(config), entry)
     yield Space.REGISTER, 0, Register.FRAME, image.frame
 
 

@@ -55,7 +55,7 @@ class Mapped(Placed):
         """Clock cycles of one pass over `length` steps, waits excluded: exactly the RTL's count."""
         played = (s for s in (FORWARD if forward else ECHO) if self.schedules[s].length)
         return sum(
-            (self.schedules[s].length + self.timing.overhead) * (length if s in STEPS else 1)
+            self.schedules[s].entry().cycles(length if s in STEPS else 1, self.timing.overhead)
             for s in played
         )
 
@@ -94,7 +94,7 @@ def placed(program: Program, tables: Mapping[str, TableContents], config: Engine
         tasks = {s: lower(program, program.body(s), tables, at, config) for s in Section}
         shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
         check_fits(program, tables, at, shared, tasks.values())
-        stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own)}
+        stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own, shared)}
         if not stuck:
             return Placed(program, config, at, tasks, shared)
         copied |= stuck
@@ -103,7 +103,9 @@ def placed(program: Program, tables: Mapping[str, TableContents], config: Engine
 def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
     """A cycle for every task; the engine's depths become the smallest powers of two that do."""
     timing = timing or Timing()
-    schedules = {s: schedule(own, placed.shared, timing) for s, own in placed.tasks.items()}
+    schedules = {
+        s: schedule(own, placed.shared, timing, steps=s in STEPS) for s, own in placed.tasks.items()
+    }
     return Mapped(
         placed.program, _sized(placed, schedules), placed.allocation, placed.tasks, placed.shared,
         timing, schedules,
@@ -119,7 +121,7 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
     bodies = placed.program.bodies
     frames = [sum(d.type.size for d in b.frame) for b in bodies]
     emitted = [sum(placed.program.types(b)[v].size for v in b.emits) for b in bodies]
-    longest = max(s.length for s in schedules.values())
+    longest = max(max(s.length, s.last) for s in schedules.values())
     runs = [max(e.inner, e.w_inner) for s in schedules.values() for e in s.mac]
     return replace(
         config,
@@ -131,6 +133,7 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
         mac_depth=_power(sum(len(s.mac) + 1 for s in schedules.values())),
         drain_depth=_power(sum(len(s.drain) + 1 for s in schedules.values())),
         frame_depth=_power(max([1, *frames])),
+        frames=2 + max(s.overlap for s in schedules.values()),
         output_depth=_power(max([1, *emitted])),
         section_cycles=max(config.section_cycles, _power(longest + 1) - 1),
         run=max(config.run, _power(max(runs, default=1) + 1) - 1),
@@ -154,7 +157,7 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
     sections: list[SectionEntry] = []
     for section in Section:
         plan = mapped.schedules[section]
-        sections.append(SectionEntry(len(mac), len(drain), plan.length))
+        sections.append(plan.entry(len(mac), len(drain)))
         mac += [*plan.mac, MacEntry(end)]
         drain += [*plan.drain, DrainEntry(end, 0, 0, 0)]
     tables: list[tuple[int, int]] = []

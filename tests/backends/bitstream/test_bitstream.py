@@ -94,13 +94,16 @@ def clock_entry(mhz: float) -> dict[str, float]:
     return {"achieved": mhz, "constraint": 25.0}
 
 
+NETLIST = '{"modules": {"top": {"cells": {}, "ports": {}}}}'
+
+
 @pytest.fixture
 def fake_tools(monkeypatch, tmp_path):
     """Replaces the tools by shell scripts: fake_tools(nextpnr_ecp5="exit 1"); the router reaches
     74.8 MHz with every seed but those that `reached` maps to another figure."""
     (tmp_path / "bin").mkdir()
     scripts = {
-        "yosys": "echo {} > top.json; echo synthesised >> $COUNT",
+        "yosys": f"echo '{NETLIST}' > top.json; echo synthesised >> $COUNT",
         "nextpnr_ecp5": f"cp $BIN/$seed.json $report; printf '{WORDS}' > $config",
         "ecppack": "cp $input top.bit",
     }
@@ -241,6 +244,13 @@ def test_timing_missed(fake_tools):
     with pytest.raises(BuildFailed, match=r"timing missed: the design reaches 74.8 MHz of 100 MHz"):
         to_bitstream(CONFIG, Timing(), directory=directory, aim=Aim(100.0))
     assert left_over(directory) == {"routing.json", "yosys.log", "nextpnr-1.log"}
+
+
+@pytest.mark.parametrize("netlist", ["", "{}", "[]", '{"modules": {"top": 3}}'])
+def test_synthesiser_that_gives_rubbish(fake_tools, netlist):
+    directory = fake_tools(yosys=f"echo '{netlist}' > top.json")
+    with pytest.raises(BuildFailed, match="yosys' netlist has an unknown form"):
+        build_echo(directory)
 
 
 @pytest.mark.parametrize("failing", ["yosys", "nextpnr_ecp5", "ecppack"])

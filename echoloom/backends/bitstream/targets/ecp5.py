@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream import tools
-from echoloom.backends.bitstream.targets.target import Target, Toolchain, ports
+from echoloom.backends.bitstream.targets.ecp5_registers import absorb_registers
+from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
 from echoloom.hdl.board import BOARD_CLOCK
 from echoloom.hdl.pll import PLL_PORTS, exact, highest, refuse, whole_hz
 
@@ -178,6 +180,11 @@ class Ecp5(Target):
         for bit, site, attributes in ports(self, top):
             lines += [f'LOCATE COMP "{bit}" SITE "{site}";', f'IOBUF PORT "{bit}" {attributes};']
         return {"top.lpf": "\n".join(lines) + "\n"}
+
+    def finish(self, netlist: Path) -> None:
+        design = json.loads(netlist.read_text())
+        absorb_registers(design, TOP)
+        netlist.write_text(json.dumps(design))
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
         return [

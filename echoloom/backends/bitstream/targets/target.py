@@ -60,6 +60,12 @@ class Target(Board):
         """
         raise NotImplementedError
 
+    def finish(self, netlist: Path) -> None:
+        """Change the synthesiser's netlist, a JSON file, where the family needs more than it does.
+
+        Raises ValueError, KeyError or TypeError for a file of another form.
+        """
+
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
         """The router's arguments."""
         raise NotImplementedError
