@@ -26,6 +26,10 @@ class Op(enum.Enum):
     REQUANT = "requant"  # attr Requant: round and narrow to the result's type
 
 
+SUMS = frozenset({Op.ADD, Op.SUB})
+PRODUCTS = frozenset({Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER})
+VECTOR_PRODUCTS = PRODUCTS - {Op.OUTER}  # which may be stored; a matrix is only summed up
+
 # R(-x) = -R(x): the roundings under which a leapfrog increment retraces itself.
 ODD_ROUNDINGS = frozenset({Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.TO_ZERO})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import Add, Destination, EngineConfig
 from echoloom.ir.increments import increments
-from echoloom.ir.ops import DynamicShift, Op, Requant
+from echoloom.ir.ops import SUMS, VECTOR_PRODUCTS, DynamicShift, Op, Requant
 from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.layout import groups, in_group
 from echoloom.ir.passes.products import SLOT, Products, Unmappable, summed
@@ -20,8 +20,6 @@ from echoloom.ir.passes.tasks import Base, Drain, Exponents, Into, Multiply, Rea
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.refusals import Value
 from echoloom.ir.tables import TableContents, table_key
-
-PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 
 
 def lower(
@@ -149,11 +147,11 @@ class _Lowering:
         operand = self.products.root(instr.args[0])
         exact = self.definitions.get(operand.name)
         shift = min(self.types[instr.args[0]].q.fracs) - self.types[instr.name].q.scalar_frac
-        if exact is not None and exact.op in (Op.ADD, Op.SUB):
+        if exact is not None and exact.op in SUMS:
             if operand.sign < 0:
                 raise Unmappable(Value.of(instr.name, instr.place), " stores a negated sum")
             return self._sum(exact, shift, group)
-        if exact is not None and exact.op in PRODUCTS:
+        if exact is not None and exact.op in VECTOR_PRODUCTS:
             zero = Base(Add.MINUS, self.at.vectors.places[""].address, Read("", 0))
             return self._product(exact, shift, group, zero if operand.sign < 0 else None)
         if exact is not None and exact.op is Op.READ:
