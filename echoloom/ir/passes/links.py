@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from echoloom.ir.passes.dependences import Dependences, Use
 
-
 AHEAD = 8  # of a period: how much more urgent a step is than the next one
 
 
