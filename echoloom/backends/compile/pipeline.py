@@ -45,7 +45,7 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import canonical_units, folded_stack
 from echoloom.ir.contract import EngineConfig, Image
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled
+from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled, summary
 from echoloom.ir.passes.quantise import cuts
 from echoloom.ir.widths import Widths
 
@@ -198,7 +198,7 @@ STAGES = (
     ),
     Stage("allocation", ("model", "integer"), allocation),
     Stage("schedule", ("allocation",), scheduled),
-    Stage("image", ("integer", "schedule"), contents),
+    Stage("image", ("integer", "schedule"), contents, summary),
 )
 
 Watcher = Callable[[Stage, Any], None]  # sees every stage and what it gave
