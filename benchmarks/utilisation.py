@@ -22,6 +22,7 @@ from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.program import Program
 from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.widths import Widths
 
 # inputs, hidden, state (complex: twice as many oscillators), blocks, outputs
 MODELS = {"paper": (61, 64, 16, 2, 2), "demo": (6, 16, 8, 2, 4)}
@@ -39,13 +40,13 @@ ENGINES = {
 }
 
 
-def untrained(sizes: tuple[int, ...]) -> el.CompiledProgram:
-    """A compiled model of these sizes, on random samples."""
+def untrained(sizes: tuple[int, ...], widths: Widths | None = None) -> el.CompiledProgram:
+    """A compiled model of these sizes, on random samples, with the words of ECP5 or others."""
     inputs, hidden, state, blocks, outputs = sizes
     model = el.HSSM(inputs, outputs, hidden, state, blocks, key=jax.random.key(0))
     samples = np.random.default_rng(0).standard_normal((2, 16, inputs))
     model = with_statistics(model, jnp.asarray(samples, model.encoder.weight.dtype))
-    return el.compile(model, samples)
+    return el.compile(model, samples, widths=widths)
 
 
 def on_engine(program: el.CompiledProgram, lanes: int, drains: int, slots: int) -> Mapped:
