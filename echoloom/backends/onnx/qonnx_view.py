@@ -39,7 +39,7 @@ class View:
 
     def __init__(self, integer: IntegerProgram):
         self.integer, self.program = integer, integer.program
-        self.parts = Parts(integer.program, integer.coefficients, integer.tables)
+        self.parts = Parts(integer)
         self.values: dict[str, Held] = {}
         self.sums: dict[str, Held] = {}
         self.inputs: list[ValueInfoProto] = []
