@@ -89,7 +89,7 @@ class _BodyEmitter:
         for name, value in self.body.accumulates:
             word = self.stored.get(value, value)
             type_ = self.code.types[word]
-            wide = replace(type_.q, width=self.plan.widths.accumulator)
+            wide = replace(type_.q, width=self.plan.widths.gradient_bits)
             accumulators.append(replace(declared[name], type=Type(type_.shape, wide)))
             accumulates.append((name, word))
         updates = tuple((s, self._update(s, self.stored.get(v, v))) for s, v in self.body.updates)

@@ -162,7 +162,7 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
         output_depth=max([1, *emitted]),
         section_cycles=_all_ones(longest),
         run=_all_ones(max(runs, default=1)),
-        gradient=max((a.type.q.width for a in placed.program.accumulators), default=1),
+        gradient=max((a.type.q.width for a in placed.program.accumulators), default=None),
         # A drain's copy holds the words of several lanes one after the other.
         base_depth=min(vector_depth, roomy((max(bases, default=0) + 1) * banks) // banks),
     )
