@@ -26,8 +26,8 @@ import fabric_rates
 import fabric_routes
 import numpy as np
 import output
-from fabric_cases import CASES, LENGTHS, Case, cases
-from utilisation import MODELS, on_engine, untrained
+from fabric_cases import CASES, LENGTHS, SIZES, WIDTHS, Case, cases
+from utilisation import on_engine, untrained
 
 import echoloom as el
 from echoloom.ir.passes.estimate import products, step_cycles
@@ -83,7 +83,7 @@ def main() -> None:
     parser = output.arguments(description)
     parser.add_argument(
         "--engine", action="append", metavar="MODEL,LANES,DRAINS,SLOTS",
-        help=f"instead of {' '.join(map(str, CASES))}; models: {', '.join(MODELS)}",
+        help=f"instead of {' '.join(map(str, CASES))}; models: {', '.join(SIZES)}",
     )  # fmt: skip
     parser.add_argument("--count", choices=("golden", "verilator"), default="golden")
     parser.add_argument("--route", action="store_true", help="place and route, minutes a seed")
@@ -96,7 +96,9 @@ def main() -> None:
     parser.add_argument("--against", action="store_true", help="beside JAX on this machine")
     options = parser.parse_args()
     chosen = cases(options.engine)
-    programs = {name: untrained(MODELS[name]) for name in {case.model for case in chosen}}
+    programs = {
+        name: untrained(SIZES[name], WIDTHS.get(name)) for name in {case.model for case in chosen}
+    }
     engines = {
         case: on_engine(programs[case.model], case.lanes, case.drains, case.slots)
         for case in chosen

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from utilisation import MODELS
+
+from echoloom.ir.widths import Widths
+
+# Inputs, hidden, state, blocks, outputs; "small" is what an iCE40 UP5K comes nearest to holding,
+# its words as wide as that device's multipliers and memories like them.
+# "one block" is half of the demo's model.
+SIZES = {**MODELS, "one block": (6, 16, 8, 1, 4), "small": (3, 4, 2, 1, 3)}
+WIDTHS = {"small": Widths(word=20, narrow=16, accumulator=44, segment_bits=6)}
 # The time steps of the data that a model's sizes belong to: BasicMotions and Heartbeat.
-LENGTHS = {"demo": 100, "paper": 405}
+LENGTHS = {"demo": 100, "paper": 405, "one block": 100, "small": 100}
 # MHz by timing analysis; the demo's model is held to more than the paper's.
-CLOCKS = {"ulx3s-85f": {"demo": 110.0, "paper": 100.0}, "icebreaker": {"demo": 30.0}}
+CLOCKS = {"ulx3s-85f": {"demo": 110.0, "paper": 100.0}, "icebreaker": {"small": 30.0}}
 UTILISATION = {
     ("demo", 4): (0.85, 0.90),
     ("demo", 8): (0.75, 0.75),

@@ -18,6 +18,7 @@ from echoloom.backends.bitstream.aim import Aim
 from echoloom.backends.bitstream.route import to_bitstream
 from echoloom.backends.bitstream.targets import xilinx7
 from echoloom.backends.bitstream.toolrun import BuildFailed
+from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.ir.passes.image import Mapped
 
 RECORD = Path(__file__).with_name("fabric.json")
@@ -48,7 +49,7 @@ def one(case: Case, mapped: Mapped, board: str, options: argparse.Namespace) -> 
         aim = Aim(target_mhz=options.target, seeds=seeds, jobs=options.jobs)
         report = asdict(to_bitstream(mapped.config, mapped.timing, board, folder, aim))
         return head | report | {"bitstream": None} | foot
-    except BuildFailed as failure:
+    except (BuildFailed, ToolMissing) as failure:
         return head | {"failed": str(failure)} | foot
 
 

@@ -19,12 +19,12 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.gradients.quality import float64
 from echoloom.backends.onnx.export import KINDS, PASSES, onnx_model
 from echoloom.backends.onnx.run import OnnxModel
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
+from echoloom.frontend.models.stack import float64
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 RUNS = 3

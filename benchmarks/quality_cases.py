@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import echoloom as el
-from echoloom.backends.gradients.quality import float64
 from echoloom.cli.data import load_data
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.loss import cross_entropy
@@ -20,6 +19,7 @@ from echoloom.frontend.models import parts
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.frontend.models.coefficients import StackCoefficients
 from echoloom.frontend.models.hssm import run, trainable, with_statistics
+from echoloom.frontend.models.stack import float64
 from echoloom.frontend.training.train import train
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"

@@ -18,8 +18,8 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.gradients.quality import float64
 from echoloom.frontend.models.hssm import trainable, with_statistics
+from echoloom.frontend.models.stack import float64
 from echoloom.ir.passes.estimate import step_cycles
 from echoloom.ir.sections import Section
 

@@ -11,6 +11,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def gone_from_the_slow_list(pytestconfig: pytest.Config) -> set[str]:
     if GONE not in pytestconfig.stash or pytestconfig.option.write_slow is not None:
         pytest.skip("not all tests were collected, or the list is being written")
     return pytestconfig.stash[GONE]
+
+
+@pytest.fixture(scope="module")
+def compile_in_haste() -> Iterator[None]:
+    """For many compilations, each of which runs a few times."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def pytest_terminal_summary(

@@ -40,6 +40,10 @@ def compile(
     margin: Annotated[
         int, typer.Option(help="Spare bits of range above what the samples need.")
     ] = Widths.margin,
+    gradient_bits: Annotated[
+        int | None,
+        typer.Option(help="Bits of a gradient's sum over steps; the accumulator's if not given."),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="Use the first so many sequences of X; all if not given.")
     ] = None,
@@ -86,7 +90,7 @@ def compile(
         X, y = data.X[:samples], None if data.y is None else data.y[:samples]
         widths = None
         if target in TARGETS:  # if not, compile_model says so
-            widths = replace(TARGETS[target].widths, margin=margin)
+            widths = replace(TARGETS[target].widths, margin=margin, gradient=gradient_bits)
 
         def watch(stage: Stage, made: Any) -> None:
             if stage.name in dumped and dump_to is None:

@@ -6,7 +6,7 @@ import enum
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,3 @@ def check_destination(path: Path) -> None:
             pass
     except OSError as error:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
-
-
-def json_bytes(values: Mapping[str, Any]) -> bytes:
-    """A report as it lies on disk."""
-    return (json.dumps(values, indent=2) + "\n").encode()

@@ -1,4 +1,4 @@
-"""`echoloom report`: a saved report or program as a table, or an engine's figures by size."""
+"""`echoloom report`: a saved report or program as a table, or engines' figures by size."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
+from echoloom.backends.bitstream.resources import chip_of
 from echoloom.backends.compile.archive import MAGIC
 from echoloom.backends.compile.arguments import engine_sizes
 from echoloom.backends.compile.pipeline import compile as compile_model
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.cli.build import build_table
+from echoloom.cli.memories import blocks_table, memories, memories_table
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
@@ -39,17 +41,21 @@ def report(
         ),
     ] = None,
     lanes: Annotated[
-        list[int] | None, typer.Option(help="With --size: multipliers; may be repeated.")
+        list[int] | None,
+        typer.Option(
+            help="Multipliers; may be repeated. With a program: of other engines for it, too."
+        ),
     ] = None,
     drains: Annotated[
-        int | None, typer.Option(help="With --size: drains; lanes / 4 if not given.")
+        int | None, typer.Option(help="With --lanes: drains; lanes / 4 if not given.")
     ] = None,
-    slots: Annotated[int, typer.Option(help="With --size: slots.")] = EngineConfig.slots,
+    slots: Annotated[int, typer.Option(help="With --lanes: slots.")] = EngineConfig.slots,
     length: Annotated[int, typer.Option(help="Steps T of the cycles shown.")] = 100,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
-    """Show a saved report or program, or the cycles and utilisation of a model by its size.
+    """Show a saved report or program, or engines for a model by its size: cycles, utilisation, and
+    what of the chip every memory takes.
 
     Examples: echoloom report build/motions/report.json;
     echoloom report --size paper --lanes 16 --lanes 64
@@ -62,16 +68,33 @@ def report(
         if size is not None:
             _report_size(say, size, lanes or [16], drains, slots, length)
         elif file is not None:
-            _report_file(say, file, length, unit)
+            data = file.read_bytes()
+            if data.startswith(MAGIC):
+                program = load(file, load_unit(unit))
+                _report_program(say, file, program, lanes or [], drains, slots, length)
+            else:
+                _report_report(say, file, data)
 
 
-def _report_file(say: Reporter, file: Path, length: int, unit: str | None) -> None:
-    data = file.read_bytes()
-    if data.startswith(MAGIC):
-        values = summary(load(file, load_unit(unit)), length)
-        say.result |= {"kind": "program", "program": str(file), **values}
-        say.show(summary_tables(values))
-        return
+def _report_program(
+    say: Reporter,
+    file: Path,
+    program: CompiledProgram,
+    lanes: list[int],
+    drains: int | None,
+    slots: int,
+    length: int,
+) -> None:
+    values = summary(program, length)
+    own = memories(program.artifact.mapped.config, chip_of(program.target.name))
+    say.result |= {"kind": "program", "program": str(file), **values, "memory": own}
+    say.show(summary_tables(values))
+    say.show(memories_table(own))
+    if lanes:
+        _report_engines(say, program, lanes, drains, slots, length)
+
+
+def _report_report(say: Reporter, file: Path, data: bytes) -> None:
     try:
         values = json.loads(data)
         table = _TABLES[values["kind"]](values)
@@ -93,13 +116,33 @@ def _report_size(
     sizes = _sizes(size)
     with say.working("compiling"):
         program = _untrained(sizes, lanes[0], drains, slots)
-        rows = [(count, cycles(_placed(program, count, drains, slots), length)) for count in lanes]
     say.result |= {
         "kind": "size",
         "size": dict(zip(("inputs", "hidden", "state", "blocks", "outputs"), sizes, strict=True)),
-        "engines": [{"lanes": count, "cycles": sweeps} for count, sweeps in rows],
     }
-    say.show(cycles_table(rows))
+    _report_engines(say, program, lanes, drains, slots, length)
+
+
+def _report_engines(
+    say: Reporter,
+    program: CompiledProgram,
+    lanes: list[int],
+    drains: int | None,
+    slots: int,
+    length: int,
+) -> None:
+    """Cycles and block RAMs of the program's integers on engines of these lanes."""
+    with say.working("placing"):
+        engines = [(count, _placed(program, count, drains, slots)) for count in lanes]
+    chip = chip_of(program.target.name)
+    sweeps = [(count, cycles(mapped, length)) for count, mapped in engines]
+    taken = [(count, memories(mapped.config, chip)) for count, mapped in engines]
+    say.result["engines"] = [
+        {"lanes": count, "cycles": own, "memory": memory}
+        for (count, own), (_, memory) in zip(sweeps, taken, strict=True)
+    ]
+    say.show(cycles_table(sweeps))
+    say.show(memories_table(taken[0][1]) if len(taken) == 1 else blocks_table(taken))
 
 
 def _sizes(size: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
 from rich import box
 from rich.table import Table
 
@@ -25,11 +26,7 @@ def make_source(run: Run, model: HSSM, data: Data) -> GradientSource:
     """The gradients that the run file asks for."""
     if run.training.gradient != "rhel-fixed":
         return host_source(run, model, data)
-    own = run.fixed
-    return FixedGradient(
-        model, data.X, data.y, target=own.target, lanes=own.lanes, margin=own.margin,
-        weight_margin=own.weight_margin,
-    )  # fmt: skip
+    return FixedGradient(model, data.X, data.y, **asdict(run.fixed))
 
 
 def carry_out(say: Reporter, path: Path, folder: Path, fresh: bool) -> None:

@@ -16,8 +16,8 @@ from rich.table import Table
 from echoloom.backends.compile.program import load
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
-from echoloom.cli.outcome import check_destination, command, json_bytes
-from echoloom.frontend.data.files import write_whole
+from echoloom.cli.outcome import check_destination, command
+from echoloom.frontend.data.files import json_bytes, write_whole
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.run_rtl import Simulator

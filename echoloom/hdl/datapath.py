@@ -200,7 +200,7 @@ class Datapath(wiring.Component):
         config = self._config
         lane = self.access.lane
         weight = Signal(signed(config.narrow), reset_less=True)
-        gradient = Signal(signed(config.accumulator), reset_less=True)
+        gradient = Signal(signed(config.gradient_bits), reset_less=True)
         m.d.sync += [
             weight.eq(Array(lane.weight for lane in lanes)[lane]),
             gradient.eq(Array(lane.gradient for lane in lanes)[lane]),

@@ -8,7 +8,6 @@ from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from echoloom.hdl.lane import tree_result
 from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
@@ -180,19 +179,19 @@ class Drain(wiring.Component):
     def _base(self, m: Module, stages: list[Any]) -> Signal:
         """The base word, SELECT cycles after issue.
 
-        This copy of vector memory holds only this drain's lanes, one bank after the other, so
-        that no multiplexer over lanes is needed.
+        This copy of vector memory holds only this drain's lanes, word by word, so that no
+        multiplexer over lanes is needed, and of their words the first, which alone are bases.
         """
         config = self._config
-        bank = 1 << ceil_log2(config.vector_depth)
-        m.submodules.bases = bases = memory(signed(config.word), chunks(config) * bank)
+        banks = 1 << len(self.chunk.chunk)
+        m.submodules.bases = bases = memory(signed(config.word), config.bases * banks)
         port, read = bases.write_port(), bases.read_port()
         write = delay(m, self.write, 1, name="write", control=True)[-1]
         m.d.comb += [
-            port.addr.eq(Cat(write.address, write.chunk)),
+            port.addr.eq(Cat(write.chunk, write.address)),
             port.data.eq(write.value),
-            port.en.eq(write.valid),
-            read.addr.eq(Cat(stages[1].base, stages[1].chunk)),
+            port.en.eq(write.valid & (write.address < config.bases)),
+            read.addr.eq(Cat(stages[1].chunk, stages[1].base)),
         ]
         return delay(m, read.data, 1, name="base")[-1]
 

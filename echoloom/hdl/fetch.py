@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.contract import Space
+from echoloom.ir.contract import COLUMN_BITS, Space
 
 
 class Fetch(wiring.Component):
@@ -58,8 +58,10 @@ class Fetch(wiring.Component):
         address = Signal(ceil_log2(self._depth))
         following = Signal.like(address)
         take = Signal()
-        words = [self._column(m, number, low, address)
-                 for number, low in enumerate(range(0, self._layout.size, HOST_BITS))]  # fmt: skip
+        words = [
+            self._column(m, number, low, address)
+            for number, low in enumerate(range(0, self._layout.size, COLUMN_BITS))
+        ]
         m.d.comb += [
             self.begin.eq(self.run & (self.entry.start == self.time)),
             take.eq(self.begin | self.preload),
@@ -73,8 +75,8 @@ class Fetch(wiring.Component):
         return m
 
     def _column(self, m: Module, number: int, low: int, address: Signal) -> Signal:
-        """The host writes entries in columns of its own width, each a memory."""
-        column = memory(unsigned(min(HOST_BITS, self._layout.size - low)), self._depth)
+        """The host writes entries in columns, each a memory."""
+        column = memory(unsigned(min(COLUMN_BITS, self._layout.size - low)), self._depth)
         m.submodules[f"column_{number}"] = column
         write, read = column.write_port(), column.read_port()
         m.d.comb += [

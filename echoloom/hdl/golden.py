@@ -174,9 +174,9 @@ class GoldenEngine:
             if word.lane is not None:
                 self._result.writes.append(Write(*self._where, word.lane, word.address, word.value))
 
-    def _wrap(self, value: int) -> int:
-        """A sum in accumulator bits; raises the flag where it does not fit."""
-        wrapped = _low_bits(value, self._image.config.accumulator)
+    def _wrap(self, value: int, bits: int) -> int:
+        """A sum in so many bits; raises the flag where it does not fit."""
+        wrapped = _low_bits(value, bits)
         if wrapped != value:
             self._result.flags |= Flag.ACCUMULATOR
         return wrapped
@@ -218,12 +218,13 @@ class GoldenEngine:
                         total = products[lane]
                     else:
                         total = self._accumulator[lane] + products[lane]
-                    self._accumulator[lane] = self._wrap(total)
+                    self._accumulator[lane] = self._wrap(total, config.accumulator)
                     if last and entry.push:
                         self._store(now + timing.mac_to_slot, self._slots[entry.slot], lane,
                                     self._accumulator[lane])  # fmt: skip
             case Destination.TREE:
-                self._tree = self._wrap(sum(products) + (self._tree if i else 0))
+                total = sum(products) + (self._tree if i else 0)
+                self._tree = self._wrap(total, config.accumulator)
                 if i == entry.inner - 1 and entry.push:
                     when = now + timing.tree_to_slot + config.tree_latency
                     self._store(when, self._rows[entry.slot], o, self._tree)
@@ -231,7 +232,7 @@ class GoldenEngine:
                 for lane in lanes:
                     old = 0 if step == 0 else self.gradient[lane][entry.g_base + i]
                     self._store(now + timing.gradient, self.gradient[lane], entry.g_base + i,
-                                self._wrap(old + products[lane]))  # fmt: skip
+                                self._wrap(old + products[lane], config.gradient_bits))  # fmt: skip
             case Destination.EMIT:
                 every = self._registers[Register.OUTPUT_STEP]
                 if section is not Section.FORWARD_STEP or (step + 1) % every == 0:

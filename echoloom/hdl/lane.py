@@ -58,7 +58,8 @@ class Lane(wiring.Component):
     that no path goes to all lanes and through logic in one cycle.
     `slot` selects the sum that is there as `sum` two cycles later; a slot holds its sum from the
     cycle after STORE. `write` is registered before it reaches the memory.
-    `product` is word + narrow bits signed, sums are `accumulator` bits.
+    `product` is word + narrow bits signed, sums are `accumulator` bits,
+    gradient words `gradient_bits`.
     `weight` and `gradient` are the words that a host read asked for.
     """
 
@@ -104,7 +105,7 @@ class Lane(wiring.Component):
                 "sum": Out(signed(config.accumulator)),
                 "write": In(bank_write(config)),
                 "weight": Out(signed(config.narrow)),
-                "gradient": Out(signed(config.accumulator)),
+                "gradient": Out(signed(config.gradient_bits)),
                 "overflow": Out(1),
             }
         )
@@ -177,7 +178,8 @@ class Lane(wiring.Component):
         config = self._config
         width = config.accumulator
         add = self._own[ADD]
-        m.submodules.gradients = gradients = memory(signed(width), config.gradient_depth)
+        kept = signed(config.gradient_bits)
+        m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
         updated = Signal(signed(width), reset_less=True)
@@ -193,7 +195,10 @@ class Lane(wiring.Component):
         ]
         m.d.sync += [
             updated.eq(total),
-            self.overflow.eq((add.accumulate | add.gradient) & wraps(total, width)),
+            self.overflow.eq(
+                (add.accumulate & wraps(total, width))
+                | (add.gradient & wraps(total, config.gradient_bits))
+            ),
         ]
         with m.If(add.accumulate):
             m.d.sync += accumulator.eq(total)

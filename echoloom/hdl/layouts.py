@@ -111,7 +111,7 @@ def chunk(config: EngineConfig) -> data.StructLayout:
         {
             "valid": config.drains,
             "chunk": ceil_log2(chunks(config)),
-            "base": ceil_log2(config.vector_depth),
+            "base": ceil_log2(config.bases),
             "destination": ceil_log2(config.vector_depth),
             "exponent": ceil_log2(config.exponent_depth),
             **{name: bits for name, bits in drain_fields(config).items() if name in kept},

@@ -10,7 +10,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
-from echoloom.ir.contract import STAGES, EngineConfig, Register, Space
+from echoloom.ir.contract import COLUMN_BITS, STAGES, EngineConfig, Register, Space
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.sections import Section
 
@@ -123,7 +123,7 @@ class Sequencer(wiring.Component):
         table = self._sections(m)
         index = Signal(3)
         bits = self.next_section.as_value()
-        columns = [bits[low : low + HOST_BITS] for low in range(0, len(bits), HOST_BITS)]
+        columns = [bits[low : low + COLUMN_BITS] for low in range(0, len(bits), COLUMN_BITS)]
         m.d.comb += [
             # An idle engine's host reads the table through the same multiplexer.
             index.eq(
@@ -255,8 +255,8 @@ class Sequencer(wiring.Component):
         table = [Signal(self._layout, name=f"section_{section.name}") for section in Section]
         for section, entry in zip(Section, table, strict=True):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
-            for column, low in enumerate(range(0, self._layout.size, HOST_BITS)):
-                part = entry.as_value()[low : low + HOST_BITS]
+            for column, low in enumerate(range(0, self._layout.size, COLUMN_BITS)):
+                part = entry.as_value()[low : low + COLUMN_BITS]
                 with m.If(self.access.write & chosen & (self.access.lane == column)):
                     m.d.sync += part.eq(self.access.data)
         return table

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.ops import DynamicShift
-from echoloom.ir.printer import columns
-from echoloom.ir.sections import Section
 from echoloom.ir.widths import Widths
 
 
@@ -79,16 +77,16 @@ class Space(enum.IntEnum):
     REGISTER = 0
     WEIGHT = 1  # lane, address -> narrow signed word
     VECTOR = 2  # lane, address -> wide signed word
-    GRADIENT = 3  # lane, address -> accumulator-wide signed word (read only)
+    GRADIENT = 3  # lane, address -> gradient-wide signed word (read only)
     TABLE = 4  # address -> {slope: narrow bits above, base: word bits below}; one copy per drain
     EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
-    MAC = 6  # lane = 64-bit column of the entry, address
+    MAC = 6  # lane = column of the entry, address
     DRAIN = 7  # likewise
     SECTION = 8  # likewise, address = Section
 
 
-# field -> bits, least significant first. These are the least widths: `ir.fields` has those of an
-# engine, where fields grow with its sizes.
+# field -> bits, least significant first. Fields that a size of the engine bounds are as wide as an
+# engine of the sizes below asks for; `ir.fields` has those of any engine.
 MAC_LAYOUT: Mapping[str, int] = {
     "start": 14, "stage": 2, "inner": 11, "outer": 7, "destination": 2,
     "clear": 1, "push": 1, "slot": 3,
@@ -104,7 +102,7 @@ DRAIN_LAYOUT: Mapping[str, int] = {
     "add": 2,
     "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
     "width": 6, "overflow": 1,
-    "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 6, "slope_shift": 6,
+    "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 5, "slope_shift": 6,
 }  # fmt: skip
 
 SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14, "last": 14,
@@ -117,6 +115,9 @@ NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a st
 # What the host bus can name.
 LANE_BITS, ADDRESS_BITS = 8, 16
 MOST_LANES, MOST_WORDS = 1 << LANE_BITS, 1 << ADDRESS_BITS
+# Bits of a program entry that one access carries. Each column is a memory of its own, and block RAM
+# comes in parts of 9, 18 and 36 bits.
+COLUMN_BITS = 36
 
 
 @dataclass(frozen=True)
@@ -226,8 +227,12 @@ class EngineConfig:
 
     `drains` results are requantised per cycle, `slots` row groups wait between accumulators
     and requantisers, and as many between the tree and them. Depths count words per lane.
+    `gradient` is the width of a gradient word, where that is less than the accumulator's;
+    `base_depth` counts the first words of vector memory that a drain can add to, where those are
+    not all.
 
-    Raises ValueError for sizes that the host bus cannot address.
+    Raises ValueError for sizes that the host bus cannot address, and for parts that are larger than
+    what they are a part of.
     """
 
     lanes: int
@@ -248,6 +253,8 @@ class EngineConfig:
     output_depth: int = 64
     section_cycles: int = NEVER  # of the longest iteration of a section
     run: int = (1 << MAC_LAYOUT["inner"]) - 1  # elements that an instruction walks in one row
+    gradient: int | None = None
+    base_depth: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.lanes <= MOST_LANES or not 1 <= self.drains <= self.lanes:
@@ -262,6 +269,14 @@ class EngineConfig:
                     f"got {name}={getattr(self, name)}"
                 )
 
+        for part, whole in (("gradient", "accumulator"), ("base_depth", "vector_depth")):
+            value = getattr(self, part)
+            if value is not None and not 1 <= value <= getattr(self, whole):
+                raise ValueError(
+                    f"an engine needs 1 <= {part} <= {whole}, got {part}={value}, "
+                    f"{whole}={getattr(self, whole)}"
+                )
+
     @classmethod
     def of(cls, widths: Widths, lanes: int, drains: int, slots: int) -> EngineConfig:
         """An engine for words of these widths; `place` finds the depths that a program needs."""
@@ -271,6 +286,16 @@ class EngineConfig:
     def widths(self) -> Widths:
         """The lengths of its words."""
         return Widths(self.word, self.narrow, self.accumulator)
+
+    @property
+    def gradient_bits(self) -> int:
+        """Bits of a gradient word."""
+        return self.accumulator if self.gradient is None else self.gradient
+
+    @property
+    def bases(self) -> int:
+        """Words of every lane that a drain can add to."""
+        return self.vector_depth if self.base_depth is None else self.base_depth
 
     @property
     def tree_latency(self) -> int:
@@ -317,29 +342,3 @@ class Image:
     sections: tuple[SectionEntry, ...]  # indexed by Section
     frame: int
     timing: Timing = field(default_factory=Timing)
-
-    def __str__(self) -> str:
-        """In summary: how much of each memory is filled, and where sections begin."""
-        rows: list[tuple[object, ...]] = [("memory", "words", "depth", "not zero")]
-        rows += [
-            (space.name.lower(), len(bank[0]), depth, sum(sum(map(bool, words)) for words in bank))
-            for space, bank, depth in (
-                (Space.WEIGHT, self.weight, self.config.weight_depth),
-                (Space.VECTOR, self.vector, self.config.vector_depth),
-                (
-                    Space.TABLE,
-                    tuple(zip(*self.table, strict=True)) or ((),),
-                    self.config.table_depth,
-                ),
-                (Space.EXPONENT, self.exponent, self.config.exponent_depth),
-            )
-        ]
-        rows += [("mac", len(self.mac), self.config.mac_depth, ""),
-                 ("drain", len(self.drain), self.config.drain_depth, "")]  # fmt: skip
-        sections: list[tuple[object, ...]] = [
-            ("section", "first mac", "first drain", "cycles", "last", "overlap")
-        ]
-        sections += [
-            (s.name.lower(), *astuple(e)) for s, e in zip(Section, self.sections, strict=True)
-        ]
-        return f"{columns(rows)}\n{columns(sections)}\n{self.config}\n"

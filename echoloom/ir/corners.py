@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from echoloom.ir.functions import FUNCTIONS, Corner, Interval
-from echoloom.ir.ops import Constant, Op, Scale, Table
+from echoloom.ir.ops import SUMS, Constant, Op, Scale, Table
 from echoloom.ir.program import Instr
 
 MOST = 4  # relus in one form: each doubles the work
@@ -53,7 +53,7 @@ class Forms:
             return Form(instr.attr.value)
         if isinstance(instr.attr, Scale):
             return Form().plus(args[0], instr.attr.factor)
-        if instr.op in (Op.ADD, Op.SUB):
+        if instr.op in SUMS:
             return args[0].plus(args[1], 1.0 if instr.op is Op.ADD else -1.0)
         if instr.op is Op.REQUANT:  # before its rounding
             return args[0]

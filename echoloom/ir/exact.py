@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from echoloom.ir.formats import Q, Real, Type
-from echoloom.ir.ops import Attribute, Op, Scale
+from echoloom.ir.ops import SUMS, Attribute, Op, Scale
 from echoloom.ir.refusals import Refused
 
 
@@ -34,7 +34,7 @@ def exact_type(op: Op, args: list[Type], attr: Attribute | None = None) -> Type:
 
 def _format(op: Op, args: list[Type], attr: Attribute | None) -> Q:
     formats = [a.q for a in args]
-    if op in (Op.ADD, Op.SUB):
+    if op in SUMS:
         a, b = (_single(f, op) for f in formats)
         frac = max(a.scalar_frac, b.scalar_frac)
         width = max(a.width + frac - a.scalar_frac, b.width + frac - b.scalar_frac) + 1

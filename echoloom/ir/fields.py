@@ -1,8 +1,7 @@
-"""How wide the fields of an engine's instructions and registers are.
+"""How wide the fields of an engine's instructions and registers are, and how they are packed.
 
-An instruction's fields follow from the engine's sizes. A field is at least as wide as `ir.contract`
-lists it, so engines that those widths serve have one form of program; where a size needs more, its
-fields grow with it.
+A field that a size of the engine bounds is as wide as that size asks for, since program memory
+takes block RAM by the bit; the others are as wide as `ir.contract` lists them.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from echoloom.ir.contract import (
     EngineConfig,
     Register,
 )
+from echoloom.ir.widths import Widths
 
 # Registers that a host writes before a pass, beside FRAME, which counts to frame_depth.
 REGISTER_BITS: Mapping[Register, int] = {
@@ -48,7 +48,7 @@ def check_place(lane: int, address: int) -> None:
 
 def mac_fields(config: EngineConfig) -> Mapping[str, int]:
     """Bits of every field of a MacEntry, least significant first."""
-    return _at_least(
+    return _fitted(
         MAC_LAYOUT,
         start=_time(config),
         inner=_bits(config.run),
@@ -67,21 +67,23 @@ def mac_fields(config: EngineConfig) -> Mapping[str, int]:
 
 def drain_fields(config: EngineConfig) -> Mapping[str, int]:
     """Bits of every field of a DrainEntry, least significant first."""
-    return _at_least(
+    return _fitted(
         DRAIN_LAYOUT,
         start=_time(config),
         slot=_bits(config.slots - 1),
         count=_bits(config.lanes),
         destination=_bits(config.vector_depth - 1),
-        base=_bits(config.vector_depth - 1),
+        base=_bits(config.bases - 1),
         exponents=_bits(config.exponent_depth - 1),
+        width=_bits(max(config.word, Widths.word)),  # the second is an entry's that says nothing
+        fraction_bits=_bits(config.word - 1),
         table=_bits(config.table_depth - 1),
     )
 
 
 def section_fields(config: EngineConfig) -> Mapping[str, int]:
     """Bits of every field of a SectionEntry, least significant first."""
-    return _at_least(
+    return _fitted(
         SECTION_LAYOUT,
         mac=_bits(config.mac_depth - 1),
         drain=_bits(config.drain_depth - 1),
@@ -120,5 +122,5 @@ def _bits(largest: int) -> int:
     return largest.bit_length()
 
 
-def _at_least(layout: Mapping[str, int], **needed: int) -> Mapping[str, int]:
-    return {name: max(bits, needed.get(name, 0)) for name, bits in layout.items()}
+def _fitted(layout: Mapping[str, int], **needed: int) -> Mapping[str, int]:
+    return {name: max(1, needed.get(name, bits)) for name, bits in layout.items()}

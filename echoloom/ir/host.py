@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from echoloom.ir.flags import Flag
 from echoloom.ir.objective import Classification, Objective, Regression, length_words
 from echoloom.ir.places import Copy
-from echoloom.ir.program import Program, Task
+from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO, FORWARD, Section
 
 Words = NDArray[np.int64]
@@ -136,7 +136,10 @@ class Host:
 
     @property
     def objective(self) -> Objective:
-        return objective_of(self.program, self.output_step)
+        """What the program's runs are for."""
+        if self.program.is_classification:
+            return Classification()
+        return Regression(self.output_step)
 
     def forward(self, samples: Floats) -> Sweep:
         """The forward sweep of samples [..., T, inputs]."""
@@ -212,15 +215,6 @@ def run(
     echo = host.echo(forward, host.outputs(found), labels, nudge)
     after = level(echo if echo_steps is None else echo.first(echo_steps))
     return host.result(found, after, echo)
-
-
-def is_classification(program: Program) -> bool:
-    return program.task is Task.CLASSIFICATION
-
-
-def objective_of(program: Program, output_step: int) -> Objective:
-    """What a program's runs are for."""
-    return Classification() if is_classification(program) else Regression(output_step)
 
 
 def forward_states(program: Program) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.ir.formats import Type
 from echoloom.ir.host import Sweep, Swept
 from echoloom.ir.ops import DynamicShift, Op, Read
 from echoloom.ir.program import Body, Instr, Program
@@ -38,6 +40,16 @@ class Machine:
     observer: Observer | None = None
     add: Callable[[Machine, str, Value, Value], Value] = lambda m, name, old, new: old + new
     flags: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
+
+    @cached_property
+    def types(self) -> dict[Section, dict[str, Type]]:
+        """Of every name visible in a body."""
+        return {body.section: self.program.types(body) for body in self.program.bodies}
+
+    def type(self, name: str) -> Type:
+        """Of an operand of the running body."""
+        assert self.section is not None
+        return self.types[self.section][name]
 
     def sweep(self, given: Sweep) -> Swept:
         """Run the bodies of a sweep: an `ir.host.Level`."""
@@ -83,6 +95,16 @@ class Machine:
             )
         self.emitted.extend(local[value] for value in body.emits)
         self.values.update({state: local[value] for state, value in body.updates})
+
+
+# What means the same of integers and of real numbers.
+COMMON_RULES: Mapping[Op, Rule] = {
+    Op.READ: lambda m, i, a: a[0],
+    Op.MUL: lambda m, i, a: a[0] * a[1],
+    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
+    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
+    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
+}
 
 
 def _batched(value: Value, batch: tuple[int, ...]) -> Value:

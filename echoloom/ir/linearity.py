@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from echoloom.ir.ops import Op
-from echoloom.ir.parity import PRODUCTS
+from echoloom.ir.ops import PRODUCTS, Op
 from echoloom.ir.program import Graph
 
 

@@ -172,16 +172,19 @@ def softmax_error(logits: Floats, labels: NDArray[np.int64]) -> Floats:
     return probabilities
 
 
-def repeatable_exp(x: Floats) -> Floats:
-    """exp(x) for x up to 700, the same bits wherever sums and products are IEEE 754's."""
-    reach = np.maximum(x, OUT_OF_REACH)
-    whole = np.rint(reach * LOG2_E)
+def repeatable_exp(x: Any, a: Any = np) -> Any:
+    """exp(x) for x up to 700, the same bits wherever sums and products are IEEE 754's.
+
+    `a` is the namespace of functions for such as x: NumPy, or one that stands for it.
+    """
+    reach = a.maximum(x, OUT_OF_REACH)
+    whole = a.rint(reach * LOG2_E)
     rest = (reach - whole * LN2_HIGH) - whole * LN2_LOW
     total: Any = EXP_TAYLOR[0]
     for factor in EXP_TAYLOR[1:]:
-        total = total * rest + factor
-    value = np.ldexp(total, whole.astype(np.int64))
-    return np.where(x < OUT_OF_REACH, 0.0, value)
+        total = rest * total + factor
+    value = a.ldexp(total, whole.astype(np.int64))
+    return a.where(x < OUT_OF_REACH, 0.0, value)
 
 
 def _in_order(x: Floats) -> Floats:

@@ -26,6 +26,10 @@ class Op(enum.Enum):
     REQUANT = "requant"  # attr Requant: round and narrow to the result's type
 
 
+SUMS = frozenset({Op.ADD, Op.SUB})
+PRODUCTS = frozenset({Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER})
+VECTOR_PRODUCTS = PRODUCTS - {Op.OUTER}  # which may be stored; a matrix is only summed up
+
 # R(-x) = -R(x): the roundings under which a leapfrog increment retraces itself.
 ODD_ROUNDINGS = frozenset({Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.TO_ZERO})
 
@@ -85,17 +89,5 @@ ATTRIBUTE_OF: dict[Op, type] = {
     Op.REQUANT: Requant,
 }
 
-ARITY: dict[Op, int] = {
-    Op.CONSTANT: 0,
-    Op.READ: 0,
-    Op.ADD: 2,
-    Op.SUB: 2,
-    Op.MUL: 2,
-    Op.SCALE: 1,
-    Op.MATVEC: 2,
-    Op.TMATVEC: 2,
-    Op.OUTER: 2,
-    Op.TABLE: 1,
-    Op.SHIFT: 1,
-    Op.REQUANT: 1,
-}
+# How many operands: two in sums and products, none where the attribute says it all, else one.
+ARITY = {op: 2 if op in SUMS | PRODUCTS else int(op not in (Op.CONSTANT, Op.READ)) for op in Op}

@@ -11,10 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.functions import Parity as Parity
-from echoloom.ir.ops import ODD_ROUNDINGS, Constant, Op, Requant, Table
+from echoloom.ir.ops import ODD_ROUNDINGS, PRODUCTS, SUMS, Constant, Op, Requant, Table
 from echoloom.ir.program import Instr
-
-PRODUCTS = frozenset({Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER})
 
 
 def descendants(
@@ -43,7 +41,7 @@ def _parity(instr: Instr, args: list[Parity]) -> Parity:
         return Parity.ZERO if instr.attr.value == 0.0 else Parity.EVEN
     if instr.op is Op.READ:
         return Parity.EVEN
-    if instr.op in (Op.ADD, Op.SUB):
+    if instr.op in SUMS:
         return args[0] & args[1]
     if instr.op in PRODUCTS:
         return product_parity(*args)

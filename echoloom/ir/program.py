@@ -172,6 +172,10 @@ class Program:
                 return body
         return Body(section)
 
+    @property
+    def is_classification(self) -> bool:
+        return self.task is Task.CLASSIFICATION
+
     def coordinates(self) -> dict[Coordinate, str]:
         """The names of the units' states."""
         return {d.coordinate: d.name for d in self.states if d.coordinate is not None}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.interpret import Machine, Rule, Value
+from echoloom.ir.interpret import COMMON_RULES, Machine, Rule, Value
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Shift, Table
 from echoloom.ir.program import Instr
 
@@ -36,15 +36,11 @@ def _shift(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 
 REAL_RULES: Mapping[Op, Rule] = {
+    **COMMON_RULES,
     Op.CONSTANT: _constant,
-    Op.READ: lambda m, i, a: a[0],
     Op.ADD: lambda m, i, a: a[0] + a[1],
     Op.SUB: lambda m, i, a: a[0] - a[1],
-    Op.MUL: lambda m, i, a: a[0] * a[1],
     Op.SCALE: _scale,
-    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
-    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
-    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
     Op.TABLE: _table,
     Op.SHIFT: _shift,
     Op.REQUANT: _shift,

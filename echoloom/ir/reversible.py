@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real
-from echoloom.ir.ops import ODD_ROUNDINGS, Op, Requant
+from echoloom.ir.ops import ODD_ROUNDINGS, SUMS, Op, Requant
 from echoloom.ir.parity import Parity, analyse, descendants
 from echoloom.ir.places import Coordinate, Letter
 from echoloom.ir.program import Body, Instr, Program
@@ -81,7 +81,7 @@ def _undone(definitions: dict[str, Instr], value: str, state: str) -> tuple[str,
     instr = definitions.get(value)
     if instr is not None and isinstance(instr.attr, Requant):
         instr = definitions.get(instr.args[0])
-    if instr is None or instr.op not in (Op.ADD, Op.SUB):
+    if instr is None or instr.op not in SUMS:
         return None
     base, increment = instr.args
     if instr.op is Op.ADD and not _leads_to(definitions, base, state):

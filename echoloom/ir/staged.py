@@ -40,22 +40,10 @@ class StagedMachine(Machine):
         return {section: stages(self.program.body(section)) for section in STEPS}
 
     @cached_property
-    def _ranks(self) -> dict[Section, dict[str, int]]:
-        """How many axes of its own a value has; a scalar is a vector of length one."""
-        return {
-            section: {
-                name: max(1, len(type_.shape))
-                for name, type_ in self.program.types(self.program.body(section)).items()
-            }
-            for section in STEPS
-        }
-
-    @cached_property
     def _only_summed(self) -> dict[Section, dict[str, Instr]]:
         return {section: only_summed(self.program.body(section)) for section in STEPS}
 
     def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
-        """Run a body once per frame; outputs are appended to `emitted`."""
         if section not in STEPS:
             super().run(section, frames)
             return
@@ -81,7 +69,8 @@ class StagedMachine(Machine):
         def series(name: str) -> Value:
             if name in timed:
                 return timed[name]
-            own = same[name].shape[same[name].ndim - self._ranks[body.section][name] :]
+            # A scalar is a vector of length one.
+            own = same[name].shape[same[name].ndim - max(1, len(self.type(name).shape)) :]
             return np.broadcast_to(same[name], (count, *sequences, *own))
 
         for stage in self._stages[body.section]:

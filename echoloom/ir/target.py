@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.formats import Real, Type
-from echoloom.ir.increments import SUMS, increments, root
-from echoloom.ir.ops import Op, Requant
-from echoloom.ir.parity import PRODUCTS
+from echoloom.ir.increments import increments, root
+from echoloom.ir.ops import PRODUCTS, SUMS, Op, Requant
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.refusals import Part, Value
 from echoloom.ir.widths import Widths
@@ -158,7 +157,7 @@ class _Code:
         self.increments = increments(self.body, self.types)
 
     def root(self, name: str) -> str:
-        return root(self.definitions, name)
+        return root(self.definitions, name).name
 
     def stored(self, name: str) -> bool:
         """Whether a value is, but for SCALEs, a word in memory."""

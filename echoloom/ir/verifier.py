@@ -13,6 +13,7 @@ from echoloom.ir.exact import InvalidProgram as InvalidProgram
 from echoloom.ir.exact import exact_type as exact_type
 from echoloom.ir.formats import Q, Real, Type, largest
 from echoloom.ir.functions import FUNCTIONS
+from echoloom.ir.increments import root
 from echoloom.ir.ops import (
     ARITY,
     ATTRIBUTE_OF,
@@ -193,6 +194,7 @@ def _verify_results(program: Program, body: Body, types: dict[str, Type], summed
     where = body.section.name.lower()
     states = {d.name: d.type for d in program.states}
     _unique([state for state, _ in body.updates], f"{where}: new value of state")
+    definitions = {i.name: i for i in body.instrs}
     operations = {i.name: i.op for i in body.instrs}
     for state, value in body.updates:
         if state not in states:
@@ -213,16 +215,18 @@ def _verify_results(program: Program, body: Body, types: dict[str, Type], summed
             raise InvalidProgram(f"{where} adds to {name}, which is not an accumulator")
         if name in summed:
             raise InvalidProgram(f"{where} adds to {name}, as an earlier body does already")
-        _verify_sum(f"{where}: accumulator {name}", accumulators[name], types[value])
+        product = operations.get(root(definitions, value).name) in (Op.MUL, Op.OUTER)
+        _verify_sum(f"{where}: accumulator {name}", accumulators[name], types[value], product)
 
 
-def _verify_sum(at: str, total: Type, term: Type) -> None:
+def _verify_sum(at: str, total: Type, term: Type, product: bool) -> None:
+    """A product of two words takes a bit less than its type says: no word is the most negative."""
     if total.shape != term.shape:
         raise InvalidProgram(f"{at} is {total}, its term {term}")
     if isinstance(total.format, Q):
         if (total.q.frac, total.q.columns) != (term.q.frac, term.q.columns):
             raise InvalidProgram(f"{at} is {total}, its term {term}: their exponents differ")
-        if term.q.width > total.q.width:
+        if term.q.width - product > total.q.width:
             raise InvalidProgram(f"{at} is {total}, its term {term}: the term is wider")
 
 

@@ -12,9 +12,10 @@ class Widths:
     """Word lengths of the target and spare range in bits.
 
     `word` is a vector's word and the multiplier's wide side, `narrow` a weight and its narrow side,
-    `accumulator` a sum of products. `margin` is head-room above the calibrated range,
-    `weight_margin` above the coefficients' present size, for parameters that are going to be
-    trained; `segment_bits` the most that a table takes.
+    `accumulator` a sum of products, `gradient` a sum over steps in memory, where that is to be
+    shorter than the accumulator: it overflows, with its flag, the sooner. `margin` is head-room
+    above the calibrated range, `weight_margin` above the coefficients' present size, for parameters
+    that are going to be trained; `segment_bits` the most that a table takes.
     """
 
     word: int = 28
@@ -24,3 +25,9 @@ class Widths:
     weight_margin: int = 0
     segment_bits: int = 11
     rounding: Rounding = Rounding.HALF_EVEN
+    gradient: int | None = None
+
+    @property
+    def gradient_bits(self) -> int:
+        """Bits of a sum over steps."""
+        return self.accumulator if self.gradient is None else self.gradient

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from echoloom.backends.run.integers import Words
+from echoloom.backends.run.integers import Words, output_type
 from echoloom.backends.run.levels import Artifact
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.host import Sweep, Swept
@@ -32,14 +32,13 @@ def pass_request(artifact: Artifact, image: Image, sweep: Sweep) -> PassRequest:
         for _, space, place in _read(artifact, sweep)
         for _, lane, address in _elements(artifact, place)
     )
-    (emitted,) = (artifact.program.types(b)[v] for b in artifact.program.bodies for v in b.emits)
     return PassRequest(
         "forward" if sweep.sections == FORWARD else "echo",
         frames,
         {Register.SHIFT_LENGTH: sweep.shift, Register.OUTPUT_STEP: sweep.every},
         writes,
         reads,
-        sweep.rows * emitted.size,
+        sweep.rows * output_type(artifact.program).size,
     )
 
 

@@ -10,7 +10,7 @@ rounding alone decides where it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,14 @@ from echoloom.frontend.gradients.bptt import bptt_gradient, bptt_value_and_grad
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import float64
 from echoloom.ir.host import RunResult
+from echoloom.sim.level import Case
 
 GRIDS = 4
 SMALLER_NUDGE = 2.0**-10
 # How much further out than the farthest of four the integers' own grid may lie. Over random models
 # the bound is two to ten times the distance.
 SPARE = 8.0
-KEPT = (
-    4096  # steps through which the float gradient keeps every activation; beyond, it remakes them
-)
+KEPT = 4096  # steps of which the float gradient keeps every activation; beyond, it remakes them
 CHUNK = 256
 FLOAT64 = 1e-9  # what float64 itself may be off, relative
 
@@ -76,21 +75,16 @@ class FloatDistance:
     nearest: Distance
 
 
-def float_distance(
-    program: CompiledProgram,
-    xs: Sequence[Floats],
-    labels: Sequence[Any],
-    results: Sequence[RunResult],
-) -> FloatDistance | None:
-    """Distances of `results`, the integers of sequences xs [T, inputs] with labels[i] (or None).
+def float_distance(program: CompiledProgram, cases: Sequence[Case]) -> FloatDistance | None:
+    """Distances of what the NumPy level made of `cases`.
 
     None where every sequence overflows. Raises WrongModel, which names the first result that no
     rounding explains.
     """
     found: list[Distance] = []
     with jax.enable_x64(True):
-        for group in _groups(xs, labels, results):
-            found += _of_group(program, group, xs, labels, results)
+        for group in _groups(cases):
+            found += _of_group(program, group)
     if not found:
         return None
     wrong = next((d for d in found if not d.share <= 1.0), None)
@@ -110,26 +104,19 @@ def float_distance(
     )
 
 
-def _groups(
-    xs: Sequence[Floats], labels: Sequence[Any], results: Sequence[RunResult]
-) -> list[list[int]]:
-    """Sequences that run together: of one length, with or without an echo, none overflowed."""
-    groups: dict[tuple[int, bool], list[int]] = {}
-    for i, (x, label, result) in enumerate(zip(xs, labels, results, strict=True)):
-        if not result.overflow:
-            groups.setdefault((len(x), label is None), []).append(i)
+def _groups(cases: Sequence[Case]) -> list[list[tuple[int, Case]]]:
+    """Numbered cases that run together: of one length, with or without an echo, none overflowed."""
+    groups: dict[tuple[int, bool], list[tuple[int, Case]]] = {}
+    for i, case in enumerate(cases):
+        if not case.expected.overflow:
+            groups.setdefault((len(case.x), case.label is None), []).append((i, case))
     return list(groups.values())
 
 
-def _of_group(
-    program: CompiledProgram,
-    group: Sequence[int],
-    xs: Sequence[Floats],
-    labels: Sequence[Any],
-    results: Sequence[RunResult],
-) -> list[Distance]:
-    x = np.stack([xs[i] for i in group])
-    y = None if labels[group[0]] is None else np.stack([np.asarray(labels[i]) for i in group])
+def _of_group(program: CompiledProgram, group: Sequence[tuple[int, Case]]) -> list[Distance]:
+    x = np.stack([case.x for _, case in group])
+    echoes = group[0][1].label is not None
+    y = np.stack([np.asarray(case.label) for _, case in group]) if echoes else None
     values = program.coefficient_values(program.model)
     exact = real_run(program.artifact, values, x, y)
     rounded = [
@@ -140,14 +127,14 @@ def _of_group(
     model = float64(program.model)
     q = output_type(program.ir).q
     found = []
-    for row, i in enumerate(group):
-        own = {OUTPUTS: to_real(results[i].outputs, q)}
+    for row, (i, case) in enumerate(group):
+        own = {OUTPUTS: to_real(case.expected.outputs, q)}
         floats = {OUTPUTS: np.asarray(model(jnp.asarray(x[row])))}
         references = _results(program, exact, row, x)
         others = [_results(program, run, row, x) for run in rounded]
         nudged = _results(program, small, row, x)
         if y is not None:
-            own |= _tensors(program.raw_gradient(results[i], x.shape[1]))
+            own |= _tensors(program.raw_gradient(case.expected, x.shape[1]))
             floats |= _tensors(_gradient(model, x[row], y[row]))
         for what, wanted in floats.items():
             size = float(np.linalg.norm(wanted))
@@ -182,12 +169,11 @@ def _gradient(model: HSSM, x: Floats, label: Any) -> HSSM:
 
 
 def _tensors(gradient: HSSM) -> dict[str, Floats]:
-    return dict(_named(gradient))
-
-
-def _named(gradient: HSSM) -> Iterator[tuple[str, Floats]]:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(gradient, eqx.is_array)):
-        yield f"the gradient by {jax.tree_util.keystr(path).lstrip('.')}", np.asarray(leaf)
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(gradient, eqx.is_array))
+    return {
+        f"the gradient by {jax.tree_util.keystr(path).lstrip('.')}": np.asarray(leaf)
+        for path, leaf in leaves
+    }
 
 
 def _gap(a: Floats, b: Floats) -> float:

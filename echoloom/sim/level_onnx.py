@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import raw_gradient
-from echoloom.backends.gradients.quality import float64
+from echoloom.backends.gradients.quality import tensors
 from echoloom.backends.onnx.export import (
     KINDS,
     PASSES,
@@ -31,10 +30,9 @@ from echoloom.backends.onnx.export import (
 )
 from echoloom.backends.onnx.run import Arrays, OnnxModel, integer_result
 from echoloom.backends.run.integers import Floats
-from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
-from echoloom.frontend.models.hssm import trainable
-from echoloom.ir.host import is_classification
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.stack import float64
 from echoloom.sim.first_difference import Difference, Mismatch, first_index, lowest_bit
 from echoloom.sim.level import Case, Job, Reals, Run
 from echoloom.sim.locate import Key, first_value, numpy_trace
@@ -44,9 +42,7 @@ if TYPE_CHECKING:
 
 LEVEL = "onnx"
 FLOAT_BOUND = 1e-5  # relative to the largest element of a sequence's tensor
-FLOOR = (
-    1e-5  # of the largest of all tensors: what is smaller counts as that, because it may be zero
-)
+FLOOR = 1e-5  # of the largest of all tensors: what is smaller, perhaps zero, counts as that
 Errors = dict[str, float]
 Values = dict[str, Floats]
 
@@ -216,8 +212,8 @@ def _jax_values(program: CompiledProgram, export: Export, case: Case) -> Values:
         model, x = float64(program.model), jnp.asarray(case.x)
         values = {"outputs": np.asarray(model(x), np.float64)}
         if export.passes == "gradient":
-            label = case.label if is_classification(program.ir) else jnp.asarray(case.label)
-            values |= _leaves(bptt_gradient(model, x, label))
+            label = case.label if program.ir.is_classification else jnp.asarray(case.label)
+            values |= _gradients(bptt_gradient(model, x, label))
     return values
 
 
@@ -228,13 +224,9 @@ def _onnx_values(program: CompiledProgram, export: Export, own: Arrays) -> Value
         kinds = [(*n.partition("/"), v[0]) for n, v in own.items()]
         own = {name: value for kind, _, name, value in kinds if kind == "gradient"}
         with jax.enable_x64(True):
-            values |= _leaves(raw_gradient(program.folded, program.model, own))
+            values |= _gradients(raw_gradient(program.folded, program.model, own))
     return values
 
 
-def _leaves(gradient: Any) -> Values:
-    learned = eqx.filter(gradient, trainable(gradient))
-    return {
-        f"gradient {path_name(path)}": np.asarray(leaf, np.float64)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(learned)
-    }
+def _gradients(gradient: HSSM) -> Values:
+    return {f"gradient {name}": value for name, value in tensors(gradient).items()}

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from echoloom.hdl.golden import Write
+from echoloom.hdl.golden import NEUTRAL, Write
 from echoloom.ir.contract import Register, Space
 from echoloom.ir.fields import check_place, check_register
 
@@ -21,18 +21,7 @@ Kind = Literal["forward", "echo"]
 COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2}
 
 # Written by run_rtl itself, or not writable at all.
-RESERVED_REGISTERS = frozenset(
-    {
-        Register.COMMAND,
-        Register.STATUS,
-        Register.FLAGS,
-        Register.LENGTH,
-        Register.FRAME,
-        Register.CYCLES,
-        Register.STALLS,
-        Register.BUSY,
-    }
-)
+RESERVED_REGISTERS = frozenset(Register) - NEUTRAL.keys()
 
 
 class SimulationError(RuntimeError):

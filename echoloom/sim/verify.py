@@ -67,9 +67,8 @@ class VerifyReport:
     simulator: str | None = None
     stall_seed: int | None = None
     notes: tuple[str, ...] = field(default=())
-    floats: Mapping[str, float] = field(
-        default_factory=dict
-    )  # worst relative errors of ONNX's real numbers
+    # The worst relative errors of ONNX's real numbers.
+    floats: Mapping[str, float] = field(default_factory=dict)
     float_model: FloatDistance | None = None  # None where every sequence overflowed
 
 
@@ -140,7 +139,7 @@ def verify(
         stall_seed,
         (GOLDEN,) if simulated and simulator == "golden" else (),
         floats,
-        float_distance(program, xs, labels, expected),
+        float_distance(program, cases),
     )
 
 

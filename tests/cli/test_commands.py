@@ -137,7 +137,20 @@ def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
 def test_report_shows_a_program(shelf):
     said = echoloom("report", shelf / "program.elp", "--length", 7, "--json")
     assert said.json["cycles"]["echo"]["length"] == 7
-    assert "utilisation" in echoloom("report", shelf / "program.elp").out
+    memory = said.json["memory"]
+    by_name = {row["memory"]: row for row in memory["memories"]}
+    engine = said.json["engine"]
+    weights = by_name["weights"]
+    assert (weights["width"], weights["depth"]) == (engine["narrow"], engine["weight_depth"])
+    assert weights["copies"] == engine["lanes"]
+    used = memory["resources"]["block RAM"]
+    assert used["used"] == sum(memory["blocks"].values()) and used["available"] == 208
+    assert (memory["chip"], memory["binds"], memory["fits"]) == ("ecp5-85k", "block RAM", True)
+    shown = echoloom("report", shelf / "program.elp").out
+    assert "utilisation" in shown and "of 208" in shown
+    several = echoloom("report", shelf / "program.elp", "--lanes", 1, "--lanes", 4, "--json")
+    assert [engine["lanes"] for engine in several.json["engines"]] == [1, 4]
+    assert several.json["memory"] == memory
 
 
 def test_report_by_size():
@@ -146,7 +159,13 @@ def test_report_by_size():
     assert [engine["lanes"] for engine in engines] == [2, 4]
     fast, slow = (engine["cycles"]["forward"]["step_cycles"] for engine in reversed(engines))
     assert fast < slow
-    assert "utilisation" in said.err
+    assert "utilisation" in said.err and "block RAM of 208" in said.err
+    products = [e["memory"]["resources"]["multipliers"]["used"] for e in engines]
+    assert products == [2 * (2 + 1), 2 * (4 + 1)]
+    gradients = [e["memory"]["blocks"]["gradients"] for e in engines]
+    assert gradients[0] > 0
+    many = echoloom("report", "--size", "3,16,4,1,2", "--lanes", 64, "--json").json["engines"]
+    assert many[0]["memory"]["fits"] is False
 
 
 def test_doctor(monkeypatch):

@@ -14,6 +14,7 @@ from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult, Write
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import (
+    COLUMN_BITS,
     DrainEntry,
     EngineConfig,
     Image,
@@ -123,8 +124,8 @@ def load(image: Image) -> Iterator[Request]:
     ):
         for address, entry in enumerate(entries):
             packed = pack(layout, entry)
-            for column in range(-(-sum(layout.values()) // 64)):
-                yield 1, space, column, address, packed >> 64 * column
+            for column in range(-(-sum(layout.values()) // COLUMN_BITS)):
+                yield 1, space, column, address, packed >> COLUMN_BITS * column
     yield 1, Space.REGISTER, 0, Register.FRAME, image.frame
 
 

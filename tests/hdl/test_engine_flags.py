@@ -6,7 +6,7 @@ import pytest
 from engine_bench import Pass, check, image_of, small
 
 from echoloom.ir.arithmetic import Overflow, round_shift
-from echoloom.ir.contract import Destination, DrainEntry, MacEntry, Timing, XMode
+from echoloom.ir.contract import Destination, DrainEntry, MacEntry, Narrow, Timing, XMode
 from echoloom.ir.flags import Flag
 from echoloom.ir.sections import Section
 
@@ -96,9 +96,11 @@ def test_accumulator_overflow_wraps_and_flags(
     assert result.vector[0][3] == round_shift(wrapped, 4)
 
 
-def test_gradient_overflow_flags() -> None:
+@pytest.mark.parametrize("accumulator", [20, 30])
+def test_gradient_overflow_flags(accumulator: int) -> None:
+    """At the width of a gradient word, be it the accumulator's or less."""
     image = image_of(
-        small(1, 1, accumulator=20),
+        small(1, 1, accumulator=accumulator, gradient=20),
         {
             Section.FORWARD_STEP: (
                 [MacEntry(start=0, destination=Destination.GRADIENT, x_mode=XMode.INPUT)],
@@ -114,3 +116,32 @@ def test_gradient_overflow_flags() -> None:
     assert fits.flags == Flag(0)
     assert wraps.flags == Flag.ACCUMULATOR
     assert wraps.gradient[0][0] == -(1 << 19)
+
+
+@pytest.mark.parametrize(
+    ("word", "fits"), [((1 << 11) - 1, True), (1 << 11, False), (-(1 << 11), True)]
+)
+def test_a_narrow_gradient_word_does_not_narrow_the_accumulator(word: int, fits: bool) -> None:
+    """One product, kept as a gradient of 12 bits, then read back and doubled: 13 bits."""
+    product = MacEntry(start=0, destination=Destination.GRADIENT)
+    again = MacEntry(start=TIMING.gradient, push=False, load_gradient=True)
+    twice = MacEntry(start=TIMING.gradient + 1, clear=False, narrow=Narrow.WEIGHT)
+    drained = TIMING.gradient + 1 + TIMING.mac_to_slot
+    image = image_of(
+        small(1, 1, accumulator=30, gradient=12),
+        {
+            Section.FORWARD_STEP: ([product], [], 12),
+            Section.FORWARD_EPILOGUE: (
+                [again, twice],
+                [DrainEntry(start=drained, slot=0, count=1, destination=1)],
+                drained + TIMING.drain_direct,
+            ),
+        },
+        weight=[[1]],
+        vector=[[word]],
+        frame=0,
+    )
+    (result,) = check(image, [Pass(((),))])
+    kept = (word + (1 << 11)) % (1 << 12) - (1 << 11)
+    assert result.flags == (Flag(0) if fits else Flag.ACCUMULATOR)
+    assert result.gradient[0][0] == kept and result.vector[0][1] == kept + word

@@ -9,9 +9,7 @@ from amaranth.sim import Simulator
 from engine_bench import Bench, Pass, check, image_of, load
 
 from echoloom.ir.contract import (
-    DRAIN_LAYOUT,
-    MAC_LAYOUT,
-    SECTION_LAYOUT,
+    COLUMN_BITS,
     Destination,
     DrainEntry,
     EngineConfig,
@@ -21,7 +19,7 @@ from echoloom.ir.contract import (
     Space,
     XMode,
 )
-from echoloom.ir.fields import pack
+from echoloom.ir.fields import drain_fields, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
 
@@ -74,14 +72,15 @@ def test_every_memory_reads_back() -> None:
         limit = 1 << image.config.narrow
         assert table == [slope % limit << bits | base % (1 << bits) for base, slope in image.table]
         for space, layout, entries in (
-            (Space.MAC, MAC_LAYOUT, image.mac),
-            (Space.DRAIN, DRAIN_LAYOUT, image.drain),
-            (Space.SECTION, SECTION_LAYOUT, image.sections),
+            (Space.MAC, mac_fields(image.config), image.mac),
+            (Space.DRAIN, drain_fields(image.config), image.drain),
+            (Space.SECTION, section_fields(image.config), image.sections),
         ):
             for address, entry in enumerate(entries):
-                columns = -(-sum(layout.values()) // 64)
+                columns = -(-sum(layout.values()) // COLUMN_BITS)
                 words = [await bench.read(ctx, space, c, address) for c in range(columns)]
-                found = sum((word % (1 << 64)) << 64 * c for c, word in enumerate(words))
+                assert columns > 1 and max(words) < 1 << COLUMN_BITS
+                found = sum(word << COLUMN_BITS * c for c, word in enumerate(words))
                 assert found == pack(layout, entry), (space, address)
         assert await bench.register(ctx, Register.FRAME) == image.frame
 

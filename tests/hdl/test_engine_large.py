@@ -5,6 +5,8 @@ Every address, time and count of the program lies beyond what the least fields c
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from engine_bench import Pass, check, image_of, small
 
@@ -20,6 +22,7 @@ from echoloom.ir.contract import (
     Timing,
     XMode,
 )
+from echoloom.ir.fields import drain_fields, pack
 from echoloom.ir.sections import Section
 
 TIMING = Timing()
@@ -94,3 +97,21 @@ def test_sizes_beyond_the_host_bus_are_refused(size: str, value: int) -> None:
     sizes = {"lanes": 1, "drains": 1, size: value}
     with pytest.raises(ValueError, match=str(value)):
         small(**sizes)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "most"), [("gradient", "accumulator", 54), ("base_depth", "vector_depth", 16)]
+)
+def test_a_part_larger_than_its_whole_is_refused(part: str, whole: str, most: int) -> None:
+    small(1, 1, **{part: most})
+    for value in (0, most + 1):
+        said = f"an engine needs 1 <= {part} <= {whole}, got {part}={value}, {whole}={most}"
+        with pytest.raises(ValueError, match=re.escape(said)):
+            small(1, 1, **{part: value})
+
+
+def test_a_base_beyond_the_drains_copies_is_refused() -> None:
+    config = small(2, 1, base_depth=4)
+    pack(drain_fields(config), DrainEntry(0, 0, 1, 9, base=3))
+    with pytest.raises(ValueError, match=r"DrainEntry.base = 4 does not fit in 2 bits"):
+        pack(drain_fields(config), DrainEntry(0, 0, 1, 9, base=4))

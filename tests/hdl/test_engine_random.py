@@ -31,6 +31,7 @@ from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import STEPS, Section
 
 WORDS = 8  # of every memory that programs use
+BASES = 4  # of vector memory's that a drain adds to
 LANDED = Timing().drain_table + Timing().tree_to_slot + 3  # cycles until all has landed
 SIZES = [(1, 1), (2, 1), (3, 2), (5, 1), (5, 2), (5, 4), (5, 5)]
 
@@ -41,9 +42,7 @@ def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) ->
     if destination is Destination.EMIT:
         modes = modes[1:]
     x_mode = rng.choice(modes)
-    inner, outer = rng.randint(1, 3), rng.randint(1, 2)
-    if destination is Destination.TREE:
-        outer = min(outer, lanes)
+    inner, outer = rng.randint(1, 3), min(rng.randint(1, 2), lanes)
     if destination is Destination.EMIT:
         inner = outer = 1
     return MacEntry(
@@ -78,7 +77,7 @@ def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) ->
         slot=rng.randrange(3),
         count=rng.randint(1, lanes),
         destination=rng.randrange(WORDS),
-        base=rng.randrange(WORDS),
+        base=rng.randrange(BASES),
         add=rng.choice(list(Add)),
         shift=rng.choice([0, 1, 2, 6, 9, 50]),
         dynamic=rng.choice(list(DynamicShift)),
@@ -125,7 +124,7 @@ def random_image(rng: random.Random, lanes: int, drains: int, *, waits: bool) ->
         lanes=lanes, drains=drains, word=16, narrow=9, accumulator=26, weight_depth=32,
         vector_depth=WORDS, gradient_depth=WORDS, table_depth=32, exponent_depth=8,
         mac_depth=64, drain_depth=64, frame_depth=5,
-        output_depth=16,
+        output_depth=16, gradient=rng.choice([None, 24]), base_depth=rng.choice([None, BASES]),
     )  # fmt: skip
     chunks = -(-lanes // drains)
     sections = {}

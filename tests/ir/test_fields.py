@@ -44,8 +44,10 @@ CONFIGS = st.builds(
     mac_depth=DEPTH,
     drain_depth=DEPTH,
     frame_depth=DEPTH,
-    section_cycles=st.integers(NEVER, 2**24),
-    run=st.integers(2047, 2**16),
+    word=st.integers(8, 32),
+    section_cycles=st.integers(2, 2**24),
+    run=st.integers(1, 2**16),
+    base_depth=st.one_of(st.none(), st.just(1), st.just(2)),
 )
 
 
@@ -59,7 +61,8 @@ def test_the_last_of_everything_packs_and_comes_back(config: EngineConfig) -> No
         y_base=vector, g_base=config.gradient_depth - 1, lanes=lanes,
     )  # fmt: skip
     drain = DrainEntry(
-        last, slot=config.slots - 1, count=lanes, destination=vector, base=vector,
+        last, slot=config.slots - 1, count=lanes, destination=vector, base=config.bases - 1,
+        width=config.word, fraction_bits=config.word - 1,
         exponents=config.exponent_depth - 1, table=config.table_depth - 1,
     )  # fmt: skip
     section = SectionEntry(config.mac_depth - 1, config.drain_depth - 1, config.section_cycles,
@@ -78,11 +81,27 @@ def test_the_last_of_everything_packs_and_comes_back(config: EngineConfig) -> No
     assert last < never(config) == (1 << drain_fields(config)["start"]) - 1
 
 
-def test_engines_that_the_least_widths_serve_have_them() -> None:
+@given(CONFIGS)
+def test_a_field_has_no_bit_that_its_size_does_not_need(config: EngineConfig) -> None:
+    """Half of what a size allows fits in a bit less."""
+    assert 1 << mac_fields(config)["w_base"] < 2 * max(2, config.weight_depth)
+    assert 1 << mac_fields(config)["g_base"] < 2 * max(2, config.gradient_depth)
+    assert 1 << drain_fields(config)["base"] < 2 * max(2, config.bases)
+    assert 1 << mac_fields(config)["inner"] <= 2 * config.run
+    assert 1 << mac_fields(config)["start"] <= 2 * config.section_cycles
+
+
+def test_an_entry_that_says_nothing_packs_in_any_engine() -> None:
+    config = EngineConfig(1, 1, word=8, narrow=4, accumulator=16)
+    assert pack(drain_fields(config), DrainEntry(never(config), 0, 0, 0)) > 0
+    assert pack(mac_fields(config), MacEntry(never(config))) > 0
+
+
+def test_the_standard_sizes_have_the_listed_widths() -> None:
     config = EngineConfig(
         lanes=127, drains=4, slots=8, weight_depth=2**13, vector_depth=2**11, gradient_depth=2**13,
         table_depth=2**13, exponent_depth=2**10, mac_depth=2**12, drain_depth=2**12,
-        frame_depth=2**11,
+        frame_depth=2**11, word=32,
     )  # fmt: skip
     assert mac_fields(config) == MAC_LAYOUT
     assert drain_fields(config) == DRAIN_LAYOUT

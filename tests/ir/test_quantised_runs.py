@@ -50,7 +50,7 @@ class Inspector:
             self.checked += 1
 
     def real(self, section: Section, name: str, words: np.ndarray) -> np.ndarray:
-        q = self.machine.types[section][name]
+        q = self.machine.types[section][name].q
         units = np.vectorize(lambda f: Fraction(2) ** -int(f), otypes=[object])(q.grid)
         whole = np.vectorize(Fraction, otypes=[object])(words.astype(object))
         return whole * units
@@ -129,7 +129,7 @@ def test_a_momentum_that_has_no_negative_is_flagged() -> None:
     built = build(Sizes())
     machine = NumpyMachine(built.quantised, built.words, built.tables)
     run(built, machine)
-    width = machine.types[Section.ECHO_STEP]["b0.free.p"].width
+    width = machine.types[Section.ECHO_STEP]["b0.free.p"].q.width
     lowest = -(1 << (width - 1))
     machine.values["b0.free.p"] = np.full_like(machine.values["b0.free.p"], lowest)
     machine.flags = np.zeros((), np.int64)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from echoloom.backends.onnx import integer_rules, qonnx_rules, real_rules
 from echoloom.backends.run import jax_words, run_numpy
 from echoloom.ir import real
-from echoloom.ir.ops import ARITY, ATTRIBUTE_OF, Op
-from echoloom.ir.parity import PRODUCTS
+from echoloom.ir.ops import ARITY, ATTRIBUTE_OF, PRODUCTS, Op
 
 REAL_ONLY = {Op.SHIFT}  # a quantised program shifts in its requants
 ECHO_ONLY = {Op.OUTER}

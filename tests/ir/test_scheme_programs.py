@@ -15,7 +15,7 @@ from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.gradients.loss import cross_entropy, squared_error
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import HSSM, run
-from echoloom.frontend.models.stack import folded_stack, traced_stack
+from echoloom.frontend.models.stack import folded_stack
 from echoloom.ir.formats import real
 from echoloom.ir.host import Host
 from echoloom.ir.host import run as run_sweeps
@@ -137,7 +137,8 @@ def test_quantised_programs_retrace(integrator, substeps):
     quartic = Quartic(jnp.full(3, 0.5), jnp.full(3, 0.1), jnp.full((3, 3), 0.2))
     for unit in (massive(3), quartic):
         model = model_of(integrator, substeps, unit=["linear", unit])
-        graphs, values = traced_stack(model)
+        folding = folded_stack(model)
+        graphs, values = folding.graphs, folding.values(model)
         program = verify(simplify(assemble(graphs, (2.0**-3, 2.0**-3))))
         ranges = measure(program, values, X[None], None, 1)
         check_retrace(verify(quantise(program, values, ranges, Widths())))

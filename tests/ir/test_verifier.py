@@ -196,6 +196,17 @@ REFUSALS: dict[tuple[str, str], str] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("above", "fits"), [(8, True), (7, True), (6, False)])
+def test_a_sum_of_products_may_be_a_bit_shorter_than_they_are(above: int, fits: bool) -> None:
+    """No word is the most negative, so a product of 28 and 18 bits has 45; its type says 46."""
+    program = edited(GOOD, "divisor=step} : Q(16,38)[2]", f"divisor=step}} : Q({above},38)[2]")
+    if fits:
+        verify(program)
+        return
+    with pytest.raises(InvalidProgram, match=r"its term Q\(8,38\)\[2\]: the term is wider"):
+        verify(program)
+
+
 def test_the_good_programs_are_good() -> None:
     program = parse(GOOD)
     assert verify(program) is program

@@ -18,6 +18,7 @@ import echoloom as el
 from echoloom.ir.flags import Flag
 from echoloom.ir.program import Accumulator
 from echoloom.sim.float_distance import FloatDistance, float_distance
+from echoloom.sim.level import Case
 
 STEPS = 12
 
@@ -48,8 +49,10 @@ def well(*present: Any) -> el.HSSM:
 
 
 def distance(program: el.CompiledProgram, x: np.ndarray, labels: list[Any]) -> FloatDistance | None:
-    results = [program.run(one, label) for one, label in zip(x, labels, strict=True)]
-    return float_distance(program, list(x), labels, results)
+    cases = [
+        Case(one, label, program.run(one, label)) for one, label in zip(x, labels, strict=True)
+    ]
+    return float_distance(program, cases)
 
 
 @lru_cache(maxsize=1)
@@ -131,15 +134,17 @@ def test_a_loaded_program_is_as_far(tmp_path: Path) -> None:
 
 def test_what_overflows_is_not_held_against_the_floats() -> None:
     program, x = compiled()
-    results = [program.run(one) for one in x]
-    lost = replace(results[1], forward_flags=np.int64(Flag.STATE), outputs=0 * results[1].outputs)
-    found = float_distance(program, list(x), [None] * 3, [results[0], lost, results[2]])
+    cases = [Case(one, None, program.run(one)) for one in x]
+    result = cases[1].expected
+    result = replace(result, forward_flags=np.int64(Flag.STATE), outputs=0 * result.outputs)
+    lost = replace(cases[1], expected=result)
+    found = float_distance(program, [cases[0], lost, cases[2]])
     assert found is not None and found.compared == 2 and found.gradient is None
-    assert float_distance(program, [x[1]], [None], [lost]) is None
+    assert float_distance(program, [lost]) is None
 
 
 def test_sequences_of_one_step_and_of_unequal_length() -> None:
     program, x = compiled()
     xs = [x[0][:1], x[1], x[2][:5]]
-    results = [program.run(one, 1) for one in xs]
-    assert float_distance(program, xs, [1, 1, 1], results) is not None
+    cases = [Case(one, 1, program.run(one, 1)) for one in xs]
+    assert float_distance(program, cases) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.gradients.quality import float64
 from echoloom.frontend.models.hssm import with_statistics
 from echoloom.frontend.models.sizes import Task
+from echoloom.frontend.models.stack import float64
 from echoloom.sim.run_rtl import Simulator
 
 SEQUENCES, STEPS, INPUTS, OUTPUTS, HIDDEN, LANES = 6, 30, 3, 3, 5, 4
@@ -30,13 +29,7 @@ Figures = tuple[float, float]
 WORST: Figures = (0.9995, 0.01)  # of all tensors: the cosine, and the error of the norm
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_in_haste() -> Iterator[None]:
-    """Many compilations, each of which runs a few times."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_in_haste")
 
 
 def smooth(count: int, steps: int, seed: int) -> np.ndarray:

@@ -68,7 +68,8 @@ def test_a_wrong_program_is_located() -> None:
     drain[index] = replace(drain[index], shift=drain[index].shift + 1)
     with pytest.raises(el.Mismatch, match=r"step 0, block b0, signal minus\.kick\.p \(echo_step\)"):
         verify(program, x, image=replace(program.image, drain=tuple(drain)))
-    drain[index] = replace(drain[index], destination=program.image.config.vector_depth)
+    last = mapped.config.exponent_depth - 1  # the second chunk's is beyond it
+    drain[index] = replace(drain[index], use_exponents=True, exponents=last)
     with pytest.raises(RuntimeError, match="pass 1 names a word that the engine's memories do not"):
         verify(program, x, image=replace(program.image, drain=tuple(drain)))
 

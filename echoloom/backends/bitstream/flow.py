@@ -22,10 +22,10 @@ PREPARE = (
     "read_rtlil top.il",
     # No memory is read in the cycle that writes the word, so nothing needs to be built for that.
     "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i",
-    # Lanes and drains keep their own copies of what they share, close to where it is needed: yosys
-    # would make one register of equal ones.
-    "setattr -mod -set keep_hierarchy 1 *.lane_* *.drain_*",
 )
+# Lanes and drains keep their own copies of what they share, close to where it is needed: yosys
+# would make one register of equal ones.
+APART = "setattr -mod -set keep_hierarchy 1 *.lane_* *.drain_*"
 JOIN = (
     "setattr -mod -unset keep_hierarchy A:keep_hierarchy",
     "flatten",
@@ -58,7 +58,9 @@ class Flow:
         (self.work / "top.il").write_text(to_rtlil(top, TOP))
         for name, text in constraints.items():
             (self.work / name).write_text(text)
-        script = "; ".join((*PREPARE, f"{self.target.synthesis} -top {TOP}", *JOIN))
+        apart = (APART,) if self.target.parts else ()
+        synthesis = f"{self.target.synthesis} -top {TOP}"
+        script = "; ".join((*PREPARE, *apart, synthesis, *JOIN))
         run_tool(self.tools.synthesiser, ["-p", script], self.work, self.logs / "yosys.log")
         try:
             self.target.finish(self.work / NETLIST)

@@ -48,7 +48,8 @@ def checked_widths(widths: Widths) -> Widths:
             f"widths.rounding is {widths.rounding!r}, but it must be a Rounding, such as "
             "Rounding.HALF_EVEN"
         )
-    names = [field.name for field in fields(widths) if field.name != "rounding"]
+    optional = ("gradient",) if widths.gradient is None else ()
+    names = [f.name for f in fields(widths) if f.name not in ("rounding", *optional)]
     widths = replace(
         widths, **{n: whole_number(f"compile: {n}", getattr(widths, n)) for n in names}
     )
@@ -66,6 +67,11 @@ def checked_widths(widths: Widths) -> Widths:
             f"word={word}, narrow={narrow} and accumulator={accumulator} bits do not go together: "
             "narrow is at most word, and the accumulator is wider than their product, word + "
             f"narrow, and has at most {WIDEST} bits"
+        )
+    if not word + narrow - 1 <= widths.gradient_bits <= accumulator:
+        raise ValueError(
+            f"gradient is {widths.gradient_bits} bits, but a sum over steps has at least the "
+            f"{word + narrow - 1} of a product and at most the accumulator's {accumulator}"
         )
     if not 1 <= widths.segment_bits <= MOST_SEGMENT_BITS:
         raise ValueError(

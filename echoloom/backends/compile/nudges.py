@@ -25,8 +25,7 @@ from echoloom.backends.compile.stages import Epsilons, Source, integers_at, prob
 from echoloom.backends.run.integers import Floats, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
-from echoloom.ir.host import Host, is_classification
-from echoloom.ir.linearity import is_affine
+from echoloom.ir.host import Host
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
 from echoloom.ir.passes.graphs import coefficients
@@ -77,14 +76,6 @@ class Nudges:
         return columns(rows)
 
 
-def curved(graphs: StackGraphs) -> list[bool]:
-    """By block: whether a contrast's quality depends on the nudge's size."""
-    return [
-        not is_affine(b.beside, "f", "q") or not is_affine(b.velocity, "v", "p")
-        for b in graphs.blocks
-    ]
-
-
 def _blocks(graphs: StackGraphs) -> dict[str, int | None]:
     """The block that a coefficient belongs to."""
     return {d.name: d.block for d in coefficients(graphs)}
@@ -93,15 +84,14 @@ def _blocks(graphs: StackGraphs) -> dict[str, int | None]:
 def choose_nudges(source: Source) -> Nudges:
     """The nudge size of every block that suits it on the samples."""
     ranges, widest = probed(source)
-    bent = curved(source.graphs)
+    bent = [block.curved for block in source.graphs.blocks]
     if not any(bent):
         return Nudges(widest)
     targets = None if source.targets is None else source.targets[:TRIAL_SAMPLES]
     few = replace(source, samples=source.samples[:TRIAL_SAMPLES], targets=targets)
     labels, exact = _exact(few, _near(ranges))
-    search = _Search(few, widest, bent, labels, exact)
-    search.from_the_state()
-    search.from_above([_octaves(ranges, b, widest[b]) for b in range(len(bent))])
+    tops = [_octaves(ranges, b, widest[b]) for b in range(len(bent))]
+    search = _Search(few, widest, bent, labels, exact).from_the_state().from_above(tops)
     best = tuple(search.best(b) for b in range(len(bent)))
     blocks = _blocks(source.graphs)
     own = {name: search.trials[best[b]].found[name]
@@ -126,16 +116,17 @@ def _octaves(ranges: Ranges, block: int, epsilon: float) -> int:
     return -math.floor(math.log2(parted)) if parted > 0.0 else 0
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Search:
-    """Trials by the exponents that they were made at, in the order in which they were made."""
+    """Trials by the exponents that they were made at, in the order in which they were made; a
+    search that went on is another one."""
 
     source: Source
     widest: Epsilons
     bent: list[bool]
     labels: Any
     exact: Gradients
-    trials: dict[Exponents, Trial] = field(default_factory=dict)
+    trials: Mapping[Exponents, Trial] = field(default_factory=dict)
 
     def best(self, block: int) -> Exponents:
         return min(self.trials, key=lambda exponents: self.trials[exponents].errors[block])
@@ -151,27 +142,30 @@ class _Search:
         chosen = zip(self.widest, exponents, self.bent, strict=True)
         return tuple(e * 2.0**x if own else e for e, x, own in chosen)
 
-    def add(self, exponents: Exponents, refuses: type[ValueError] = Runaway) -> None:
+    def tried(self, exponents: Exponents, refuses: type[ValueError] = Runaway) -> _Search:
         """`refuses`: what a nudge that is too large for the unit raises."""
-        if exponents not in self.trials:
-            sizes = self.sizes(exponents)
-            self.trials[exponents] = _trial(self.source, sizes, self.labels, self.exact, refuses)
+        if exponents in self.trials:
+            return self
+        sizes = self.sizes(exponents)
+        trial = _trial(self.source, sizes, self.labels, self.exact, refuses)
+        return replace(self, trials={**self.trials, exponents: trial})
 
-    def from_the_state(self) -> None:
+    def from_the_state(self) -> _Search:
         """From a nudge that parts the echoes by as much as the state downwards."""
-        blocks = range(len(self.bent))
+        found, blocks = self, range(len(self.bent))
         for exponent in (*FIRST_TRIALS, *FURTHER_TRIALS):
-            smallest = min((exponents[0] for exponents in self.trials), default=0)
+            smallest = min((exponents[0] for exponents in found.trials), default=0)
             if exponent in FURTHER_TRIALS and all(
-                self.best(b)[b] > smallest and self.error(b) < np.inf for b in blocks
+                found.best(b)[b] > smallest and found.error(b) < np.inf for b in blocks
             ):
                 break
-            self.add((exponent,) * len(self.bent))
+            found = found.tried((exponent,) * len(self.bent))
+        return found
 
-    def from_above(self, tops: list[int]) -> None:
+    def from_above(self, tops: list[int]) -> _Search:
         """From one that parts them by 1 (exponents `tops`) down to the state, for blocks that are
         poor at all smaller ones."""
-        largest = FIRST_TRIALS[0]
+        found, largest = self, FIRST_TRIALS[0]
         poor = [b for b, own in enumerate(self.bent)
                 if own and tops[b] > largest and self.error(b) > POOR
                 and (self.best(b)[b] == largest or self.error(b) > HOPELESS)]  # fmt: skip
@@ -179,13 +173,14 @@ class _Search:
         for down in range(0, max([tops[b] - largest for b in poor], default=0), COARSE):
             made = tuple(max(tops[b] - down, largest) if b in poor else x
                          for b, x in enumerate(start))  # fmt: skip
-            self.add(made, ValueError)
-            if all(self.best(b)[b] > made[b] + COARSE and self.error(b) < 0.5 for b in poor):
+            found = found.tried(made, ValueError)
+            if all(found.best(b)[b] > made[b] + COARSE and found.error(b) < 0.5 for b in poor):
                 break
-        centre = self.joined()
+        centre = found.joined()
         for aside in (FINE, -FINE) if poor else ():
             made = tuple(x + aside if b in poor else x for b, x in enumerate(centre))
-            self.add(made, ValueError)
+            found = found.tried(made, ValueError)
+        return found
 
 
 def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
@@ -196,7 +191,7 @@ def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
     host = Host(real.program, source.output_step)
     forward = host.forward(source.samples)
     outputs = host.outputs(machine.sweep(forward))
-    if is_classification(real.program):
+    if real.program.is_classification:
         labels = np.argmin(outputs, axis=-1)
     else:
         labels = -np.sign(outputs) if source.targets is None else source.targets

@@ -38,14 +38,14 @@ from echoloom.backends.compile.targets import Target
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import Artifact, IntegerProgram
 from echoloom.frontend.data.arrays import real_array
-from echoloom.frontend.data.samples import check_samples
+from echoloom.frontend.data.samples import check_inputs, check_samples
 from echoloom.frontend.energy.canonical import Plan
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import canonical_units, folded_stack
 from echoloom.ir.contract import EngineConfig, Image
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled
+from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled, summary
 from echoloom.ir.passes.quantise import cuts
 from echoloom.ir.widths import Widths
 
@@ -99,19 +99,12 @@ def checked(arguments: Arguments) -> Request:
     check(model)
     check_output_step(model.output_step)
     samples = real_array("samples", arguments.samples).astype(np.float64)
-    given = labels is not None
-    _, labels = check_samples(model, samples, labels if given else _stand_in(model, samples))
-    targets = _targets(model, labels) if given else None
-    return Request(model, samples, targets, target, widths, EngineConfig.of(widths, *sizes))
-
-
-def _stand_in(model: HSSM, samples: NDArray[np.float64]) -> Any:
-    """Labels that pass the sample check where the caller gave none."""
-    count = len(samples) if samples.ndim else 0
-    if model.task == "classification":
-        return np.zeros(count, np.int64)
-    steps = samples.shape[1] // model.output_step if samples.ndim == 3 else 0
-    return np.zeros((count, steps, model.outputs))
+    if labels is None:
+        check_inputs(model, samples)
+    else:
+        _, labels = check_samples(model, samples, labels)
+    engine = EngineConfig.of(widths, *sizes)
+    return Request(model, samples, _targets(model, labels), target, widths, engine)
 
 
 def _targets(model: HSSM, labels: NDArray[Any] | None) -> Floats | None:
@@ -205,7 +198,7 @@ STAGES = (
     ),
     Stage("allocation", ("model", "integer"), allocation),
     Stage("schedule", ("allocation",), scheduled),
-    Stage("image", ("integer", "schedule"), contents),
+    Stage("image", ("integer", "schedule"), contents, summary),
 )
 
 Watcher = Callable[[Stage, Any], None]  # sees every stage and what it gave

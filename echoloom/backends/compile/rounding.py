@@ -17,7 +17,7 @@ from echoloom.backends.compile.stages import RealProgram, Source
 from echoloom.backends.run.integers import Floats, input_types
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.host import Host, run
-from echoloom.ir.ops import Op
+from echoloom.ir.ops import VECTOR_PRODUCTS
 from echoloom.ir.program import Program
 from echoloom.ir.real import REAL_RULES
 from echoloom.ir.staged import StagedMachine
@@ -27,7 +27,6 @@ from echoloom.ir.staged import StagedMachine
 LARGE, MATTERS = 2.0**-5, 2.0**-7
 SAMPLES = 4  # sequences that it is asked on
 AXES = ("row", "column")  # of a matrix; elements of a vector are rows
-PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class _Lines:
 
 
 def _lines(integer: IntegerProgram, values: Mapping[str, Floats]) -> Iterator[_Lines]:
-    instrs = [i for b in integer.program.bodies for i in b.instrs if i.op in PRODUCTS]
+    instrs = [i for b in integer.program.bodies for i in b.instrs if i.op in VECTOR_PRODUCTS]
     factors = {a for i in instrs for a in i.args}
     for d in integer.program.coefficients:
         if d.name in factors and d.name in values and d.type.shape:

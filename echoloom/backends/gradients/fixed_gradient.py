@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from echoloom.backends.compile.archive import packed, unpacked
 from echoloom.backends.compile.arguments import checked_widths, engine_sizes, target_named
 from echoloom.backends.compile.coefficients import CoefficientRange
-from echoloom.backends.compile.nudges import curved
 from echoloom.backends.compile.pipeline import calibrated_again, compile
 from echoloom.backends.compile.program import CompiledProgram, Overflowed
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
@@ -150,7 +149,7 @@ class FixedGradient:
         if (
             not_held is None
             and self._age > self._refresh
-            and any(curved(self.program.folded.graphs))
+            and any(block.curved for block in self.program.folded.graphs.blocks)
         ):
             not_held = NotHeld(
                 NudgesOutdated(f"{self._refresh} batches have passed"), np.zeros(len(X), bool)

@@ -16,7 +16,7 @@ from echoloom.frontend.data.samples import check_samples, host_sequence
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.hssm import HSSM, trainable
-from echoloom.frontend.models.stack import float64 as float64
+from echoloom.frontend.models.stack import float64
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,21 @@ def gradient_quality(
         model = float64(program.model)
         for x, label in zip(xs, labels, strict=True):
             x, label = host_sequence(model, x, label)
-            exact = _tensors(bptt_gradient(model, jnp.asarray(x), jnp.asarray(label)))
-            for name, value in _tensors(program.gradient(x, label)).items():
+            exact = tensors(bptt_gradient(model, jnp.asarray(x), jnp.asarray(label)))
+            for name, value in tensors(program.gradient(x, label)).items():
                 worst[name] = _worse(worst.get(name), _quality(value, exact[name]))
     return worst
 
 
-def _tensors(gradient: HSSM) -> dict[str, np.ndarray]:
+def tensors(gradient: HSSM) -> dict[str, np.ndarray]:
+    """What of a gradient is learned by, in float64 by its path in the model."""
     learned = eqx.filter(gradient, trainable(gradient))
-    leaves = jax.tree_util.tree_flatten_with_path(learned)[0]
-    return {path_name(path): np.ravel(np.asarray(leaf, np.float64)) for path, leaf in leaves}
+    leaves = jax.tree_util.tree_leaves_with_path(learned)
+    return {path_name(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
 
 
 def _quality(value: np.ndarray, exact: np.ndarray) -> TensorQuality:
+    value, exact = np.ravel(value), np.ravel(exact)
     norms = float(np.linalg.norm(value)), float(np.linalg.norm(exact))
     if norms[1] == 0.0:
         return TensorQuality(1.0, 1.0) if norms[0] == 0.0 else TensorQuality(0.0, float("inf"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from echoloom.ir.contract import Image, Register, SectionEntry, Space
+from echoloom.ir.contract import COLUMN_BITS, Image, Register, SectionEntry, Space
 from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
-COLUMN = 64  # bits of a program entry that one access carries
+SHIFT_BITS = 7  # of a signed word that holds every shift
 
 Write = tuple[int, int, int, int]  # space, lane, address, data
 
@@ -43,7 +43,7 @@ def image_writes(image: Image, clear: bool = False) -> Iterator[Write]:
     for address in range(end):
         yield Space.TABLE, 0, address, table[address] if address < len(table) else 0
     yield from _banks(
-        Space.EXPONENT, image.exponent, config.drains, COLUMN, config.exponent_depth, clear
+        Space.EXPONENT, image.exponent, config.drains, SHIFT_BITS, config.exponent_depth, clear
     )
     # A section that the image does not name must not run an older image's program.
     missing = (SectionEntry(0, 0, 0, 0),) * (len(Section) - len(image.sections))
@@ -98,7 +98,8 @@ def _program(space: Space, entries: Sequence[int], bits: int, depth: int) -> Ite
     """Entries by columns. A program's end is in the program, so nothing needs clearing."""
     if len(entries) > depth:
         raise ValueError(f"{space.name} has {len(entries)} entries, the engine has {depth}")
-    columns = -(-bits // COLUMN)
+    columns = -(-bits // COLUMN_BITS)
     for address, entry in enumerate(entries):
         for column in range(columns):
-            yield space, column, address, entry >> COLUMN * column & (1 << COLUMN) - 1
+            part = entry >> COLUMN_BITS * column & (1 << COLUMN_BITS) - 1
+            yield space, column, address, part

@@ -129,6 +129,35 @@ class BodyScope(Scope):
         return env
 
 
+def plain(kind: str) -> Rule:
+    """One node of the operands as they are."""
+    return lambda s, i, args: s.put(kind, i, *args)
+
+
+def _matvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("MatMul", i, args[1], s.matrix_transposed(i, args[0]))
+
+
+def _tmatvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    return s.put("MatMul", i, args[1], args[0])
+
+
+def _outer(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+    column = s.put("Unsqueeze", i, args[0], Value(s.integers(-1), False), tag=".column")
+    row = s.put("Unsqueeze", i, args[1], Value(s.integers(-2), False), tag=".row")
+    return s.put("Mul", i, column, row)
+
+
+# What means the same of integers and of real numbers.
+COMMON_NODES: Mapping[Op, Rule] = {
+    Op.READ: lambda s, i, a: a[0],
+    Op.MUL: plain("Mul"),
+    Op.MATVEC: _matvec,
+    Op.TMATVEC: _tmatvec,
+    Op.OUTER: _outer,
+}
+
+
 def text(i: Instr) -> str:
     """The instruction as the IR's text has it, for a node's documentation."""
     return f"{i.name} = {i.op.value}({', '.join(i.args)}) : {i.type}"

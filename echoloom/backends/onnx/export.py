@@ -21,8 +21,7 @@ from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.linearity import is_affine
-from echoloom.ir.passes.assemble import BlockGraphs, StackGraphs
+from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.program import Program
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ def _graph(subject: Subject, kind: Kind, passes: Passes, doc: str) -> ModelProto
     if passes == "gradient":
         assembly.echo()
     title = f"{subject.program.name}_{kind}_{passes}"
-    program, held, every = subject.program, subject.coefficients, subject.output_step
-    return assembly.model(title, doc, _metadata(program, held, every, kind, passes))
+    return assembly.model(title, doc, _metadata(subject, kind, passes))
 
 
 def _view(
@@ -126,11 +124,9 @@ def _view(
     if passes != "forward":
         raise ValueError("a QONNX view holds the forward pass only; passes must be forward")
     integer = _compiled(source, VIEW).artifact
-    view = qonnx_view(integer, steps)
-    program, held, every = integer.program, integer.coefficients, integer.output_step
-    metadata = _metadata(program, held, every, VIEW, passes)
+    metadata = _metadata(integer, VIEW, passes)
     metadata["echoloom.steps"] = "one" if steps is None else str(steps)
-    return view.model(f"{program.name}_{VIEW}", doc, metadata)
+    return qonnx_view(integer, steps).model(f"{integer.program.name}_{VIEW}", doc, metadata)
 
 
 def require(package: str) -> None:
@@ -206,13 +202,8 @@ def _real_subject(source: CompiledProgram | HSSM, passes: Passes, samples: Any) 
 def _finer(graphs: StackGraphs, epsilons: tuple[float, ...], factor: float) -> tuple[float, ...]:
     """The nudge sizes, smaller for units whose contrast is not exact at any."""
     return tuple(
-        e * factor if curved(block) else e for e, block in zip(epsilons, graphs.blocks, strict=True)
+        e * factor if block.curved else e for e, block in zip(epsilons, graphs.blocks, strict=True)
     )
-
-
-def curved(block: BlockGraphs) -> bool:
-    """Whether a unit's contrast depends on the nudge's size."""
-    return not is_affine(block.force, "f", "q") or not is_affine(block.velocity, "v", "p")
 
 
 def program_hash(program: Program, coefficients: Any) -> str:
@@ -223,9 +214,8 @@ def program_hash(program: Program, coefficients: Any) -> str:
     return found.hexdigest()
 
 
-def _metadata(
-    program: Program, coefficients: Any, output_step: int, kind: Kind, passes: Passes
-) -> dict[str, str]:
+def _metadata(of: Subject | IntegerProgram, kind: Kind, passes: Passes) -> dict[str, str]:
+    program = of.program
     declared = (*program.coefficients, *program.runtime, *program.states, *program.accumulators)
     formats = {d.name: str(d.type) for d in declared}
     return {
@@ -233,8 +223,8 @@ def _metadata(
         "echoloom.kind": kind,
         "echoloom.passes": passes,
         "echoloom.program": program.name,
-        "echoloom.sha256": program_hash(program, coefficients),
-        "echoloom.output_step": str(output_step),
+        "echoloom.sha256": program_hash(program, of.coefficients),
+        "echoloom.output_step": str(of.output_step),
         "echoloom.formats": json.dumps(formats),
     }
 

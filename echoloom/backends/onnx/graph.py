@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, shape_inference
 
 from echoloom.backends.onnx.bodies import Arithmetic, Context, scanned, straight
+from echoloom.backends.onnx.functions import Node
 from echoloom.backends.onnx.host_nodes import DOUBLE, INT64, Host
 from echoloom.backends.onnx.widths import OUT_OF_RANGE
 from echoloom.backends.onnx.writer import (
@@ -24,7 +25,7 @@ from echoloom.backends.onnx.writer import (
 )
 from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Q
-from echoloom.ir.host import forward_states, is_classification
+from echoloom.ir.host import forward_states
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -54,7 +55,7 @@ class Assembly:
         self.subject, self.program = subject, subject.program
         self.s = Host(subject.shared, "")
         self.types = input_types(self.program)
-        self.classification = is_classification(self.program)
+        self.classification = self.program.is_classification
         self.inputs, self.outputs = [], []
         self.flagged: list[str] = []
         real = DOUBLE if subject.exact else element_of(subject.arithmetic.dtype)
@@ -123,15 +124,11 @@ class Assembly:
 
     def with_range(self, flags: str | None, rank: int, name: str) -> str | None:
         """The flag word [batch], with OUT_OF_RANGE where an input did not fit."""
-        for index, outside in enumerate(self.flagged):
-            label = f"{name}.outside{index}"
-            word = self.s.put("Cast", outside, name=label, to=INT64)
-            axes = self.s.integers(*range(1, rank))
-            sum_ = self.s.put("ReduceSum", word, axes, name=f"{label}.sum", keepdims=0)
-            hit = self.s.put("Greater", sum_, self.s.integer(0), name=f"{label}.any")
-            bits = self.s.integer(OUT_OF_RANGE), self.s.integer(0)
-            bit = self.s.put("Where", hit, *bits, name=f"{label}.bit")
-            flags = self.s.put("BitwiseOr", flags or bit, bit, name=f"{label}.flags")
+        f, axes = self.s.wholes_named(name), self.s.integers(*range(1, rank))
+        for outside in self.flagged:
+            hits = f.op("ReduceSum", f.node(outside).astype(np.int64), axes, keepdims=0)
+            bit = f.where(hits > 0, OUT_OF_RANGE, 0)
+            flags = f.op("BitwiseOr", flags or bit, bit).name
         self.flagged = []
         return flags
 
@@ -195,13 +192,14 @@ class Assembly:
             return {}
         every = self.subject.output_step
         self.input("target", DOUBLE, [BATCH, OUTPUTS_TIME, size], "wanted predictions")
-        gain = s.gain(s.put("Sub", self.real_outputs, "target", name="error"))
-        self.exponent = s.put("Neg", gain, name="exponent.loss")
-        power = s.power_of_two(gain, 1, -70, 70, "gain.power")
-        power = s.put("Reshape", power, s.integers(-1, 1, 1), name="gain.column")
-        ones = s.put("Expand", power, s.put("Shape", s.put(
-            "Slice", "target", s.integers(0), s.integers(1), s.integers(2), name="gain.like",
-        ), name="gain.shape"), name="gain.all")  # fmt: skip
+        gain, f = (
+            s.gain(s.put("Sub", self.real_outputs, "target", name="error")),
+            s.reals_named("gain"),
+        )
+        self.exponent = (-f.node(gain)).name
+        power = f.op("Reshape", f.power_of_two(gain, -70, 70), s.integers(-1, 1, 1))
+        like = f.op("Slice", "target", s.integers(0), s.integers(1), s.integers(2))
+        ones = f.op("Expand", power, f.op("Shape", like)).name
         target = self.words("target", "target", "target")
         held = self.flagged
         gain_words = self.words("gain", ones, "gain")
@@ -236,40 +234,33 @@ class Assembly:
 
     def gradients(self) -> None:
         """CompiledProgram.coefficient_gradients: every coefficient's gradient, in float64."""
-        s = self.s
-        common = s.power_of_two(self.exponent, 1, -1000, 70, "gradient.power")
+        f = self.s.reals_named("gradient")
+        common = f.power_of_two(self.exponent, -1000, 70)
         if self.classification:
-            steps = s.put("Cast", self.steps, name="gradient.T", to=DOUBLE)
-            per_step = s.put("Div", common, steps, name="gradient.per_step")
+            per_step = common / f.node(self.steps).astype(np.float64)
         else:
-            shape = s.put("Shape", self.emitted, name="gradient.shape", start=1)
-            count = s.put("ReduceProd", shape, name="gradient.count", keepdims=0)
-            double = s.put("Cast", count, name="gradient.outputs", to=DOUBLE)
-            share = s.put("Div", s.real(2.0), double, name="gradient.share")
-            common = per_step = s.put("Mul", common, share, name="gradient.common")
+            count = f.op("ReduceProd", f.op("Shape", self.emitted, start=1), keepdims=0)
+            common = per_step = common * (2.0 / count.astype(np.float64))
         streamed = {name for name, _ in self.program.body(Section.ECHO_STEP).accumulates}
-        totals: dict[str, str] = {}
+        totals: dict[str, Node] = {}
         shapes = {a.target: a.type.shape for a in self.program.accumulators}
         for a in self.program.accumulators:
             if not a.target:
                 continue
             name, rank = f"gradient.part/{a.name}", len(a.type.shape or (1,))
             sums = self.context.accumulators[a.name].name
-            value = self.reals(sums, self.format(a.type), name)
-            value = s.put("Mul", value, s.real(a.scale), name=f"{name}.scaled")
+            value = f.node(self.reals(sums, self.format(a.type), name)) * a.scale
             if a.divisor:
                 divisor = next(d for d in self.program.coefficients if d.name == a.divisor)
-                real = self.reals(a.divisor, self.format(divisor.type), f"{name}.divisor")
-                value = s.put("Div", value, real, name=f"{name}.divided")
+                value = value / self.reals(a.divisor, self.format(divisor.type), f"{name}.divisor")
             factor = per_step if a.name in streamed else common
-            column = s.put("Reshape", factor, s.integers(-1, *[1] * rank), name=f"{name}.factor")
-            value = s.put("Mul", value, column, name=name)
+            value = value * f.op("Reshape", factor, self.s.integers(-1, *[1] * rank))
             known = totals.get(a.target)
-            totals[a.target] = value if known is None else s.put(
-                "Add", known, value, name=f"{name}.total")  # fmt: skip
+            totals[a.target] = value if known is None else known + value
         for target, total in totals.items():
-            self.output(f"gradient/{target}", total, DOUBLE, [BATCH, *(shapes[target] or (1,))],
-                        f"of the loss of each sequence, by {target}")  # fmt: skip
+            shape: Dimensions = [BATCH, *(shapes[target] or (1,))]
+            doc = f"of the loss of each sequence, by {target}"
+            self.output(f"gradient/{target}", total.name, DOUBLE, shape, doc)
 
     def model(self, title: str, doc: str, metadata: Mapping[str, str]) -> ModelProto:
         used = set(_names_read(self.s.nodes))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoloom.backends.onnx.bodies import BodyScope, Rule, Watched
+from echoloom.backends.onnx.bodies import COMMON_NODES, BodyScope, Rule, Watched
+from echoloom.backends.onnx.functions import Namespace
 from echoloom.backends.onnx.shifts import clamp, dynamic, fixed, floor_shift, round_shift, wrap
 from echoloom.backends.onnx.writer import Value
 from echoloom.ir.arithmetic import Overflow, Rounding
@@ -49,18 +50,11 @@ class IntegerArithmetic:
             rows = [self._row(s, w) for w in watched]
             limits = np.concatenate([np.full(w.size, w.limit, np.int64) for w in watched])
             limit = limits[0] if len(set(limits.tolist())) == 1 else limits
-            name = f"flag/{flag.name}".lower()
-            every = s.node("Concat", *rows, name=f"{name}.all", axis=1)
-            over = s.node("Greater", every, s.constant(limit), name=f"{name}.over")
-            under = s.node("Less", every, s.constant(-limit), name=f"{name}.under")
-            out = s.node("Or", over, under, name=f"{name}.out")
-            count = s.node("Cast", out, name=f"{name}.count", to=7)
-            sum_ = s.node("ReduceSum", count, s.integers(1), name=f"{name}.sum", keepdims=0)
-            hit = s.node("Greater", sum_, s.integer(0), name=f"{name}.any")
-            word = s.node("Where", hit, s.integer(int(flag)), s.integer(0), name=name)
-            raised = (
-                word if raised is None else s.node("BitwiseOr", raised, word, name=f"{name}.or")
-            )
+            f = Namespace(s, f"flag/{flag.name}".lower(), np.int64)
+            every = f.op("Concat", *rows, axis=1)
+            out = f.op("Or", every > limit, every < -limit).astype(np.int64)
+            word = f.where(f.op("ReduceSum", out, s.integers(1), keepdims=0) > 0, int(flag), 0)
+            raised = (word if raised is None else f.op("BitwiseOr", raised, word)).name
         return raised
 
     def _row(self, s: BodyScope, w: Watched) -> str:
@@ -87,66 +81,40 @@ def _aligned(s: BodyScope, i: Instr, args: list[Value]) -> list[Value]:
     return aligned
 
 
-def add(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("Add", i, *_aligned(s, i, args))
+def _sum(kind: str) -> Rule:
+    return lambda s, i, args: s.put(kind, i, *_aligned(s, i, args))
 
 
-def sub(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("Sub", i, *_aligned(s, i, args))
-
-
-def mul(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("Mul", i, *args)
-
-
-def scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _scale(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     """The same words with another exponent: only the sign is work."""
     assert isinstance(i.attr, Scale)
     return args[0] if i.attr.factor > 0 else s.put("Neg", i, args[0])
 
 
-def matvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("MatMul", i, args[1], s.matrix_transposed(i, args[0]))
-
-
-def tmatvec(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    return s.put("MatMul", i, args[1], args[0])
-
-
-def outer(s: BodyScope, i: Instr, args: list[Value]) -> Value:
-    column = s.put("Unsqueeze", i, args[0], Value(s.integers(-1), False), tag=".column")
-    row = s.put("Unsqueeze", i, args[1], Value(s.integers(-2), False), tag=".row")
-    return s.put("Mul", i, column, row)
-
-
-def constant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _constant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Constant)
     word = round(i.attr.value * 2.0**i.type.q.scalar_frac)
     return Value(s.constant(np.full(i.type.shape or (1,), word, np.int64)), False)
 
 
-def table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _table(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     """ir.arithmetic.piecewise_linear: the segment's line, at the distance from its left end."""
     arithmetic = s.context.arithmetic
     assert isinstance(arithmetic, IntegerArithmetic)
     key = table_key(i, _q(s, i.args[0]))
     contents, (base, slope) = arithmetic.tables[key], arithmetic.lines[key]
     half, z, name = 1 << (contents.segment_bits - 1), args[0].name, i.name
-    by = fixed(s, contents.fraction_bits)
+    by, f = fixed(s, contents.fraction_bits), Namespace(s, name, np.int64)
     whole = floor_shift(s, z, by, f"{name}.any_segment")
-    segment = clamp(s, whole, -half, half - 1, f"{name}.segment")
-    index = s.node("Add", segment, s.integer(half), name=f"{name}.index")
-    left = s.node("Mul", segment, by.power, name=f"{name}.left")
-    distance = s.node("Sub", z, left, name=f"{name}.distance")
-    steep = s.node("Gather", slope, index, name=f"{name}.slope", axis=0)
-    rise = s.node("Mul", steep, distance, name=f"{name}.rise")
+    segment = f.node(clamp(s, whole, -half, half - 1, f"{name}.segment"))
+    index, distance = segment + half, f.node(z) - segment * by.power
+    rise = (f.op("Gather", slope, index, axis=0) * distance).name
     near = round_shift(s, rise, fixed(s, contents.slope_shift), Rounding.HALF_EVEN, f"{name}.rise")
-    start = s.node("Gather", base, index, name=f"{name}.base", axis=0)
-    line = s.node("Add", start, near, name=f"{name}.line")
+    line = (f.op("Gather", base, index, axis=0) + near).name
     return _saturated(s, i, line, args[0].batched)
 
 
-def requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
+def _requant(s: BodyScope, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant)
     target, source = i.type.q, _q(s, i.args[0])
     shift = np.asarray(source.frac, np.int64) - target.scalar_frac
@@ -175,15 +143,11 @@ def _watch(s: BodyScope, i: Instr, x: Value, flag: Flag) -> None:
 
 
 INT64_NODES: Mapping[Op, Rule] = {
-    Op.CONSTANT: constant,
-    Op.READ: lambda s, i, a: a[0],
-    Op.ADD: add,
-    Op.SUB: sub,
-    Op.MUL: mul,
-    Op.SCALE: scale,
-    Op.MATVEC: matvec,
-    Op.TMATVEC: tmatvec,
-    Op.OUTER: outer,
-    Op.TABLE: table,
-    Op.REQUANT: requant,
+    **COMMON_NODES,
+    Op.CONSTANT: _constant,
+    Op.ADD: _sum("Add"),
+    Op.SUB: _sum("Sub"),
+    Op.SCALE: _scale,
+    Op.TABLE: _table,
+    Op.REQUANT: _requant,
 }

@@ -86,7 +86,7 @@ def _listed(s: QuantScope, key: str, target: Q, half: int) -> Held:
     """A table's result for every word, the most negative first."""
     label = f"table/{key}"
     if label not in s.parts.known:
-        t = s.parts.tables[key]
+        t = s.parts.integer.tables[key]
         words, _ = piecewise_linear(
             np.arange(-half, half), t.base, t.slope, segment_bits=t.segment_bits,
             fraction_bits=t.fraction_bits, slope_shift=t.slope_shift, word=target.width,

@@ -7,7 +7,6 @@ NotExpressible names its signal. Sums in any order are exact, because the bounds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +16,10 @@ from onnx import NodeProto, TensorProto, ValueInfoProto
 
 from echoloom.backends.onnx.bodies import text
 from echoloom.backends.onnx.writer import Scope, Shared, value_info
+from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import Q, Type
-from echoloom.ir.program import Instr, Program
+from echoloom.ir.program import Instr
 from echoloom.ir.sections import Section
-from echoloom.ir.tables import TableContents
 
 DOMAIN = "qonnx.custom_op.general"
 EXACT = 1 << 24  # units up to which float32 has every whole number
@@ -51,9 +50,7 @@ class Held:
 class Parts:
     """What all scopes of one view share."""
 
-    program: Program
-    coefficients: Mapping[str, Words]
-    tables: Mapping[str, TableContents]
+    integer: IntegerProgram
     shared: Shared = field(default_factory=Shared)
     nodes: list[NodeProto] = field(default_factory=list)
     infos: list[ValueInfoProto] = field(default_factory=list)
@@ -66,7 +63,9 @@ class QuantScope(Scope):
     def __init__(self, parts: Parts, section: Section, prefix: str):
         super().__init__(parts.shared, prefix)
         self.parts, self.where, self.nodes = parts, section.name.lower(), parts.nodes
-        self.types: dict[str, Type] = parts.program.types(parts.program.body(section))
+        self.types: dict[str, Type] = parts.integer.program.types(
+            parts.integer.program.body(section)
+        )
 
     def put(
         self, kind: str, *inputs: str, name: str, shape: tuple[int, ...], **attributes: Any
@@ -125,7 +124,7 @@ class QuantScope(Scope):
         if label in self.parts.known:
             return self.parts.known[label]
         type_ = self.types[name]
-        words, q = np.asarray(self.parts.coefficients[name], np.int64), type_.q
+        words, q = np.asarray(self.parts.integer.coefficients[name], np.int64), type_.q
         signal = f"{name} : {type_}"
         self.held("", q, np.abs(words), signal)
         if isinstance(q.frac, tuple) and words.ndim == 2:

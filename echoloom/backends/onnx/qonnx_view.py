@@ -25,7 +25,7 @@ from echoloom.backends.onnx.writer import element_of, value_info
 from echoloom.backends.run.integers import to_words
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.formats import largest
-from echoloom.ir.host import forward_states, is_classification
+from echoloom.ir.host import forward_states
 from echoloom.ir.objective import length_words
 from echoloom.ir.ops import Op, Read
 from echoloom.ir.program import Declaration
@@ -39,7 +39,7 @@ class View:
 
     def __init__(self, integer: IntegerProgram):
         self.integer, self.program = integer, integer.program
-        self.parts = Parts(integer.program, integer.coefficients, integer.tables)
+        self.parts = Parts(integer)
         self.values: dict[str, Held] = {}
         self.sums: dict[str, Held] = {}
         self.inputs: list[ValueInfoProto] = []
@@ -143,7 +143,7 @@ class View:
         s = QuantScope(self.parts, Section.FORWARD_EPILOGUE, "forward_epilogue/")
         last = self.section(s, Section.FORWARD_EPILOGUE, {})
         out = QuantScope(self.parts, Section.FORWARD_EPILOGUE, "")
-        if is_classification(self.program):
+        if self.program.is_classification:
             self.output(out, "outputs", last[0].name, last[0].shape, f"logits, {last[0].q}")
         else:
             self._predictions(out, emitted)
@@ -181,7 +181,7 @@ class View:
 def qonnx_view(integer: IntegerProgram, steps: int | None) -> View:
     """The view of one step, or of `steps` from rest. NotExpressible names what QONNX cannot hold;
     ValueError for fewer steps than give an output."""
-    fewest = 1 if is_classification(integer.program) else integer.output_step
+    fewest = 1 if integer.program.is_classification else integer.output_step
     if steps is not None and steps < fewest:
         raise ValueError(f"steps is {steps}, but a sequence needs at least {fewest}")
     view = View(integer)

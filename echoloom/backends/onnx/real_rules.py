@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoloom.backends.onnx import integer_rules
-from echoloom.backends.onnx.bodies import BodyScope, Rule
+from echoloom.backends.onnx.bodies import COMMON_NODES, BodyScope, Rule, plain
 from echoloom.backends.onnx.functions import spelled
 from echoloom.backends.onnx.writer import Value
 from echoloom.ir.objective import LONGEST
@@ -31,10 +30,6 @@ class RealArithmetic:
 
     def flags(self, s: BodyScope) -> str | None:
         return None
-
-
-def _plain(kind: str) -> Rule:
-    return lambda s, i, args: s.put(kind, i, *args)
 
 
 def _number(s: BodyScope, value: float) -> Value:
@@ -71,15 +66,11 @@ def _shift(s: BodyScope, i: Instr, args: list[Value]) -> Value:
 
 
 REAL_NODES: Mapping[Op, Rule] = {
+    **COMMON_NODES,
     Op.CONSTANT: _constant,
-    Op.READ: lambda s, i, a: a[0],
-    Op.ADD: _plain("Add"),
-    Op.SUB: _plain("Sub"),
-    Op.MUL: _plain("Mul"),
+    Op.ADD: plain("Add"),
+    Op.SUB: plain("Sub"),
     Op.SCALE: _scale,
-    Op.MATVEC: integer_rules.matvec,
-    Op.TMATVEC: integer_rules.tmatvec,
-    Op.OUTER: integer_rules.outer,
     Op.TABLE: _table,
     Op.SHIFT: _shift,
     Op.REQUANT: _shift,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from echoloom.backends.onnx.export import require
 from echoloom.backends.onnx.widths import OUT_OF_RANGE
 from echoloom.backends.run.integers import InputRange
-from echoloom.ir.host import RunResult, is_classification
+from echoloom.ir.host import RunResult
 from echoloom.ir.program import Program
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def integer_result(program: Program, found: Mapping[str, NDArray[Any]]) -> RunRe
     forward, echo = (
         n in found and int(found[n][0]) & OUT_OF_RANGE for n in ("forward_flags", "echo_flags")
     )
-    if echo and is_classification(program):
+    if echo and program.is_classification:
         raise InputRange("a label is none of the classes that this program was compiled for")
     if forward or echo:
         raise InputRange(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from echoloom.backends.run.jax_words import (
     EXACT_BITS,
     JAX_RULES,
-    SUMS,
+    TOTALS,
     Kind,
     Numbers,
     Step,
@@ -110,7 +110,7 @@ class _Section:
 
     def __init__(self, code: Code, body: Body, numbers: Numbers, fixed: Values, registers: Values):
         self.code, self.body, self.fixed, self.registers = code, body, fixed, registers
-        self.numbers, self.sums = numbers.get(body.section.name, {}), numbers[SUMS]
+        self.numbers, self.sums = numbers.get(body.section.name, {}), numbers[TOTALS]
         self.updates = {state: value for state, value in body.updates if state != value}
         self.types = code.program.types(body)
         self.given_out = (*body.emits, *(i.name for i in body.instrs if code.watched))

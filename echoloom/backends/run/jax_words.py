@@ -22,15 +22,15 @@ import numpy as np
 from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.flags import Flag
 from echoloom.ir.formats import Q, Type, largest
-from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Table
+from echoloom.ir.ops import SUMS, Constant, DynamicShift, Op, Requant, Scale, Table
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.tables import TableContents, table_key
 
 EXACT_BITS = 53  # of a magnitude: every whole number up to 2**53 is a float64
 TABLE_LINES = 1 << 11  # tables are padded to as many, so that their number is no part of the code
-# By section, by instruction, by what it is; and by accumulator under SUMS.
+# By section, by instruction, by what it is; and by accumulator under TOTALS.
 Numbers = Mapping[str, Mapping[str, Mapping[str, Any]]]
-SUMS = "sums"
+TOTALS = "sums"
 Kind = type[np.float64] | type[np.int64]  # of words
 
 
@@ -113,7 +113,7 @@ def numbers(program: Program, tables: Mapping[str, TableContents], kind: Kind) -
     }
     sums = {a.name: a.type.q.width for a in program.accumulators}
     return found | {
-        SUMS: {n: {"end": np.int64(1 << (w - 1)), "unused": np.int64(64 - w)}
+        TOTALS: {n: {"end": np.int64(1 << (w - 1)), "unused": np.int64(64 - w)}
                for n, w in sums.items()}
     }  # fmt: skip
 
@@ -135,7 +135,7 @@ def _numbers(
         if kind is np.int64:
             return {**own, "unused": np.int64(64 - q.width)}
         return {**own, "turn": np.float64(2.0**q.width), "per_turn": np.float64(2.0**-q.width)}
-    if i.op in (Op.ADD, Op.SUB):
+    if i.op in SUMS:
         finer = {k: q.scalar_frac - types[a].q.scalar_frac for k, a in zip("ab", i.args)}  # noqa: B905
         return {k: kind(1 << by) for k, by in finer.items() if by}
     if isinstance(i.attr, Constant):

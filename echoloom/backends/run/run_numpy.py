@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import add, sub
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Overflow, narrow, piecewise_linear, round_shift
 from echoloom.ir.flags import Flag
-from echoloom.ir.formats import Q
-from echoloom.ir.interpret import Machine, Observer, Rule, Value
+from echoloom.ir.interpret import COMMON_RULES, Machine, Observer, Rule, Value
 from echoloom.ir.ops import Constant, DynamicShift, Op, Requant, Scale, Table
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.staged import StagedMachine
@@ -33,10 +33,6 @@ class NumpyMachine(Machine):
             program, NUMPY_RULES, dict(coefficients), observer=observer, add=_accumulate
         )
         self.tables = tables
-        self.types = {
-            body.section: {name: t.q for name, t in program.types(body).items()}
-            for body in program.bodies
-        }
         self.flags = np.zeros((), np.int64)
 
     def raise_flag(self, flag: Flag, where: NDArray[np.bool_]) -> None:
@@ -74,26 +70,15 @@ def _accumulate(m: Machine, name: str, old: Words, new: Words) -> Words:
     return total
 
 
-def operand(m: Machine, name: str) -> Q:
-    """Format of an operand of the running body."""
-    assert m.section is not None
-    return m.types[m.section][name]  # type: ignore[attr-defined]
+def _aligned(combine: Callable[[Value, Value], Value]) -> Rule:
+    """Of two operands, brought to the result's exponent."""
 
+    def rule(m: Machine, i: Instr, args: list[Value]) -> Value:
+        frac = i.type.q.scalar_frac
+        a, b = (m.type(name).q.scalar_frac for name in i.args)
+        return combine(args[0] << (frac - a), args[1] << (frac - b))
 
-def _aligned(m: Machine, i: Instr, args: list[Value]) -> tuple[Value, Value]:
-    frac = i.type.q.scalar_frac
-    a, b = (operand(m, name).scalar_frac for name in i.args)
-    return args[0] << (frac - a), args[1] << (frac - b)
-
-
-def _add(m: Machine, i: Instr, args: list[Value]) -> Value:
-    a, b = _aligned(m, i, args)
-    return a + b
-
-
-def _sub(m: Machine, i: Instr, args: list[Value]) -> Value:
-    a, b = _aligned(m, i, args)
-    return a - b
+    return rule
 
 
 def _constant(m: Machine, i: Instr, args: list[Value]) -> Value:
@@ -108,7 +93,7 @@ def _scale(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Table) and isinstance(m, NumpyMachine)
-    t = m.tables[table_key(i, operand(m, i.args[0]))]
+    t = m.tables[table_key(i, m.type(i.args[0]).q)]
     words, out = piecewise_linear(
         args[0], t.base, t.slope, segment_bits=t.segment_bits, fraction_bits=t.fraction_bits,
         slope_shift=t.slope_shift, word=i.type.q.width,
@@ -119,7 +104,7 @@ def _table(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant) and isinstance(m, NumpyMachine)
-    target, source = i.type.q, operand(m, i.args[0])
+    target, source = i.type.q, m.type(i.args[0]).q
     shift = np.asarray(source.frac) - target.scalar_frac
     if i.attr.register is not DynamicShift.NONE:
         shift = shift + m.shifts[i.attr.register]
@@ -130,15 +115,11 @@ def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
 
 
 NUMPY_RULES: Mapping[Op, Rule] = {
+    **COMMON_RULES,
     Op.CONSTANT: _constant,
-    Op.READ: lambda m, i, a: a[0],
-    Op.ADD: _add,
-    Op.SUB: _sub,
-    Op.MUL: lambda m, i, a: a[0] * a[1],
+    Op.ADD: _aligned(add),
+    Op.SUB: _aligned(sub),
     Op.SCALE: _scale,
-    Op.MATVEC: lambda m, i, a: a[1] @ a[0].T,
-    Op.TMATVEC: lambda m, i, a: a[1] @ a[0],
-    Op.OUTER: lambda m, i, a: a[0][..., :, None] * a[1][..., None, :],
     Op.TABLE: _table,
     Op.REQUANT: _requant,
 }

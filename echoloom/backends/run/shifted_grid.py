@@ -71,10 +71,6 @@ class ShiftedMachine(StagedMachine):
         self, program: IntegerProgram, coefficients: Mapping[str, Floats], grids: Grids | None
     ):
         self.grids = grids
-        self.qs = {
-            body.section: {name: t.q for name, t in program.program.types(body).items()}
-            for body in program.program.bodies
-        }
         values = {d.name: coefficients[d.name] for d in program.program.coefficients}
         self.declared = {
             d.name: d.type
@@ -96,11 +92,6 @@ class ShiftedMachine(StagedMachine):
         rounded = self.grids.rounded(name, value, type_.shape or (1,), type_.q)
         words = value / unit_of(type_.q, len(type_.shape) or 1)
         return np.where(words == np.rint(words), value, rounded)
-
-    def source(self, i: Instr) -> Q:
-        """The format of an instruction's first operand."""
-        assert self.section is not None
-        return self.qs[self.section][i.args[0]]
 
 
 def real_run(
@@ -131,7 +122,9 @@ def _held(m: Machine, i: Instr, value: Floats) -> Floats:
 def _requant(m: Machine, i: Instr, args: list[Value]) -> Value:
     assert isinstance(i.attr, Requant) and isinstance(m, ShiftedMachine) and m.grids is not None
     value = real.REAL_RULES[Op.REQUANT](m, i, args)
-    if i.attr.register is not DynamicShift.NONE or max(m.source(i).fracs) > min(i.type.q.fracs):
+    if i.attr.register is not DynamicShift.NONE or max(m.type(i.args[0]).q.fracs) > min(
+        i.type.q.fracs
+    ):
         value = m.grids.rounded(i.kin, value, i.type.shape or (1,), i.type.q)
     return value if i.attr.overflow is Overflow.WRAP else _held(m, i, value)
 

@@ -13,31 +13,24 @@ from echoloom.frontend.data.arrays import real_array
 from echoloom.frontend.data.labels import one_a_sequence, places
 from echoloom.frontend.data.normalise import listed, mean_and_deviation, notes, range_to
 from echoloom.frontend.data.samples import check_numbers
-from echoloom.frontend.data.sources import LABELS, SAMPLES, Raw, Sequences, numbered
+from echoloom.frontend.data.sources import LABELS, SAMPLES, Raw, Sequences, Splits, numbered
 
-T = TypeVar("T", Raw, "Data")
+T = TypeVar("T", bound=Splits[Any])
 Split = Literal["train", "validation", "test"]
 Pad = Literal["refuse", "zero"]
 TARGET_REACH = 0.9  # a regression's outputs are tanh: what it cannot reach it cannot learn
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class Data(Splits[NDArray[Any]]):
     """Samples X [n, T, channels] with labels y [n] or targets y [n, T', outputs], where given.
 
-    `classes` names the labels 0, 1, ... of a data set whose own labels are texts; `mean` and
-    `scale` [channels] are what samples were normalised with, (raw - mean) / scale in float64, and
-    `constant` which of them never change and have scale 1; `target_centre` and `target_scale`
-    [outputs] are the same of targets. `notes` are what a user should know, a line each.
+    `mean` and `scale` [channels] are what samples were normalised with, (raw - mean) / scale in
+    float64, and `constant` which of them never change and have scale 1; `target_centre` and
+    `target_scale` [outputs] are the same of targets. `notes` are what a user should know, a line
+    each.
     """
 
-    X: NDArray[Any]
-    y: NDArray[Any] | None
-    X_validation: NDArray[Any] | None = None
-    y_validation: NDArray[Any] | None = None
-    X_test: NDArray[Any] | None = None
-    y_test: NDArray[Any] | None = None
-    classes: tuple[str, ...] = ()
     mean: NDArray[np.float64] | None = None
     scale: NDArray[np.float64] | None = None
     target_centre: NDArray[np.float64] | None = None

@@ -29,6 +29,11 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
             partial.unlink()
 
 
+def json_bytes(values: Mapping[str, Any]) -> bytes:
+    """A report as it lies on disk."""
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
 def sealed(header: Mapping[str, Any], payload: bytes) -> bytes:
     """The header as one line of JSON, with the SHA-256 of all, and the payload."""
     checked = {**header, "sha256": digest(header, payload)}

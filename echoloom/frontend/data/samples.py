@@ -61,14 +61,8 @@ def host_sequence(
     return x, targets
 
 
-def check_samples(model: Interface, samples: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A data set as arrays of numbers. Raises ValueError, in one sentence, for one that does not
-    fit the model.
-
-    samples: finite, [N, T, inputs] with N >= 1. labels: one of the model's classes for each, or
-    its name, [N], [N, 1] or one-hot [N, outputs] (classification; [N] comes back), or finite
-    targets [N, T // output_step, outputs] (regression).
-    """
+def check_inputs(model: Interface, samples: Any) -> NDArray[Any]:
+    """The samples of `check_samples`, alone."""
     x = real_array("samples", samples)
     if x.ndim != 3 or x.shape[2] != model.inputs:
         raise ValueError(
@@ -80,6 +74,18 @@ def check_samples(model: Interface, samples: Any, labels: Any) -> tuple[NDArray[
             f"of {model.output_step} or more is needed."
         )
     check_numbers("samples", x)
+    return x
+
+
+def check_samples(model: Interface, samples: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A data set as arrays of numbers. Raises ValueError, in one sentence, for one that does not
+    fit the model.
+
+    samples: finite, [N, T, inputs] with N >= 1. labels: one of the model's classes for each, or
+    its name, [N], [N, 1] or one-hot [N, outputs] (classification; [N] comes back), or finite
+    targets [N, T // output_step, outputs] (regression).
+    """
+    x = check_inputs(model, samples)
     if model.task == "classification":
         return x, check_classes(model, labels, x.shape[0])
     y = real_array("labels", labels)

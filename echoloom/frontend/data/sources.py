@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from echoloom.frontend.data.named import import_named
 
 # Sequences of one length [n, T, channels], or a list of [T, channels] where lengths differ.
 Sequences = NDArray[Any] | list[NDArray[Any]]
+S = TypeVar("S", bound=Sequences)
 SAMPLES, LABELS = ("X", "X_validation", "X_test"), ("y", "y_validation", "y_test")
 
 
@@ -29,19 +30,22 @@ class MissingPackage(ImportError):
 
 
 @dataclass(frozen=True, eq=False)
-class Raw:
-    """Splits as they were found, labels as whole numbers or targets.
+class Splits(Generic[S]):
+    """Samples with labels as whole numbers, or targets, where given.
 
     `classes` are the texts that labels 0, 1, ... stand for, where the owner's labels are texts.
     """
 
-    X: Sequences
+    X: S
     y: NDArray[Any] | None
-    X_validation: Sequences | None = None
+    X_validation: S | None = None
     y_validation: NDArray[Any] | None = None
-    X_test: Sequences | None = None
+    X_test: S | None = None
     y_test: NDArray[Any] | None = None
     classes: tuple[str, ...] = ()
+
+
+Raw = Splits[Sequences]  # as they were found
 
 
 def read_source(source: str | Sequence[str], folder: Path = Path()) -> Raw:

@@ -57,11 +57,9 @@ class Equipped(Hamiltonian):
         return eqx.combine(self.arrays, jax.tree.unflatten(self.structure, self.others))  # type: ignore[arg-type]
 
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
-        """V(q [m], u [H]) -> scalar."""
         return self.unit.potential(q, u)
 
     def kinetic(self, p: jax.Array) -> jax.Array:
-        """T(p [m]) -> scalar."""
         return self.unit.kinetic(p)
 
 
@@ -83,15 +81,12 @@ class Separated(Hamiltonian):
 
     @property
     def unit(self) -> Hamiltonian:
-        """The unit as it was written."""
         return written(self.whole)
 
     def potential(self, q: jax.Array, u: jax.Array) -> jax.Array:
-        """V(q [m], u [H]) -> scalar."""
         return self.unit.energy(q, jnp.zeros_like(q), u)
 
     def kinetic(self, p: jax.Array) -> jax.Array:
-        """T(p [m]) -> scalar."""
         return self.unit.energy(jnp.zeros_like(p), p, jnp.zeros(self.hidden, p.dtype))
 
 

@@ -99,13 +99,6 @@ def folded_stack(model: HSSM, units: tuple[Plan, ...] | None = None) -> Folding:
         return _traced(model, canonical(float64(model.resolve()), units), units)
 
 
-def traced_stack(model: HSSM) -> tuple[StackGraphs, Values]:
-    """The graphs of `folded_stack`, and the coefficients' float64 values by the names that the
-    program uses. Raises Untraceable (a ValueError)."""
-    folding = folded_stack(model)
-    return folding.graphs, folding.values(model)
-
-
 class _Tracer:
     """Traces functions of the parts of a stack, and collects what they fold."""
 

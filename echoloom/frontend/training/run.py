@@ -6,13 +6,14 @@ result.json.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.data.files import write_whole
+from echoloom.frontend.data.files import json_bytes, write_whole
 from echoloom.frontend.gradients.bptt import bptt_value_and_grad
 from echoloom.frontend.gradients.rhel import rhel_value_and_grad
 from echoloom.frontend.models.check import check
@@ -41,12 +42,9 @@ STATE, MODEL, HISTORY, CURVES, RESULT = (
 def host_source(run: Run, model: HSSM, data: Data) -> GradientSource:
     """Gradients in floats: through time, or by the echo."""
     if run.training.gradient == "bptt":
-        function = bptt_value_and_grad(model, rematerialise=run.bptt.rematerialise)
+        function = bptt_value_and_grad(model, **asdict(run.bptt))
     elif run.training.gradient == "rhel":
-        own = run.rhel
-        function = rhel_value_and_grad(
-            model, chunk=own.chunk, echoes=own.echoes, epsilon=own.epsilon
-        )
+        function = rhel_value_and_grad(model, **asdict(run.rhel))
     else:
         raise ValueError(f"gradient = {run.training.gradient!r} needs a source of its own.")
     return float_source(share_gradient(function, make_mesh(run.training.devices)))
@@ -95,8 +93,7 @@ def train_run(
         results.append(SeedResult(seed, fitted.model, final, fitted.counters))
     histories = {result.seed: result.counters.history for result in results}
     write_whole(folder / CURVES, curves_png(histories, measure_name(results[0].model.task)))
-    report = json.dumps(summary(run, data, results), indent=2) + "\n"
-    write_whole(folder / RESULT, report.encode())
+    write_whole(folder / RESULT, json_bytes(summary(run, data, results)))
     return results
 
 

@@ -71,13 +71,13 @@ class TrainingSection(Section, frozen=True, kw_only=True):
 
 
 class BpttSection(Section, frozen=True, kw_only=True):
-    """Options of gradient = "bptt"."""
+    """Options of gradient = "bptt": those of `bptt_value_and_grad`."""
 
     rematerialise: int | None = None
 
 
 class RhelSection(Section, frozen=True, kw_only=True):
-    """Options of gradient = "rhel"."""
+    """Options of gradient = "rhel": those of `rhel_value_and_grad`."""
 
     chunk: int = CHUNK
     echoes: Echoes = "renormalised"
@@ -85,7 +85,7 @@ class RhelSection(Section, frozen=True, kw_only=True):
 
 
 class FixedSection(Section, frozen=True, kw_only=True):
-    """Options of gradient = "rhel-fixed"."""
+    """Options of gradient = "rhel-fixed": those of `FixedGradient`."""
 
     target: str = "ecp5-85k"
     lanes: int = 4

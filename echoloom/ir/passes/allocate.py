@@ -14,11 +14,15 @@ from echoloom.ir.passes.layout import (
     Orientation,
     Place,
     filled,
+    in_a_row,
     matrix,
+    memory,
     orientation,
 )
 from echoloom.ir.program import Instr, Program
 from echoloom.ir.sections import Section
+
+Owner = tuple[Section | None, str]  # of words: a body's own value, or what is in all of them
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,20 @@ class Allocation:
         """Memory, first word, what is there, and how many words of every lane it takes."""
         memories = {"weight": self.weight, "gradient": self.gradient, "vector": self.vectors}
         memories |= {f"vector in {s.name.lower()}": m for s, m in self.temporaries.items()}
-        for name, memory in memories.items():
-            for what, place in memory.places.items():
+        for name, bank in memories.items():
+            for what, place in bank.places.items():
                 yield name, place.address, what or "zero", place.words(self.lanes)
 
     def vector(self, section: Section, name: str) -> Place:
+        body, name = self.owner(section, name)
+        return (self.vectors if body is None else self.temporaries[body]).places[name]
+
+    def owner(self, section: Section, name: str) -> Owner:
+        """Whose words a body's value has."""
         home = self.homes.get((section, name))
         if home is not None:
-            return self.states[home]
-        return self.vectors.places.get(name) or self.temporaries[section].places[name]
+            return None, home
+        return (None if name in self.vectors.places else section), name
 
     def home(self, section: Section, name: str) -> str:
         return self.homes.get((section, name), "")
@@ -60,34 +69,39 @@ def allocate(
     stored: Mapping[Section, tuple[str, ...]],
     config: EngineConfig,
     copied: frozenset[tuple[Section, str]] = frozenset(),
+    bases: frozenset[Owner] = frozenset(),
 ) -> Allocation:
     """Lay a program out for the banks of an engine; its depths do not count.
 
     `stored` names the values of each body that take words, in order; `copied` holds (body, state)
-    pairs whose new value must not be written in place.
+    pairs whose new value must not be written in place. `bases` come first in vector memory: the
+    drains' copies of it need not hold the rest.
     """
     lanes = config.lanes
-    vectors = filled(lanes, _vectors(program))
     homes = _homes(program, stored, copied)
     # No word is shared between bodies: the unused lanes of a vector's last row group then stay
     # zero for ever, and no stale word can reach an accumulator's overflow flag.
-    temporaries: dict[Section, Memory] = {}
-    used = vectors.used
+    words: list[tuple[Owner, Extent]] = [((None, n), extent) for n, extent in _vectors(program)]
     for body in program.bodies:
         types = program.types(body)
-        own = [
-            (name, Extent(types[name].size))
+        words += [
+            ((body.section, name), Extent(types[name].size))
             for name in stored.get(body.section, ())
             if (body.section, name) not in homes
         ]
-        temporaries[body.section] = filled(lanes, own, used)
-        used = temporaries[body.section].used
+    words.sort(key=lambda word: word[0] not in bases)
+    places = in_a_row(lanes, words)
+
+    def part(owner: Section | None) -> Memory:
+        return memory(lanes, {name: at for (whose, name), at in places.items() if whose is owner})
+
+    vectors = part(None)
     return Allocation(
         lanes,
         filled(lanes, _weights(program, lanes)),
         filled(lanes, _sums(program, lanes)),
         vectors,
-        temporaries,
+        {body.section: part(body.section) for body in program.bodies},
         {d.name: vectors.places[d.name] for d in program.states},
         homes,
         frozenset(program.coordinates().values()),

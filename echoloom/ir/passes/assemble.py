@@ -16,7 +16,7 @@ from echoloom.ir.passes.graphs import IDENTITY as IDENTITY
 from echoloom.ir.passes.graphs import BlockGraphs as BlockGraphs
 from echoloom.ir.passes.graphs import StackGraphs as StackGraphs
 from echoloom.ir.passes.graphs import coefficients
-from echoloom.ir.passes.walk import walk_back, walk_forward
+from echoloom.ir.passes.walk import BlockWriter, walk_back, walk_forward
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.places import Coordinate, Copy, Label, Letter, block_label
 from echoloom.ir.program import Accumulator, Body, Declaration, Program, State, Task
@@ -72,13 +72,12 @@ class _Assembly:
         w = self.writer(Section.FORWARD_STEP, "x")
         h = w.inline(self.graphs.encode, ENCODE, {"x": "x", "encoder": "encoder"})["out"]
         for index, block in enumerate(self.graphs.blocks):
-            own = block_label(index)
-            u = w.inline(block.drive, own.part("drive"), {"block": f"b{index}", "x": h})["u"]
+            own = BlockWriter(w, block, index)
+            u = own.inline(block.drive, own.label("drive"), x=h)["u"]
             q, p = _position(index), _momentum(index)
-            after = walk_forward(w, block, index, q, p, u)
+            after = walk_forward(own, q, p, u)
             w.updates += [(q, after.q), (p, after.p)]
-            bindings = {"block": f"b{index}", "q": after.q, "u": u, "x": h}
-            h = w.inline(block.mix, own.part("mix"), bindings)["out"]
+            h = own.inline(block.mix, own.label("mix"), q=after.q, u=u, x=h)["out"]
         if self.graphs.classification:
             w.accumulate("pool", h, "")
         else:
@@ -122,11 +121,10 @@ class _Assembly:
         h = w.inline(self.graphs.encode, ENCODE, {"x": "x", "encoder": "encoder"})["out"]
         inputs: list[tuple[str, str]] = []
         for index, block in enumerate(self.graphs.blocks):
-            own, name = block_label(index), f"b{index}"
-            u = w.inline(block.drive, own.part("drive"), {"block": name, "x": h})["u"]
+            own = BlockWriter(w, block, index)
+            u = own.inline(block.drive, own.label("drive"), x=h)["u"]
             inputs.append((h, u))
-            bindings = {"block": name, "q": _position(index), "u": u, "x": h}
-            h = w.inline(block.mix, own.part("mix"), bindings)["out"]
+            h = own.inline(block.mix, own.label("mix"), q=_position(index), u=u, x=h)["out"]
         g = self.regression_error(w, h) if regression else "pulled"
         for index in reversed(range(len(self.graphs.blocks))):
             g = self.echo_block(w, index, *inputs[index], g)
@@ -146,32 +144,30 @@ class _Assembly:
 
     def echo_block(self, w: Writer, index: int, x: str, u: str, g: str) -> str:
         block, epsilon = self.graphs.blocks[index], self.epsilons[index]
-        name, own = f"b{index}", block_label(index)
+        own = BlockWriter(w, block, index)
         q = {copy: _position(index, copy) for copy in Copy}
         p = {copy: _momentum(index, copy) for copy in Copy}
-        bindings = {"block": name, "q": q[Copy.FREE], "u": u, "x": x, "g": g}
-        back = w.inline(block.mix_back, own.part("back"), bindings)
-        w.accumulate_leaves(block.mix_back, back, name)
+        back = own.inline(block.mix_back, own.label("back"), q=q[Copy.FREE], u=u, x=x, g=g)
+        w.accumulate_leaves(block.mix_back, back, own.name)
 
-        push = w.put(own.part("push"), Op.MUL, f"{name}.step", back["q"])
-        nudge = w.scale(own.part("nudge"), push, epsilon)
+        push = w.put(own.label("push"), Op.MUL, own.step, back["q"])
+        nudge = w.scale(own.label("nudge"), push, epsilon)
         nudged = {
-            copy: w.put(block_label(index, copy).part("nudged"), op, p[copy], nudge)
+            copy: w.put(own.label("nudged", copy), op, p[copy], nudge)
             for copy, op in ((Copy.PLUS, Op.ADD), (Copy.MINUS, Op.SUB))
         }
-        free = walk_back(w, block, index, Copy.FREE, q[Copy.FREE], p[Copy.FREE], u)
+        free = walk_back(own, Copy.FREE, q[Copy.FREE], p[Copy.FREE], u)
         walks = {Copy.FREE: free}
         for copy, momentum in nudged.items():
-            walks[copy] = walk_back(w, block, index, copy, q[copy], momentum, u, free)
+            walks[copy] = walk_back(own, copy, q[copy], momentum, u, free)
         for copy in Copy:
             w.updates += [(q[copy], walks[copy].q), (p[copy], walks[copy].p)]
-        contrast = Contrast(w, block, index, walks, -0.5 / epsilon).write(u)
+        contrast = Contrast(own, walks, -0.5 / epsilon).write(u)
 
-        g_u = w.total(own.part("g_u"), [back["u"], *contrast])
-        bindings = {"block": name, "x": x, "g": g_u}
-        pulled = w.inline(block.drive_back, own.part("drive").part("back"), bindings)
-        w.accumulate_leaves(block.drive_back, pulled, name)
-        return w.total(own.part("g_x"), [back["x"], pulled["x"]])
+        g_u = w.total(own.label("g_u"), [back["u"], *contrast])
+        pulled = own.inline(block.drive_back, own.label("drive").part("back"), x=x, g=g_u)
+        w.accumulate_leaves(block.drive_back, pulled, own.name)
+        return w.total(own.label("g_x"), [back["x"], pulled["x"]])
 
 
 def assemble(graphs: StackGraphs, epsilons: tuple[float, ...], name: str = "hssm") -> Program:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.host import Host, is_classification
+from echoloom.ir.host import Host
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.places import Coordinate, Copy, Letter
 from echoloom.ir.printer import columns
@@ -156,6 +156,7 @@ class _Recorder:
         )
 
 
+@np.errstate(all="ignore")  # what overflows on the way runs away and is refused
 def measure(
     program: Program,
     coefficients: Mapping[str, Floats],
@@ -167,17 +168,6 @@ def measure(
 
     Runaway (a ValueError) says where a state outgrows every format.
     """
-    with np.errstate(all="ignore"):  # what overflows on the way runs away and is refused
-        return _measure(program, coefficients, samples, targets, output_step)
-
-
-def _measure(
-    program: Program,
-    coefficients: Mapping[str, Floats],
-    samples: Floats,
-    targets: Floats | None,
-    output_step: int,
-) -> Ranges:
     recorder = _Recorder(program, samples.shape[-2])
     machine = StagedMachine(
         program,
@@ -190,7 +180,7 @@ def _measure(
     forward = host.forward(samples)
     outputs = host.outputs(machine.sweep(forward))
     states: dict[str, float] = {}
-    if is_classification(program):
+    if program.is_classification:
         answers = [np.full(len(samples), label) for label in range(outputs.shape[-1])]
     elif targets is None:
         answers = [2.0 * np.random.default_rng(0).integers(0, 2, outputs.shape) - 1.0]
@@ -210,7 +200,7 @@ def _measure(
     ).items():
         states[state] = max(states[state], size)
     inputs = {"x": float(np.max(channels["x"]))}
-    if not is_classification(program):
+    if not program.is_classification:
         inputs["target"] = float(np.max(np.abs(answers[0])))
     crests = _crests(program, recorder, samples)
     motions = _motions(program, recorder, states)

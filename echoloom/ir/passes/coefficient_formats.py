@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.formats import Q, largest
-from echoloom.ir.ops import Op
+from echoloom.ir.ops import VECTOR_PRODUCTS, Op
 from echoloom.ir.passes.format_classes import finest
-from echoloom.ir.passes.fused import PRODUCTS
 from echoloom.ir.program import Coefficient, Program
 
 Floats = NDArray[np.float64]
@@ -47,7 +46,7 @@ def factor_formats(
     elementwise: dict[str, bool] = {}
     for body in program.bodies:
         for instr in body.instrs:
-            for a in instr.args if instr.op in PRODUCTS else ():
+            for a in instr.args if instr.op in VECTOR_PRODUCTS else ():
                 elementwise[a] = elementwise.get(a, True) and instr.op is Op.MUL
     return {
         d.name: matrices.get(d.name)

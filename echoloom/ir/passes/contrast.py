@@ -9,27 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from echoloom.ir.ops import Op, Scale
-from echoloom.ir.passes.graphs import BlockGraphs
-from echoloom.ir.passes.walk import Visit, Walk, numbered
+from echoloom.ir.ops import SUMS, Op, Scale
+from echoloom.ir.passes.walk import BlockWriter, Visit, Walk, numbered
 from echoloom.ir.passes.writer import Writer
-from echoloom.ir.places import Copy, Label, block_label
+from echoloom.ir.places import Copy, Label
 from echoloom.ir.program import Graph, Instr, Leaf
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Writes the contrasts of block `index`; `factor` is -1 / 2 epsilon."""
+    """Writes the contrasts of a block; `factor` is -1 / 2 epsilon."""
 
-    w: Writer
-    block: BlockGraphs
-    index: int
+    block: BlockWriter
     walks: Mapping[Copy, Walk]
     factor: float
 
     @property
-    def own(self) -> Label:
-        return block_label(self.index)
+    def w(self) -> Writer:
+        return self.block.w
 
     def write(self, u: str) -> list[str]:
         """Accumulates the unit's and the steps' gradients; returns the summands of u's."""
@@ -44,13 +41,13 @@ class Contrast:
             factor = self.factor * free.stage.fraction
             beside = {"u": u, **free.sides}
             sides = [
-                self._slopes(self.block.potential_contrast, copy, "dV", {"q": at, **beside})
+                self._slopes(self.block.graphs.potential_contrast, copy, "dV", {"q": at, **beside})
                 for copy, at in ((Copy.PLUS, plus.at), (Copy.MINUS, minus.at))
             ]
-            leaves = self.block.potential_contrast.leaves()
+            leaves = self.block.graphs.potential_contrast.leaves()
             for leaf, value in sides[0].items():
                 if leaf == "u" and not self.w.vanishes(value):
-                    label = self.own.part("contrast")
+                    label = self.block.label("contrast")
                     difference = self.w.put(label.part("u"), Op.SUB, value, sides[1][leaf])
                     drive.append(self.w.scale(label.part("drive"), difference, factor))
                 elif leaf in leaves:
@@ -60,21 +57,21 @@ class Contrast:
     def _kinetic(self) -> None:
         for free, plus, minus in self._visits("drift"):
             sides = [
-                self._slopes(self.block.kinetic_contrast, copy, "dT", {"p": at})
+                self._slopes(self.block.graphs.kinetic_contrast, copy, "dT", {"p": at})
                 for copy, at in ((Copy.PLUS, plus.at), (Copy.MINUS, minus.at))
             ]
             factor = self.factor * free.stage.fraction
-            leaves = self.block.kinetic_contrast.leaves()
+            leaves = self.block.graphs.kinetic_contrast.leaves()
             for leaf, value in sides[0].items():
                 self._accumulate(leaves[leaf], value, sides[1][leaf], _energy(free), factor)
 
     def _step(self) -> None:
         # dL/dh_i pairs the free copy's force and velocities with the echoes' differences. The
         # nudge carries a factor h_i, so the host divides by it.
-        contrast, target = self.own.part("contrast").part("step"), f"b{self.index}.step"
+        contrast, target = self.block.label("contrast").part("step"), self.block.step
         for free, plus, minus in (*self._visits("kick"), *self._visits("drift")):
             term = _energy(free)
-            label = self.own.part("difference").part(term)
+            label = self.block.label("difference").part(term)
             difference = self.w.put(label, Op.SUB, plus.at, minus.at)
             product = self.w.put(contrast.part(term), Op.MUL, difference, free.rate)
             scale = self.factor * free.stage.fraction
@@ -87,14 +84,13 @@ class Contrast:
     def _slopes(
         self, graph: Graph, copy: Copy, name: str, bindings: Mapping[str, str]
     ) -> dict[str, str]:
-        label = block_label(self.index, copy).part(name)
-        return self.w.inline(graph, label, {"block": f"b{self.index}", **bindings})
+        return self.block.inline(graph, self.block.label(name, copy), **bindings)
 
     def _accumulate(self, leaf: Leaf, plus: str, minus: str, term: str, factor: float) -> None:
         if self.w.vanishes(plus):
             return
-        target = leaf.of(f"b{self.index}")
-        parts = _difference(self.w, self.own.part("contrast").part(leaf.name), plus, minus)
+        target = leaf.of(self.block.name)
+        parts = _difference(self.w, self.block.label("contrast").part(leaf.name), plus, minus)
         for number, (value, weight) in enumerate(parts, 1):
             name = f"{target}/{term}" + (f".part.{number}" if number > 1 else "")
             self.w.accumulate(name, value, target, factor * weight)
@@ -140,7 +136,7 @@ def _outer_terms(w: Writer, value: str, weight: float = 1.0) -> list[tuple[Instr
         return [(definition, weight)]
     if isinstance(definition.attr, Scale):
         return _outer_terms(w, definition.args[0], weight * definition.attr.factor)
-    if definition.op in (Op.ADD, Op.SUB):
+    if definition.op in SUMS:
         sign = 1.0 if definition.op is Op.ADD else -1.0
         left = _outer_terms(w, definition.args[0], weight)
         right = _outer_terms(w, definition.args[1], sign * weight)

@@ -17,11 +17,20 @@ from dataclasses import dataclass, replace
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.formats import Q, Type
 from echoloom.ir.functions import FUNCTIONS
-from echoloom.ir.ops import Constant, DynamicShift, Op, Read, Scale, Shift, Table
+from echoloom.ir.ops import (
+    PRODUCTS,
+    SUMS,
+    Constant,
+    DynamicShift,
+    Op,
+    Read,
+    Scale,
+    Shift,
+    Table,
+)
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, runtime_format
 from echoloom.ir.passes.format_classes import Formats, Word
 from echoloom.ir.passes.formats_plan import FACTORS, FormatPlan
-from echoloom.ir.passes.fused import PRODUCTS, SUMS
 from echoloom.ir.passes.integer_code import IntegerCode
 from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
@@ -44,9 +53,7 @@ class EmittedBody:
 def emit_body(plan: FormatPlan, formats: Formats, program: Program, body: Body) -> EmittedBody:
     """`body` with these formats; `program` has the declarations, and the accumulators of the
     bodies before."""
-    emitter = _BodyEmitter(plan, formats, program, body)
-    integer, accumulators = emitter.emit()
-    return EmittedBody(integer, accumulators, tuple(emitter.limits))
+    return _BodyEmitter(plan, formats, program, body).emit()
 
 
 class _BodyEmitter:
@@ -73,7 +80,7 @@ class _BodyEmitter:
     def _word(self, name: str) -> Word:
         return self.plan.word(self.body.section, name)
 
-    def emit(self) -> tuple[Body, tuple[Accumulator, ...]]:
+    def emit(self) -> EmittedBody:
         for instr in self.body.instrs:
             args = [self.stored.get(a, a) for a in instr.args]
             self.stored[instr.name] = self._value(instr, args)
@@ -82,7 +89,7 @@ class _BodyEmitter:
         for name, value in self.body.accumulates:
             word = self.stored.get(value, value)
             type_ = self.code.types[word]
-            wide = replace(type_.q, width=self.plan.widths.accumulator)
+            wide = replace(type_.q, width=self.plan.widths.gradient_bits)
             accumulators.append(replace(declared[name], type=Type(type_.shape, wide)))
             accumulates.append((name, word))
         updates = tuple((s, self._update(s, self.stored.get(v, v))) for s, v in self.body.updates)
@@ -91,7 +98,7 @@ class _BodyEmitter:
             self.body, frame=self.frame, instrs=tuple(self.code.instrs.values()), updates=updates,
             accumulates=tuple(accumulates), emits=emits,
         )  # fmt: skip
-        return body, tuple(accumulators)
+        return EmittedBody(body, tuple(accumulators), tuple(self.limits))
 
     def _update(self, state: str, word: str) -> str:
         """A word of the state's format."""
@@ -107,7 +114,7 @@ class _BodyEmitter:
 
     def _value(self, instr: Instr, args: list[str]) -> str:
         op, attr = instr.op, instr.attr
-        if op in (*PRODUCTS, Op.OUTER):
+        if op in PRODUCTS:
             return self._product(instr, args)
         if op in SUMS:
             return self._sum(instr, args)

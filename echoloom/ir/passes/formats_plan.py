@@ -16,18 +16,12 @@ from numpy.typing import NDArray
 from echoloom.ir.formats import Q
 from echoloom.ir.functions import FUNCTIONS
 from echoloom.ir.intervals import EVERYTHING, intervals
-from echoloom.ir.ops import Op, Table
+from echoloom.ir.ops import SUMS, Op, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.channels import channel_formats
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
 from echoloom.ir.passes.format_classes import FormatClass, Formats, Word, grouped
-from echoloom.ir.passes.fused import (
-    SUMS,
-    FusedSum,
-    fused_sums,
-    only_accumulated,
-    unstored,
-)
+from echoloom.ir.passes.fused import FusedSum, fused_sums, only_accumulated, unstored
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.reversible import paths

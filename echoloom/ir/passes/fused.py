@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from echoloom.ir.ops import Op
+from echoloom.ir.ops import SUMS, VECTOR_PRODUCTS, Op
 from echoloom.ir.passes.format_classes import Word
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.sections import STEPS, Section
-
-PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
-SUMS = (Op.ADD, Op.SUB)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def fused_sums(program: Program) -> dict[Word, FusedSum]:
         if not view.is_added(definition):
             return False
         scaled = definition.op is Op.SCALE
-        return passing(section, definition.args[0]) if scaled else definition.op in PRODUCTS
+        return passing(section, definition.args[0]) if scaled else definition.op in VECTOR_PRODUCTS
 
     found = {}
     for body in program.bodies:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from echoloom.ir.formats import real
+from echoloom.ir.linearity import is_affine
 from echoloom.ir.program import Coefficient, Graph
 from echoloom.ir.scheme import Stage
 
@@ -31,6 +32,11 @@ class BlockGraphs:
     drive_back: Graph  # x, g -> x, block.*
     positions: int
     stages: tuple[Stage, ...]  # of one sample, in the forward pass's order
+
+    @property
+    def curved(self) -> bool:
+        """Whether a contrast's quality depends on the nudge's size."""
+        return not is_affine(self.beside, "f", "q") or not is_affine(self.velocity, "v", "p")
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.contract import DrainEntry, EngineConfig, Image, MacEntry, SectionEntry, Timing
+from echoloom.ir.contract import (
+    Add,
+    DrainEntry,
+    EngineConfig,
+    Image,
+    MacEntry,
+    SectionEntry,
+    Space,
+    Timing,
+)
 from echoloom.ir.fields import never
 from echoloom.ir.ops import Constant
-from echoloom.ir.passes.allocate import Allocation, allocate, constants_of
+from echoloom.ir.passes.allocate import Allocation, Owner, allocate, constants_of
 from echoloom.ir.passes.entries import Shared, share
 from echoloom.ir.passes.fits import check_fits, vector_words, weight_words
 from echoloom.ir.passes.layout import Memory
@@ -72,7 +81,7 @@ def place(
 ) -> Mapped:
     """Allocate, lower and schedule on an engine of `config`'s lanes, drains, slots and words.
 
-    The engine's depths become the smallest powers of two that do.
+    The engine's depths become what the program needs, and a little more (`roomy`).
 
     InvalidProgram when the program does not fit these widths, DoesNotFit when it needs more memory
     than an engine of these lanes can have.
@@ -82,26 +91,31 @@ def place(
 
 def placed(program: Program, tables: Mapping[str, TableContents], config: EngineConfig) -> Placed:
     """Allocate and lower for an engine of these lanes, drains, slots and words. A state whose
-    readers cannot all come before its new word is written gets a place for the old one too.
+    readers cannot all come before its new word is written gets a place for the old one too. Words
+    that drains add to come first.
 
     Raises InvalidProgram and DoesNotFit as `place`.
     """
     verify_target(program, config.widths)
     stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
+    bases: frozenset[Owner] = frozenset()
     while True:
-        at = allocate(program, stored, config, copied)
+        at = allocate(program, stored, config, copied, bases)
         tasks = {s: lower(program, program.body(s), tables, at, config) for s in Section}
         shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
         check_fits(program, tables, at, shared, tasks.values())
         stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own, shared)}
-        if not stuck:
+        added = frozenset(
+            at.owner(s, task.base.value) for s, own in tasks.items() for task in own if task.base
+        )
+        if not stuck and added == bases:
             return Placed(program, config, at, tasks, shared)
-        copied |= stuck
+        copied, bases = copied | stuck, added
 
 
 def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
-    """A cycle for every task; the engine's depths become the smallest powers of two that do."""
+    """A cycle for every task; the engine's depths become what the program needs (`roomy`)."""
     timing = timing or Timing()
     schedules = {
         s: schedule(own, placed.shared, timing, steps=s in STEPS) for s, own in placed.tasks.items()
@@ -112,8 +126,16 @@ def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
     )  # fmt: skip
 
 
-def _power(count: int, least: int = 2) -> int:
-    return max(least, 1 << (max(1, count) - 1).bit_length())
+def roomy(words: int) -> int:
+    """A memory's depth for so many words. Block RAM comes in multiples of 256 words and LUT RAM in
+    multiples of 16 on every target, so what this adds costs nothing."""
+    step = 16 if words <= 256 else 256
+    return max(1, -(-words // step)) * step
+
+
+def _all_ones(largest: int) -> int:
+    """The largest number of as many bits."""
+    return (1 << largest.bit_length()) - 1
 
 
 def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfig:
@@ -122,21 +144,27 @@ def _sized(placed: Placed, schedules: Mapping[Section, Schedule]) -> EngineConfi
     frames = [sum(d.type.size for d in b.frame) for b in bodies]
     emitted = [sum(placed.program.types(b)[v].size for v in b.emits) for b in bodies]
     longest = max(max(s.length, s.last) for s in schedules.values())
-    runs = [max(e.inner, e.w_inner) for s in schedules.values() for e in s.mac]
+    runs = [max(e.inner, e.w_inner, e.w_outer) for s in schedules.values() for e in s.mac]
+    bases = [e.base for s in schedules.values() for e in s.drain if e.add is not Add.NONE]
+    banks = 1 << (-(-config.lanes // config.drains) - 1).bit_length()
+    vector_depth = roomy(vector_words(at))
     return replace(
         config,
-        weight_depth=_power(weight_words(at, shared)),
-        vector_depth=_power(vector_words(at)),
-        gradient_depth=_power(at.gradient.used),
-        table_depth=_power(shared.table_words),
-        exponent_depth=_power(len(shared.exponent_words[0])),
-        mac_depth=_power(sum(len(s.mac) + 1 for s in schedules.values())),
-        drain_depth=_power(sum(len(s.drain) + 1 for s in schedules.values())),
-        frame_depth=_power(max([1, *frames])),
+        weight_depth=roomy(weight_words(at, shared)),
+        vector_depth=vector_depth,
+        gradient_depth=roomy(at.gradient.used),
+        table_depth=roomy(shared.table_words),
+        exponent_depth=roomy(len(shared.exponent_words[0])),
+        mac_depth=roomy(sum(len(s.mac) + 1 for s in schedules.values())),
+        drain_depth=roomy(sum(len(s.drain) + 1 for s in schedules.values())),
+        frame_depth=roomy(max([1, *frames])),
         frames=2 + max(s.overlap for s in schedules.values()),
-        output_depth=_power(max([1, *emitted])),
-        section_cycles=max(config.section_cycles, _power(longest + 1) - 1),
-        run=max(config.run, _power(max(runs, default=1) + 1) - 1),
+        output_depth=max([1, *emitted]),
+        section_cycles=_all_ones(longest),
+        run=_all_ones(max(runs, default=1)),
+        gradient=max((a.type.q.width for a in placed.program.accumulators), default=None),
+        # A drain's copy holds the words of several lanes one after the other.
+        base_depth=min(vector_depth, roomy((max(bases, default=0) + 1) * banks) // banks),
     )
 
 
@@ -175,6 +203,33 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
         max(1, *(sum(d.type.size for d in b.frame) for b in program.bodies)),
         mapped.timing,
     )
+
+
+def summary(image: Image) -> str:
+    """How much of each memory is filled, and where sections begin."""
+    rows: list[tuple[object, ...]] = [("memory", "words", "depth", "not zero")]
+    rows += [
+        (space.name.lower(), len(bank[0]), depth, sum(sum(map(bool, words)) for words in bank))
+        for space, bank, depth in (
+            (Space.WEIGHT, image.weight, image.config.weight_depth),
+            (Space.VECTOR, image.vector, image.config.vector_depth),
+            (
+                Space.TABLE,
+                tuple(zip(*image.table, strict=True)) or ((),),
+                image.config.table_depth,
+            ),
+            (Space.EXPONENT, image.exponent, image.config.exponent_depth),
+        )
+    ]
+    rows += [("mac", len(image.mac), image.config.mac_depth, ""),
+             ("drain", len(image.drain), image.config.drain_depth, "")]  # fmt: skip
+    sections: list[tuple[object, ...]] = [
+        ("section", "first mac", "first drain", "cycles", "last", "overlap")
+    ]
+    sections += [
+        (s.name.lower(), *astuple(e)) for s, e in zip(Section, image.sections, strict=True)
+    ]
+    return f"{columns(rows)}\n{columns(sections)}\n{image.config}\n"
 
 
 def _fill(memory: Memory, values: Mapping[str, Words], lanes: int) -> list[list[int]]:

@@ -19,7 +19,7 @@ from echoloom.ir.passes.links import Links
 FOREVER = 1 << 30
 ROUNDS = 8  # iterations played until what is carried over must be the same
 FREE_ROUNDS = 2  # of these, in which the tasks' order may change
-BACKLOG = 8  # cycles that a result may wait for the drains before others go first
+BACKLOG = 16  # cycles that a result may wait for the drains before others go first
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,15 @@ class _Iteration:
         self.multiply, self.drain, self.slot = [0] * count, [-1] * count, [0] * count
         self.postponed: list[tuple[int, int, int]] = []
         self.played: list[int] = []
+        self.waiting, self.unread = list(self.own.waits), list(self.own.unread)
+        self.held: dict[int, int] = {}  # tasks that are multiplied and not drained yet: when ready
+        # Heaps of tasks: by the cycle in which their operands are there; and of those already
+        # there the ones that keep the drains busier than the multipliers, all others, and those
+        # whose word others must have read before they are drained.
+        self.coming: list[tuple[int, int, int]] = []
+        self.short: list[tuple[int, int]] = []
+        self.long: list[tuple[int, int]] = []
+        self.early: list[tuple[int, int]] = []
 
     def run(self) -> Kernel:
         for i, slot, _ in self.carried.drains:
@@ -95,49 +104,48 @@ class _Iteration:
         return self.body.costs[i].chunks
 
     def _choose_all(self) -> None:
-        """Heaps of tasks: by the cycle in which their operands are there, and of those already
-        there, the ones that keep the drains busier than the multipliers, and all others."""
-        waiting = list(self.own.waits)
-        coming = [(self._operands(i), -self.urgent[i], i) for i, n in enumerate(waiting) if not n]
-        heapq.heapify(coming)
-        there: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-        while coming or there[0] or there[1]:
-            while coming and coming[0][0] <= self.now:
-                _, urgent, i = heapq.heappop(coming)
-                cost = self.body.costs[i]
-                heapq.heappush(there[cost.multiply > cost.chunks], (urgent, i))
-            chosen = self._choose(*there)
-            if chosen is None:
-                self.now = self.now + 1 if there[0] or there[1] else coming[0][0]
-                continue
+        for i, count in enumerate(self.waiting):
+            if count == 0:
+                self._comes(i)
+        for _ in self.body.tasks:
+            while (chosen := self._choose()) is None:
+                there = self.short or self.long or self.early
+                self.now = self.now + 1 if there else self.coming[0][0]
             slot = self._slot(chosen)
             assert slot is not None
             self._place(chosen, slot)
-            for j in self.own.followers[chosen]:
-                waiting[j] -= 1
-                if waiting[j] == 0:
-                    heapq.heappush(coming, (self._operands(j), -self.urgent[j], j))
 
-    def _choose(self, short: list[tuple[int, int]], long: list[tuple[int, int]]) -> int | None:
+    def _comes(self, i: int) -> None:
+        heapq.heappush(self.coming, (self._operands(i), -self.urgent[i], i))
+
+    def _choose(self) -> int | None:
         """The most urgent short task while the drains have little to do, else a long one, during
-        which they have time."""
-        one, other = self._first(short), self._first(long)
+        which they have time, else one whose result can wait in its slot."""
+        while self.coming and self.coming[0][0] <= self.now:
+            _, urgent, i = heapq.heappop(self.coming)
+            cost = self.body.costs[i]
+            short = self.short if cost.multiply <= cost.chunks else self.long
+            heapq.heappush(self.early if self.unread[i] else short, (urgent, i))
+        one, other = self._first(self.short), self._first(self.long)
+        if one is None and other is None:
+            return self._first(self.early, spare=1)
         if one is None or other is None:
             return one if other is None else other
         cost = self.body.costs[one]
         wait = self.drained_until - (self.now + cost.multiply - 1 + cost.to_slot)
-        chosen = one if wait < max(BACKLOG, self.body.costs[other].multiply // 2) else other
-        heap, back = (long, other) if chosen == one else (short, one)
-        heapq.heappush(heap, (-self.urgent[back], back))
-        return chosen
+        if wait < max(BACKLOG, self.body.costs[other].multiply // 2):
+            heapq.heappush(self.long, (-self.urgent[other], other))
+            return one
+        heapq.heappush(self.short, (-self.urgent[one], one))
+        return other
 
-    def _first(self, there: list[tuple[int, int]]) -> int | None:
-        """Takes the most urgent task that has a slot to go to."""
+    def _first(self, there: list[tuple[int, int]], spare: int = 0) -> int | None:
+        """Takes the most urgent task that has a slot to go to, and leaves `spare` ones."""
         skipped: list[tuple[int, int]] = []
         found = None
         while there and found is None:
             item = heapq.heappop(there)
-            if self._slot(item[1]) is None:
+            if self._slot(item[1]) is None or self._room(item[1]) <= spare:
                 skipped.append(item)
             else:
                 found = item[1]
@@ -168,6 +176,11 @@ class _Iteration:
                 best = slot
         return best
 
+    def _room(self, i: int) -> int:
+        """How many slots are not kept by results that wait."""
+        free = self.slot_free[self.body.costs[i].tree]
+        return sum(since < FOREVER for since in free)
+
     def _place(self, i: int, slot: int) -> None:
         cost = self.body.costs[i]
         self.played.append(i)
@@ -177,10 +190,32 @@ class _Iteration:
                 self.last_read[use.writer] = max(self.last_read[use.writer], self.now + use.last)
         self.now += cost.multiply
         self.left -= cost.multiply
-        if not cost.chunks:
-            return
         ready = self.now - 1 + cost.to_slot
-        start = ready
+        if cost.chunks and self.unread[i]:
+            self.held[i] = ready
+            self.slot_free[cost.tree][slot] = FOREVER
+        else:
+            self._finish(i, ready)
+
+    def _finish(self, i: int, ready: int) -> None:
+        """Drains a task's result, if it has one, and lets go on what has waited for the task."""
+        if self._chunks(i):
+            self._drain(i, ready)
+        for j in self.own.followers[i]:
+            self.waiting[j] -= 1
+            if self.waiting[j] == 0:
+                self._comes(j)
+        for j in self.own.overwriters[i]:
+            self.unread[j] -= 1
+            if self.unread[j] == 0 and j in self.held:
+                self._finish(j, self.held.pop(j))
+            elif self.unread[j] == 0 and (item := (-self.urgent[j], j)) in self.early:
+                self.early.remove(item)
+                heapq.heapify(self.early)
+                self._comes(j)
+
+    def _drain(self, i: int, ready: int) -> None:
+        cost, slot, start = self.body.costs[i], self.slot[i], ready
         for use in self.own.now[i]:
             if use.base:
                 start = max(start, self.readable[use.writer])
@@ -190,8 +225,7 @@ class _Iteration:
         # The old word's last read comes at least one cycle before the new one's write.
         start = max(start, self.last_read[i] + 2 - cost.to_word)
         ends_late = start + cost.chunks > self.now + self.left
-        room = sum(since < FOREVER for since in self.slot_free[cost.tree])
-        if ends_late and self.own.postponable[i] and room > 1:
+        if ends_late and self.own.postponable[i] and self._room(i) > 1:
             self.postponed.append((i, slot, ready))
             self.slot_free[cost.tree][slot] = FOREVER
             return

@@ -10,6 +10,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+Key = TypeVar("Key")
 
 
 class Orientation(enum.Enum):
@@ -85,10 +88,22 @@ class Memory:
     places: Mapping[str, Place] = field(default_factory=dict)
 
 
-def filled(lanes: int, tensors: Iterable[tuple[str, Extent]], used: int = 0) -> Memory:
-    """A memory with these tensors in consecutive words, after `used` words that others have."""
-    places: dict[str, Place] = {}
-    for name, extent in tensors:
-        places[name] = Place(used, extent.rows, extent.columns, extent.orientation)
-        used += places[name].words(lanes)
+def in_a_row(lanes: int, tensors: Iterable[tuple[Key, Extent]]) -> dict[Key, Place]:
+    """Consecutive words for these tensors."""
+    places: dict[Key, Place] = {}
+    used = 0
+    for key, extent in tensors:
+        places[key] = Place(used, extent.rows, extent.columns, extent.orientation)
+        used += places[key].words(lanes)
+    return places
+
+
+def memory(lanes: int, places: Mapping[str, Place]) -> Memory:
+    """A memory that ends with the last word of these tensors."""
+    used = max((p.address + p.words(lanes) for p in places.values()), default=0)
     return Memory(lanes, used, places)
+
+
+def filled(lanes: int, tensors: Iterable[tuple[str, Extent]]) -> Memory:
+    """A memory with these tensors in consecutive words."""
+    return memory(lanes, in_a_row(lanes, tensors))

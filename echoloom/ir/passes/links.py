@@ -5,10 +5,12 @@ A word is read in the iteration that writes it, or in the next one before it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from echoloom.ir.passes.dependences import Dependences, Use
+
+AHEAD = 8  # of a period: how much more urgent a step is than the next one
 
 
 class NoOrder(ValueError):
@@ -28,10 +30,11 @@ class Links:
 
     now: tuple[tuple[Use, ...], ...]  # delta 0, by reader
     before: tuple[tuple[Use, ...], ...]  # delta 1, by reader
-    overwrites: tuple[tuple[Use, ...], ...]  # delta 1, by writer
     reads: tuple[tuple[Use, ...], ...]  # all, by reader
-    waits: tuple[int, ...]
-    followers: tuple[tuple[int, ...], ...]
+    waits: tuple[int, ...]  # how many tasks' words a task needs of its own iteration
+    followers: tuple[tuple[int, ...], ...]  # the tasks that need its word
+    unread: tuple[int, ...]  # how many tasks must have read its word before it is written again
+    overwriters: tuple[tuple[int, ...], ...]  # the tasks that write what it must have read before
     order: tuple[int, ...]
     postponable: tuple[bool, ...]  # whether a drain may start in the next iteration
 
@@ -41,7 +44,7 @@ def links(body: Dependences, stages: Sequence[int]) -> Links | None:
     count = len(body.tasks)
     now: list[list[Use]] = [[] for _ in range(count)]
     before: list[list[Use]] = [[] for _ in range(count)]
-    overwrites: list[list[Use]] = [[] for _ in range(count)]
+    readers: list[set[int]] = [set() for _ in range(count)]
     reads: list[list[Use]] = [[] for _ in range(count)]
     postponable = [own.chunks > 0 for own in body.costs]
     for use in body.uses:
@@ -53,27 +56,31 @@ def links(body: Dependences, stages: Sequence[int]) -> Links | None:
         elif delta == 1:
             before[use.reader].append(use)
             if use.writer != use.reader:
-                overwrites[use.writer].append(use)
+                readers[use.writer].add(use.reader)
                 # The base of a drain in the next iteration would be overwritten by then.
                 postponable[use.reader] &= not use.base
         else:
             return None
-    needed = [{u.writer for u in now[i]} | {u.reader for u in overwrites[i]} for i in range(count)]
-    followers: list[list[int]] = [[] for _ in range(count)]
-    for i, own in enumerate(needed):
-        for j in own:
-            followers[j].append(i)
-    waits = [len(own) for own in needed]
-    order = _topological(waits, followers)
+    needed = [{use.writer for use in uses} for uses in now]
+    followers, overwriters = _inverse(needed), _inverse(readers)
     return Links(
-        tuple(map(tuple, now)), tuple(map(tuple, before)), tuple(map(tuple, overwrites)),
-        tuple(map(tuple, reads)), tuple(waits), tuple(map(tuple, followers)), order,
-        tuple(postponable),
+        tuple(map(tuple, now)), tuple(map(tuple, before)), tuple(map(tuple, reads)),
+        tuple(map(len, needed)), followers, tuple(map(len, readers)), overwriters,
+        _topological([a | b for a, b in zip(needed, readers, strict=True)]), tuple(postponable),
     )  # fmt: skip
 
 
-def _topological(waits: Sequence[int], followers: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    waiting = list(waits)
+def _inverse(needed: Sequence[Collection[int]]) -> tuple[tuple[int, ...], ...]:
+    """For each task those that have it among theirs."""
+    inverse: list[list[int]] = [[] for _ in needed]
+    for i, own in enumerate(needed):
+        for j in own:
+            inverse[j].append(i)
+    return tuple(map(tuple, inverse))
+
+
+def _topological(needed: Sequence[Collection[int]]) -> tuple[int, ...]:
+    waiting, followers = [len(own) for own in needed], _inverse(needed)
     ready = [i for i, n in enumerate(waiting) if n == 0]
     order: list[int] = []
     while ready:
@@ -98,16 +105,13 @@ def urgency(body: Dependences, own: Links, stages: Sequence[int], period: int) -
         start = cost.multiply - 1 + cost.to_slot if use.base else use.first
         delta = use.distance + stages[use.reader] - stages[use.writer]
         readers[use.writer].append((use.reader, start, delta * period))
-    overwritten: list[list[int]] = [[] for _ in body.tasks]
-    for uses in own.overwrites:
-        for use in uses:
-            overwritten[use.reader].append(use.writer)
     for _ in range(3):
         for i in reversed(own.order):
             latency = body.costs[i].latency
             for reader, start, later in readers[i]:
                 if reader != i:
                     urgent[i] = max(urgent[i], latency + urgent[reader] - start - later)
-            for writer in overwritten[i]:
+            for writer in own.overwriters[i]:
                 urgent[i] = max(urgent[i], body.costs[i].multiply + urgent[writer])
-    return urgent
+    # The older a step is the sooner it ends, and with it the section's last iteration.
+    return [own + stage * period // AHEAD for own, stage in zip(urgent, stages, strict=True)]

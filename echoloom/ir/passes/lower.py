@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import Add, Destination, EngineConfig
 from echoloom.ir.increments import increments
-from echoloom.ir.ops import DynamicShift, Op, Requant
+from echoloom.ir.ops import SUMS, VECTOR_PRODUCTS, DynamicShift, Op, Requant
 from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.layout import groups, in_group
-from echoloom.ir.passes.products import Products, Unmappable, summed
+from echoloom.ir.passes.products import SLOT, Products, Unmappable, summed
 from echoloom.ir.passes.tasks import Base, Drain, Exponents, Into, Multiply, Read, Task
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.refusals import Value
 from echoloom.ir.tables import TableContents, table_key
-
-PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
 
 
 def lower(
@@ -149,11 +147,11 @@ class _Lowering:
         operand = self.products.root(instr.args[0])
         exact = self.definitions.get(operand.name)
         shift = min(self.types[instr.args[0]].q.fracs) - self.types[instr.name].q.scalar_frac
-        if exact is not None and exact.op in (Op.ADD, Op.SUB):
+        if exact is not None and exact.op in SUMS:
             if operand.sign < 0:
                 raise Unmappable(Value.of(instr.name, instr.place), " stores a negated sum")
             return self._sum(exact, shift, group)
-        if exact is not None and exact.op in PRODUCTS:
+        if exact is not None and exact.op in VECTOR_PRODUCTS:
             zero = Base(Add.MINUS, self.at.vectors.places[""].address, Read("", 0))
             return self._product(exact, shift, group, zero if operand.sign < 0 else None)
         if exact is not None and exact.op is Op.READ:
@@ -170,7 +168,8 @@ class _Lowering:
         return _Exact((self.products.product(product, group),), shift, exponents, base)
 
     def _sum(self, exact: Instr, shift: int, group: int) -> _Exact:
-        """A rounded product added to a word in the drain, or two words in the accumulator."""
+        """A rounded product, or a word, added to a word in the drain, or two words in the
+        accumulator."""
         first, second = exact.args
         rounded = self.definitions.get(second)
         if rounded is not None and rounded.op is Op.REQUANT and second not in self.stored:
@@ -186,6 +185,14 @@ class _Lowering:
             return self._product(self.definitions[product.name], by, group, base)
         frac = self.types[exact.name].q.scalar_frac
         sign = 1 if exact.op is Op.ADD else -1
+        if shift == 0:
+            # Nothing is rounded, so one word may be added in the drain as well: a move less.
+            for base, other, of_other in ((first, second, sign), (second, first, 1)):
+                root = self.products.root(base)
+                unmoved = self.types[base].q.scalar_frac == frac
+                if unmoved and root.sign > 0 and (base == first or sign > 0):
+                    word = Base(Add.PLUS, *self.products.word(root.name, group))
+                    return _Exact((self._term(other, frac, of_other, group, SLOT),), base=word)
         left = self._term(first, frac, 1, group, Into(push=False))
         right = self._term(second, frac, sign, group, Into(clear=False))
         return _Exact((left, right), shift)

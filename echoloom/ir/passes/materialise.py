@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.formats import real
-from echoloom.ir.ops import Op, Scale
+from echoloom.ir.ops import PRODUCTS, SUMS, Op, Scale
 from echoloom.ir.program import Body, Coefficient, Instr, Program
 
 Floats = NDArray[np.float64]
-SUMS = (Op.ADD, Op.SUB)
-FACTORS = (Op.MUL, Op.MATVEC, Op.TMATVEC, Op.OUTER)
 
 
 def materialise(
@@ -60,9 +58,9 @@ def _split_roles(program: Program, values: dict[str, Floats]) -> Program:
     names = {d.name for d in program.coefficients}
     used = {
         kind: {a for b in program.bodies for i in b.instrs if i.op in kind for a in i.args} & names
-        for kind in (FACTORS, SUMS)
+        for kind in (PRODUCTS, SUMS)
     }
-    both = used[FACTORS] & used[SUMS]
+    both = used[PRODUCTS] & used[SUMS]
     halves = {
         d.name: replace(d, name=f"{d.name}.addend", half_of=d.name)
         for d in program.coefficients

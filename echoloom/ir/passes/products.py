@@ -6,11 +6,12 @@ A move multiplies by a power of two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
 from echoloom.ir.contract import Destination, Narrow, Wide, XMode
-from echoloom.ir.ops import Op, Scale
+from echoloom.ir.increments import Root, root
+from echoloom.ir.ops import Op
 from echoloom.ir.ops import Read as ReadSum
 from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.layout import Orientation, Place, groups, in_group
@@ -25,14 +26,6 @@ class Unmappable(Refused):
     """The engine has no instruction for something in the program."""
 
 
-@dataclass(frozen=True)
-class Operand:
-    """A stored or coefficient vector behind any number of SCALEs, and their sign."""
-
-    name: str
-    sign: int
-
-
 class Products:
     """Multiplications for the row groups of one body's values. Unmappable where there is none."""
 
@@ -43,12 +36,8 @@ class Products:
         offsets = accumulate((d.type.size for d in body.frame), initial=0)
         self.frame = {d.name: offset for d, offset in zip(body.frame, offsets, strict=False)}
 
-    def root(self, name: str) -> Operand:
-        sign = 1
-        while (instr := self.definitions.get(name)) is not None and isinstance(instr.attr, Scale):
-            sign = -sign if instr.attr.factor < 0 else sign
-            name = instr.args[0]
-        return Operand(name, sign)
+    def root(self, name: str) -> Root:
+        return root(self.definitions, name)
 
     def word(self, name: str, group: int) -> tuple[int, Read]:
         """Vector-memory address of a row group of a stored value, and the dependency on it."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.ops import Op, Scale
+from echoloom.ir.ops import SUMS, Op, Scale
 from echoloom.ir.program import Body, Instr
 
 # Parts of what a sum could reach. Two words differ by a few units of 28 bits with two spare ones;
@@ -70,7 +70,7 @@ def _reach(
         for a, size in zip(instr.args, args, strict=True)
     ]
     held = coefficients.get(instr.args[0])
-    if instr.op in (Op.ADD, Op.SUB):
+    if instr.op in SUMS:
         return max(sizes)
     if isinstance(instr.attr, Scale):
         return abs(instr.attr.factor) * args[0]

@@ -17,7 +17,7 @@ from echoloom.ir.passes.kernel import Kernel, alone, steady
 from echoloom.ir.passes.links import Links, NoOrder, links, urgency
 
 NOMINAL = 128  # steps of the sequence that cycles are counted for
-CLOSE = 1.003  # of the bound: nothing better is looked for
+CLOSE = 1.0015  # of the bound: nothing better is looked for
 CUTS = 16
 
 

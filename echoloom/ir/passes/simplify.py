@@ -15,11 +15,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from echoloom.ir.formats import Type
-from echoloom.ir.ops import Attribute, Constant, Op, Scale
+from echoloom.ir.ops import (
+    PRODUCTS,
+    SUMS,
+    VECTOR_PRODUCTS,
+    Attribute,
+    Constant,
+    Op,
+    Scale,
+)
 from echoloom.ir.places import Label
-from echoloom.ir.program import Accumulator, Body, Instr, Program
-
-PRODUCTS = (Op.MUL, Op.MATVEC, Op.TMATVEC)
+from echoloom.ir.program import Body, Instr, Program
 
 
 @dataclass
@@ -70,7 +76,7 @@ class _Code:
         return definition if definition is not None and definition.op is op else None
 
     def _vanishes(self, op: Op, args: tuple[str, ...]) -> bool:
-        products = (*PRODUCTS, Op.OUTER, Op.SCALE)
+        products = PRODUCTS | {Op.SCALE}
         return op in products and any(self.constant(a) == 0.0 for a in args)
 
     def _rewrite(
@@ -85,7 +91,7 @@ class _Code:
                 number = self.constant(value)
                 if number is not None and self.types[other] == type_:
                     return self.scaled(hint, other, number)
-        if op in (*PRODUCTS, Op.OUTER):
+        if op in PRODUCTS:
             factors, inner = zip(*map(self.split, args), strict=True)
             if inner != args:
                 product = self.put(hint, op, tuple(inner), type_, attr)
@@ -93,7 +99,7 @@ class _Code:
                 for factor in factors:
                     total *= factor
                 return self.scaled(hint, product, total)
-        if op in (Op.ADD, Op.SUB):
+        if op in SUMS:
             return self._sum(hint, op, args, type_)
         return None
 
@@ -151,9 +157,9 @@ class _Code:
                 return self.put(hint, Op.OUTER, (g, da.args[1]), type_)
             if da.op is Op.MUL:
                 return self._product_difference(hint, da, db, type_)
-        if da is not None and da.op in PRODUCTS and not (db is not None and db.op is Op.MUL):
+        if da is not None and da.op in VECTOR_PRODUCTS and not (db is not None and db.op is Op.MUL):
             # Not for two elementwise products; a matrix product makes the better stored word.
-            if db is not None and db.op in PRODUCTS and da.op is not Op.MUL:
+            if db is not None and db.op in VECTOR_PRODUCTS and da.op is not Op.MUL:
                 return None
             return self.scaled(hint, self.put(hint, Op.SUB, (b, a), type_), -1.0)
         return None
@@ -177,15 +183,13 @@ def simplify(program: Program) -> Program:
     """The same real program with less to compute; accumulator scales change accordingly."""
     scales: dict[str, float] = {}
     bodies = tuple(_simplify_body(program, body, scales) for body in program.bodies)
-    accumulators = tuple(
-        replace(a, scale=a.scale * scales.get(a.name, 1.0)) for a in program.accumulators
-    )
     kept = {name for body in bodies for name, _ in body.accumulates}
-    return replace(program, bodies=bodies, accumulators=_only(accumulators, kept))
-
-
-def _only(accumulators: tuple[Accumulator, ...], kept: set[str]) -> tuple[Accumulator, ...]:
-    return tuple(a for a in accumulators if a.name in kept)
+    accumulators = tuple(
+        replace(a, scale=a.scale * scales.get(a.name, 1.0))
+        for a in program.accumulators
+        if a.name in kept
+    )
+    return replace(program, bodies=bodies, accumulators=accumulators)
 
 
 def _simplify_body(program: Program, body: Body, scales: dict[str, float]) -> Body:

@@ -9,7 +9,33 @@ from echoloom.ir.ops import Op
 from echoloom.ir.passes.graphs import BlockGraphs
 from echoloom.ir.passes.writer import Writer
 from echoloom.ir.places import Copy, Label, block_label
+from echoloom.ir.program import Graph
 from echoloom.ir.scheme import Stage, merged
+
+
+@dataclass(frozen=True)
+class BlockWriter:
+    """Writes the code of block number `index`, whose traced functions are `graphs`."""
+
+    w: Writer
+    graphs: BlockGraphs
+    index: int
+
+    @property
+    def name(self) -> str:
+        return f"b{self.index}"
+
+    @property
+    def step(self) -> str:
+        """The coefficient that holds its steps."""
+        return f"{self.name}.step"
+
+    def label(self, name: str, copy: Copy | None = None) -> Label:
+        return block_label(self.index, copy).part(name)
+
+    def inline(self, graph: Graph, label: Label, **bindings: str) -> dict[str, str]:
+        """`Writer.inline` of one of the block's functions."""
+        return self.w.inline(graph, label, {"block": self.name, **bindings})
 
 
 @dataclass(frozen=True)
@@ -36,40 +62,33 @@ class Walk:
     visits: tuple[Visit, ...]
 
 
-def walk_forward(w: Writer, block: BlockGraphs, index: int, q: str, p: str, u: str) -> Walk:
+def walk_forward(block: BlockWriter, q: str, p: str, u: str) -> Walk:
     """The forward pass's stages of the free copy."""
-    stages = merged(block.stages)
-    return _walk(w, block, index, Copy.FREE, stages, _forward_names(stages), q, p, u)
+    stages = merged(block.graphs.stages)
+    return _walk(block, Copy.FREE, stages, _forward_names(stages), q, p, u)
 
 
 def walk_back(
-    w: Writer,
-    block: BlockGraphs,
-    index: int,
-    copy: Copy,
-    q: str,
-    p: str,
-    u: str,
-    free: Walk | None = None,
+    block: BlockWriter, copy: Copy, q: str, p: str, u: str, free: Walk | None = None
 ) -> Walk:
     """The echo's: the same stages in reverse order, for a momentum turned round.
 
     The nudged copies take the sides of V's corners that the `free` one (None for itself) is on, as
     a derivative does: copies that are really apart would see both sides of a corner between them.
     """
-    stages = merged(block.stages)[::-1]
-    walk = _walk(w, block, index, copy, stages, _echo_names(stages), q, p, u, free)
-    if free is not None or not block.sides.outputs:
+    stages = merged(block.graphs.stages)[::-1]
+    walk = _walk(block, copy, stages, _echo_names(stages), q, p, u, free)
+    if free is not None or not block.graphs.sides.outputs:
         return walk
-    visits = tuple(replace(visit, sides=_sides(w, block, index, visit, u)) for visit in walk.visits)
+    visits = tuple(replace(visit, sides=_sides(block, visit, u)) for visit in walk.visits)
     return replace(walk, visits=visits)
 
 
-def _sides(w: Writer, block: BlockGraphs, index: int, visit: Visit, u: str) -> dict[str, str]:
+def _sides(block: BlockWriter, visit: Visit, u: str) -> dict[str, str]:
     if visit.stage.kind == "drift":
         return {}
-    label = block_label(index, Copy.FREE).part(numbered("sides", visit.kicks + 1))
-    return w.inline(block.sides, label, {"block": f"b{index}", "q": visit.at, "u": u})
+    label = block.label(numbered("sides", visit.kicks + 1), Copy.FREE)
+    return block.inline(block.graphs.sides, label, q=visit.at, u=u)
 
 
 def numbered(name: str, number: int) -> str:
@@ -88,9 +107,7 @@ class _Name:
 
 
 def _walk(
-    w: Writer,
-    block: BlockGraphs,
-    index: int,
+    block: BlockWriter,
     copy: Copy,
     stages: Sequence[Stage],
     names: Sequence[_Name],
@@ -100,27 +117,25 @@ def _walk(
     free: Walk | None = None,
 ) -> Walk:
     """Every increment is one product by the step, rounded on its own."""
-    own, step, unit = {"block": f"b{index}"}, f"b{index}.step", block_label(index, copy)
-    visits: list[Visit] = []
+    w, graphs, visits = block.w, block.graphs, list[Visit]()
     kicks = 0
+
+    def increment(rate: str, name: str) -> str:
+        whole = w.put(label.part(name), Op.MUL, block.step, rate)
+        return _part(w, label, whole, stage.fraction)
+
     for stage, name in zip(stages, names, strict=True):
-        label = unit.part(name.text, name.alike)
+        label = block_label(block.index, copy).part(name.text, name.alike)
         if stage.kind == "drift":
-            rate = w.inline(block.velocity, label, {**own, "p": p})["v"]
+            rate = block.inline(graphs.velocity, label, p=p)["v"]
             visits.append(Visit(stage, p, rate, kicks))
-            increment = _part(w, label, w.put(label.part("hv"), Op.MUL, step, rate), stage.fraction)
-            q = w.put(label.part("q"), Op.ADD, q, increment)
+            q = w.put(label.part("q"), Op.ADD, q, increment(rate, "hv"))
         else:
-            force = unit.part(name.force)
-            bindings = {**own, "q": q, "u": u}
-            if free is None:
-                rate = w.inline(block.force, force, bindings)["f"]
-            else:
-                sides = free.visits[len(visits)].sides
-                rate = w.inline(block.beside, force, {**bindings, **sides})["f"]
+            graph = graphs.force if free is None else graphs.beside
+            sides = {} if free is None else free.visits[len(visits)].sides
+            rate = block.inline(graph, block.label(name.force, copy), q=q, u=u, **sides)["f"]
             visits.append(Visit(stage, q, rate, kicks))
-            increment = _part(w, label, w.put(label.part("hf"), Op.MUL, step, rate), stage.fraction)
-            p = w.put(label.part("p"), Op.SUB, p, increment)
+            p = w.put(label.part("p"), Op.SUB, p, increment(rate, "hf"))
             kicks += 1
     return Walk(q, p, tuple(visits))
 

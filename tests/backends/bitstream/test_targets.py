@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from fractions import Fraction
@@ -10,13 +11,17 @@ import pytest
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.backends.bitstream.flow import Flow
 from echoloom.backends.bitstream.targets import ecp5, gowin, ice40
 from echoloom.backends.bitstream.targets.boards import BOARDS, find_board
 from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F, clocks, dividers
 from echoloom.backends.bitstream.targets.gowin import TANG_NANO_20K
 from echoloom.backends.bitstream.targets.ice40 import ICEBREAKER
+from echoloom.backends.bitstream.targets.target import Toolchain
+from echoloom.backends.bitstream.toolrun import BuildFailed
+from echoloom.backends.bitstream.tools import Tool
 from echoloom.hdl.board import BAUD, BOARD_CLOCK, ENGINE_CLOCK
-from echoloom.hdl.uart import divisor_for
+from echoloom.hdl.uart import UartTransmitter, divisor_for
 
 EACH_BOARD = pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
 
@@ -191,3 +196,17 @@ def test_constraints_of_each_family():
     for board in BOARDS.values():
         with pytest.raises(ValueError, match=f"{board.name} has no pin for the port nowhere"):
             board.constraints(odd, asked)
+
+
+@EACH_BOARD
+def test_only_a_synthesis_without_pads_gets_several_modules(board, tmp_path):
+    script = tmp_path / "yosys"
+    script.write_text('#!/bin/sh\necho "$2" > script\necho "{\\"modules\\": {}}" > top.json\n')
+    script.chmod(0o755)
+    fake = Tool("yosys", script, "0")
+    top = UartTransmitter(12)
+    with contextlib.suppress(BuildFailed):  # a netlist without a module has nothing to finish
+        Flow(board, Toolchain(fake, fake, fake), tmp_path, tmp_path).synthesise(top, {})
+    commands = (tmp_path / "script").read_text()
+    assert board.synthesis in commands
+    assert ("-set keep_hierarchy" in commands) == (board.name != "tang-nano-20k")

@@ -22,9 +22,10 @@ def test_whole_numbers_of_any_kind_are_plain_afterwards(number: Any):
     sizes = engine_sizes(number, number, number)
     assert sizes == (2, 2, 2) and all(type(size) is int for size in sizes)
     names = [field.name for field in fields(Widths) if field.name != "rounding"]
-    widths = replace(Widths(), **{name: np.int64(getattr(Widths(), name)) for name in names})
+    given = Widths(gradient=50)
+    widths = replace(given, **{name: np.int64(getattr(given, name)) for name in names})
     widths = checked_widths(replace(widths, margin=number))
-    assert widths == replace(Widths(), margin=2)
+    assert widths == replace(given, margin=2)
     assert all(type(getattr(widths, name)) is int for name in names)
 
 
@@ -60,6 +61,12 @@ def test_word_lengths_likewise(name: str):
         ({"word": 36}, "word=36, narrow=18 and accumulator=54 bits do not go together"),
         ({"narrow": 30}, "narrow is at most word"),
         ({"accumulator": 70}, "has at most 63 bits"),
+        (
+            {"gradient": 44},
+            "gradient is 44 bits, but a sum over steps has at least the 45 of a product and at "
+            "most the accumulator's 54",
+        ),
+        ({"gradient": 55}, "gradient is 55 bits"),
         ({"segment_bits": 16}, "segment_bits is 16, but a table has 2 to 2\\*\\*15 segments"),
         ({"rounding": "half_even"}, "must be a Rounding, such as Rounding.HALF_EVEN"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -30,13 +29,7 @@ from echoloom.ir.widths import Widths
 STEPS = 24
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_in_haste() -> Iterator[None]:
-    """Many compilations, each of which runs a few times."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_in_haste")
 
 
 @lru_cache

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hamiltonians import GALLERY
 from jax.extend import core as jex
+from steps_back import States, step_back
 
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.rhel import flip, rhel_gradient
@@ -23,7 +24,6 @@ INPUTS, OUTPUTS, HIDDEN = 3, 3, 5
 # The contrast's error goes with epsilon squared and is 2e-8 at most at 1e-2; here rounding is all
 # that is left of it. A larger epsilon would part the echoes across the walls of a potential.
 EPSILON, TOLERANCE = 2.0**-10, 1e-6
-States = tuple[parts.State, ...]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -88,12 +88,7 @@ def there_and_back(coefficients: StackCoefficients, x: jax.Array) -> tuple[State
         return states, states
 
     def backward(states: States, at: jax.Array) -> tuple[States, None]:
-        h, stepped = parts.encode(coefficients.encoder, at), []
-        for block, state in zip(coefficients.blocks, states, strict=True):
-            u = parts.drive(block, h)
-            h = parts.mix(block, state.q, u, h)
-            stepped.append(parts.integrate(block, state, u))
-        return tuple(stepped), None
+        return step_back(coefficients, states, at)[0], None
 
     _, seen = jax.lax.scan(forward, rest(coefficients), x)
     turned = tuple(flip(parts.State(state.q[39], state.p[39])) for state in seen)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gradient_errors import errors, worst
+from steps_back import step_back
 
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.gradients.loss import loss
@@ -125,17 +126,8 @@ def test_free_copy_returns_to_rest(make_model, make_sample):
     advance = partial(parts.advance, coefficients)
     states, features = jax.lax.scan(lambda s, at: advance(s, at), rest(coefficients), x)
 
-    def back(states, at):
-        # The features come out again before the states step back past them.
-        h, stepped = parts.encode(coefficients.encoder, at), []
-        for block, state in zip(coefficients.blocks, states, strict=True):
-            u = parts.drive(block, h)
-            h = parts.mix(block, state.q, u, h)
-            stepped.append(parts.integrate(block, state, u))
-        return tuple(stepped), h
-
     flipped = tuple(flip(state) for state in states)
-    end, again = jax.lax.scan(back, flipped, x, reverse=True)
+    end, again = jax.lax.scan(partial(step_back, coefficients), flipped, x, reverse=True)
     np.testing.assert_allclose(again, features, atol=1e-10)
     for state in end:
         np.testing.assert_allclose(state.q, 0.0, atol=1e-10)

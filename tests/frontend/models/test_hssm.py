@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import erf
+from written_stacks import forward, sigmoid
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, Oscillators
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.check import check
-from echoloom.frontend.models.hssm import HSSM, run, trainable, with_statistics
+from echoloom.frontend.models.hssm import HSSM, Block, run, trainable, with_statistics
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+def readouts(block: Block, unit: Any, u: np.ndarray) -> list[np.ndarray]:
+    A, step = np.maximum(unit.stiffness, 0), sigmoid(unit.step)
+    B = unit.drive if unit.drive.ndim == 2 else unit.drive[0] + 1j * unit.drive[1]
+    C = unit.readout if unit.readout.ndim == 2 else unit.readout[0] + 1j * unit.readout[1]
+    q = p = np.zeros(len(A), dtype=B.dtype)
+    after = []
+    for at in u:
+        half = q + step / 2 * p
+        p = p + step * (B @ at - A * half)
+        q = half + step / 2 * p
+        after.append((C @ q).real)
+    return after
 
 
 def reference_forward(model: HSSM, x) -> np.ndarray:
     """The paper's stack from raw parameters, in complex NumPy: x [T, inputs] -> [T, H]."""
-    h = np.asarray(x) @ np.asarray(model.encoder.weight).T + np.asarray(model.encoder.bias)
-    for block in model.blocks:
-        norm, unit = jax.tree.map(np.asarray, (block.norm, block.unit))
-        u = (h - norm.mean) / np.sqrt(norm.variance + norm.eps) * norm.scale + norm.shift
-        A, step = np.maximum(unit.stiffness, 0), sigmoid(unit.step)
-        B = unit.drive if unit.drive.ndim == 2 else unit.drive[0] + 1j * unit.drive[1]
-        C = unit.readout if unit.readout.ndim == 2 else unit.readout[0] + 1j * unit.readout[1]
-        q = p = np.zeros(len(A), dtype=B.dtype)
-        after = []
-        for at in u:
-            half = q + step / 2 * p
-            p = p + step * (B @ at - A * half)
-            q = half + step / 2 * p
-            after.append((C @ q).real + np.asarray(block.feedthrough) * at)
-        a = np.array(after)
-        a = 0.5 * a * (1 + erf(a / np.sqrt(2)))
-        value, gate = (a @ np.asarray(w.weight).T + np.asarray(w.bias)
-                       for w in (block.value, block.gate))  # fmt: skip
-        h = h + value * sigmoid(gate)
-    return h
+    return forward(model, x, lambda a: 0.5 * a * (1 + erf(a / np.sqrt(2))), readouts)
 
 
 @pytest.mark.parametrize("complex", [False, True])

@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from written_stacks import forward, sigmoid
 
 from echoloom.frontend.energy.hamiltonian import Hamiltonian, NonlinearOscillators
 from echoloom.frontend.gradients.bptt import bptt_gradient
 from echoloom.frontend.models.check import check
-from echoloom.frontend.models.hssm import HSSM, run, trainable
+from echoloom.frontend.models.hssm import HSSM, Block, run, trainable
 from echoloom.frontend.models.units import NonlinearUnit
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+def readouts(block: Block, unit: Any, u: np.ndarray) -> list[np.ndarray]:
+    gain, step = unit.gain, unit.step
+    for _ in range(unit.gain_sigmoids):
+        gain = sigmoid(gain)
+    if unit.step_through == "sigmoid":
+        step = sigmoid(step)
+
+    def force(q, at):
+        return unit.alpha * q + gain * np.tanh(unit.weight * q + unit.drive @ at + unit.bias)
+
+    q = p = np.zeros(len(unit.weight))
+    after = []
+    for at in u:
+        for _ in range(block.substeps):
+            if block.integrator == "imex":
+                p = p - step * force(q, at)
+                q = q + step * p
+            else:
+                half = q + step / 2 * p
+                p = p - step * force(half, at)
+                q = half + step / 2 * p
+        after.append(unit.readout @ q)
+    return after
 
 
 def reference_forward(model: HSSM, x) -> np.ndarray:
     """The paper's nonlinear stack from raw parameters: x [T, inputs] -> [T, H]."""
-    h = np.asarray(x) @ np.asarray(model.encoder.weight).T + np.asarray(model.encoder.bias)
-    for block in model.blocks:
-        norm, unit = jax.tree.map(np.asarray, (block.norm, block.unit))
-        u = (h - norm.mean) / np.sqrt(norm.variance + norm.eps) * norm.scale + norm.shift
-        gain, step = unit.gain, unit.step
-        for _ in range(unit.gain_sigmoids):
-            gain = sigmoid(gain)
-        if unit.step_through == "sigmoid":
-            step = sigmoid(step)
-
-        def force(q, at, unit=unit, gain=gain):
-            return unit.alpha * q + gain * np.tanh(unit.weight * q + unit.drive @ at + unit.bias)
-
-        q = p = np.zeros(len(unit.weight))
-        after = []
-        for at in u:
-            for _ in range(block.substeps):
-                if block.integrator == "imex":
-                    p = p - step * force(q, at)
-                    q = q + step * p
-                else:
-                    half = q + step / 2 * p
-                    p = p - step * force(half, at)
-                    q = half + step / 2 * p
-            after.append(unit.readout @ q + np.asarray(block.feedthrough) * at)
-        a = np.array(after)
-        a = 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3)))
-        value, gate = (a @ np.asarray(w.weight).T + np.asarray(w.bias)
-                       for w in (block.value, block.gate))  # fmt: skip
-        h = h + value * sigmoid(gate)
-    return h
+    return forward(
+        model, x, lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+        readouts,
+    )  # fmt: skip
 
 
 def with_units(model: HSSM, **options) -> HSSM:

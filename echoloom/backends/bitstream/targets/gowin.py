@@ -127,6 +127,7 @@ class Gowin(Target):
     family: str
 
     synthesis: ClassVar = "synth_gowin -family gw2a"
+    parts: ClassVar = False  # it would put pads at the ports of every module
     routed: ClassVar = "json"
     resources: ClassVar = {
         "luts": "LUT4",

@@ -38,6 +38,7 @@ class Target(Board):
     target_mhz: float
 
     synthesis: ClassVar[str]  # the synthesiser's command, without the top module and the file
+    parts: ClassVar[bool] = True  # whether the synthesis takes a design in several modules
     routed: ClassVar[str]  # the ending of the router's file
     # Of what a report calls luts, registers and so on, the names in the router's own report.
     resources: ClassVar[Mapping[str, str]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from echoloom.frontend.energy.canonical.builder import Builder, Operand
@@ -10,18 +11,14 @@ from echoloom.frontend.energy.canonical.rules import Rule
 from echoloom.frontend.energy.jaxpr import Equation
 
 
-def _no_form(problem: str, advice: str) -> Rule:
+def _raised(refusal: Callable[[Builder, str, str], Exception], problem: str, advice: str) -> Rule:
     def rule(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-        raise b.no_form(problem, advice)
+        raise refusal(b, problem, advice)
 
     return rule
 
 
-def _refused(problem: str, advice: str) -> Rule:
-    def rule(b: Builder, e: Equation, x: list[Any]) -> list[Operand]:
-        raise b.refuse(problem, advice)
-
-    return rule
+_no_form, _refused = partial(_raised, Builder.no_form), partial(_raised, Builder.refuse)
 
 
 # What draws random numbers, or makes keys for them.

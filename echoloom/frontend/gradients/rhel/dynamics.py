@@ -7,6 +7,7 @@ done to any potential: its jaxpr is split by what depends on q.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -50,22 +51,22 @@ class Driven(Hamiltonian):
 
 def split_potential(block: BlockCoefficients) -> Split:
     """The block's potential by what depends on q [m] and on u [H]."""
-    leaves, structure = jax.tree.flatten(block.unit)
-
-    def potential(q: jax.Array, u: jax.Array, *own: jax.Array) -> jax.Array:
-        return jax.tree.unflatten(structure, own).potential(q, u)
-
-    return split(potential, block.step, block.scale, *leaves)
+    return split(*_of_leaves(block, lambda unit, q, u: unit.potential(q, u)))
 
 
 def has_corners(block: BlockCoefficients) -> bool:
     """Whether the block's force may jump, or bend, at some q."""
+    return is_cornered(*_of_leaves(block, parts.force))
+
+
+def _of_leaves(block: BlockCoefficients, function: Callable[..., jax.Array]) -> tuple[Any, ...]:
+    """function(unit, q, u) as one of q, u and the unit's leaves, and arrays like these."""
     leaves, structure = jax.tree.flatten(block.unit)
 
-    def force(q: jax.Array, u: jax.Array, *own: jax.Array) -> jax.Array:
-        return parts.force(jax.tree.unflatten(structure, own), q, u)
+    def flat(q: jax.Array, u: jax.Array, *own: jax.Array) -> jax.Array:
+        return function(jax.tree.unflatten(structure, own), q, u)
 
-    return is_cornered(force, block.step, block.scale, *leaves)
+    return flat, block.step, block.scale, *leaves
 
 
 def prepare(own: Split, unit: Hamiltonian, u: jax.Array) -> Prepared:

@@ -6,7 +6,8 @@ by.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,20 @@ class Pair(NamedTuple):
 Echo = Pair | State
 
 
+def _steps_back(
+    back: Callable[[State, Any], State], start: State, pushes: jax.Array, along: Any
+) -> tuple[State, State]:
+    """The state after K steps `back`, last one first, each along its own of `along` and after its
+    nudge of p; and the nudged states [K, ...]."""
+
+    def step(at: State, now: tuple[jax.Array, Any]) -> tuple[State, jax.Array]:
+        at = State(at.q, at.p + now[0])
+        return back(at, now[1]), together(at)
+
+    end, nudged = jax.lax.scan(step, start, (pushes, along), reverse=True)
+    return end, apart(nudged)
+
+
 def echo_pair(
     block: BlockCoefficients, pair: Pair, push: jax.Array, timed: Timed
 ) -> tuple[Pair, State]:
@@ -39,16 +54,13 @@ def echo_pair(
 
     Returns the last states, and the nudged ones [K, 2, m].
     """
+
+    def back(at: State, values: Any) -> State:
+        return jax.vmap(lambda own: traverse(block, own, values)[0])(at)
+
     nudges = jnp.stack([push, -push], axis=1)
-
-    def step(at: State, now: tuple[jax.Array, Timed]) -> tuple[State, jax.Array]:
-        nudge, values = now
-        at = State(at.q, at.p + nudge)
-        after = jax.vmap(lambda own: traverse(block, own, values)[0])(at)  # type: ignore[arg-type]
-        return after, together(at)
-
-    state, nudged = jax.lax.scan(step, pair.state, (nudges, timed), reverse=True)
-    return Pair(state, pair.scale), apart(nudged)
+    state, nudged = _steps_back(back, pair.state, nudges, timed)
+    return Pair(state, pair.scale), nudged
 
 
 def passages(block: BlockCoefficients, states: State, timed: Timed) -> Passage:
@@ -80,13 +92,10 @@ def echo_adjoint(
         return _linearised(block, adjoint, push, free, timed, rests)
     seen = jax.vmap(lambda own, values: traverse(block, own, values)[1])(free, timed)
 
-    def step(at: State, now: tuple[jax.Array, Passage, Timed]) -> tuple[State, jax.Array]:
-        nudge, centres, values = now
-        at = State(at.q, at.p + nudge)
-        return _between(block, scale, at, centres, values)[0], together(at)
+    def back(at: State, now: tuple[Passage, Timed]) -> State:
+        return _between(block, scale, at, *now)[0]
 
-    state, nudged = jax.lax.scan(step, adjoint, (push, seen, timed), reverse=True)
-    return state, apart(nudged)
+    return _steps_back(back, adjoint, push, (seen, timed))
 
 
 def _between(
@@ -141,14 +150,7 @@ def _linearised(
     linear = jax.vmap(
         lambda own, values, still: jax.linearize(lambda s: sample(s, values, still), own)[1]
     )(free, timed, rests)
-
-    def step(at: State, now) -> tuple[State, jax.Array]:  # type: ignore[no-untyped-def]
-        nudge, tangent = now
-        at = State(at.q, at.p + nudge)
-        return tangent(at), together(at)
-
-    state, nudged = jax.lax.scan(step, adjoint, (push, linear), reverse=True)
-    return state, apart(nudged)
+    return _steps_back(lambda at, tangent: tangent(at), adjoint, push, linear)
 
 
 def adjoint_passages(

@@ -1,0 +1,102 @@
+"""What an engine behind its host link takes of a chip, and what runs out first.
+
+An estimate that needs no tool: memories by the rule of `ir.blocks`, and a product of a word and a
+weight for every lane and every drain. LUTs are not estimated; a build counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from echoloom.hdl.inventory import Bank, inventory
+from echoloom.ir.blocks import CHIPS, Cells, Chip
+from echoloom.ir.contract import EngineConfig
+
+BLOCKS, MULTIPLIERS = "block RAM", "multipliers"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A memory of the engine, and the cells that each of its copies takes."""
+
+    bank: Bank
+    cells: Cells
+    blocks: int  # of all copies; 0 in LUT RAM and in registers
+
+    @property
+    def kind(self) -> str:
+        return "registers" if self.cells.ram is None else self.cells.ram.name
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of one kind of resource an engine takes of what the chip has."""
+
+    used: int
+    available: int
+
+    @property
+    def share(self) -> float:
+        """1 is all of it."""
+        return self.used / self.available
+
+
+@dataclass(frozen=True)
+class Resources:
+    """An engine on a chip; `usage` is of BLOCKS and of MULTIPLIERS."""
+
+    chip: Chip
+    memories: tuple[Stored, ...]
+    usage: Mapping[str, Usage]
+
+    @property
+    def binding(self) -> str:
+        """The resource of which it takes the largest share."""
+        return max(self.usage, key=lambda kind: self.usage[kind].share)
+
+    @property
+    def fits(self) -> bool:
+        return self.usage[self.binding].share <= 1.0
+
+    @property
+    def largest(self) -> str:
+        """The memory that takes most blocks."""
+        blocks = self.blocks_by_memory()
+        return max(blocks, key=lambda name: blocks[name])
+
+    def blocks_by_memory(self) -> dict[str, int]:
+        """Block RAMs by the memories' names."""
+        blocks: dict[str, int] = {}
+        for stored in self.memories:
+            blocks[stored.bank.name] = blocks.get(stored.bank.name, 0) + stored.blocks
+        return blocks
+
+
+def resources(config: EngineConfig, chip: Chip) -> Resources:
+    """What an engine of these sizes takes of a chip."""
+    memories = tuple(_stored(bank, chip) for bank in inventory(config))
+    usage = {
+        BLOCKS: Usage(sum(stored.blocks for stored in memories), chip.blocks),
+        MULTIPLIERS: Usage(_multipliers(config, chip), chip.multipliers),
+    }
+    return Resources(chip, memories, usage)
+
+
+def chip_of(target: str) -> Chip:
+    """The chip of a compile target. ValueError where its memories are not known."""
+    if target not in CHIPS:
+        raise ValueError(f"the memories of {target!r} are not known; known: {', '.join(CHIPS)}")
+    return CHIPS[target]
+
+
+def _stored(bank: Bank, chip: Chip) -> Stored:
+    cells = chip.cells(bank.width, bank.depth, bank.at_once)
+    return Stored(bank, cells, bank.copies * chip.blocks_of(cells))
+
+
+def _multipliers(config: EngineConfig, chip: Chip) -> int:
+    """Lanes multiply words by weights, drains distances by slopes of the same sizes."""
+    wide, narrow = chip.multiplier
+    each = -(-config.word // wide) * -(-config.narrow // narrow)
+    return each * (config.lanes + config.drains)

@@ -1,0 +1,60 @@
+"""Every memory of an engine behind its host link: how wide, how deep, how many of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from amaranth.utils import ceil_log2
+
+from echoloom.hdl.engine import IN_FLIGHT_EMITS
+from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry
+from echoloom.hdl.link import DEPTH
+from echoloom.hdl.packets import PAYLOAD
+from echoloom.ir.contract import COLUMN_BITS, EngineConfig
+
+
+@dataclass(frozen=True)
+class Bank:
+    """`copies` memories of `depth` words of `width` bits, each with a read and a write port; what
+    is read `at_once`, in the cycle of its address, cannot be in block RAM."""
+
+    name: str
+    width: int
+    depth: int
+    copies: int
+    at_once: bool = False
+
+
+def inventory(config: EngineConfig) -> tuple[Bank, ...]:
+    """The memories in the order of the data's way through the engine; registers are none."""
+    lanes, drains, word = config.lanes, config.drains, config.word
+    frame = 1 << ceil_log2(config.frame_depth)
+    banks = ceil_log2(chunks(config))  # of a drain: its lanes
+    return (
+        Bank("link packets", 8, PAYLOAD + 1, 1),
+        Bank("link samples", word, DEPTH - 1, 1),
+        Bank("frames", word, config.frames * frame, 1),
+        Bank("weights", config.narrow, config.weight_depth, lanes),
+        Bank("X words", word, config.vector_depth, lanes),
+        Bank("Y words", word, config.vector_depth, lanes),
+        Bank("gradients", config.gradient_bits, config.gradient_depth, lanes),
+        Bank("slots", config.accumulator, config.slots, lanes, at_once=True),
+        Bank("tree rows", config.accumulator, config.slots << banks, drains, at_once=True),
+        Bank("exponents", SHIFT.width, config.exponent_depth, drains),
+        Bank("bases", word, config.bases << banks, drains),
+        Bank("tables", word + config.narrow, config.table_depth, drains),
+        *_program("MAC program", mac_entry(config).size, config.mac_depth),
+        *_program("drain program", drain_entry(config).size, config.drain_depth),
+        Bank("outputs", word, 2 * config.output_depth + IN_FLIGHT_EMITS - 1, 1),
+        Bank("link outputs", word, DEPTH - 1, 1),
+    )
+
+
+def _program(name: str, bits: int, depth: int) -> Iterator[Bank]:
+    """A program's columns: whole ones, and what is left."""
+    whole, rest = divmod(bits, COLUMN_BITS)
+    if whole:
+        yield Bank(name, COLUMN_BITS, depth, whole)
+    if rest:
+        yield Bank(name, rest, depth, 1)

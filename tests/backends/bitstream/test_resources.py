@@ -1,0 +1,74 @@
+"""What engines take of a chip: sums over their memories, what binds, and yosys' own counts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.resources import BLOCKS, MULTIPLIERS, chip_of, resources
+from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F
+from echoloom.backends.bitstream.toolrun import run_tool
+from echoloom.backends.bitstream.verilog import to_rtlil
+from echoloom.hdl.board import BoardTop
+from echoloom.ir.blocks import CHIPS
+from echoloom.ir.contract import EngineConfig, Timing
+
+ECP5 = CHIPS["ecp5-85k"]
+# Deep enough for block RAM everywhere, with depths that are no powers of two.
+SMALL = EngineConfig(
+    2, 1, weight_depth=1280, vector_depth=768, gradient_depth=1280, table_depth=1536,
+    exponent_depth=384, mac_depth=768, drain_depth=512, frame_depth=16, output_depth=4,
+    base_depth=144, section_cycles=4095, run=127,
+)  # fmt: skip
+
+
+def test_usage_is_the_sum_over_memories() -> None:
+    found = resources(SMALL, ECP5)
+    assert found.usage[BLOCKS].used == sum(stored.blocks for stored in found.memories)
+    assert sum(found.blocks_by_memory().values()) == found.usage[BLOCKS].used
+    gradients = next(s for s in found.memories if s.bank.name == "gradients")
+    assert (gradients.bank.width, gradients.bank.copies, gradients.blocks) == (54, 2, 10)
+    assert found.largest == "gradients" and found.fits
+
+
+def test_narrower_gradient_words_take_fewer_blocks() -> None:
+    deep = replace(SMALL, gradient_depth=2048)
+    blocks = [
+        resources(replace(deep, gradient=bits), ECP5).blocks_by_memory()["gradients"]
+        for bits in (54, 45, 36)
+    ]
+    assert blocks == [12, 10, 8]
+
+
+def test_what_binds_is_what_is_scarcest() -> None:
+    many = replace(SMALL, lanes=64, drains=16, weight_depth=256, gradient_depth=256)
+    found = resources(many, ECP5)
+    assert found.usage[MULTIPLIERS].used == 2 * (64 + 16) and not found.fits
+    assert found.binding == BLOCKS
+    roomy = replace(ECP5, blocks=10_000)
+    assert resources(many, roomy).binding == MULTIPLIERS
+    # 28 x 18 bits on 16 x 16 multipliers: two by two.
+    assert resources(SMALL, CHIPS["up5k"]).usage[MULTIPLIERS].used == 4 * (2 + 1)
+
+
+def test_a_chip_that_is_not_known() -> None:
+    with pytest.raises(ValueError, match="the memories of 'abacus' are not known; known: ecp5-85k"):
+        chip_of("abacus")
+
+
+def test_a_synthesised_engine_has_what_is_estimated(tmp_path: Path) -> None:
+    top = BoardTop(ULX3S_85F, SMALL, Timing())
+    (tmp_path / "top.il").write_text(to_rtlil(top, "top"))
+    script = "read_rtlil top.il; synth_ecp5 -top top -run begin:map_ffram; tee -q -o stat.txt stat"
+    run_tool(tools.yosys(), ["-q", "-p", script], tmp_path, tmp_path / "yosys.log")
+    whole = (tmp_path / "stat.txt").read_text().split("design hierarchy")[-1]
+    counted = {name: int(n) for n, name in re.findall(r"(\d+)\s+(DP16KD|MULT18X18D)\b", whole)}
+    found = resources(SMALL, ECP5)
+    assert counted == {
+        "DP16KD": found.usage[BLOCKS].used,
+        "MULT18X18D": found.usage[MULTIPLIERS].used,
+    }
