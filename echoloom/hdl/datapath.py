@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Array, Module, Mux, Signal, signed
@@ -45,10 +46,9 @@ class Datapath(wiring.Component):
 
     `frame_word`: the input frame's word, cycle t + 2. `emit`: a value for the output stream.
     `flags`: events of this cycle. `read_data`: what a host asked for, of the memories that
-    live here, READ_LATENCY cycles after the issue registers took its address.
+    live here, `read_latency` cycles after the issue registers took its address.
     """
 
-    READ_LATENCY = ADD + 3
     EMIT_LATENCY = BROADCAST
 
     access: data.View
@@ -83,6 +83,11 @@ class Datapath(wiring.Component):
         )
 
     @staticmethod
+    def read_latency(config: EngineConfig) -> int:
+        """A word goes through all lanes behind its own."""
+        return ADD + config.lanes + 1
+
+    @staticmethod
     def timing() -> Timing:
         """The latencies that this datapath has, whatever the caller hoped for."""
         return Timing(
@@ -96,6 +101,7 @@ class Datapath(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
+        access = delay(m, self.access, 1, name="access", control=True)[-1]
         stages = delay(m, self.operation, ADD, name="operation", control=True)
         weights = delay(m, self.address.weight, OPERANDS - MEMORY, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
@@ -111,7 +117,7 @@ class Datapath(wiring.Component):
             m.submodules[f"lane_{index}"] = lane
             write = self.writes[index % config.drains]
             m.d.comb += [
-                lane.access.eq(self.access),
+                lane.access.eq(access),
                 lane.x.eq(self.address.x),
                 lane.y.eq(self.address.y),
                 lane.weight_address.eq(weights[-1]),
@@ -197,21 +203,13 @@ class Datapath(wiring.Component):
 
     def _read(self, m: Module, lanes: list[Lane], drains: list[Drain], broadcast: Signal) -> None:
         """Host reads ride on the datapath: nothing else moves, so all words stand still."""
-        config = self._config
         lane = self.access.lane
-        weight = Signal(signed(config.narrow), reset_less=True)
-        gradient = Signal(signed(config.gradient_bits), reset_less=True)
-        m.d.sync += [
-            weight.eq(Array(lane.weight for lane in lanes)[lane]),
-            gradient.eq(Array(lane.gradient for lane in lanes)[lane]),
-        ]
+        m.d.comb += [after.read_before.eq(before.read_word) for before, after in pairwise(lanes)]
         with m.Switch(self.access.space):
-            with m.Case(Space.WEIGHT):
-                m.d.sync += self.read_data.eq(weight)
+            with m.Case(Space.WEIGHT, Space.GRADIENT):
+                m.d.sync += self.read_data.eq(lanes[-1].read_word)
             with m.Case(Space.VECTOR):
                 m.d.sync += self.read_data.eq(broadcast)
-            with m.Case(Space.GRADIENT):
-                m.d.sync += self.read_data.eq(gradient)
             with m.Case(Space.TABLE):
                 m.d.sync += self.read_data.eq(drains[0].table_entry)
             with m.Case(Space.EXPONENT):

@@ -26,9 +26,6 @@ from echoloom.hdl.sequencer import Sequencer
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing
 
-# A host read enters at the issue registers, a cycle before the datapath, and leaves through
-# one register more.
-READ_LATENCY = Datapath.READ_LATENCY + 3
 PROMISED = Timing()
 # Values that may still be on their way when the output buffer is looked at.
 IN_FLIGHT_EMITS = Datapath.EMIT_LATENCY + 1
@@ -72,7 +69,10 @@ class Engine(wiring.Component):
         m = Module()
         config = self.config
         flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
-        m.submodules.host = host = Host(config, read_latency=READ_LATENCY)
+        # A host read enters at the issue registers, a cycle before the datapath, and leaves
+        # through registers on either side of the datapath's own.
+        read_latency = Datapath.read_latency(config) + 4
+        m.submodules.host = host = Host(config, read_latency=read_latency)
         m.submodules.sequencer = sequencer = Sequencer(config, flush=flush)
         mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth)
         drain_fetch = Fetch(Space.DRAIN, drain_entry(config), config.drain_depth)

@@ -31,6 +31,11 @@ def bank_write(config: EngineConfig) -> data.StructLayout:
     )
 
 
+def read_bits(config: EngineConfig) -> int:
+    """Of the longest word that a host reads from a lane."""
+    return max(config.narrow, config.gradient_bits)
+
+
 def tree_result(config: EngineConfig) -> data.StructLayout:
     return data.StructLayout(
         {
@@ -60,7 +65,8 @@ class Lane(wiring.Component):
     cycle after STORE. `write` is registered before it reaches the memory.
     `product` is word + narrow bits signed, sums are `accumulator` bits,
     gradient words `gradient_bits`.
-    `weight` and `gradient` are the words that a host read asked for.
+    Words that a host reads go from lane to lane: `read_word` is this lane's weight or gradient
+    word if `access` names the lane, else what came as `read_before`, a cycle later.
     """
 
     slot_latency = STORE  # from issue to the first `slot` that asks for the sum
@@ -81,8 +87,8 @@ class Lane(wiring.Component):
     slot: Signal
     sum: Signal
     write: data.View
-    weight: Signal
-    gradient: Signal
+    read_before: Signal
+    read_word: Signal
     overflow: Signal
 
     def __init__(self, config: EngineConfig, index: int) -> None:
@@ -104,8 +110,8 @@ class Lane(wiring.Component):
                 "slot": In(mac_fields(config)["slot"]),
                 "sum": Out(signed(config.accumulator)),
                 "write": In(bank_write(config)),
-                "weight": Out(signed(config.narrow)),
-                "gradient": Out(signed(config.gradient_bits)),
+                "read_before": In(signed(read_bits(config))),
+                "read_word": Out(signed(read_bits(config))),
                 "overflow": Out(1),
             }
         )
@@ -117,9 +123,14 @@ class Lane(wiring.Component):
                for k, stage in enumerate(self.stage, start=1)]  # fmt: skip
         self._own = dict(enumerate(own, start=1))
         x_local, y_local = self._vectors(m)
-        self._weights(m)
-        self._multiply(m, x_local, y_local)
-        self._slots(m, self._add(m))
+        weight = self._weights(m)
+        self._multiply(m, weight, x_local, y_local)
+        total, gradient = self._add(m)
+        self._slots(m, total)
+        asked = Mux(self.access.space == Space.WEIGHT, weight, gradient)
+        here = self.access.lane == self._index
+        word = delay(m, Mux(here, asked, self.read_before), 1, name="read_word")[-1]
+        m.d.comb += self.read_word.eq(word)
         return m
 
     def _vectors(self, m: Module) -> tuple[Signal, Signal]:
@@ -141,7 +152,7 @@ class Lane(wiring.Component):
         m.d.comb += self.x_word.eq(x[1])
         return x[-1], y[-1]
 
-    def _weights(self, m: Module) -> None:
+    def _weights(self, m: Module) -> Signal:
         config = self._config
         m.submodules.weights = weights = memory(signed(config.narrow), config.weight_depth)
         write, read = weights.write_port(), weights.read_port()
@@ -151,10 +162,10 @@ class Lane(wiring.Component):
             write.data.eq(self.access.data),
             write.en.eq(self.access.write & here),
             read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
-            self.weight.eq(delay(m, read.data, 1, name="weight")[-1]),
         ]
+        return delay(m, read.data, 1, name="weight")[-1]
 
-    def _multiply(self, m: Module, x_local: Signal, y_local: Signal) -> None:
+    def _multiply(self, m: Module, weight: Signal, x_local: Signal, y_local: Signal) -> None:
         config = self._config
         operands = self._own[OPERANDS]
         broadcast = delay(m, self.broadcast, 1, name="broadcast")[-1]
@@ -167,14 +178,15 @@ class Lane(wiring.Component):
             with m.Case(Narrow.Y):
                 m.d.comb += multiplier.narrow.eq(y_local)
             with m.Default():
-                m.d.comb += multiplier.narrow.eq(self.weight)
+                m.d.comb += multiplier.narrow.eq(weight)
         m.d.comb += [
             multiplier.clear.eq(self._own[ADD - 1].no_product),
             self.product.eq(multiplier.product),
         ]
 
-    def _add(self, m: Module) -> Signal:
-        """The adder serves the accumulator and the gradient memory; its sum, in cycle STORE."""
+    def _add(self, m: Module) -> tuple[Signal, Signal]:
+        """The adder serves the accumulator and the gradient memory: its sum, in cycle STORE, and
+        the gradient word that it started from."""
         config = self._config
         width = config.accumulator
         add = self._own[ADD]
@@ -182,27 +194,28 @@ class Lane(wiring.Component):
         m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
-        updated = Signal(signed(width), reset_less=True)
         total = Signal(signed(max(width, len(self.product)) + 1))
-        start = Mux(add.from_gradient, self.gradient, Mux(add.from_accumulator, accumulator, 0))
+        updated = Signal.like(total, reset_less=True)
+        gradient = delay(m, read.data, 1, name="gradient")[-1]
+        store = self._own[STORE]
+        start = Mux(add.from_gradient, gradient, Mux(add.from_accumulator, accumulator, 0))
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
-            self.gradient.eq(delay(m, read.data, 1, name="gradient")[-1]),
             total.eq(start + self.product),
             write.addr.eq(delay(m, self.gradient_write, 1, name="gradient_write")[-1]),
             write.data.eq(updated),
-            write.en.eq(self._own[STORE].gradient),
+            write.en.eq(store.gradient),
         ]
         m.d.sync += [
             updated.eq(total),
             self.overflow.eq(
-                (add.accumulate & wraps(total, width))
-                | (add.gradient & wraps(total, config.gradient_bits))
+                (store.accumulate & wraps(updated, width))
+                | (store.gradient & wraps(updated, config.gradient_bits))
             ),
         ]
         with m.If(add.accumulate):
             m.d.sync += accumulator.eq(total)
-        return updated
+        return updated, gradient
 
     def _slots(self, m: Module, total: Signal) -> None:
         """Sums that wait for a drain, in LUT RAM."""
