@@ -99,7 +99,7 @@ def test_predicted_cycles():
     step = IMAGE.sections[Section.FORWARD_STEP].length
     assert predicted_cycles(IMAGE, "forward", 10) == 10 * (step + 2)
     sections = list(IMAGE.sections)
-    sections[Section.FORWARD_EPILOGUE] = replace(sections[Section.FORWARD_STEP], length=7)
+    sections[Section.FORWARD_EPILOGUE] = replace(sections[Section.FORWARD_STEP], length=7, last=7)
     longer = replace(IMAGE, sections=tuple(sections))
     assert predicted_cycles(longer, "forward", 10) == 10 * (step + 2) + 9
 
