@@ -144,8 +144,8 @@ def test_compile_refuses(shelf, tmp_path):
         ),
         (
             (shelf / "model.eqx", data, "--gradient-bits", 36),
-            "gradient is 36 bits, but a sum over steps has at least the 45 of a product and at most "
-            "the accumulator's 54",
+            "gradient is 36 bits, but a sum over steps has at least the 45 of a product and at "
+            "most the accumulator's 54",
         ),
         (
             (tmp_path / "frozen.eqx", data),
