@@ -11,10 +11,11 @@ from echoloom.ir.widths import Widths
 
 # Inputs, hidden, state, blocks, outputs; "small" is what an iCE40 UP5K comes nearest to holding,
 # its words as wide as that device's multipliers and memories like them.
-SIZES = {**MODELS, "small": (3, 4, 2, 1, 3)}
+# "one block" is half of the demo's model.
+SIZES = {**MODELS, "one block": (6, 16, 8, 1, 4), "small": (3, 4, 2, 1, 3)}
 WIDTHS = {"small": Widths(word=20, narrow=16, accumulator=44, segment_bits=6)}
 # The time steps of the data that a model's sizes belong to: BasicMotions and Heartbeat.
-LENGTHS = {"demo": 100, "paper": 405, "small": 100}
+LENGTHS = {"demo": 100, "paper": 405, "one block": 100, "small": 100}
 # MHz by timing analysis; the demo's model is held to more than the paper's.
 CLOCKS = {"ulx3s-85f": {"demo": 110.0, "paper": 100.0}, "icebreaker": {"small": 30.0}}
 UTILISATION = {

@@ -27,6 +27,7 @@ from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import write_all
 from echoloom.backends.link.image_writes import image_writes
+from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.files import write_whole
 from echoloom.hdl.link import Command, identity
 from echoloom.hdl.packets import FLUSH, encode
@@ -63,7 +64,9 @@ def build(
     After a failure no bitstream is there, and nothing that belonged to an older one.
     """
     find_board(board).toolchain()
-    aim = Aim(clock_mhz, target_mhz, margin, tuple(range(seed, seed + seeds)), jobs)
+    first, count = whole_number("build: seed", seed), whole_number("build: seeds", seeds, least=1)
+    jobs = whole_number("build: jobs", jobs, least=1)
+    aim = Aim(clock_mhz, target_mhz, margin, tuple(range(first, first + count)), jobs)
     directory = Path(directory)
     stream = link_stream(program.image)
     besides = [directory / STREAM, directory / REPORT]

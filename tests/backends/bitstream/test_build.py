@@ -150,3 +150,21 @@ def test_unwritable_directory(classifier, tmp_path):
     with pytest.raises(OSError, match=r"cannot write a bitstream into .*file/out: Not a directory"):
         el.build(classifier, directory=tmp_path / "file" / "out")
     assert names(tmp_path) == {"file"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"seeds": 0}, "build: seeds is 0, but it must be a whole number >= 1."),
+        ({"seeds": 1.5}, "build: seeds is 1.5, but it must be a whole number >= 1."),
+        ({"seed": "a"}, "build: seed is 'a', but it must be a whole number."),
+        ({"jobs": 0}, "build: jobs is 0, but it must be a whole number >= 1."),
+        ({"margin": 1.0}, "the margin is a part of the clock from 0 to 1, not 1"),
+        ({"clock_mhz": -1.0}, "the clock must be a frequency in MHz, not -1"),
+    ],
+)
+def test_impossible_aims(classifier, tmp_path, wrong, sentence):
+    with pytest.raises(ValueError) as caught:
+        el.build(classifier, directory=tmp_path / "out", **wrong)
+    assert str(caught.value) == sentence
+    assert names(tmp_path) == set()
