@@ -1,4 +1,4 @@
-"""Waits change no integer: a program of overlapping steps on the golden engine, held back anywhere."""
+"""Waits change no integer: programs of overlapping steps on the golden engine."""
 
 from __future__ import annotations
 
