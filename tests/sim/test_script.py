@@ -102,6 +102,12 @@ def test_predicted_cycles():
     sections[Section.FORWARD_EPILOGUE] = replace(sections[Section.FORWARD_STEP], length=7, last=7)
     longer = replace(IMAGE, sections=tuple(sections))
     assert predicted_cycles(longer, "forward", 10) == 10 * (step + 2) + 9
+    # Two steps more in flight take two iterations more, of which the last one is shorter.
+    sections[Section.FORWARD_STEP] = replace(sections[Section.FORWARD_STEP], overlap=2, last=5)
+    overlapped = replace(IMAGE, sections=tuple(sections))
+    assert predicted_cycles(overlapped, "forward", 10) == 11 * (step + 2) + 7 + 9
+    assert predicted_cycles(overlapped, "forward", 1) == 2 * (step + 2) + 7 + 9
+    assert predicted_cycles(overlapped, "forward", 0) == 9
 
 
 def test_gaps_are_repeatable_and_long_enough_to_stall():

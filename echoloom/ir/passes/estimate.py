@@ -6,7 +6,7 @@ from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Body, Program
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
 
 MATRIX_PRODUCTS = (Op.MATVEC, Op.TMATVEC)
 
@@ -43,3 +43,14 @@ def utilisation(mapped: Mapped) -> dict[Section, float]:
         / (lanes * step_cycles(mapped, section))
         for section in STEPS
     }
+
+
+def sequence_utilisation(mapped: Mapped, forward: bool, length: int) -> float:
+    """Useful products / (lanes x cycles) of a whole pass over `length` steps: all of its sections,
+    and the iterations in which steps in flight begin and end."""
+    program = mapped.program
+    useful = sum(
+        products(program, program.body(section)) * (length if section in STEPS else 1)
+        for section in (FORWARD if forward else ECHO)
+    )
+    return useful / (mapped.config.lanes * mapped.cycles(forward, length))

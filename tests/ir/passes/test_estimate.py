@@ -10,7 +10,12 @@ import echoloom as el
 from echoloom.frontend.models.stack import folded_stack
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.assemble import IDENTITY, assemble
-from echoloom.ir.passes.estimate import products, step_cycles, utilisation
+from echoloom.ir.passes.estimate import (
+    products,
+    sequence_utilisation,
+    step_cycles,
+    utilisation,
+)
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.sections import STEPS, Section
 
@@ -62,3 +67,17 @@ def test_utilisation_is_products_over_lane_cycles(program):
         forward = section is Section.FORWARD_STEP
         assert mapped.cycles(forward, T + 5) - mapped.cycles(forward, T) == 5 * cycles
     assert set(utilisation(mapped)) == set(STEPS)
+
+
+def test_a_sequence_has_its_other_sections_and_fills_and_empties_the_engine(program):
+    mapped = program.artifact.mapped
+    for forward, step in zip((True, False), STEPS, strict=True):
+        sections = list(Section)[:3] if forward else list(Section)[3:]
+        for length in (1, 1000):
+            useful = sum(
+                products(program.ir, program.ir.body(s)) * (length if s in STEPS else 1)
+                for s in sections
+            )
+            used = sequence_utilisation(mapped, forward, length)
+            assert used * 2 * mapped.cycles(forward, length) == pytest.approx(useful)
+        assert 0.99 < used / utilisation(mapped)[step] < 1.0
