@@ -28,10 +28,12 @@ COUNTS_ONLY = "xilinx7"
 
 def route(engines: Mapping[Case, Mapped], options: argparse.Namespace) -> None:
     """Place and route each engine for each board, and keep what came of it."""
+    words = [word for word in sys.argv if word != "--json" and word != str(options.json)]
+    origin = {"command": " ".join(["python", *words]), "commit": commit()}
     for case, mapped in engines.items():
         for board in options.board or ["ulx3s-85f"]:
             output.progress.print(f"building {case} for {board}")
-            made = one(case, mapped, board, options)
+            made = one(case, mapped, board, options) | origin
             output.progress.print(made.get("failed") or made.get("critical_path", ""))
             keep(made, RECORD if options.record else FOLDER / "fabric.json")
 
@@ -41,16 +43,15 @@ def one(case: Case, mapped: Mapped, board: str, options: argparse.Namespace) -> 
     seeds = tuple(range(options.seed, options.seed + options.seeds))
     folder = FOLDER / f"{board}-{str(case).replace(',', '-')}"
     head = {"board": board, **asdict(case)}
-    foot = {"command": " ".join(["python", *sys.argv]), "commit": commit()}
     try:
         if board == COUNTS_ONLY:
             counts = xilinx7.counts(mapped.config, mapped.timing, folder)
-            return head | {"usage": {name: {"used": n} for name, n in counts.items()}} | foot
+            return head | {"usage": {name: {"used": n} for name, n in counts.items()}}
         aim = Aim(target_mhz=options.target, seeds=seeds, jobs=options.jobs)
         report = asdict(to_bitstream(mapped.config, mapped.timing, board, folder, aim))
-        return head | report | {"bitstream": None} | foot
+        return head | report | {"bitstream": None}
     except (BuildFailed, ToolMissing) as failure:
-        return head | {"failed": str(failure)} | foot
+        return head | {"failed": str(failure)}
 
 
 def commit() -> str:

@@ -32,6 +32,7 @@ from echoloom.hdl.layouts import (
     vector_write,
 )
 from echoloom.hdl.pipeline import delay
+from echoloom.hdl.table_memory import READERS, TableMemory
 from echoloom.hdl.tree import AdderTree
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing, XMode
@@ -188,6 +189,14 @@ class Datapath(wiring.Component):
                 lane = number * config.drains + index
                 if lane < config.lanes:
                     m.d.comb += drain.sums[number].eq(lanes[lane].sum)
+        for first in range(0, config.drains, READERS):
+            own = drains[first : first + READERS]
+            m.submodules[f"table_{first // READERS}"] = table = TableMemory(
+                width=config.word + config.narrow, depth=config.table_depth, readers=len(own)
+            )
+            m.d.comb += table.access.eq(self.access)
+            for drain, address, word in zip(own, table.address, table.word, strict=True):
+                m.d.comb += [address.eq(drain.table_address), drain.table_word.eq(word)]
         return drains
 
     def _flags(

@@ -8,6 +8,7 @@ from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from echoloom.hdl.lane import tree_result
 from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
@@ -45,6 +46,8 @@ class Drain(wiring.Component):
     flags: Signal
     exponent: Signal
     table_entry: Signal
+    table_address: Signal
+    table_word: Signal
 
     def __init__(
         self, config: EngineConfig, index: int, rounding: Rounding = Rounding.HALF_EVEN
@@ -64,6 +67,8 @@ class Drain(wiring.Component):
                 "flags": Out(len(Flag)),
                 "exponent": Out(SHIFT),
                 "table_entry": Out(config.word + config.narrow),
+                "table_address": Out(ceil_log2(config.table_depth)),
+                "table_word": In(config.word + config.narrow),
             }
         )
 
@@ -104,6 +109,8 @@ class Drain(wiring.Component):
             lookup.fraction_bits.eq(direct.fraction_bits),
             lookup.slope_shift.eq(direct.slope_shift),
             self.table_entry.eq(lookup.entry),
+            self.table_address.eq(lookup.address),
+            lookup.word.eq(self.table_word),
         ]
         place = data.StructLayout(
             {"chunk": len(direct.chunk), "destination": len(direct.destination)}

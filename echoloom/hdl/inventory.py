@@ -11,19 +11,21 @@ from echoloom.hdl.engine import IN_FLIGHT_EMITS
 from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry
 from echoloom.hdl.link import DEPTH
 from echoloom.hdl.packets import PAYLOAD
+from echoloom.hdl.table_memory import READERS
 from echoloom.ir.contract import COLUMN_BITS, EngineConfig
 
 
 @dataclass(frozen=True)
 class Bank:
-    """`copies` memories of `depth` words of `width` bits, each with a read and a write port; what
-    is read `at_once`, in the cycle of its address, cannot be in block RAM."""
+    """`copies` memories of `depth` words of `width` bits, each with a write port and `readers`;
+    what is read `at_once`, in the cycle of its address, cannot be in block RAM."""
 
     name: str
     width: int
     depth: int
     copies: int
     at_once: bool = False
+    readers: int = 1
 
 
 def inventory(config: EngineConfig) -> tuple[Bank, ...]:
@@ -43,12 +45,21 @@ def inventory(config: EngineConfig) -> tuple[Bank, ...]:
         Bank("tree rows", config.accumulator, config.slots << banks, drains, at_once=True),
         Bank("exponents", SHIFT.width, config.exponent_depth, drains),
         Bank("bases", word, config.bases << banks, drains),
-        Bank("tables", word + config.narrow, config.table_depth, drains),
+        *_tables(config),
         *_program("MAC program", mac_entry(config).size, config.mac_depth),
         *_program("drain program", drain_entry(config).size, config.drain_depth),
         Bank("outputs", word, 2 * config.output_depth + IN_FLIGHT_EMITS - 1, 1),
         Bank("link outputs", word, DEPTH - 1, 1),
     )
+
+
+def _tables(config: EngineConfig) -> Iterator[Bank]:
+    """One memory for two drains, and one for what is left."""
+    pairs, alone = divmod(config.drains, READERS)
+    for count, readers in ((pairs, READERS), (alone, 1)):
+        if count:
+            width = config.word + config.narrow
+            yield Bank("tables", width, config.table_depth, count, readers=readers)
 
 
 def _program(name: str, bits: int, depth: int) -> Iterator[Bank]:

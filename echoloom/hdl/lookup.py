@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,9 +12,8 @@ from amaranth.utils import ceil_log2
 from echoloom.hdl import rounding as rounds
 from echoloom.hdl.layouts import ACCESS, SHIFT
 from echoloom.hdl.multiplier import Multiplier
-from echoloom.hdl.pipeline import delay, memory
+from echoloom.hdl.pipeline import delay
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import Space
 
 SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
 ENTRY = 5  # cycles until the table's entry is there
@@ -30,7 +29,8 @@ class Lookup(wiring.Component):
     as `arithmetic.piecewise_linear` has it.
     z, y: `word` bits signed; the entry of segment s is at address table + s +
     2**(segment_bits - 1). Needs 1 <= segment_bits <= 15 and fraction_bits < word.
-    Latency: 14 cycles, one result a cycle. `access` writes entries, and reads them when idle:
+    Latency: 14 cycles, one result a cycle. `address` goes to a table memory, whose `word` comes a
+    cycle later. When idle the address is that of a host's access, 2 cycles after its strobe;
     `entry` is the word from 4 cycles after `access.read` rose.
     """
 
@@ -42,6 +42,8 @@ class Lookup(wiring.Component):
     segment_bits: Signal
     fraction_bits: Signal
     slope_shift: Signal
+    address: Signal
+    word: Signal
     y: Signal
     saturated: Signal
     entry: Signal
@@ -61,6 +63,8 @@ class Lookup(wiring.Component):
                 "segment_bits": In(SEGMENT_BITS),
                 "fraction_bits": In(SHIFT),
                 "slope_shift": In(SHIFT),
+                "address": Out(ceil_log2(depth)),
+                "word": In(word + narrow),
                 "y": Out(signed(word)),
                 "saturated": Out(1),
                 "entry": Out(word + narrow),
@@ -71,13 +75,6 @@ class Lookup(wiring.Component):
         m = Module()
         word, narrow = self._word, self._narrow
         entry_layout = data.StructLayout({"base": signed(word), "slope": signed(narrow)})
-        m.submodules.table = table = memory(unsigned(word + narrow), self._depth)
-        write, read = table.write_port(), table.read_port()
-        m.d.comb += [
-            write.addr.eq(self.access.address),
-            write.data.eq(self.access.data),
-            write.en.eq(self.access.write & (self.access.space == Space.TABLE)),
-        ]
         zs = delay(m, self.z, 3, name="z")
         origins = delay(m, self.table, 1, name="table")
         sizes = delay(m, self.segment_bits, 1, name="segment_bits")
@@ -101,19 +98,19 @@ class Lookup(wiring.Component):
             segment.eq(Mux(fits, low, end)),
             origin.eq(origins[1] + inside[:segment_width] + 1),
         ]
-        with m.If(self.access.read):
+        with m.If(self.access.read | self.access.write):
             m.d.sync += [segment.eq(0), origin.eq(self.access.address)]
 
         # 3: address in table memory; where the segment begins.
         start = Signal(signed(word), reset_less=True)
         address = Signal.like(self.table, reset_less=True)
         m.d.sync += [start.eq(segment << fractions[2]), address.eq(origin + segment)]
-        m.d.comb += read.addr.eq(address)
+        m.d.comb += self.address.eq(address)
 
         # 4 to ENTRY: the entry, in a register behind the slow memory; distance into the segment.
         entry = Signal(entry_layout, reset_less=True)
         distance = Signal(signed(word), reset_less=True)
-        m.d.sync += [entry.as_value().eq(read.data), distance.eq(zs[3] - start)]
+        m.d.sync += [entry.as_value().eq(self.word), distance.eq(zs[3] - start)]
         m.d.comb += self.entry.eq(entry)
 
         # To MULTIPLIED: slope times distance.

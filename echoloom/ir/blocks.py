@@ -18,13 +18,16 @@ MULTIPLEXER, REGISTER = 0.5, 1.0
 @dataclass(frozen=True)
 class Ram:
     """A kind of memory cell: its `shapes` (depth, width), the bits that a row is rounded up to, and
-    its cost, of which a cell that is not full has its share where `shared`."""
+    its cost, of which a cell that is not full has its share where `shared`. In shapes up to
+    `read_twice` bits wide one cell serves two readers, one of which shares its port with the
+    writer."""
 
     name: str
     shapes: tuple[tuple[int, int], ...]
     part: int
     cost: int
     shared: bool = False
+    read_twice: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,14 @@ class Chip:
     multipliers: int  # of 16 x 16 bits or more
     multiplier: tuple[int, int]  # the bits of its two sides
 
-    def cells(self, width: int, depth: int, at_once: bool = False) -> Cells:
-        """The cheapest for `depth` words of `width` bits, with a read port and a write port. Block
-        RAM cannot be read `at_once`, in the cycle of the address."""
+    def cells(self, width: int, depth: int, at_once: bool = False, readers: int = 1) -> Cells:
+        """The cheapest for `depth` words of `width` bits that one port writes and one reads, or two
+        `readers`, of which one has the writer's address. Block RAM cannot be read `at_once`, in the
+        cycle of the address."""
         kinds = [ram for ram in (self.lut_ram, None if at_once else self.block) if ram is not None]
-        ways = [(cost, Cells(ram, n)) for ram in kinds for cost, n in _ways(ram, width, depth)]
+        ways = [
+            (cost, Cells(ram, n)) for ram in kinds for cost, n in _ways(ram, width, depth, readers)
+        ]
         ways.append((REGISTER * width * depth, Cells(None, width * depth)))
         return min(ways, key=lambda way: way[0])[1]
 
@@ -59,7 +65,7 @@ class Chip:
         return cells.count if cells.ram is self.block else 0
 
 
-def _ways(ram: Ram, width: int, depth: int) -> Iterator[tuple[float, int]]:
+def _ways(ram: Ram, width: int, depth: int, readers: int) -> Iterator[tuple[float, int]]:
     """(cost, cells) in every shape."""
     for words, bits in ram.shapes:
         rows = -(-depth // words)
@@ -67,7 +73,9 @@ def _ways(ram: Ram, width: int, depth: int) -> Iterator[tuple[float, int]]:
         row = -(-width // part) * part
         count = -(-rows * row // bits)
         filled = rows * width / bits if ram.shared else count
-        yield ram.cost * filled + MULTIPLEXER * width * (rows - 1), count
+        copies = 1 if bits <= ram.read_twice else readers
+        choosing = MULTIPLEXER * width * (rows - 1) * readers
+        yield ram.cost * filled * copies + choosing, count * copies
 
 
 _18K = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
@@ -78,7 +86,7 @@ CHIPS: Mapping[str, Chip] = {
     for chip in (
         Chip(
             "ecp5-85k",
-            Ram("DP16KD", _18K, 9, 128),
+            Ram("DP16KD", _18K, 9, 128, read_twice=18),
             Ram("TRELLIS_DPR16X4", ((16, 4),), 4, 4),
             blocks=208,
             multipliers=156,
@@ -94,7 +102,7 @@ CHIPS: Mapping[str, Chip] = {
         ),
         Chip(
             "gw2a-18",
-            Ram("SDPB", _18K, 9, 128),
+            Ram("SDPB", _18K, 9, 128, read_twice=18),
             Ram("RAM16SDP4", ((16, 4),), 4, 4, shared=True),
             blocks=46,
             multipliers=48,

@@ -78,7 +78,7 @@ class Space(enum.IntEnum):
     WEIGHT = 1  # lane, address -> narrow signed word
     VECTOR = 2  # lane, address -> wide signed word
     GRADIENT = 3  # lane, address -> gradient-wide signed word (read only)
-    TABLE = 4  # address -> {slope: narrow bits above, base: word bits below}; one copy per drain
+    TABLE = 4  # address -> {slope: narrow bits above, base: word bits below}
     EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
     MAC = 6  # lane = column of the entry, address
     DRAIN = 7  # likewise

@@ -143,6 +143,11 @@ def test_compile_refuses(shelf, tmp_path):
             "samples: the shape is [4, 10, 5], but this model takes [N, T, 3].",
         ),
         (
+            (shelf / "model.eqx", data, "--gradient-bits", 36),
+            "gradient is 36 bits, but a sum over steps has at least the 45 of a product and at "
+            "most the accumulator's 54",
+        ),
+        (
             (tmp_path / "frozen.eqx", data),
             "check: blocks[0].step resolves to 0 at [0], but a step must be > 0.",
         ),

@@ -39,5 +39,5 @@ def in_the_circuit(*parts: Elaboratable) -> Counter[tuple[int, int]]:
 def test_the_inventory_is_what_the_circuit_has(config: EngineConfig) -> None:
     counted = Counter[tuple[int, int]]()
     for bank in inventory(config):
-        counted[bank.width, bank.depth] += bank.copies
+        counted[bank.width, bank.depth] += bank.copies * bank.readers
     assert counted == in_the_circuit(Engine(config), Link(config, 0))

@@ -13,6 +13,7 @@ from echoloom.backends.link.image_writes import image_writes
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.link import Link, identity
 from echoloom.ir.contract import Register, Space, Timing
+from echoloom.ir.sections import Section
 
 FORWARD = 1
 
@@ -21,6 +22,7 @@ def test_passes_are_the_engines_own():
     image = sums(emit=True)
     frames = [[step, 10 * step, -7] for step in range(30)]
     expected = [weight * sum(frame) for frame in frames for weight in (1, 2, -3)]
+    step = image.sections[Section.FORWARD_STEP]
 
     link = Link(image.config, identity(image.config, Timing()))
     engine = Engine(image.config)
@@ -40,7 +42,7 @@ def test_passes_are_the_engines_own():
         cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
         for _ in range(2):
             assert await port.converse(host.run_pass(FORWARD, samples, registers)) == expected
-            assert await port.converse(cycles) == [len(frames) * (32 + Timing().overhead)]
+            assert await port.converse(cycles) == [len(frames) * (step.length + Timing().overhead)]
             cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
         assert await port.converse(host.read(Space.WEIGHT, 2, 0, 1)) == [-3]
 

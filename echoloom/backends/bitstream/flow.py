@@ -12,7 +12,7 @@ from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
-from echoloom.backends.bitstream.routing import Routing, parse_routing
+from echoloom.backends.bitstream.routing import Routing, overfull, parse_routing
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain
 from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
 from echoloom.backends.bitstream.verilog import to_rtlil
@@ -93,7 +93,15 @@ class Flow:
         report = f"routing-{seed}.json"
         (self.work / report).unlink(missing_ok=True)
         arguments = self.target.route_arguments(NETLIST, self._routed(seed), report, seed)
-        run_tool(self.tools.router, arguments, self.work, self.log(seed))
+        try:
+            run_tool(self.tools.router, arguments, self.work, self.log(seed))
+        except BuildFailed as error:
+            lacking = overfull(self.log(seed).read_text(errors="replace"))
+            if not lacking:
+                raise
+            raise BuildFailed(
+                f"the design does not fit {self.target.name}: {', '.join(lacking)}; {error}"
+            ) from error
         if not (self.work / report).is_file():
             raise BuildFailed("nextpnr gave no report although it did not fail")
         try:

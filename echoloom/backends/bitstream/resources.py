@@ -91,7 +91,7 @@ def chip_of(target: str) -> Chip:
 
 
 def _stored(bank: Bank, chip: Chip) -> Stored:
-    cells = chip.cells(bank.width, bank.depth, bank.at_once)
+    cells = chip.cells(bank.width, bank.depth, bank.at_once, bank.readers)
     return Stored(bank, cells, bank.copies * chip.blocks_of(cells))
 
 

@@ -83,6 +83,12 @@ def _longest(paths: list[dict[str, Any]], clock: str) -> list[dict[str, Any]]:
     return max(inside, key=lambda path: sum(part["delay"] for part in path), default=[])
 
 
+def overfull(log: str) -> list[str]:
+    """What a design takes too much of, from the router's log; a design that fits has none."""
+    found = re.findall(r"(?m)^Info:\s+(\S+):\s+(\d+)/\s*(\d+)\s+\d+%$", log)
+    return [f"{used} {kind} of {have}" for kind, used, have in found if int(used) > int(have)]
+
+
 def describe(path: list[dict[str, Any]]) -> str:
     """A path in words: from where to where, how long, what of it in cells and what in wires."""
     if not path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.flow import PREPARE
 from echoloom.backends.bitstream.resources import BLOCKS, MULTIPLIERS, chip_of, resources
 from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F
 from echoloom.backends.bitstream.toolrun import run_tool
@@ -20,7 +21,7 @@ from echoloom.ir.contract import EngineConfig, Timing
 ECP5 = CHIPS["ecp5-85k"]
 # Deep enough for block RAM everywhere, with depths that are no powers of two.
 SMALL = EngineConfig(
-    2, 1, weight_depth=1280, vector_depth=768, gradient_depth=1280, table_depth=1536,
+    3, 3, weight_depth=1280, vector_depth=768, gradient_depth=1280, table_depth=1536,
     exponent_depth=384, mac_depth=768, drain_depth=512, frame_depth=16, output_depth=4,
     base_depth=144, section_cycles=4095, run=127,
 )  # fmt: skip
@@ -31,7 +32,7 @@ def test_usage_is_the_sum_over_memories() -> None:
     assert found.usage[BLOCKS].used == sum(stored.blocks for stored in found.memories)
     assert sum(found.blocks_by_memory().values()) == found.usage[BLOCKS].used
     gradients = next(s for s in found.memories if s.bank.name == "gradients")
-    assert (gradients.bank.width, gradients.bank.copies, gradients.blocks) == (54, 2, 10)
+    assert (gradients.bank.width, gradients.bank.copies, gradients.blocks) == (54, 3, 15)
     assert found.largest == "gradients" and found.fits
 
 
@@ -41,7 +42,18 @@ def test_narrower_gradient_words_take_fewer_blocks() -> None:
         resources(replace(deep, gradient=bits), ECP5).blocks_by_memory()["gradients"]
         for bits in (54, 45, 36)
     ]
-    assert blocks == [12, 10, 8]
+    assert blocks == [18, 15, 12]
+
+
+def test_two_drains_share_a_table() -> None:
+    """A block RAM's two ports serve both, in words of 18 bits at most; a third has its own."""
+    blocks = [
+        resources(replace(SMALL, drains=drains), ECP5).blocks_by_memory()["tables"]
+        for drains in (1, 2, 3)
+    ]
+    assert blocks == [5, 6, 11]
+    alone = replace(SMALL, drains=2)
+    assert resources(alone, CHIPS["up5k"]).blocks_by_memory()["tables"] == 2 * 18
 
 
 def test_what_binds_is_what_is_scarcest() -> None:
@@ -52,7 +64,7 @@ def test_what_binds_is_what_is_scarcest() -> None:
     roomy = replace(ECP5, blocks=10_000)
     assert resources(many, roomy).binding == MULTIPLIERS
     # 28 x 18 bits on 16 x 16 multipliers: two by two.
-    assert resources(SMALL, CHIPS["up5k"]).usage[MULTIPLIERS].used == 4 * (2 + 1)
+    assert resources(SMALL, CHIPS["up5k"]).usage[MULTIPLIERS].used == 4 * (3 + 3)
 
 
 def test_a_chip_that_is_not_known() -> None:
@@ -63,7 +75,8 @@ def test_a_chip_that_is_not_known() -> None:
 def test_a_synthesised_engine_has_what_is_estimated(tmp_path: Path) -> None:
     top = BoardTop(ULX3S_85F, SMALL, Timing())
     (tmp_path / "top.il").write_text(to_rtlil(top, "top"))
-    script = "read_rtlil top.il; synth_ecp5 -top top -run begin:map_ffram; tee -q -o stat.txt stat"
+    mapped = "synth_ecp5 -top top -run begin:map_ffram"
+    script = "; ".join((*PREPARE, mapped, "tee -q -o stat.txt stat"))
     run_tool(tools.yosys(), ["-q", "-p", script], tmp_path, tmp_path / "yosys.log")
     whole = (tmp_path / "stat.txt").read_text().split("design hierarchy")[-1]
     counted = {name: int(n) for n, name in re.findall(r"(\d+)\s+(DP16KD|MULT18X18D)\b", whole)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echoloom.backends.bitstream.routing import Usage, describe, parse_routing
+from echoloom.backends.bitstream.routing import Usage, describe, overfull, parse_routing
 from echoloom.backends.bitstream.targets.ecp5 import Ecp5
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK
@@ -106,3 +106,14 @@ def test_names_of_clocks(net, engine):
     assert parse_routing(found, NAMES, ENGINE_CLOCK).fmax_mhz == (
         80.0 if engine and net != "$glbnet$clk" else 90.0
     )
+
+
+def test_what_a_device_has_too_little_of():
+    log = """Info: Device utilisation:
+Info: \t         ICESTORM_LC:    9120/   5280   172%
+Info: \t        ICESTORM_RAM:      30/     30   100%
+Info: \t        ICESTORM_DSP:       7/      8    87%
+ERROR: Unable to place cell 'x'
+"""
+    assert overfull(log) == ["9120 ICESTORM_LC of 5280"]
+    assert overfull("ERROR: no room") == overfull("") == []
