@@ -28,7 +28,7 @@ from echoloom.ir.contract import EngineConfig, Space, Timing
 
 PROMISED = Timing()
 # Values that may still be on their way when the output buffer is looked at.
-IN_FLIGHT_EMITS = Datapath.EMIT_LATENCY + 1
+IN_FLIGHT_EMITS = Datapath.EMIT_LATENCY + 2
 
 
 class Engine(wiring.Component):

@@ -66,7 +66,7 @@ class Fetch(wiring.Component):
             self.begin.eq(self.run & (self.entry.start == self.time)),
             take.eq(self.begin | self.preload),
             # `following` is the entry at the memory's output, `entry` the one before it.
-            address.eq(Mux(self.rewind, self.first, following + take)),
+            address.eq(Mux(self.rewind, self.first, Mux(take, following + 1, following))),
             self.column.eq(Array(words)[self.access.lane]),
         ]
         m.d.sync += following.eq(address)

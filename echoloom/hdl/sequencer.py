@@ -142,23 +142,28 @@ class Sequencer(wiring.Component):
         skipped[STEP] = skipped[STEP] | (self.length == 0)
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
         waited = Signal()
-        supplied = ((upcoming != STEP) | ~upcoming_fresh | self.frame_available) & self.output_room
+        supplied = Signal()  # as of a cycle ago; what is there stays until an iteration begins
+        m.d.sync += supplied.eq(
+            ((upcoming != STEP) | ~upcoming_fresh | self.frame_available) & self.output_room
+        )
         ready = supplied & (landing == 0)
         begins = (state == State.WAIT) & ready
+        loaded = Signal()  # the first entries are taken in the first cycle of a wait, however long
+        m.d.sync += loaded.eq(state == State.WAIT)
 
         m.d.comb += [
             self.busy.eq(state != State.IDLE),
             self.run.eq(state == State.RUN),
             # An idle engine rewinds all the time: that is how a host reads program memory.
             self.rewind.eq((state == State.REWIND) | (state == State.IDLE)),
-            self.preload.eq(begins),
+            self.preload.eq((state == State.WAIT) & ~loaded),
             self.begin.eq(begins & (upcoming == STEP)),
             self.take.eq(upcoming_fresh),
             self.stalls.eq((state == State.WAIT) & ~ready),
             self.release.eq((state == State.REWIND) & holding),
         ]
         begun = Signal()  # the pass's first REWIND ends no iteration
-        m.d.comb += self.counts.eq(self.run | self.preload | ((state == State.REWIND) & begun))
+        m.d.comb += self.counts.eq(self.run | begins | ((state == State.REWIND) & begun))
         phase = Signal(len(self.output_step))
         last_phase = phase + 1 >= self.output_step
         earlier = Signal(STAGES - 1)  # last_phase of the iterations before
