@@ -81,17 +81,18 @@ class Host(wiring.Component):
         fresh = Signal()  # `held` is to be done in this cycle
         reading = Signal(range(self._read_latency + 1))  # cycles until read data are there
         is_register = held.space == Space.REGISTER
+        busy = self.busy | self.start  # `start` is a register: the engine follows a cycle later
         m.d.sync += fresh.eq(0)
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += [held.eq(self.request.payload), fresh.eq(1)]
         m.d.comb += [
             # A write is done while the next request arrives; a read must be answered first.
             self.request.ready.eq(~(fresh & ~held.write) & (reading == 0) & ~self.response.valid),
-            self.access.write.eq(fresh & held.write & ~is_register & ~self.busy),
-            self.access.read.eq((reading != 0) & ~self.busy),
+            self.access.write.eq(fresh & held.write & ~is_register & ~busy),
+            self.access.read.eq((reading != 0) & ~busy),
             *(self.access[name].eq(held[name]) for name in ("space", "lane", "address", "data")),
         ]
-        registers = self._registers(m, held, fresh & held.write & is_register)
+        registers = self._registers(m, held, fresh & held.write & is_register, busy)
 
         answer = Signal(HOST_BITS)
         with m.Switch(held.space):
@@ -121,7 +122,7 @@ class Host(wiring.Component):
             m.d.sync += self.response.valid.eq(0)
         return m
 
-    def _registers(self, m: Module, held: Any, write: Any) -> dict[Register, Any]:
+    def _registers(self, m: Module, held: Any, write: Any, busy: Any) -> dict[Register, Any]:
         """Registers as the host reads them."""
         counter = unsigned(COUNTER_BITS)
         cycles, stalls, useful = (
@@ -135,8 +136,8 @@ class Host(wiring.Component):
             Register.SHIFT_LENGTH: self.shift_length,
             Register.SHIFT_LOSS: self.shift_loss,
         }
-        command = write & (held.address == Register.COMMAND) & ~self.busy
-        m.d.comb += [
+        command = write & (held.address == Register.COMMAND) & ~busy
+        m.d.sync += [
             self.start.eq(command & ((held.data == FORWARD) | (held.data == ECHO))),
             self.echo.eq(held.data == ECHO),
         ]
@@ -156,7 +157,7 @@ class Host(wiring.Component):
             ]
         return {
             Register.COMMAND: 0,
-            Register.STATUS: self.busy | (self.done << 1),
+            Register.STATUS: busy | ((self.done & ~self.start) << 1),
             Register.FLAGS: sticky,
             Register.CYCLES: cycles,
             Register.STALLS: stalls,

@@ -52,6 +52,24 @@ def simulate(bench: Bench, body: Callable[[Any], Coroutine[Any, Any, None]]) -> 
     simulator.run()
 
 
+def test_a_command_shows_at_once() -> None:
+    """The status that a host reads right after a command is that of the new pass."""
+    image = sums()
+    bench = Bench(image)
+
+    async def body(ctx: Any) -> None:
+        for request in load(image):
+            await bench.request(ctx, request)
+        for _ in range(2):
+            await bench.request(ctx, (1, Space.REGISTER, 0, Register.LENGTH, 0))
+            await bench.request(ctx, (1, Space.REGISTER, 0, Register.COMMAND, 1))
+            assert await bench.register(ctx, Register.STATUS) == 1
+            while await bench.register(ctx, Register.STATUS) != 2:
+                pass
+
+    simulate(bench, body)
+
+
 def test_every_memory_reads_back() -> None:
     image = sums()
     bench = Bench(image)
@@ -99,6 +117,7 @@ def test_a_busy_engine_ignores_commands_and_memory_requests() -> None:
         await bench.request(ctx, (1, Space.WEIGHT, 0, 0, 99))
         await bench.request(ctx, (1, Space.VECTOR, 0, 0, 99))
         await bench.request(ctx, (1, Space.SECTION, 0, Section.FORWARD_STEP, 0))
+        await ctx.tick().repeat(5)
         stalls = await bench.register(ctx, Register.STALLS)
         await bench.request(ctx, (1, Space.REGISTER, 0, Register.COMMAND, 2))
         assert await bench.register(ctx, Register.STALLS) > stalls > 0
