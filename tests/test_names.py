@@ -20,7 +20,6 @@ TEXT = {
 }
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
-    ("backends/compile/arguments.py", "checked_widths"): "an argument",
     ("backends/gradients/fixed_gradient.py", "_calibrate"): "a refusal's sentence",
     (
         "backends/onnx/qonnx_view.py",

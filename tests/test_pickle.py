@@ -20,6 +20,7 @@ import echoloom as el
 from echoloom.backends.compile.coefficients import PoleRange
 from echoloom.ir.parser import ParseError
 from echoloom.ir.passes.calibrate import Runaway
+from echoloom.ir.passes.links import NoOrder
 from echoloom.ir.passes.schedule import CyclicTasks
 from echoloom.ir.places import Place
 from echoloom.ir.refusals import Refused, Value
@@ -82,6 +83,7 @@ def test_results_and_reports(program):
 # Those that are made of more than a sentence.
 EXAMPLES: dict[type[BaseException], Callable[[], BaseException]] = {
     Runaway: lambda: Runaway("block 0 runs away", echo=True),
+    NoOrder: lambda: NoOrder(frozenset({3, 5})),
     CyclicTasks: lambda: CyclicTasks(frozenset({"b0.free.q", "b1.free.q"})),
     Refused: lambda: Refused("no room for ", Value("b0.free.q", 0)).at("echo_step"),
     ParseError: lambda: ParseError(3, "no such word"),

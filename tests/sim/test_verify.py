@@ -17,7 +17,7 @@ import echoloom as el
 from echoloom.backends.run import jax_words, run_jax, run_numpy
 from echoloom.hdl.engine import Engine
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import EngineConfig, Image, MacEntry, Timing
+from echoloom.ir.contract import Add, EngineConfig, Image, Timing
 from echoloom.ir.flags import Flag
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -124,26 +124,35 @@ def test_a_dropped_nudge_is_found() -> None:
 
 
 def test_a_swapped_operand_is_found() -> None:
+    """A difference of two words is a base word less what the multipliers moved, not the reverse."""
     program, x = tiny()
-    mac = list(program.image.mac)
-    start, stop = program.image.sections[Section.ECHO_STEP].mac, len(mac)
-    index = next(i for i in range(start, stop) if _subtracts(mac, i, program))
-    first, second = mac[index], mac[index + 1]
-    mac[index] = replace(first, w_base=second.w_base)
-    mac[index + 1] = replace(second, w_base=first.w_base)
-    message = expect(program, x, levels=("rtl",), image=replace(program.image, mac=tuple(mac)))
+    image = program.image
+    mac, drain = list(image.mac), list(image.drain)
+    of_mac, of_drain = _moved_and_taken(program)
+    moved, taken = mac[of_mac], drain[of_drain]
+    mac[of_mac] = replace(moved, x_base=taken.base)
+    drain[of_drain] = replace(taken, base=moved.x_base)
+    swapped = replace(image, mac=tuple(mac), drain=tuple(drain))
+    message = expect(program, x, levels=("rtl",), image=swapped)
     assert "(echo_step)" in message and "bit" in message
 
 
-def _subtracts(mac: list[MacEntry], index: int, program: el.CompiledProgram) -> bool:
-    """A difference of two words: times +1 without push, then times -1."""
-    weights = program.artifact.mapped.shared.factors
-    return (
-        mac[index].w_base == weights[1]
-        and not mac[index].push
-        and mac[index + 1].w_base == weights[-1]
-        and not mac[index + 1].clear
-    )
+def _moved_and_taken(program: el.CompiledProgram) -> tuple[int, int]:
+    """A word that the multipliers move as it is, and the drain entry that takes it from another."""
+    image = program.image
+    one = program.artifact.mapped.shared.factors[1]
+    section = image.sections[Section.ECHO_STEP]
+    for index, entry in enumerate(image.drain[section.drain :], start=section.drain):
+        if entry.add is not Add.MINUS:
+            continue
+        pushes = [
+            i for i, e in enumerate(image.mac[section.mac :], start=section.mac)
+            if e.push and e.slot == entry.slot and e.start < entry.start and not entry.tree
+        ]  # fmt: skip
+        last = image.mac[pushes[-1]] if pushes else None
+        if last is not None and last.w_base == one and last.x_base < image.config.base_depth:
+            return pushes[-1], index
+    raise AssertionError("the program has no such difference")
 
 
 def test_a_lost_gradient_step_is_found() -> None:
