@@ -150,11 +150,7 @@ def _moved_and_taken(program: el.CompiledProgram) -> tuple[int, int]:
             if e.push and e.slot == entry.slot and e.start < entry.start and not entry.tree
         ]  # fmt: skip
         last = image.mac[pushes[-1]] if pushes else None
-        if (
-            last is not None
-            and last.w_base == one
-            and last.x_base < (image.config.base_depth or image.config.vector_depth)
-        ):
+        if last is not None and last.w_base == one and last.x_base < image.config.bases:
             return pushes[-1], index
     raise AssertionError("the program has no such difference")
 
