@@ -65,14 +65,17 @@ class Engine(wiring.Component):
             }
         )
 
+    @staticmethod
+    def read_latency(config: EngineConfig) -> int:
+        """Cycles that a host read takes of a memory, at most: it enters at the issue registers, a
+        cycle before the datapath, and leaves through registers on either side of the datapath's."""
+        return Datapath.read_latency(config) + 4
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self.config
         flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
-        # A host read enters at the issue registers, a cycle before the datapath, and leaves
-        # through registers on either side of the datapath's own.
-        read_latency = Datapath.read_latency(config) + 4
-        m.submodules.host = host = Host(config, read_latency=read_latency)
+        m.submodules.host = host = Host(config, read_latency=self.read_latency(config))
         m.submodules.sequencer = sequencer = Sequencer(config, flush=flush)
         mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth)
         drain_fetch = Fetch(Space.DRAIN, drain_entry(config), config.drain_depth)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import NEUTRAL
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Image, Register, Space
@@ -96,6 +97,7 @@ def compose(
             + total_gap(gaps["outputs"], request.outputs)
             + total_gap(gaps["request"], len(before) + len(after))
             + total_gap(gaps["response"], len(after))
+            + Engine.read_latency(image.config) * len(after)
         )
         # Far above what any working engine needs: only one that hangs gets there.
         limit = 10_000 + 4 * (cycles + words_moved + waits)
