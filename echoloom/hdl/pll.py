@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from typing import TypeVar
 
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +15,8 @@ PLL_PORTS = {"input": In(1), "passed": Out(1), "output": Out(1), "locked": Out(1
 
 # A clock has a whole number of Hz, so that it can be written down and asked for again.
 HZ = 1_000_000
+
+Dividers = TypeVar("Dividers")
 
 
 def whole_hz(mhz: Fraction) -> bool:
@@ -26,12 +29,16 @@ def exact(mhz: float) -> Fraction:
     return Fraction(round(mhz * HZ), HZ)
 
 
-def refuse(input_mhz: float, output_mhz: float, clocks: Iterable[Fraction]) -> ValueError:
-    """What is wrong with a clock that is none of `clocks`, with those around it."""
+def chosen(clocks: Mapping[Fraction, Dividers], input_mhz: float, output_mhz: float) -> Dividers:
+    """The settings for exactly `output_mhz`. Raises ValueError, with the clocks around it, if it
+    is none of `clocks`."""
+    wanted = exact(output_mhz)
+    if wanted in clocks:
+        return clocks[wanted]
     known = sorted(clocks)
-    below = [f"{float(clock):.10g}" for clock in known if clock < exact(output_mhz)][-1:]
-    above = [f"{float(clock):.10g}" for clock in known if clock > exact(output_mhz)][:1]
-    return ValueError(
+    below = [f"{float(clock):.10g}" for clock in known if clock < wanted][-1:]
+    above = [f"{float(clock):.10g}" for clock in known if clock > wanted][:1]
+    raise ValueError(
         f"the PLL cannot make {output_mhz:g} MHz from {input_mhz:g} MHz; "
         f"the nearest that it can: {', '.join(below + above)} MHz"
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from finished_build import finished_build
 from runner import echoloom, refused
 
 from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import Aim, TimingMissed
-from echoloom.backends.bitstream.route import BuildReport, SeedReport
-from echoloom.backends.bitstream.routing import Usage
+from echoloom.backends.bitstream.route import BuildReport
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.cli.outcome import Exit
 from echoloom.hdl.link import Command
@@ -31,21 +31,7 @@ class FakeTools:
             raise self.failure
         bitstream.write_bytes(b"bits")
         self.aim = aim
-        return BuildReport(
-            bitstream=bitstream,
-            board=board,
-            clock_mhz=aim.clock_mhz or 28.0,
-            margin=0.1,
-            target_mhz=110.0,
-            fmax_mhz=31.0,
-            median_fmax_mhz=30.0,
-            seed=2,
-            seeds=(SeedReport(1, 29.0, None, 1.5), SeedReport(2, 31.0, None, 1.0)),
-            critical_path="a to b: 32 ns",
-            usage=dict.fromkeys(("luts", "registers", "dsps", "brams"), Usage(1, 2)),
-            tools={"yosys": "1"},
-            seconds=9.0,
-        )
+        return finished_build(bitstream, board, aim)
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ import struct
 from pathlib import Path
 
 import pytest
+from finished_build import finished_build
 
 import echoloom as el
 from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.build import link_stream
-from echoloom.backends.bitstream.route import BuildReport, SeedReport
-from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.link.image_writes import image_writes
 from echoloom.hdl.link import Command
@@ -65,21 +64,7 @@ def fake_bitstream(monkeypatch):
         if failures:
             raise failures.pop()
         path.write_bytes(b"bits")
-        return BuildReport(
-            bitstream=path,
-            board=board,
-            clock_mhz=aim.clock_mhz or 28.0,
-            margin=0.1,
-            target_mhz=110.0,
-            fmax_mhz=31.0,
-            median_fmax_mhz=30.0,
-            seed=2,
-            seeds=(SeedReport(1, 29.0, None, 1.5), SeedReport(2, 31.0, None, 1.0)),
-            critical_path="a to b: 32 ns",
-            usage=dict.fromkeys(("luts", "registers", "dsps", "brams"), Usage(1, 2)),
-            tools={"yosys": "1"},
-            seconds=9.0,
-        )
+        return finished_build(path, board, aim)
 
     monkeypatch.setattr(builds, "to_bitstream", to_bitstream)
     return failures.append

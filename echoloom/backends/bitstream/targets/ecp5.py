@@ -19,7 +19,7 @@ from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.targets.ecp5_registers import absorb_registers
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
 from echoloom.hdl.board import BOARD_CLOCK
-from echoloom.hdl.pll import PLL_PORTS, exact, highest, refuse, whole_hz
+from echoloom.hdl.pll import PLL_PORTS, chosen, exact, highest, whole_hz
 
 # Limits from the data sheet, in MHz; the tools check none of them.
 PHASE_DETECTOR = 10, 400
@@ -68,10 +68,7 @@ def clocks(input_mhz: float) -> dict[Fraction, Dividers]:
 
 def dividers(input_mhz: float, output_mhz: float) -> Dividers:
     """The dividers that make exactly `output_mhz`. Raises ValueError if there are none."""
-    known = clocks(input_mhz)
-    if exact(output_mhz) not in known:
-        raise refuse(input_mhz, output_mhz, known)
-    return known[exact(output_mhz)]
+    return chosen(clocks(input_mhz), input_mhz, output_mhz)
 
 
 class Pll(wiring.Component):

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.targets.target import Target, Toolchain, ports
-from echoloom.hdl.pll import PLL_PORTS, exact, highest, refuse, whole_hz
+from echoloom.hdl.pll import PLL_PORTS, chosen, exact, highest, whole_hz
 
 # Limits from the data sheet, in MHz.
 PHASE_DETECTOR = 10, 133
@@ -56,10 +56,7 @@ def clocks(input_mhz: float) -> dict[Fraction, Dividers]:
 
 def dividers(input_mhz: float, output_mhz: float) -> Dividers:
     """The dividers that make exactly `output_mhz`. Raises ValueError if there are none."""
-    known = clocks(input_mhz)
-    if exact(output_mhz) not in known:
-        raise refuse(input_mhz, output_mhz, known)
-    return known[exact(output_mhz)]
+    return chosen(clocks(input_mhz), input_mhz, output_mhz)
 
 
 class Pll(wiring.Component):
