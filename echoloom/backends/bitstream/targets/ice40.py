@@ -122,11 +122,11 @@ class Ice40(Target):
     synthesis: str = "synth_ice40 -dsp -spram -device u"
 
     own_pin: ClassVar = True  # whether the boards' clocks come by the PLL's pin
-    # Tables have one address for reading and writing if there is one drain: they go into single port
-    # RAM, which holds nothing at first, and leave their blocks to others.
+    # Tables have one address for reading and writing if there is one drain: they go into single
+    # port RAM, which holds nothing at first, and leave their blocks to others.
     prepare: ClassVar = (
         "delete *.table_*/t:$meminit*",
-        'setattr -set ram_style \\"huge\\" *.table_*/m:*',
+        'setattr -set ram_style "huge" *.table_*/m:*',
     )
     parts: ClassVar = False  # logic cells are scarce: what lanes have in common is there once
     routed: ClassVar = "asc"
