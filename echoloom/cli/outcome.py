@@ -21,7 +21,7 @@ from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
-from echoloom.sim.requests import SimulationError
+from echoloom.sim.simulation_error import SimulationError
 
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
 
