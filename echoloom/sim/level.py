@@ -44,6 +44,7 @@ class Job:
     wrapper: Wrapper | None = None
     onnx: str | os.PathLike[str] | None = None
     progress: Progress = lambda message: None
+    port: str | None = None
 
 
 @dataclass(frozen=True)

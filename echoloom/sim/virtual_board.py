@@ -143,24 +143,24 @@ def virtual_board(
         raise ValueError(f"the engine's clock is above 0 and at most 1000 MHz, not {clock_mhz:g}")
     with ExitStack() as stack:
         if tcp is None:
-            far, near = os.openpty()
-            stack.callback(os.close, far)
+            master, near = os.openpty()
+            far = stack.enter_context(os.fdopen(master, "rb", buffering=0))
             # Held open: a terminal that nobody holds is an error to its far end.
             stack.callback(os.close, near)
             tty.setraw(near)
             port, kind = os.ttyname(near), "tty"
         else:
-            listening = stack.enter_context(socket.create_server(("localhost", tcp)))
-            far, kind = listening.fileno(), "tcp"
-            port = f"socket://localhost:{listening.getsockname()[1]}"
+            far = stack.enter_context(socket.create_server(("localhost", tcp)))
+            port, kind = f"socket://localhost:{far.getsockname()[1]}", "tcp"
         identity = f"{package_sources()} {config} {timing} {baud}"
         model = build(lambda: VirtualTop(config, timing, baud), "board", identity)
         periods = [str(round(1e6 / mhz)) for mhz in (BOARD_MHZ, clock_mhz)]
         process = subprocess.Popen(
-            [model / "player", kind, str(far), *periods, str(divisor)],
-            pass_fds=[far],
+            [model / "player", kind, str(far.fileno()), *periods, str(divisor)],
+            pass_fds=[far.fileno()],
             stdin=subprocess.DEVNULL,
         )
+        far.close()  # the port ends with the process
         try:
             yield Served(port, process)
         finally:

@@ -141,6 +141,16 @@ class Board:
         self._write(program, rows, needed, progress)
         return len(changed)
 
+    def read(
+        self, places: Iterable[tuple[int, int, int]], *, progress: Progress | None = None
+    ) -> list[int]:
+        """The words at (space, lane, address) of the idle engine, signed where the memory is."""
+        places = list(places)
+        conversation = link.read_all(places)
+        if progress is not None:
+            conversation = _told(conversation, len(places), progress)
+        return self._converse(conversation)
+
     def run(self, x: Any, label: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
 
@@ -332,13 +342,16 @@ def _alike(before: Image, after: Image) -> bool:
 def _told(
     conversation: link.Conversation[link.T], total: int, progress: Progress
 ) -> link.Conversation[link.T]:
-    """The conversation, with its written words counted."""
+    """The conversation, with the words that it writes or reads counted."""
     done = 0
     request = next(conversation)
     while True:
         payload = yield request
         if request.command is Command.WRITE:
             done += (len(request.payload) - TARGET_BYTES) // WORD_BYTES
+            progress(done, total)
+        elif request.command is Command.READ:
+            done += len(payload) // WORD_BYTES
             progress(done, total)
         try:
             request = conversation.send(payload)

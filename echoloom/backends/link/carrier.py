@@ -13,7 +13,8 @@ TRIES = 4  # of a request that may be repeated
 
 
 class Port(Protocol):
-    """What carries bytes: a serial port with a time-out. Its methods raise PortLost."""
+    """What carries bytes: a serial port with a time-out. Its methods raise PortLost, and `write`
+    raises LinkError when the time-out ends before all bytes were taken."""
 
     @property
     def timeout_s(self) -> float:
@@ -66,14 +67,16 @@ class Carrier:
         self.port.drop()
 
     def _ask(self, request: Request) -> bytes:
-        for left in reversed(range(TRIES if request.repeatable else 1)):
+        tries = TRIES if request.repeatable else 1
+        for number in range(1, tries + 1):
             try:
+                if number > 1:
+                    self.repeated += 1
+                    self.resynchronise()
                 return self._exchange(request)
             except LinkError:
-                if not left:
+                if number == tries:
                     raise
-                self.repeated += 1
-                self.resynchronise()
         raise AssertionError("a request is tried once at least")
 
     def _exchange(self, request: Request) -> bytes:

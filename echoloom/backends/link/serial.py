@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import serial
 
-from echoloom.backends.link.errors import PortBusy, PortLost
+from echoloom.backends.link.errors import LinkError, PortBusy, PortLost
 from echoloom.hdl.board import BAUD
 
 BREAK_S = 0.02  # many times longer than a byte
@@ -43,13 +43,13 @@ class SerialPort:
             raise OSError(error.errno, os.strerror(error.errno), path) from error
 
     def write(self, data: bytes, /) -> None:
-        """Send all of `data`. Raises PortLost, also when nobody takes it within the time-out."""
+        """Send all of `data`. Raises LinkError if nobody takes it within the time-out."""
         with self._watched():
             try:
                 self._line.write(data)
             except serial.SerialTimeoutException as error:
-                raise PortLost(
-                    f"{self.path} takes no bytes any more; is the board still connected?"
+                raise LinkError(
+                    f"{self.path} takes no bytes any more: whoever is behind it does not listen"
                 ) from error
 
     def read(self, count: int, /) -> bytes:

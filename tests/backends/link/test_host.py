@@ -184,7 +184,7 @@ def test_a_port_that_goes_away():
         os.close(near)
         os.close(far)
         for use in (lambda: port.read(1), lambda: port.write(b"x"), port.drop):
-            with pytest.raises(PortLost, match=r"is gone|takes no bytes"):
+            with pytest.raises(PortLost, match="is gone"):
                 use()
     with pytest.raises(PortLost, match="is gone"):
         port.read(1)
@@ -194,7 +194,7 @@ def test_a_port_that_takes_nothing():
     far, near = os.openpty()
     with SerialPort(os.ttyname(near), timeout_s=TIMEOUT_S) as port:
         begin = time.monotonic()
-        with pytest.raises(PortLost, match="takes no bytes any more"):
+        with pytest.raises(LinkError, match="takes no bytes any more"):
             port.write(bytes(1 << 20))
         assert time.monotonic() - begin < 1
     os.close(far)
