@@ -9,7 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from echoloom.backends.board.board import Board, Progress
+from echoloom.backends.board.board import Board
+from echoloom.backends.board.line import Progress
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from echoloom.backends.board.line import Line, Progress, told
 from echoloom.backends.board.sweep import run_request
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.link import conversation as link
-from echoloom.backends.link.carrier import Carrier
-from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, PortLost
+from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
 from echoloom.backends.link.image_writes import Write, image_mark, image_writes
-from echoloom.backends.link.serial import SerialPort
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.hdl.board import BAUD
-from echoloom.hdl.link import TARGET_BYTES, WORD_BYTES, Command, identity
+from echoloom.hdl.link import identity
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.ir.host import run as run_sweeps
@@ -27,9 +26,6 @@ from echoloom.ir.host import run as run_sweeps
 RUNS = 3  # of a sequence in which something was lost
 # What a reset clears, so that it must be written again; memories keep their contents.
 CLEARED = (Space.SECTION, Space.REGISTER)
-
-Progress = Callable[[int, int], None]
-"""Called with the number of words written so far, and of all."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +85,7 @@ class Board:
     """
 
     def __init__(self, port: str, baud: int = BAUD, timeout_s: float = 1.0) -> None:
-        self._where = port, baud, timeout_s
-        self._serial = SerialPort(port, baud, timeout_s)
-        self._carrier = Carrier(self._serial)
-        self._lost = False  # the port is gone
+        self._line = Line(port, baud, timeout_s)
         self._clean = False  # the engine is idle, and holds the program's sections and registers
         self._program: CompiledProgram | None = None
         self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
@@ -101,7 +94,7 @@ class Board:
     @property
     def port(self) -> str:
         """Where the board is."""
-        return self._where[0]
+        return self._line.port
 
     def load(
         self, program: CompiledProgram, *, anew: bool = False, progress: Progress | None = None
@@ -114,7 +107,7 @@ class Board:
         Raises OtherEngine if the board's engine is not the one that the program is for.
         """
         self._forget()
-        self._connect()
+        self._line.reopen()
         rows = sorted(image_writes(program.image, clear=True))
         if self._mark(program) == image_mark(program.image) and not anew:
             self._program, self._held = program, _by_place(rows)
@@ -148,8 +141,8 @@ class Board:
         places = list(places)
         conversation = link.read_all(places)
         if progress is not None:
-            conversation = _told(conversation, len(places), progress)
-        return self._converse(conversation)
+            conversation = told(conversation, len(places), progress)
+        return self._line.converse(conversation)
 
     def run(self, x: Any, label: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
@@ -182,10 +175,10 @@ class Board:
 
     def status(self) -> BoardStatus:
         """What the board says of itself, and what the line has seen."""
-        found = self._converse(link.identify())
-        (status,) = self._converse(link.read(Space.REGISTER, 0, Register.STATUS, 1))
+        found = self._line.converse(link.identify())
+        (status,) = self._line.converse(link.read(Space.REGISTER, 0, Register.STATUS, 1))
         holds = None if self._program is None else found.mark == image_mark(self._program.image)
-        seen = self._carrier
+        seen = self._line.carrier
         return BoardStatus(
             self.port, f"{found.engine:016x}", holds, bool(found.mark), bool(status & 1),
             found.cycles, seen.bytes_out, seen.bytes_in, seen.repeated, self._reruns,
@@ -197,26 +190,15 @@ class Board:
 
         Raises what `open_board` and `load` raise.
         """
-        self._connect()
+        self._line.reopen()
         self._clean = False
-        try:
-            self._converse(link.identify(), resynchronise=True)
-        except LinkError:
-            # Louder: whatever the board is doing, it is reset from outside the protocol.
-            try:
-                self._converse(link.identify(), resynchronise=True, broken=True)
-            except LinkError as error:
-                raise LinkError(
-                    f"no board answers at {self.port}: is it configured with an engine, connected, "
-                    f"and set to {self._where[1]:,} baud?"
-                ) from error
+        self._line.greet()
         if self._program is not None and not self._holds(self._program):
             self.load(self._program)
 
     def close(self) -> None:
         """Give the port back; the board keeps the program."""
-        self._serial.close()
-        self._lost = True
+        self._line.close()
 
     def __enter__(self) -> Board:
         return self
@@ -232,7 +214,7 @@ class Board:
             request = pass_request(artifact, image, sweep)
             cycles = artifact.mapped.cycles(request.kind == "forward", sweep.length)
             self._clean = False  # whatever ends this early
-            found = self._converse(run_request(request, cycles))
+            found = self._line.converse(run_request(request, cycles))
             passes[request.kind] = found
             return swept(artifact, sweep, found)
 
@@ -255,15 +237,15 @@ class Board:
         """Bring a board to hold a program's `rows` by writing those that are needed."""
         conversation = link.load(needed, image_mark(program.image))
         if progress is not None:
-            conversation = _told(conversation, len(needed), progress)
-        self._converse(conversation, resynchronise=True)
+            conversation = told(conversation, len(needed), progress)
+        self._line.converse(conversation, resynchronise=True)
         self._program, self._held, self._clean = program, _by_place(rows), True
 
     def _reset(self, program: CompiledProgram) -> None:
         """Bring the engine of a board that holds the program to its start."""
         rows = [row for row in image_writes(program.image) if row[0] in CLEARED]
-        self._converse(link.reset(), resynchronise=True)
-        self._converse(link.write_all(rows))
+        self._line.converse(link.reset(), resynchronise=True)
+        self._line.converse(link.write_all(rows))
         self._clean = True
 
     def _forget(self) -> None:
@@ -271,7 +253,7 @@ class Board:
 
     def _mark(self, program: CompiledProgram) -> int:
         """What the board says that it holds. Raises OtherEngine if the program is not for it."""
-        found, mapped = self._converse(link.identify()), program.artifact.mapped
+        found, mapped = self._line.converse(link.identify()), program.artifact.mapped
         wanted = identity(mapped.config, mapped.timing)
         if found.engine != wanted:
             raise OtherEngine(
@@ -297,34 +279,6 @@ class Board:
             raise NotLoaded(f"no program was loaded into the board at {self.port}; load one first")
         return self._program
 
-    def _converse(
-        self,
-        conversation: link.Conversation[link.T],
-        *,
-        resynchronise: bool = False,
-        broken: bool = False,
-    ) -> link.T:
-        """Carry a conversation; before it bring the link into step, or send a break."""
-        if self._lost:
-            raise PortLost(f"{self.port} is closed; recover opens it again")
-        try:
-            if broken:
-                self._serial.send_break()
-            if resynchronise:
-                self._carrier.resynchronise()
-            return self._carrier.converse(conversation)
-        except PortLost:
-            self._lost, self._clean = True, False
-            raise
-
-    def _connect(self) -> None:
-        """Open the port again if it is gone."""
-        if self._lost:
-            self._serial.close()
-            self._serial = SerialPort(*self._where)
-            self._carrier.port = self._serial
-            self._lost, self._clean = False, False
-
 
 def _by_place(rows: Iterable[Write]) -> dict[tuple[int, int, int], int]:
     return {(space, lane, address): word for space, lane, address, word in rows}
@@ -337,23 +291,3 @@ def _alike(before: Image, after: Image) -> bool:
         getattr(before, name) == getattr(after, name)
         for name in ("config", "timing", "mac", "drain", "sections", "frame")
     )
-
-
-def _told(
-    conversation: link.Conversation[link.T], total: int, progress: Progress
-) -> link.Conversation[link.T]:
-    """The conversation, with the words that it writes or reads counted."""
-    done = 0
-    request = next(conversation)
-    while True:
-        payload = yield request
-        if request.command is Command.WRITE:
-            done += (len(request.payload) - TARGET_BYTES) // WORD_BYTES
-            progress(done, total)
-        elif request.command is Command.READ:
-            done += len(payload) // WORD_BYTES
-            progress(done, total)
-        try:
-            request = conversation.send(payload)
-        except StopIteration as finished:
-            return finished.value

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from echoloom.backends.board.board import Board, Progress
+from echoloom.backends.board.board import Board
+from echoloom.backends.board.line import Progress
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.errors import BoardError
 from echoloom.backends.link.image_writes import SHIFT_BITS, image_writes

@@ -7,6 +7,7 @@ import errno
 import os
 import termios
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import serial
 
@@ -28,7 +29,8 @@ class SerialPort:
             raise ValueError(f"this system has no serial speed of {baud} baud")
         self.path, self.timeout_s = path, timeout_s
         # Two programs on one line would each get a part of the other's replies.
-        exclusive = None if "://" in path else True
+        by_url = bool(urlsplit(path).scheme)
+        exclusive = None if by_url else True
         try:
             self._line = serial.serial_for_url(
                 path, baud, timeout=timeout_s, write_timeout=timeout_s, exclusive=exclusive
@@ -38,7 +40,7 @@ class SerialPort:
                 raise PortBusy(f"{path} is in use by another program; close that first") from error
             if error.errno is None:
                 reason = error.__context__.args[-1] if error.__context__ else error
-                what = "cannot be opened" if "://" in path else "is not a serial port"
+                what = "cannot be opened" if by_url else "is not a serial port"
                 raise OSError(f"{path} {what}: {reason}") from error
             raise OSError(error.errno, os.strerror(error.errno), path) from error
 
