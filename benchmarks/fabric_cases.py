@@ -9,8 +9,8 @@ from utilisation import MODELS
 
 from echoloom.ir.widths import Widths
 
-# Inputs, hidden, state, blocks, outputs. "one block" is half of the demo's model, "small" and "tiny"
-# are for chips whose logic cells are few, with shorter words.
+# Inputs, hidden, state, blocks, outputs. "one block" is half of the demo's model; "small" and
+# "tiny" are for chips whose logic cells are few, with shorter words.
 SIZES = {
     **MODELS,
     "one block": (6, 16, 8, 1, 4),

@@ -21,7 +21,9 @@ from echoloom.backends.bitstream.tools import Tool
 from echoloom.hdl.board import BAUD, BOARD_CLOCK, ENGINE_CLOCK
 from echoloom.hdl.uart import UartTransmitter, divisor_for
 
-ULX3S_85F, TANG_NANO_20K, ICEBREAKER = map(find_board, ("ulx3s-85f", "tang-nano-20k", "icebreaker"))
+ULX3S_85F, TANG_NANO_20K, ICE40_HX8K = map(
+    find_board, ("ulx3s-85f", "tang-nano-20k", "ice40-hx8k-evn")
+)
 EACH_BOARD = pytest.mark.parametrize(
     "board", [find_board(name) for name in BOARDS], ids=lambda board: board.name
 )
@@ -186,9 +188,9 @@ def test_gowin_file_gets_its_pll_set(tmp_path):
 def test_constraints_of_each_family():
     top = wiring.Component({"clock": In(1), "rx": In(1), "tx": Out(1), "lights": Out(2)})
     asked = {BOARD_CLOCK: 12.0, ENGINE_CLOCK: 31.5}
-    assert ICEBREAKER.constraints(top, asked) == {
-        "top.pcf": "set_io clock 35\nset_io rx 6\nset_io tx 9\n"
-        "set_io lights[0] 11\nset_io lights[1] 37\nset_frequency clock 12\nset_frequency clk 31.5\n"
+    assert ICE40_HX8K.constraints(top, asked) == {
+        "top.pcf": "set_io clock J3\nset_io rx B10\nset_io tx B12\n"
+        "set_io lights[0] C3\nset_io lights[1] B3\nset_frequency clock 12\nset_frequency clk 31.5\n"
     }
     files = TANG_NANO_20K.constraints(top, asked)
     assert 'IO_LOC "lights[1]" 16;\nIO_PORT "lights[1]" IO_TYPE=LVCMOS33;\n' in files["top.cst"]
