@@ -14,12 +14,12 @@ from echoloom.ir.widths import Widths
 SIZES = {
     **MODELS,
     "one block": (6, 16, 8, 1, 4),
-    "small": (3, 4, 2, 1, 3),
+    "small": (2, 2, 1, 1, 2),
     "tiny": (2, 2, 1, 1, 2),
 }
 WIDTHS = {
-    "small": Widths(word=14, narrow=12, accumulator=30, segment_bits=6),
-    "tiny": Widths(word=12, narrow=10, accumulator=26, segment_bits=5),
+    "small": Widths(word=12, narrow=10, accumulator=26, segment_bits=5),
+    "tiny": Widths(word=10, narrow=8, accumulator=22, segment_bits=5),
 }
 # The time steps of the data that a model's sizes belong to: BasicMotions and Heartbeat.
 LENGTHS = {"demo": 100, "paper": 405, "one block": 100, "small": 100, "tiny": 100}
