@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from echoloom.backends.bitstream.aim import MARGIN, Aim
-from echoloom.backends.bitstream.route import BuildReport, to_bitstream
+from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import load
@@ -61,11 +61,13 @@ def build(
 
     `board` is a name, or a board's own file (`.toml`; docs/boards.md).
 
-    Raises, before any work, ValueError for an unknown board or an impossible clock, ToolMissing,
-    and OSError if `directory` cannot be written; then TimingMissed, or BuildFailed if a tool fails.
-    After a failure no bitstream is there, and nothing that belonged to an older one.
+    Raises, before any work, ValueError for an unknown board, an impossible clock or a program that
+    takes more block RAM or multipliers than there are, ToolMissing, and OSError if `directory`
+    cannot be written; then TimingMissed, or BuildFailed if a tool fails. After a failure no
+    bitstream is there, and nothing that belonged to an older one.
     """
     target = find_board(board)
+    check_fits(program.artifact.mapped.config, target)
     target.toolchain()
     first, count = whole_number("build: seed", seed), whole_number("build: seeds", seeds, least=1)
     jobs = whole_number("build: jobs", jobs, least=1)

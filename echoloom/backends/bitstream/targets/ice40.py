@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,8 @@ VCO = 533, 1066
 OUTPUT = 16, 275
 # Below which frequency of the phase detector which filter does.
 FILTERS = (17, 1), (26, 2), (44, 3), (66, 4), (101, 5), (133, 6)
+
+_TABLES = re.compile(r"(?ms)^module \\(\S*\.table_\d+)$(.*?)^end$")  # modules: name and text
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,6 @@ class Ice40(Target):
     synthesis: str = "synth_ice40 -dsp -spram -device u"
 
     own_pin: ClassVar = True  # whether the boards' clocks come by the PLL's pin
-    # Tables have one address for reading and writing if there is one drain: they go into single
-    # port RAM, which holds nothing at first, and leave their blocks to others.
-    prepare: ClassVar = (
-        "delete *.table_*/t:$meminit*",
-        'setattr -set ram_style "huge" *.table_*/m:*',
-    )
     parts: ClassVar = False  # logic cells are scarce: what lanes have in common is there once
     routed: ClassVar = "asc"
     resources: ClassVar = {
@@ -151,6 +148,19 @@ class Ice40(Target):
         lines += [f"set_frequency {name} {mhz:.10g}" for name, mhz in clocks.items()]
         return {"top.pcf": "\n".join(lines) + "\n"}
 
+    def prepare(self, rtlil: str) -> tuple[str, ...]:
+        """A table that one drain reads has one address for reading and writing: it goes into single
+        port RAM, which holds nothing at first, and leaves its blocks to others."""
+        return tuple(
+            command
+            for name, text in _TABLES.findall(rtlil)
+            if text.count("cell $memrd") == 1
+            for command in (
+                f"delete {name}/t:$meminit*",
+                f'setattr -set ram_style "huge" {name}/m:*',
+            )
+        )
+
     def finish(self, netlist: Path) -> None:
         design = json.loads(netlist.read_text())
         move_registers(design, TOP, CHIPS[self.chip].blocks)
@@ -168,10 +178,13 @@ class Ice40(Target):
 
 @dataclass(frozen=True, kw_only=True)
 class Ice40Hx(Ice40):
-    """A board with an iCE40 HX, which has no multipliers: products are made of logic cells."""
+    """A board with an iCE40 HX, which has no multipliers, products are made of logic cells, and no
+    single port RAM."""
 
     synthesis: str = "synth_ice40 -device hx"
 
     own_pin: ClassVar = False
-    prepare: ClassVar = ()
     resources: ClassVar = {"luts": "ICESTORM_LC", "brams": "ICESTORM_RAM"}
+
+    def prepare(self, rtlil: str) -> tuple[str, ...]:
+        return ()

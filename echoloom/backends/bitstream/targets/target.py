@@ -44,7 +44,6 @@ class Target(Board):
     host: str = ""
     loader: str = ""
 
-    prepare: ClassVar[tuple[str, ...]] = ()  # commands before the synthesis
     parts: ClassVar[bool] = True  # whether the synthesis takes a design in several modules
     routed: ClassVar[str]  # the ending of the router's file
     # Of what a report calls luts, registers and so on, the names in the router's own report.
@@ -67,6 +66,10 @@ class Target(Board):
         Raises ValueError for a port that the board has no pin for.
         """
         raise NotImplementedError
+
+    def prepare(self, rtlil: str) -> tuple[str, ...]:
+        """The synthesiser's commands before the synthesis of a design, given as its text."""
+        return ()
 
     def finish(self, netlist: Path) -> None:
         """Change the synthesiser's netlist, a JSON file, where the family needs more than it does.
