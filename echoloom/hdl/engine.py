@@ -140,12 +140,11 @@ class Engine(wiring.Component):
             m.d.comb += [
                 fetch.first.eq(first),
                 fetch.rewind.eq(sequencer.rewind),
-                fetch.preload.eq(sequencer.preload),
-                fetch.run.eq(sequencer.run),
+                fetch.runs.eq(sequencer.runs),
                 fetch.time.eq(sequencer.time),
+                fetch.steps.eq(sequencer.steps),
                 issue.entry.eq(fetch.entry),
-                # Entries of a stage that has no step now are passed over.
-                issue.begin.eq(fetch.begin & Array(sequencer.valid)[fetch.entry.stage]),
+                issue.begin.eq(fetch.begin),
             ]
             with m.If(~sequencer.busy):
                 m.d.comb += fetch.first.eq(host.access.address)

@@ -191,9 +191,13 @@ class DrainEntry:
     stage: int = 0
 
 
+SHORTEST = 4  # cycles of a section: the next one's entries are fetched before it ends
+
+
 @dataclass(frozen=True)
 class SectionEntry:
-    """First MAC and drain entry of a section, and its length in cycles (0: section skipped).
+    """First MAC and drain entry of a section, and its length in cycles (0: section skipped, else
+    SHORTEST or more).
 
     A step section is played `overlap` times more than there are time steps: in iteration i an
     entry of stage s works for step i - s, and is passed over where there is no such step.
@@ -205,6 +209,13 @@ class SectionEntry:
     length: int
     last: int
     overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if 0 < min(self.length, self.last) < SHORTEST:
+            raise ValueError(
+                f"a section of {self.length} cycles, the last time {self.last}: it takes "
+                f"{SHORTEST} or more, while the next one's first entries are fetched"
+            )
 
     def cycles(self, iterations: int, overhead: int) -> int:
         """Clock cycles of the section, waits excluded; `iterations`: time steps, else 1."""
