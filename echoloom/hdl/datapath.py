@@ -131,7 +131,7 @@ class Datapath(wiring.Component):
                 lane.write.address.eq(write.address),
                 lane.write.value.eq(write.value),
             ]
-        drains = self._drains(m, lanes, tree_output)
+        drains = self._drains(m, access, lanes, tree_output)
         self._flags(m, [lane.overflow for lane in lanes], tree_overflow, drains)
         self._read(m, lanes, drains, broadcast)
         return m
@@ -172,13 +172,13 @@ class Datapath(wiring.Component):
             m.d.sync += output.value.eq(total)
         return output, overflow
 
-    def _drains(self, m: Module, lanes: list[Lane], tree: Any) -> list[Drain]:
+    def _drains(self, m: Module, access: Any, lanes: list[Lane], tree: Any) -> list[Drain]:
         config = self._config
         drains = [Drain(config, index, self._rounding) for index in range(config.drains)]
         for index, drain in enumerate(drains):
             m.submodules[f"drain_{index}"] = drain
             m.d.comb += [
-                drain.access.eq(self.access),
+                drain.access.eq(access),
                 drain.chunk.eq(self.chunk),
                 drain.tree.eq(tree),
                 drain.shift_length.eq(self.shift_length),
@@ -194,7 +194,7 @@ class Datapath(wiring.Component):
             m.submodules[f"table_{first // READERS}"] = table = TableMemory(
                 width=config.word + config.narrow, depth=config.table_depth, readers=len(own)
             )
-            m.d.comb += table.access.eq(self.access)
+            m.d.comb += table.access.eq(access)
             for drain, address, word in zip(own, table.address, table.word, strict=True):
                 m.d.comb += [address.eq(drain.table_address), drain.table_word.eq(word)]
         return drains

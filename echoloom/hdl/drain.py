@@ -206,19 +206,28 @@ class Drain(wiring.Component):
         self, m: Module, direct: Any, here: Any, result: Any, looked: Any, looked_up: Any, y: Any
     ) -> None:
         """The write register: a direct result, a table result or a host's word."""
-        config = self._config
+        host = self._host_write(m)
         m.d.sync += [
             self.write.valid.eq(direct | looked),
             self.write.chunk.eq(Mux(looked, looked_up.chunk, here.chunk)),
             self.write.address.eq(Mux(looked, looked_up.destination, here.destination)),
             self.write.value.eq(Mux(looked, y, result)),
         ]
+        with m.If(host.valid):
+            m.d.sync += self.write.eq(host)
+
+    def _host_write(self, m: Module) -> Any:
+        """A host's write into vector memory, as this drain would do it, a cycle later."""
+        config = self._config
+        write = Signal(vector_write(config), name="host_write")
+        m.d.sync += [
+            write.valid.eq(0),
+            write.address.eq(self.access.address),
+            write.value.eq(self.access.data),
+        ]
         with m.If(self.access.write & (self.access.space == Space.VECTOR)):
-            m.d.sync += [
-                self.write.address.eq(self.access.address),
-                self.write.value.eq(self.access.data),
-            ]
             with m.Switch(self.access.lane):
                 for number, lane in enumerate(range(self._index, config.lanes, config.drains)):
                     with m.Case(lane):
-                        m.d.sync += [self.write.valid.eq(1), self.write.chunk.eq(number)]
+                        m.d.sync += [write.valid.eq(1), write.chunk.eq(number)]
+        return write

@@ -67,9 +67,10 @@ class Engine(wiring.Component):
 
     @staticmethod
     def read_latency(config: EngineConfig) -> int:
-        """Cycles that a host read takes of a memory, at most: it enters at the issue registers, a
-        cycle before the datapath, and leaves through registers on either side of the datapath's."""
-        return Datapath.read_latency(config) + 4
+        """Cycles that a host read takes, at most: it enters at the issue registers, two cycles
+        before the datapath, and leaves through registers on either side of the datapath's and the
+        one of the answer."""
+        return Datapath.read_latency(config) + 6
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

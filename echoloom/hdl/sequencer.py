@@ -157,7 +157,6 @@ class Sequencer(wiring.Component):
         running = state == State.RUN
 
         m.d.comb += [
-            self.busy.eq(state != State.IDLE),
             self.runs.eq(begins | (running & ~ends_now)),
             # An idle engine rewinds all the time: that is how a host reads program memory.
             self.rewind.eq(
@@ -195,6 +194,7 @@ class Sequencer(wiring.Component):
                 with m.If(self.start):
                     m.d.sync += [
                         state.eq(State.FIND),
+                        self.busy.eq(1),
                         echo.eq(self.echo),
                         self.done.eq(0),
                         begun.eq(0),
@@ -252,7 +252,7 @@ class Sequencer(wiring.Component):
             with m.Case(State.FLUSH):
                 m.d.sync += flushing.eq(flushing - 1)
                 with m.If(flushing == 0):
-                    m.d.sync += [state.eq(State.IDLE), self.done.eq(1)]
+                    m.d.sync += [state.eq(State.IDLE), self.busy.eq(0), self.done.eq(1)]
         m.d.comb += self.keep.eq(
             Mux(self.section == Section.FORWARD_STEP, Cat(last_phase, earlier), ~0)
         )
