@@ -102,8 +102,8 @@ class Datapath(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        access = delay(m, self.access, 1, name="access", control=True)[-1]
-        stages = delay(m, self.operation, ADD, name="operation", control=True)
+        access = delay(m, self.access, 1, name="access")[-1]
+        stages = delay(m, self.operation, ADD, name="operation")
         weights = delay(m, self.address.weight, OPERANDS - MEMORY, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
 
@@ -157,7 +157,7 @@ class Datapath(wiring.Component):
         config = self._config
         m.submodules.tree = tree = AdderTree(config)
         m.d.comb += [port.eq(lane.product) for port, lane in zip(tree.products, lanes, strict=True)]
-        operation = delay(m, add, tree.latency, name="tree_operation", control=True)[-1]
+        operation = delay(m, add, tree.latency, name="tree_operation")[-1]
         output = Signal(tree_result(config))
         overflow = Signal()
         total = Signal(signed(max(config.accumulator, len(tree.total)) + 1))

@@ -75,7 +75,7 @@ class Drain(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        valid = delay(m, self.chunk.valid[self._index], SELECT, name="valid", control=True)
+        valid = delay(m, self.chunk.valid[self._index], SELECT, name="valid")
         stages = delay(m, self.chunk, SELECT, name="chunk")
         total = self._select(m, stages)
         shift = self._shift(m, stages)
@@ -100,7 +100,7 @@ class Drain(wiring.Component):
         )
         # The words that go on from here: the requantiser's, and later the table's.
         direct = delay(m, stages[SELECT], Requantise.latency, name="direct")[-1]
-        done = delay(m, valid[SELECT], Requantise.latency, name="done", control=True)[-1]
+        done = delay(m, valid[SELECT], Requantise.latency, name="done")[-1]
         m.d.comb += [
             lookup.access.eq(self.access),
             lookup.z.eq(requantise.result),
@@ -118,7 +118,7 @@ class Drain(wiring.Component):
         here = Signal(place)
         m.d.comb += [here.chunk.eq(direct.chunk), here.destination.eq(direct.destination)]
         looked_up = delay(m, here, Lookup.latency, name="looked_up")[-1]
-        looking = delay(m, done & direct.use_table, Lookup.latency, name="looking", control=True)
+        looking = delay(m, done & direct.use_table, Lookup.latency, name="looking")
         self._write(m, done & ~direct.use_table, here, requantise.result, looking[-1], looked_up,
                     lookup.y)  # fmt: skip
 
@@ -193,7 +193,7 @@ class Drain(wiring.Component):
         banks = 1 << len(self.chunk.chunk)
         m.submodules.bases = bases = memory(signed(config.word), config.bases * banks)
         port, read = bases.write_port(), bases.read_port()
-        write = delay(m, self.write, 1, name="write", control=True)[-1]
+        write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [
             port.addr.eq(Cat(write.chunk, write.address)),
             port.data.eq(write.value),

@@ -22,6 +22,7 @@ from echoloom.hdl.layouts import (
     trace,
     word_stream,
 )
+from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.hdl.sequencer import Sequencer
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing
@@ -76,6 +77,7 @@ class Engine(wiring.Component):
         m = Module()
         config = self.config
         flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
+        assert flush < RESET_CYCLES, "results are in flight for longer than a reset lasts"
         m.submodules.host = host = Host(config, read_latency=self.read_latency(config))
         m.submodules.sequencer = sequencer = Sequencer(config, flush=flush)
         mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth)

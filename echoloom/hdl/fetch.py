@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS
-from echoloom.hdl.pipeline import memory
+from echoloom.hdl.pipeline import delay, memory
 from echoloom.ir.contract import COLUMN_BITS, STAGES, Space
 
 
@@ -78,16 +78,17 @@ class Fetch(wiring.Component):
         with m.Elif(read):
             m.d.sync += pointer.eq(pointer + 1)
 
+        access = delay(m, self.access, 1, name="access")[-1]
         columns = []
         for number, low in enumerate(range(0, self._layout.size, COLUMN_BITS)):
-            word = self._column(m, number, low, pointer, read)
+            word = self._column(m, access, number, low, pointer, read)
             column = Signal.like(word, name=f"word_{number}", reset_less=True)
             with m.If(output):
                 m.d.sync += column.eq(word)
             columns.append(column)
         after = Signal(self._layout)
         m.d.comb += after.as_value().eq(Cat(columns))
-        m.d.comb += self.column.eq(Array(columns)[self.access.lane])
+        m.d.comb += self.column.eq(Array(columns)[access.lane])
         with m.If(enter):
             m.d.sync += self.entry.eq(after)
 
@@ -98,19 +99,21 @@ class Fetch(wiring.Component):
         m.d.comb += [taken.eq(self.runs & due), wanted.eq(Array(self.steps)[stage])]
         return m
 
-    def _column(self, m: Module, number: int, low: int, address: Signal, enable: Signal) -> Signal:
-        """The host writes entries in columns, each a memory."""
+    def _column(
+        self, m: Module, access: Any, number: int, low: int, address: Signal, enable: Signal
+    ) -> Signal:
+        """The host writes entries in columns, each a memory; `access` is a cycle old."""
         column = memory(unsigned(min(COLUMN_BITS, self._layout.size - low)), self._depth)
         m.submodules[f"column_{number}"] = column
         write, read = column.write_port(), column.read_port()
+        chosen = Signal()
+        m.d.sync += chosen.eq(
+            self.access.write & (self.access.space == self._space) & (self.access.lane == number)
+        )
         m.d.comb += [
-            write.addr.eq(self.access.address),
-            write.data.eq(self.access.data),
-            write.en.eq(
-                self.access.write
-                & (self.access.space == self._space)
-                & (self.access.lane == number)
-            ),
+            write.addr.eq(access.address),
+            write.data.eq(access.data),
+            write.en.eq(chosen),
             read.addr.eq(address),
             read.en.eq(enable),
         ]

@@ -119,7 +119,7 @@ class Lane(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         # Decoded again in every lane: `own[k]` is the operation in cycle k.
-        own = [delay(m, stage, 1, name=f"own_{k}", control=True)[-1]
+        own = [delay(m, stage, 1, name=f"own_{k}")[-1]
                for k, stage in enumerate(self.stage, start=1)]  # fmt: skip
         self._own = dict(enumerate(own, start=1))
         x_local, y_local = self._vectors(m)
@@ -127,10 +127,12 @@ class Lane(wiring.Component):
         self._multiply(m, weight, x_local, y_local)
         total, gradient = self._add(m)
         self._slots(m, total)
-        asked = Mux(self.access.space == Space.WEIGHT, weight, gradient)
-        here = self.access.lane == self._index
-        word = delay(m, Mux(here, asked, self.read_before), 1, name="read_word")[-1]
-        m.d.comb += self.read_word.eq(word)
+        weights, here = Signal(), Signal()
+        m.d.sync += [
+            weights.eq(self.access.space == Space.WEIGHT),
+            here.eq(self.access.lane == self._index),
+            self.read_word.eq(Mux(here, Mux(weights, weight, gradient), self.read_before)),
+        ]
         return m
 
     def _vectors(self, m: Module) -> tuple[Signal, Signal]:
@@ -139,7 +141,7 @@ class Lane(wiring.Component):
         config = self._config
         m.submodules.vectors = vectors = memory(signed(config.word), config.vector_depth)
         port, x_read, y_read = vectors.write_port(), vectors.read_port(), vectors.read_port()
-        write = delay(m, self.write, 1, name="write", control=True)[-1]
+        write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [
             port.addr.eq(write.address),
             port.data.eq(write.value),
@@ -157,10 +159,11 @@ class Lane(wiring.Component):
         m.submodules.weights = weights = memory(signed(config.narrow), config.weight_depth)
         write, read = weights.write_port(), weights.read_port()
         here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
+        chosen = delay(m, self.access.write & here, 1, name="write_weight")[-1]
         m.d.comb += [
-            write.addr.eq(self.access.address),
-            write.data.eq(self.access.data),
-            write.en.eq(self.access.write & here),
+            write.addr.eq(delay(m, self.access.address[: len(write.addr)], 1, name="to")[-1]),
+            write.data.eq(delay(m, self.access.data[: config.narrow], 1, name="given")[-1]),
+            write.en.eq(chosen),
             read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
         ]
         return delay(m, read.data, 1, name="weight")[-1]

@@ -18,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
 from echoloom.hdl.packets import PacketReader, PacketWriter
+from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.ir.contract import EngineConfig, Timing
 
 WORD_BYTES = HOST_BITS // 8  # a bus word
@@ -63,7 +64,7 @@ class Link(wiring.Component):
     Parameters: `config`, the engine's sizes; `identity`, what IDENTIFY answers.
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
-    for a cycle when the engine is to be reset.
+    for RESET_CYCLES when the engine is to be reset.
 
     Raises ValueError if the engine's words do not fit in SAMPLE_BYTES.
     """
@@ -116,6 +117,7 @@ class Link(wiring.Component):
         addressed = Signal()  # a WRITE's target has been gathered, the rest are its words
         access = Signal(REQUEST)
         fault = Signal(Fault)
+        resetting = Signal(range(RESET_CYCLES))
 
         known, fits = Signal(), Signal()
         first = Signal.like(gather)  # bytes to gather before the first thing can be done
@@ -183,7 +185,10 @@ class Link(wiring.Component):
                     m.next = "REPLY"
                 with m.Case(Command.RESET):
                     m.d.comb += self.reset.eq(1)
-                    m.next = "REPLY"
+                    m.d.sync += resetting.eq(resetting + 1)
+                    with m.If(resetting == RESET_CYCLES - 1):
+                        m.d.sync += resetting.eq(0)
+                        m.next = "REPLY"
                 with m.Case(Command.WRITE):
                     m.next = "REQUEST"
                     with m.If(~addressed):

@@ -269,11 +269,15 @@ class Sequencer(wiring.Component):
 
     def _sections(self, m: Module) -> list[Any]:
         """The section table, in registers: choosing the next section must not take time."""
+        word = Signal(COLUMN_BITS, reset_less=True)
+        m.d.sync += word.eq(self.access.data)
         table = [Signal(self._layout, name=f"section_{section.name}") for section in Section]
         for section, entry in zip(Section, table, strict=True):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
             for column, low in enumerate(range(0, self._layout.size, COLUMN_BITS)):
                 part = entry.as_value()[low : low + COLUMN_BITS]
-                with m.If(self.access.write & chosen & (self.access.lane == column)):
-                    m.d.sync += part.eq(self.access.data)
+                write = Signal(name=f"write_{section.name}_{column}")
+                m.d.sync += write.eq(self.access.write & chosen & (self.access.lane == column))
+                with m.If(write):
+                    m.d.sync += part.eq(word)
         return table
