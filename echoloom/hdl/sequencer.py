@@ -173,13 +173,23 @@ class Sequencer(wiring.Component):
         last_phase = phase + 1 >= self.output_step
         earlier = Signal(STAGES - 1)  # last_phase of the iterations before
 
-        # The upcoming iteration: for which stages there is a step, and whether one comes after it.
-        restarts = upcoming_iteration == 0
-        valid = Cat(upcoming_fresh, Mux(restarts, 0, self.valid[:-1]))
+        # The upcoming iteration: for which stages there is a step, whether an iteration of its
+        # section comes after it, and its length. All of it is known long before it begins: a
+        # register each on the way there.
+        restarts, goes_on, fresh_after = Signal(), Signal(), Signal()
+        valid = Signal(STAGES)
+        before_end = Signal.like(turn)
         overlap = self.next_section.overlap
-        fresh_after = (upcoming == STEP) & upcoming_fresh & ~ends
-        older = Cat(valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
-        goes_on = fresh_after | older.any()
+        now_valid = Cat(upcoming_fresh, Mux(restarts, 0, self.valid[:-1]))
+        now_fresh = (upcoming == STEP) & upcoming_fresh & ~ends
+        older = Cat(now_valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
+        m.d.sync += [
+            restarts.eq(upcoming_iteration == 0),
+            valid.eq(now_valid),
+            fresh_after.eq(now_fresh),
+            goes_on.eq(now_fresh | older.any()),
+            before_end.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
+        ]
         another, another_fresh = Signal(), Signal()
         m.d.sync += [
             ends.eq(upcoming_iteration + 1 == self.length),
