@@ -118,6 +118,9 @@ class Link(wiring.Component):
         access = Signal(REQUEST)
         fault = Signal(Fault)
         resetting = Signal(range(RESET_CYCLES))
+        byte = Signal.like(reader.byte, reset_less=True)  # of the packet
+        output = Signal.like(outputs.r_data, reset_less=True)
+        m.d.sync += [byte.eq(reader.byte), output.eq(outputs.r_data)]
 
         known, fits = Signal(), Signal()
         first = Signal.like(gather)  # bytes to gather before the first thing can be done
@@ -168,13 +171,16 @@ class Link(wiring.Component):
                     with m.If(~packet.intact):
                         m.d.sync += fault.eq(Fault.CHECK)
                         m.next = "FAULT"
-            # The reader's memory answers a cycle after its index is set: two cycles a byte.
+            # The reader's memory answers a cycle after its index is set, and into a register of its
+            # own, because a memory is slow: three cycles a byte.
             with m.State("GATHER"):
-                m.next = "TAKE BYTE"
+                m.next = "READ BYTE"
                 with m.If(gather == 0):
                     m.next = "GATHERED"
+            with m.State("READ BYTE"):
+                m.next = "TAKE BYTE"
             with m.State("TAKE BYTE"):
-                m.d.sync += word.eq(Cat(word[8:], reader.byte))
+                m.d.sync += word.eq(Cat(word[8:], byte))
                 m.d.sync += reader.index.eq(reader.index + 1)
                 m.d.sync += gather.eq(gather - 1)
                 m.next = "GATHER"
@@ -268,9 +274,11 @@ class Link(wiring.Component):
                     m.next = "DONE"
             with m.State("TAKE OUTPUT"):
                 m.d.comb += outputs.r_en.eq(1)
-                m.d.sync += [word.eq(outputs.r_data.as_signed()), emit.eq(SAMPLE_BYTES)]
                 with m.If(outputs.r_rdy):
-                    m.next = "EMIT"
+                    m.next = "TAKE WORD"
+            with m.State("TAKE WORD"):
+                m.d.sync += [word.eq(output.as_signed()), emit.eq(SAMPLE_BYTES)]
+                m.next = "EMIT"
             with m.State("EMIT"):
                 m.d.comb += writer.payload.valid.eq(emit != 0)
                 with m.If(emit == 0):
