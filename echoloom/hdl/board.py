@@ -128,7 +128,8 @@ class BoardTop(wiring.Component):
         link_reset, engine_reset = Signal(init=1), Signal(init=1)
         engine, link = self._engine, self._link
         m.submodules.link = ResetInserter(link_reset)(link)
-        m.submodules.engine = ResetInserter(engine_reset)(engine)
+        m.submodules.engine = engine
+        m.d.comb += engine.clear.eq(engine_reset)
         m.d.sync += [
             link_reset.eq(broken | starting),
             engine_reset.eq(broken | starting | link.reset),

@@ -13,6 +13,7 @@ from echoloom.hdl.drain import Drain
 from echoloom.hdl.lane import (
     ADD,
     BROADCAST,
+    GRADIENT,
     MEMORY,
     OPERANDS,
     STORE,
@@ -124,7 +125,7 @@ class Datapath(wiring.Component):
                 lane.weight_address.eq(weights[-1]),
                 *(port.eq(stage) for port, stage in zip(lane.stage, stages, strict=True)),
                 lane.broadcast.eq(broadcast),
-                lane.gradient_read.eq(gradients[ADD - MEMORY]),
+                lane.gradient_read.eq(gradients[GRADIENT]),
                 lane.gradient_write.eq(gradients[-1]),
                 lane.slot.eq(self.chunk.slot),
                 lane.write.valid.eq(write.valid & (write.chunk == index // config.drains)),

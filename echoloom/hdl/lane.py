@@ -23,6 +23,7 @@ X_WORD, BROADCAST, OPERANDS = 3, 5, 6
 ADD = OPERANDS + Multiplier.latency
 STORE = ADD + 1
 MEMORY = 3  # cycles from an address at a lane's port to the word, with a register on either side
+GRADIENT = ADD - MEMORY - 1  # its address is there; its word has one more register
 
 
 def bank_write(config: EngineConfig) -> data.StructLayout:
@@ -58,7 +59,7 @@ class Lane(wiring.Component):
 
     Ports by the pipeline's cycle, counted from an element's issue in cycle 0: `x` and `y`
     addresses 0, `x_word` out X_WORD, `weight_address` OPERANDS - MEMORY, `broadcast` BROADCAST,
-    `gradient_read` ADD - MEMORY, `gradient_write` STORE - 1; `stage[k]` is the operation in cycle
+    `gradient_read` GRADIENT, `gradient_write` STORE - 1; `stage[k]` is the operation in cycle
     k; `product` out ADD. A lane registers whatever it shares with others before it uses it, so
     that no path goes to all lanes and through logic in one cycle.
     `slot` selects the sum that is there as `sum` two cycles later; a slot holds its sum from the
@@ -70,9 +71,8 @@ class Lane(wiring.Component):
     """
 
     slot_latency = STORE  # from issue to the first `slot` that asks for the sum
-    gradient_latency = (
-        STORE - ADD + MEMORY
-    )  # until an element may read the same gradient word again
+    # Until an element may read the same gradient word again.
+    gradient_latency = STORE - GRADIENT
 
     access: data.View
     x: Signal
@@ -200,8 +200,10 @@ class Lane(wiring.Component):
         total = Signal(signed(max(width, len(self.product)) + 1))
         updated = Signal.like(total, reset_less=True)
         gradient = delay(m, read.data, 1, name="gradient")[-1]
+        loaded = Signal(kept, reset_less=True)
         store = self._own[STORE]
-        start = Mux(add.from_gradient, gradient, Mux(add.from_accumulator, accumulator, 0))
+        m.d.sync += loaded.eq(Mux(self._own[ADD - 1].from_gradient, gradient, 0))
+        start = Mux(add.from_accumulator, accumulator, loaded)
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
             total.eq(start + self.product),

@@ -329,7 +329,7 @@ class Timing:
 
     mac_to_slot: int = 11
     tree_to_slot: int = 11
-    gradient: int = 4
+    gradient: int = 5
     drain_direct: int = 11
     drain_table: int = 25
     overhead: int = 2
