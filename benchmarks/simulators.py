@@ -17,9 +17,9 @@ import output
 
 import echoloom as el
 from echoloom.backends.bitstream.tools import ToolMissing, compiler, iverilog
+from echoloom.backends.engine.sweeps import pass_request
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
-from echoloom.sim.engine_sweeps import pass_request
 from echoloom.sim.run_rtl import Simulator, run_rtl
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"

@@ -1,6 +1,8 @@
 # The public names and where they live: read by type checkers, and at run time by `__init__.py`.
 
 from .backends.bitstream.build import build as build
+from .backends.board.board import Board as Board
+from .backends.board.board import open_board as open_board
 from .backends.compile.archive import CorruptProgram as CorruptProgram
 from .backends.compile.coefficients import CoefficientRange as CoefficientRange
 from .backends.compile.pipeline import compile as compile
@@ -15,6 +17,7 @@ from .backends.compile.program import (
 )
 from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_value_and_grad
 from .backends.gradients.fixed_gradient import FixedGradient as FixedGradient
+from .backends.link.errors import BoardError as BoardError
 from .backends.onnx.export import export_onnx as export_onnx
 from .backends.run.integers import InputRange as InputRange
 from .frontend.energy.hamiltonian import Hamiltonian as Hamiltonian

@@ -37,6 +37,8 @@ ROOMS = {
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
         "bitstream": {"run", "compile", "link"},
         "link": {"run", "compile"},
+        "engine": {"run"},
+        "board": {"run", "compile", "link", "engine"},
     },
 }
 

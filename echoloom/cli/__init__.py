@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from echoloom.cli.board_runs import board
 from echoloom.cli.build import build
 from echoloom.cli.compile import compile
 from echoloom.cli.doctor import doctor
@@ -19,13 +20,14 @@ from echoloom.cli.verify import verify
 app = typer.Typer(
     help="Compiles Hamiltonian state-space models from JAX to FPGA fabric that infers and learns.",
     epilog="Exit codes: 0 done, 2 usage, 3 bad input, 4 levels differ, 5 timing missed, "
-    "6 a tool is missing, 7 a tool or simulation failed, 1 a fault of echoloom itself.",
+    "6 a tool is missing, 7 a tool, simulation or board failed, 1 a fault of echoloom itself.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 for _command in (train, import_rhel, compile, export_onnx, verify, build, report, doctor):
     app.command()(_command)
+app.add_typer(board, name="board")
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,22 +6,30 @@ import enum
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
+from echoloom.backends.link.errors import BoardError, OtherEngine
 from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
-from echoloom.sim.requests import SimulationError
+from echoloom.sim.simulation_error import SimulationError
 
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
 
@@ -46,6 +54,8 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),
     (BuildFailed, Exit.FAILED),
+    (OtherEngine, Exit.INPUT),
+    (BoardError, Exit.FAILED),
     (SimulationError, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
     (ValueError, Exit.INPUT),
@@ -81,6 +91,20 @@ class Reporter:
         with Progress(*columns, console=self.errors, transient=True) as progress:
             progress.add_task(what, total=None)
             yield progress
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar, on a terminal only; it is told how much is done, and of how much."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        silent = not self.errors.is_terminal
+        with Progress(*columns, console=self.errors, transient=True, disable=silent) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
 
     def write_json(self, code: Exit, **values: Any) -> None:
         if self.as_json:

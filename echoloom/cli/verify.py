@@ -51,6 +51,10 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="Of the level onnx: this exported file, nothing else."),
     ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="Of the level board: where it is, as in `board`."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
@@ -93,6 +97,7 @@ def verify(
                     levels=[level.strip() for level in levels.split(",")],
                     stall_seed=stall_seed,
                     onnx=onnx,
+                    port=port,
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}

@@ -41,7 +41,7 @@ class Board:
 
     `pins` maps a port's bit to its site and attributes; `clock`, `rx` and `tx` must be there, the
     others are left out of the design where they are not on the board. The board's clock also times
-    the serial line: BAUD has to divide it.
+    the serial line: the line's speed has to divide it.
     """
 
     name: str
@@ -66,12 +66,13 @@ class BoardTop(wiring.Component):
     The serial line runs on the board's clock and the engine on its own: the engine's frequency
     is in the PLL's settings and nowhere else, so that it can be chosen when all is routed.
 
-    Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's.
+    Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's; `baud`, the
+    serial line's speed.
     Ports: `clock`; `rx` and `tx`, the serial lines; `button`, resets all; `lights`: 0 engine at
     work, 1 bytes from the host, 2 outputs waiting for the host, 3 break on the line (as many as
     there are), the last slowly blinking: configured and clocked; `stay_on`, constantly high.
 
-    Raises ValueError if the PLL cannot make `clock_mhz`.
+    Raises ValueError if the PLL cannot make `clock_mhz`, or the board's clock `baud`.
     """
 
     clock: Any
@@ -82,10 +83,16 @@ class BoardTop(wiring.Component):
     stay_on: Any
 
     def __init__(
-        self, board: Board, config: EngineConfig, timing: Timing, clock_mhz: float | None = None
+        self,
+        board: Board,
+        config: EngineConfig,
+        timing: Timing,
+        clock_mhz: float | None = None,
+        baud: int = BAUD,
     ) -> None:
         self.clock_mhz = board.clock_mhz if clock_mhz is None else clock_mhz
         self._board = board
+        self._divisor = divisor_for(board.clock_mhz * 1e6, baud)
         self._pll = None
         if self.clock_mhz != board.clock_mhz:
             self._pll = board.pll(self.clock_mhz)
@@ -147,10 +154,9 @@ class BoardTop(wiring.Component):
     def _serial(self, m: Module, starting: Signal) -> tuple[Signal, Signal]:
         """The serial line, between the pins and the link: whether there is a break on it, and
         whether the link gets a byte."""
-        divisor = divisor_for(self._board.clock_mhz * 1e6, BAUD)
         at_pins = DomainRenamer("board")
-        m.submodules.receiver = receiver = at_pins(UartReceiver(divisor))
-        m.submodules.transmitter = transmitter = at_pins(UartTransmitter(divisor))
+        m.submodules.receiver = receiver = at_pins(UartReceiver(self._divisor))
+        m.submodules.transmitter = transmitter = at_pins(UartTransmitter(self._divisor))
         inwards, outwards = Crossing(8, "board", "sync"), Crossing(8, "sync", "board")
         both = ResetInserter({"sync": starting})  # the board's domain has its own
         m.submodules.inwards, m.submodules.outwards = both(inwards), both(outwards)

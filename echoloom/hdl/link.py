@@ -1,9 +1,9 @@
 """The host link: commands in packets of bytes become accesses to the engine's streams.
 
 `docs/host_link.md` explains the protocol; the codes and lengths here are its definition.
-Every packet gets exactly one reply, also a damaged or unknown one. The link never waits for the
-progress of a pass, so it cannot lock up: samples are accepted only as far as there is room, and
-outputs are sent only as far as there are any.
+Every packet gets exactly one reply with its sequence, also a damaged or unknown one. The link never
+waits for the progress of a pass, so it cannot lock up: samples are accepted only as far as there is
+room, and outputs are sent only as far as there are any.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ SAMPLE_BYTES = 4  # a sample or an output, sign-extended
 MOST_WORDS = 31  # bus words in one packet
 MOST_SAMPLES = 63  # samples or outputs in one packet
 DEPTH = 64  # samples, and outputs, held between the packets and the engine
+UPTIME_BITS = 48  # of the counter of cycles
+IDENTIFY_WORDS = 3
 
 
 class Command(enum.IntEnum):
     """Codes of the host's packets; the reply to `c` has the code `c | REPLY`."""
 
-    IDENTIFY = 1  # -> 8 bytes: which engine this is
+    IDENTIFY = 1  # -> 3 words (8 each): identity, mark, engine cycles since the last reset of all
     WRITE = 2  # space, lane, address (2), words (8 each) for consecutive addresses
     READ = 3  # count, space, lane, address (2) -> words (8 each) from consecutive addresses
     PUSH = 4  # samples (4 each) -> 1 byte: how many of them were accepted
     FETCH = 5  # most outputs wanted -> outputs (4 each), as many as there are
     RESET = 6  # stop the engine; clears samples, outputs, registers and sections, no memory
+    MARK = 7  # 1 word (8): kept for IDENTIFY until the next MARK, or all is reset, which makes it 0
 
 
 REPLY = 0x80
@@ -121,6 +124,11 @@ class Link(wiring.Component):
         byte = Signal.like(reader.byte, reset_less=True)  # of the packet
         output = Signal.like(outputs.r_data, reset_less=True)
         m.d.sync += [byte.eq(reader.byte), output.eq(outputs.r_data)]
+        # What the host has loaded is for the host to say. A link that was reset or has just been
+        # configured does not know, however much it looks like the one that was there before.
+        mark = Signal(HOST_BITS)
+        uptime = Signal(UPTIME_BITS)
+        m.d.sync += uptime.eq(uptime + 1)
 
         known, fits = Signal(), Signal()
         first = Signal.like(gather)  # bytes to gather before the first thing can be done
@@ -135,6 +143,9 @@ class Link(wiring.Component):
             with m.Case(Command.READ):
                 m.d.comb += fits.eq(packet.length == 1 + TARGET_BYTES)
                 m.d.comb += first.eq(1 + TARGET_BYTES)
+            with m.Case(Command.MARK):
+                m.d.comb += fits.eq(packet.length == WORD_BYTES)
+                m.d.comb += first.eq(WORD_BYTES)
             with m.Case(Command.PUSH):
                 m.d.comb += fits.eq((packet.length[:2] == 0) & (packet.length != 0))
                 m.d.comb += first.eq(SAMPLE_BYTES)
@@ -187,7 +198,10 @@ class Link(wiring.Component):
 
             with m.State("GATHERED"), m.Switch(packet.code):
                 with m.Case(Command.IDENTIFY):
-                    m.d.sync += [word.eq(self._identity), left.eq(1)]
+                    m.d.sync += left.eq(IDENTIFY_WORDS)
+                    m.next = "REPLY"
+                with m.Case(Command.MARK):
+                    m.d.sync += mark.eq(word)
                     m.next = "REPLY"
                 with m.Case(Command.RESET):
                     m.d.comb += self.reset.eq(1)
@@ -240,6 +254,7 @@ class Link(wiring.Component):
             with m.State("REPLY"):
                 m.d.comb += writer.header.valid.eq(1)
                 m.d.comb += writer.header.payload.code.eq(packet.code | REPLY)
+                m.d.comb += writer.header.payload.sequence.eq(packet.sequence)
                 with m.Switch(packet.code):
                     with m.Case(Command.IDENTIFY, Command.READ):
                         m.d.comb += writer.header.payload.length.eq(left * WORD_BYTES)
@@ -255,6 +270,7 @@ class Link(wiring.Component):
             with m.State("FAULT"):
                 m.d.comb += writer.header.valid.eq(1)
                 m.d.comb += writer.header.payload.code.eq(ERROR)
+                m.d.comb += writer.header.payload.sequence.eq(packet.sequence)
                 m.d.comb += writer.header.payload.length.eq(1)
                 m.d.sync += [word.eq(fault), emit.eq(1), left.eq(0)]
                 with m.If(writer.header.ready):
@@ -267,6 +283,12 @@ class Link(wiring.Component):
                         m.next = "REQUEST"
                     with m.Case(Command.FETCH):
                         m.next = "TAKE OUTPUT"
+                    with m.Case(Command.IDENTIFY):
+                        answers = (self._identity, mark, uptime)
+                        for index, answer in enumerate(answers):
+                            with m.If(left == IDENTIFY_WORDS - index):
+                                m.d.sync += word.eq(answer)
+                        m.next = "EMIT"
                     with m.Default():
                         m.next = "EMIT"
                 with m.If(left == 0):

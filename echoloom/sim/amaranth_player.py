@@ -9,8 +9,8 @@ from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from echoloom.sim.bench import Bench
-from echoloom.sim.requests import SimulationError
 from echoloom.sim.script import FINISHED, SILENCE, Recording, Script, joined, turns
+from echoloom.sim.simulation_error import SimulationError
 
 
 class _Gaps:

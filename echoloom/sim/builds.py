@@ -21,10 +21,14 @@ from amaranth.lib import wiring
 from echoloom.backends.bitstream import tools
 from echoloom.sim import bench
 from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
-from echoloom.sim.requests import SimulationError
+from echoloom.sim.simulation_error import SimulationError
 
 CACHE = "ECHOLOOM_CACHE"  # environment variable that moves the cache
-PLAYER = Path(__file__).with_name("player.cpp")
+# What is around a circuit that is compiled without Python: a script's player, or a board's pins.
+MAINS = {
+    "verilator-cpp": Path(__file__).with_name("player.cpp"),
+    "board": Path(__file__).with_name("board.cpp"),
+}
 COCOTB_PROCESS = "echoloom.sim.cocotb_process"
 VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
 # The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
@@ -110,8 +114,8 @@ def _tool_versions(simulator: str) -> dict[str, str]:
 def _recipe(simulator: str) -> str:
     """Everything but the circuit that decides what a build is."""
     recipe: list[object] = [simulator, sorted(_tool_versions(simulator).items()), MAKE_VARIABLES]
-    if simulator == "verilator-cpp":
-        recipe += [VERILATOR_CPP_ARGUMENTS, PLAYER.read_text()]
+    if simulator in MAINS:
+        recipe += [VERILATOR_CPP_ARGUMENTS, MAINS[simulator].read_text()]
     else:
         recipe += [BUILD_ARGUMENTS[simulator], TIMESCALE]
     return repr(recipe)
@@ -138,12 +142,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build_command(simulator: str, directory: Path) -> list[str | Path]:
-    if simulator == "verilator-cpp":
+    if simulator in MAINS:
         return [
             tools.verilator().path,
             *("--cc", "--exe", "--build", "-j", "2", "--top-module", TOP, "--prefix", "Vengine"),
             *VERILATOR_CPP_ARGUMENTS,
-            *("-Mdir", directory, "-o", "player", directory / "engine.v", directory / PLAYER.name),
+            *("-Mdir", directory, "-o", "player", directory / "engine.v"),
+            directory / MAINS[simulator].name,
         ]
     return [sys.executable, "-m", COCOTB_PROCESS, "build", simulator, directory]
 
@@ -188,7 +193,8 @@ def _build(
     what = f"the {simulator} build"
     with _workshop(directory) as work:
         (work / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
-        shutil.copy(PLAYER, work)
+        if simulator in MAINS:
+            shutil.copy(MAINS[simulator], work)
         log = work / "build.log"
         command = _build_command(simulator, work)
         if code := run_process(command, variables, log, BUILD_SECONDS, what):

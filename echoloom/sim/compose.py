@@ -6,18 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from echoloom.backends.engine.requests import COUNTERS, Kind, PassRequest, PassResult
 from echoloom.hdl.engine import Engine
-from echoloom.hdl.golden import NEUTRAL
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.sections import ECHO, FORWARD, STEPS
 from echoloom.sim.bench import sign_extend, trace_columns, trace_writes
 from echoloom.sim.image_load import load_image, reads, writes
-from echoloom.sim.requests import COMMANDS, Kind, PassRequest, PassResult, SimulationError
 from echoloom.sim.script import TURN, Recording, Script, draw_gaps, pack_fields, total_gap
-
-# Read after every pass, before the reads that the caller asks for.
-COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
+from echoloom.sim.simulation_error import SimulationError
 
 
 def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
@@ -29,14 +26,7 @@ def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
 
 def _before(number: int, request: PassRequest, load: np.ndarray) -> np.ndarray:
     """All requests up to the one that starts the pass."""
-    registers = {**NEUTRAL, **request.registers, Register.LENGTH: len(request.frames)}
-    own = writes(
-        [
-            *request.writes,
-            *((Space.REGISTER, 0, register, value) for register, value in registers.items()),
-            (Space.REGISTER, 0, Register.COMMAND, COMMANDS[request.kind]),
-        ]
-    )
+    own = writes(request.accesses)
     return own if number else np.concatenate([load, own])
 
 

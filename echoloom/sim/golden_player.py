@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from echoloom.backends.engine.requests import PassRequest, PassResult
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.contract import Image, Space
 from echoloom.sim.compose import check_outputs, check_samples
 from echoloom.sim.image_load import load_image
-from echoloom.sim.requests import PassRequest, PassResult, SimulationError
+from echoloom.sim.simulation_error import SimulationError
 
 
 def play(image: Image, passes: Sequence[PassRequest], trace: bool) -> list[PassResult]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
 from echoloom.sim.first_difference import Difference
-from echoloom.sim.requests import PassResult
 from echoloom.sim.run_rtl import Simulator, Wrapper
 
 Progress = Callable[[str], None]
@@ -44,6 +44,7 @@ class Job:
     wrapper: Wrapper | None = None
     onnx: str | os.PathLike[str] | None = None
     progress: Progress = lambda message: None
+    port: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from functools import partial
 
 import numpy as np
 
+from echoloom.backends.engine.requests import PassResult
+from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.hdl.golden import Write
 from echoloom.ir.host import RunResult
 from echoloom.ir.sections import Section
-from echoloom.sim.engine_sweeps import pass_request, swept
 from echoloom.sim.first_difference import Difference, signal_difference
 from echoloom.sim.level import Case, Job, Run
 from echoloom.sim.locate import Trace, numpy_trace
-from echoloom.sim.requests import PassResult
 from echoloom.sim.run_rtl import run_rtl
 
 LEVEL = "rtl"

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from amaranth.lib import wiring
 
+from echoloom.backends.engine.requests import PassRequest, PassResult
 from echoloom.hdl.engine import Engine
 from echoloom.ir.contract import EngineConfig, Image, Timing
 from echoloom.sim import amaranth_player, golden_player
@@ -23,8 +24,8 @@ from echoloom.sim.builds import (
     run_process,
 )
 from echoloom.sim.compose import compose, results
-from echoloom.sim.requests import PassRequest, PassResult, SimulationError
 from echoloom.sim.script import FAILURE, Recording, Script, load_recording, save
+from echoloom.sim.simulation_error import SimulationError
 
 Simulator = Literal["verilator", "verilator-cpp", "icarus", "amaranth", "golden"]
 Wrapper = Callable[[EngineConfig, Timing], wiring.Component]

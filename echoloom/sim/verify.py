@@ -18,6 +18,7 @@ from echoloom.ir.places import Copy
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance
 from echoloom.sim.level import Case, Job, Level, Progress, Run
+from echoloom.sim.level_board import board_level
 from echoloom.sim.level_jax import jax_level
 from echoloom.sim.level_onnx import onnx_level
 from echoloom.sim.level_rtl import rtl_level
@@ -28,6 +29,7 @@ LEVELS: Mapping[str, Level] = {
     "jax": jax_level,
     "rtl": rtl_level,
     "onnx": onnx_level,  # needs the extra packages onnx and onnxruntime
+    "board": board_level,  # needs a board, or a virtual one
 }
 DEFAULT = (REFERENCE, "jax", "rtl")
 KNOWN = (REFERENCE, *LEVELS)
@@ -83,6 +85,7 @@ def verify(
     image: Image | None = None,
     wrapper: Wrapper | None = None,
     onnx: str | os.PathLike[str] | None = None,
+    port: str | None = None,
 ) -> VerifyReport:
     """Run sequences xs [n][T, inputs] at every level and compare all integers; then hold them
     against the float model and its gradient through time.
@@ -93,12 +96,13 @@ def verify(
     but the circuit. `image` and `wrapper` put other memory contents or another
     component in the engine's place (tests sabotage them). The level "onnx" exports the program,
     float and integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file
-    that was exported, it compares that file's tensors and runs it alone.
+    that was exported, it compares that file's tensors and runs it alone. The level "board" loads
+    the program into the board at `port`, as `el.open_board` takes it, and runs it there.
 
     Raises Mismatch naming the first differing step, block, signal and bit; WrongModel when the
     integers are further from the float model than the program's formats explain; ValueError when
     there is nothing to compare; SimulationError when a simulation gives no result; ToolMissing
-    without the packages of the level "onnx".
+    without the packages of the level "onnx"; BoardError or OSError for a board that does not run.
     """
     _check(xs, levels)
     labels = [None] * len(xs) if labels is None else list(labels)
@@ -110,7 +114,7 @@ def verify(
     cases = tuple(
         Case(x, label, program.run(x, label)) for x, label in zip(xs, labels, strict=True)
     )
-    job = Job(program, cases, simulator, stall_seed, image, wrapper, onnx, progress)
+    job = Job(program, cases, simulator, stall_seed, image, wrapper, onnx, progress, port)
     reports: dict[str, LevelReport] = {}
     cycles: dict[str, CycleReport] = {}
     floats: dict[str, float] = {}
@@ -151,7 +155,8 @@ def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:
         raise ValueError(f"unknown level {unknown[0]!r}; levels are {', '.join(KNOWN)}")
     if not set(levels) - {REFERENCE}:
         raise ValueError(
-            "verify needs a level to hold against numpy: add 'jax', 'rtl' or 'onnx' to levels"
+            "verify needs a level to hold against numpy: "
+            "add 'jax', 'rtl', 'onnx' or 'board' to levels"
         )
 
 

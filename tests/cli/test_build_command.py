@@ -50,10 +50,10 @@ def test_build_writes_what_a_host_sends(shelf, tmp_path, fake_tools):
     assert [seed["fmax_mhz"] for seed in result["seeds"]] == [29.0, 31.0]
     assert result["engine"]["lanes"] == 2
     packets = PacketDecoder().feed((folder / "program.link").read_bytes())
-    assert all(intact for _, _, intact in packets)
-    assert [code for code, _, _ in packets] == [Command.RESET] + [Command.WRITE] * (
-        len(packets) - 1
-    )
+    assert all(packet.intact for packet in packets)
+    codes = [packet.code for packet in packets]
+    assert codes[:2] == [Command.MARK, Command.RESET] and codes[-1] == Command.MARK
+    assert set(codes[2:-1]) == {Command.WRITE}
     shown = echoloom("report", folder / "report.json")
     assert shown.code == 0
     assert "ulx3s-85f" in shown.out

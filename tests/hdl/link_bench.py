@@ -7,7 +7,7 @@ from typing import Any
 
 from echoloom.backends.link import conversation as host
 from echoloom.hdl.link import Link
-from echoloom.hdl.packets import PacketDecoder
+from echoloom.hdl.packets import SEQUENCES, Packet, PacketDecoder, encode
 
 
 class SimulatedPort:
@@ -17,7 +17,8 @@ class SimulatedPort:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.replies: deque[tuple[int, bytes, bool]] = deque()
+        self.replies: deque[Packet] = deque()
+        self.sequence = 0
 
     async def collect(self, ctx):
         decoder = PacketDecoder()
@@ -34,7 +35,7 @@ class SimulatedPort:
             await self.ctx.tick().until(self.link.rx.ready)
             self.ctx.set(self.link.rx.valid, 0)
 
-    async def reply(self) -> tuple[int, bytes, bool]:
+    async def reply(self) -> Packet:
         for _ in range(5000):
             if self.replies:
                 return self.replies.popleft()
@@ -43,15 +44,19 @@ class SimulatedPort:
 
     async def exchange(self, packet: bytes) -> tuple[int, bytes]:
         await self.send(packet)
-        code, payload, intact = await self.reply()
-        assert intact
-        return code, payload
+        reply = await self.reply()
+        assert reply.intact
+        assert reply.sequence == packet[2]
+        return reply.code, reply.payload
 
     async def converse(self, conversation):
         try:
-            packet = next(conversation)
+            request = next(conversation)
             while True:
-                code, payload = await self.exchange(packet)
-                packet = conversation.send(host.reply_payload(packet[1], code, payload, True))
+                self.sequence = (self.sequence + 37) % SEQUENCES
+                await self.send(encode(request.command, request.payload, self.sequence))
+                reply = await self.reply()
+                assert reply.sequence == self.sequence
+                request = conversation.send(host.reply_payload(request.command, reply))
         except StopIteration as finished:
             return finished.value

@@ -15,7 +15,8 @@ from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.backends.link import conversation as host
 from echoloom.hdl import board
 from echoloom.hdl.board import Board, BoardTop
-from echoloom.hdl.packets import PacketDecoder
+from echoloom.hdl.link import identity
+from echoloom.hdl.packets import PacketDecoder, encode
 from echoloom.hdl.pll import PLL_PORTS
 from echoloom.hdl.uart import FRAME_BITS, frame_bits, sample_points
 from echoloom.ir.contract import EngineConfig, Register, Space, Timing
@@ -57,9 +58,9 @@ class Pins:
 
     async def converse(self, conversation):
         try:
-            packet = next(conversation)
+            request = next(conversation)
             while True:
-                for byte in packet:
+                for byte in encode(request.command, request.payload):
                     for level in frame_bits(byte):
                         for _ in range(DIVISOR):
                             await self.cycle(level)
@@ -67,8 +68,9 @@ class Pins:
                     if self.replies:
                         break
                     await self.cycle(1)
-                reply = host.reply_payload(packet[1], *self.replies.pop(0))
-                packet = conversation.send(reply)
+                request = conversation.send(
+                    host.reply_payload(request.command, self.replies.pop(0))
+                )
         except StopIteration as finished:
             return finished.value
 
@@ -99,10 +101,9 @@ class TwinBoard(Board):
 def at_the_pins(scenario, monkeypatch, half_period=None):
     """`half_period` of the engine's own clock, from a PLL; without it, there is the board's."""
     monkeypatch.setattr(board, "START_CYCLES", 64)
-    monkeypatch.setattr(board, "BAUD", 25_000_000 // DIVISOR)
     twin = TwinPll()
     made = TwinBoard(name="twin", clock_mhz=25.0, pins=ULX3S_85F.pins, twin=twin)
-    top = BoardTop(made, CONFIG, Timing(), 25.0 if half_period is None else 50.0)
+    top = BoardTop(made, CONFIG, Timing(), 25.0 if half_period is None else 50.0, 5_000_000)
 
     async def bench(ctx):
         pins = Pins(ctx, top)
@@ -125,8 +126,10 @@ def at_the_pins(scenario, monkeypatch, half_period=None):
 @pytest.mark.parametrize("half_period", [None, 11.7e-9, 33.3e-9])
 def test_memories_registers_and_resets(monkeypatch, half_period):
     async def scenario(pins):
-        await pins.converse(host.check_identity(CONFIG, Timing()))
+        await pins.converse(host.identify())
         await pins.converse(host.write(Space.VECTOR, 1, 3, [-5, 77]))
+        await pins.converse(host.mark(5))
+        assert (await pins.converse(host.identify()))[:2] == (identity(CONFIG, Timing()), 5)
         await pins.converse(host.write(Space.REGISTER, 0, Register.LENGTH, [9]))
         length = host.read(Space.REGISTER, 0, Register.LENGTH, 1)
         assert await pins.converse(length) == [9]
@@ -136,6 +139,8 @@ def test_memories_registers_and_resets(monkeypatch, half_period):
             for _ in range(DIVISOR):
                 await pins.cycle(level)
         assert await pins.converse(host.read(Space.REGISTER, 0, Register.LENGTH, 1)) == [0]
+        found = await pins.converse(host.identify())
+        assert found.mark == 0 and 0 < found.cycles < 30_000
         # Memories keep their contents.
         assert await pins.converse(host.read(Space.VECTOR, 1, 3, 2)) == [-5, 77]
         assert pins.ctx.get(pins.top.stay_on) == 1

@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 from link_bench import SimulatedPort
 
 from echoloom.backends.link import conversation as host
+from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.link import ERROR, MOST_SAMPLES, Command, Fault, Link, identity
 from echoloom.hdl.packets import FLUSH, encode
 from echoloom.hdl.pipeline import RESET_CYCLES
@@ -147,7 +148,7 @@ def test_pass_moves_all_samples_and_outputs():
 
 def test_pass_that_wants_more_samples_is_reported():
     async def scenario(port, engine):
-        with pytest.raises(host.LinkError, match="did not end: 10 of 10 samples"):
+        with pytest.raises(LinkError, match="did not end: 10 of 10 samples"):
             await port.converse(host.run_pass(1, range(10), {Register.LENGTH: 11}, polls=3))
 
     with_link(scenario)
@@ -155,7 +156,7 @@ def test_pass_that_wants_more_samples_is_reported():
 
 def test_pass_that_wants_fewer_samples_is_reported():
     async def scenario(port, engine):
-        with pytest.raises(host.LinkError, match="samples left over"):
+        with pytest.raises(LinkError, match="samples left over"):
             await port.converse(host.run_pass(1, range(200), {Register.LENGTH: 3}, polls=3))
 
     with_link(scenario)
@@ -182,9 +183,23 @@ def test_push_accepts_as_much_as_there_is_room():
 
 def test_identity():
     async def scenario(port, engine):
-        await port.converse(host.check_identity(CONFIG, Timing()))
-        with pytest.raises(host.LinkError, match="other sizes"):
-            await port.converse(host.check_identity(EngineConfig(lanes=8, drains=1), Timing()))
+        found = await port.converse(host.identify())
+        assert found[:2] == (IDENTITY, 0)
+        assert identity(EngineConfig(lanes=8, drains=1), Timing()) != IDENTITY
+        assert (await port.converse(host.identify())).cycles > found.cycles
+
+    with_link(scenario)
+
+
+def test_mark_outlasts_a_reset_of_the_engine():
+    word = 0xFEDC_BA98_7654_3210
+
+    async def scenario(port, engine):
+        await port.converse(host.mark(word))
+        await port.converse(host.reset())
+        assert (await port.converse(host.identify())).mark == word
+        await port.converse(host.mark(0))
+        assert (await port.converse(host.identify())).mark == 0
 
     with_link(scenario)
 
@@ -193,7 +208,7 @@ def test_identity():
     ("code", "payload", "fault"),
     [
         (0, b"", Fault.UNKNOWN),
-        (7, b"\x00" * 40, Fault.UNKNOWN),
+        (8, b"\x00" * 40, Fault.UNKNOWN),
         (Command.IDENTIFY, b"\x00", Fault.LENGTH),
         (Command.RESET, b"\x00", Fault.LENGTH),
         (Command.WRITE, bytes(4), Fault.LENGTH),
@@ -204,12 +219,13 @@ def test_identity():
         (Command.PUSH, b"", Fault.LENGTH),
         (Command.PUSH, bytes(5), Fault.LENGTH),
         (Command.FETCH, b"", Fault.LENGTH),
+        (Command.MARK, bytes(7), Fault.LENGTH),
     ],
 )
 def test_refused(code, payload, fault):
     async def scenario(port, engine):
-        assert await port.exchange(encode(code, payload)) == (ERROR, bytes([fault]))
-        await port.converse(host.check_identity(CONFIG, Timing()))
+        assert await port.exchange(encode(code, payload, 0xC3)) == (ERROR, bytes([fault]))
+        await port.converse(host.identify())
 
     engine = with_link(scenario)
     assert engine.memory == {}
@@ -220,10 +236,10 @@ def test_damaged_packet_is_refused_and_changes_nothing():
     packet = encode(Command.WRITE, bytes(4) + bytes(range(8)))
 
     async def scenario(port, engine):
-        for bit in range(16 + 8, 8 * len(packet)):  # sync, code and length stay
+        for bit in range(8, 8 * len(packet)):  # sync and length stay
             damaged = bytearray(packet)
             damaged[bit // 8] ^= 1 << bit % 8
-            if damaged[2] == packet[2]:
+            if damaged[3] == packet[3]:
                 assert await port.exchange(damaged) == (ERROR, bytes([Fault.CHECK]))
 
     assert with_link(scenario).memory == {}
@@ -235,12 +251,14 @@ def test_garbage_never_locks_the_link(seed):
 
     async def scenario(port, engine):
         for _ in range(8):
-            garbage = rng.randbytes(rng.randrange(1, 60)) + rng.choice([b"", b"\xa5", b"\xa5\x02"])
+            garbage = rng.randbytes(rng.randrange(1, 60)) + rng.choice(
+                [b"", b"\xa5", b"\xa5\x02\x02"]
+            )
             await port.send(garbage + bytes(FLUSH))
             for _ in range(400):
                 await port.ctx.tick()
             port.replies.clear()
-            await port.converse(host.check_identity(CONFIG, Timing()))
+            await port.converse(host.identify())
 
     with_link(scenario)
 

@@ -38,7 +38,7 @@ def test_passes_are_the_engines_own():
         port.ctx = ctx
         samples = [sample for frame in frames for sample in frame]
         registers = {Register.LENGTH: len(frames), Register.OUTPUT_STEP: 1}
-        await port.converse(host.check_identity(image.config, Timing()))
+        await port.converse(host.identify())
         await port.converse(host.write_all(image_writes(image)))
         cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
         for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from echoloom.backends.engine.requests import PassRequest
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
     NEVER,
@@ -20,7 +21,6 @@ from echoloom.ir.contract import (
     Timing,
     XMode,
 )
-from echoloom.sim.requests import PassRequest
 
 CONFIG = EngineConfig(
     lanes=4,

@@ -19,8 +19,8 @@ from machines import expected_states, forward, frames, leaky_machine
 
 from echoloom.backends.bitstream import tools
 from echoloom.sim import builds
-from echoloom.sim.requests import SimulationError
 from echoloom.sim.run_rtl import Simulator, run_rtl
+from echoloom.sim.simulation_error import SimulationError
 
 
 class Adder(wiring.Component):

@@ -9,8 +9,8 @@ import pytest
 from machines import forward, frames, leaky_machine
 
 from echoloom.sim.builds import last_lines, run_process
-from echoloom.sim.requests import SimulationError
 from echoloom.sim.run_rtl import Simulator, run_rtl
+from echoloom.sim.simulation_error import SimulationError
 
 IMAGE = leaky_machine()
 REQUEST = forward(frames(2))

@@ -21,11 +21,12 @@ from machines import (
 )
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.engine.requests import PassRequest, PassResult
 from echoloom.hdl.engine import Engine
 from echoloom.ir.contract import Space
 from echoloom.sim.compose import predicted_cycles
-from echoloom.sim.requests import PassRequest, PassResult, SimulationError
 from echoloom.sim.run_rtl import Simulator, run_rtl
+from echoloom.sim.simulation_error import SimulationError
 
 IMAGE = leaky_machine()
 NARROW_STATE = np.array([5, -7, 2**17 - 1, -(2**17)])

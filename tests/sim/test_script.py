@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CONFIG, FRAME, echo, forward, frames, leaky_machine
 
+from echoloom.backends.engine.requests import PassRequest
 from echoloom.hdl.golden import Write
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Register, Space
@@ -18,7 +19,6 @@ from echoloom.ir.sections import Section
 from echoloom.sim.bench import sign_extend, trace_columns, trace_layout, trace_writes
 from echoloom.sim.compose import COUNTERS, compose, predicted_cycles, results
 from echoloom.sim.image_load import reads, writes
-from echoloom.sim.requests import PassRequest, SimulationError
 from echoloom.sim.script import (
     MARK,
     Recording,
@@ -30,6 +30,7 @@ from echoloom.sim.script import (
     split_columns,
     total_gap,
 )
+from echoloom.sim.simulation_error import SimulationError
 
 IMAGE = leaky_machine()
 

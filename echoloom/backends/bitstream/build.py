@@ -9,7 +9,7 @@ The directory gets four things, whole or not at all:
 
 `program.link` can be sent as it is: it brings the link between two packets, resets the engine and
 writes every memory word, so it does not matter what ran before. The board answers each packet;
-a sender may check the answers or drop them.
+a sender may check the answers or drop them. `el.open_board` knows such a board as loaded.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from echoloom.backends.bitstream.aim import MARGIN, Aim
 from echoloom.backends.bitstream.route import BuildReport, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.link.conversation import write_all
-from echoloom.backends.link.image_writes import image_writes
+from echoloom.backends.link.conversation import load
+from echoloom.backends.link.image_writes import image_mark, image_writes
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.files import write_whole
-from echoloom.hdl.link import Command, identity
+from echoloom.hdl.link import identity
 from echoloom.hdl.packets import FLUSH, encode
 from echoloom.ir.contract import Image
 from echoloom.ir.passes.estimate import step_cycles, utilisation
@@ -88,8 +88,8 @@ def link_stream(image: Image) -> bytes:
 
     Raises ValueError if the image does not fit its own config.
     """
-    rows = sorted(image_writes(image, clear=True))
-    return bytes(FLUSH) + encode(Command.RESET) + b"".join(write_all(rows))
+    requests = load(sorted(image_writes(image, clear=True)), image_mark(image))
+    return bytes(FLUSH) + b"".join(encode(command, payload) for command, payload, _ in requests)
 
 
 def _remove(paths: list[Path]) -> None:

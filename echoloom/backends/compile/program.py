@@ -80,18 +80,24 @@ class CompiledProgram(Contents):
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
-        result = self.run(x)
-        self._insist(result)
-        return to_real(result.outputs, output_type(self.ir).q)
+        return self.real_outputs(self.run(x))
 
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
         A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
         """
-        result = self.run(x, label)
+        return self.real_gradient(self.run(x, label), len(x))
+
+    def real_outputs(self, result: RunResult) -> Floats:
+        """`predict` from a run's integers, wherever they were computed."""
         self._insist(result)
-        return self.raw_gradient(result, len(x))
+        return to_real(result.outputs, output_type(self.ir).q)
+
+    def real_gradient(self, result: RunResult, length: int) -> HSSM:
+        """`gradient` from a run's integers, wherever they were computed; `length` is that of x."""
+        self._insist(result)
+        return self.raw_gradient(result, length)
 
     def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
         """float64 gradients of the folded coefficients, by name, from a run's integers.

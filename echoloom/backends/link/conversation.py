@@ -1,22 +1,24 @@
 """The host's side of the link: commands as conversations that know nothing of their carrier.
 
-A conversation is a generator: it yields one packet of bytes to send, is sent the payload of the
-reply, and returns its result. A serial port, a simulator and a fake all carry it:
+A conversation is a generator: it yields one request, is sent the payload of its reply, and returns
+its result. A `Carrier` takes it over a serial port, the tests through a simulator:
 
-    words = converse(port, read(Space.VECTOR, lane=0, address=16, count=4))
+    words = carrier.converse(read(Space.VECTOR, lane=0, address=16, count=4))
 
-Anything unexpected raises LinkError. After one the pass is lost: `resynchronise`, then reset.
+Anything unexpected raises LinkError. After one in a pass the pass is lost: `reset`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
+from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.link import (
     ERROR,
+    IDENTIFY_WORDS,
     MOST_SAMPLES,
     MOST_WORDS,
     REPLY,
@@ -24,14 +26,24 @@ from echoloom.hdl.link import (
     WORD_BYTES,
     Command,
     Fault,
-    identity,
 )
-from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
-from echoloom.ir.contract import EngineConfig, Register, Space, Timing
+from echoloom.hdl.packets import Packet
+from echoloom.ir.contract import Register, Space
 from echoloom.ir.fields import check_place, check_register
 
 T = TypeVar("T")
-Conversation = Generator[bytes, bytes, T]
+DONE = 2  # bit 1 of STATUS
+
+
+class Request(NamedTuple):
+    """A packet to send. One that is `repeatable` has the same effect twice as once."""
+
+    command: Command
+    payload: bytes = b""
+    repeatable: bool = True
+
+
+Conversation = Generator[Request, bytes, T]
 
 _FAULTS: Mapping[int, str] = {
     Fault.CHECK: "a packet arrived damaged",
@@ -40,65 +52,44 @@ _FAULTS: Mapping[int, str] = {
 }
 
 
-class LinkError(RuntimeError):
-    """The board did not answer, answered something else, or refused; one sentence says which."""
+class Identity(NamedTuple):
+    """What IDENTIFY answers: which engine, the last MARK, cycles of the engine's clock so far."""
+
+    engine: int
+    mark: int
+    cycles: int
 
 
-class Port(Protocol):
-    """What carries bytes: a serial port with a time-out."""
-
-    def write(self, data: bytes, /) -> None:
-        """Send all of `data`."""
-        ...
-
-    def read(self, most: int, /) -> bytes:
-        """At least one byte and `most` at most; empty after the time-out."""
-        ...
-
-
-def converse(port: Port, conversation: Conversation[T]) -> T:
-    """Carry a conversation over a port and return its result. Raises LinkError."""
-    try:
-        packet = next(conversation)
-        while True:
-            port.write(packet)
-            packet = conversation.send(_reply(port, packet[1]))
-    except StopIteration as finished:
-        return finished.value
-
-
-def resynchronise(port: Port) -> None:
-    """Bring the board's packet reader between two packets and drop what it still sends."""
-    port.write(bytes(FLUSH))
-    while port.read(FLUSH):
-        pass
-
-
-def reply_payload(command: int, code: int, payload: bytes, intact: bool) -> bytes:
+def reply_payload(command: Command, reply: Packet) -> bytes:
     """The payload of a reply to `command`. Raises LinkError for anything but its reply."""
-    name = Command(command).name
-    if not intact:
+    name = command.name
+    if not reply.intact:
         raise LinkError(f"the board's reply to {name} arrived damaged")
-    if code == ERROR and len(payload) == 1 and payload[0] in _FAULTS:
-        raise LinkError(f"the board refused {name}: {_FAULTS[payload[0]]}")
-    if code != command | REPLY:
-        raise LinkError(f"the board's reply to {name} has the code {code:#04x}")
-    return payload
+    if reply.code == ERROR and len(reply.payload) == 1 and reply.payload[0] in _FAULTS:
+        raise LinkError(f"the board refused {name}: {_FAULTS[reply.payload[0]]}")
+    if reply.code != command | REPLY:
+        raise LinkError(f"the board's reply to {name} has the code {reply.code:#04x}")
+    return reply.payload
 
 
-def check_identity(config: EngineConfig, timing: Timing) -> Conversation[None]:
-    """Ask for the engine's identity. Raises LinkError if it is not the one described."""
-    found = yield encode(Command.IDENTIFY)
-    if found != identity(config, timing).to_bytes(WORD_BYTES, "little"):
-        raise LinkError("the board carries an engine of other sizes or latencies; load its own")
+def identify() -> Conversation[Identity]:
+    """Which engine this is, and what it says that it holds."""
+    payload = yield Request(Command.IDENTIFY)
+    _integers(payload, WORD_BYTES, IDENTIFY_WORDS, "IDENTIFY")
+    return Identity(*struct.unpack("<QQQ", payload))
+
+
+def mark(word: int) -> Conversation[None]:
+    """Have the board say `word`, of 64 bits, in IDENTIFY until it is reset as a whole."""
+    yield from _without_payload(Request(Command.MARK, struct.pack("<Q", word)))
 
 
 def reset() -> Conversation[None]:
     """Stop the engine and forget samples and outputs.
 
-    Registers and the section table are cleared too; memories keep their contents.
+    Registers and the section table are cleared too; memories and the mark keep their contents.
     """
-    yield encode(Command.RESET)
+    yield from _without_payload(Request(Command.RESET))
 
 
 def write(space: Space, lane: int, address: int, words: Sequence[int]) -> Conversation[None]:
@@ -112,21 +103,22 @@ def write(space: Space, lane: int, address: int, words: Sequence[int]) -> Conver
         burst = words[start : start + MOST_WORDS]
         target = struct.pack("<BBH", space, lane, address + start)
         data = b"".join((word & (1 << 64) - 1).to_bytes(WORD_BYTES, "little") for word in burst)
-        yield encode(Command.WRITE, target + data)
+        yield from _without_payload(Request(Command.WRITE, target + data))
 
 
 def write_all(items: Iterable[tuple[int, int, int, int]]) -> Conversation[None]:
     """Write (space, lane, address, data) rows in their order, runs of addresses in bursts."""
-    rows = list(items)
-    ends = [
-        index + 1
-        for index, (a, b) in enumerate(pairwise(rows))
-        if (a[0], a[1], a[2] + 1) != (b[0], b[1], b[2])
-    ]
-    for start, end in pairwise([0, *ends, len(rows)]):
-        if start < end:
-            space, lane, address, _ = rows[start]
-            yield from write(Space(space), lane, address, [row[3] for row in rows[start:end]])
+    for rows in _runs(list(items)):
+        space, lane, address, _ = rows[0]
+        yield from write(Space(space), lane, address, [row[3] for row in rows])
+
+
+def load(items: Iterable[tuple[int, int, int, int]], word: int) -> Conversation[None]:
+    """Reset, write rows as `write_all` and mark the board with `word`; it has no mark meanwhile."""
+    yield from mark(0)
+    yield from reset()
+    yield from write_all(items)
+    yield from mark(word)
 
 
 def read(space: Space, lane: int, address: int, count: int) -> Conversation[list[int]]:
@@ -140,9 +132,21 @@ def read(space: Space, lane: int, address: int, count: int) -> Conversation[list
     while len(words) < count:
         most = min(MOST_WORDS, count - len(words))
         target = struct.pack("<BBBH", most, space, lane, address + len(words))
-        payload = yield encode(Command.READ, target)
+        payload = yield Request(Command.READ, target)
         words += _integers(payload, WORD_BYTES, most, "READ")
     return words
+
+
+def read_all(places: Iterable[tuple[int, int, int]]) -> Conversation[list[int]]:
+    """Read (space, lane, address) places; the words in their order. Runs of addresses are read in
+    bursts, whatever their order."""
+    wanted = list(places)
+    found: dict[tuple[int, int, int], int] = {}
+    for rows in _runs(sorted(set(wanted))):
+        space, lane, address = rows[0]
+        words = yield from read(Space(space), lane, address, len(rows))
+        found.update(zip(rows, words, strict=True))
+    return [found[place] for place in wanted]
 
 
 def push(samples: Sequence[int]) -> Conversation[int]:
@@ -156,7 +160,7 @@ def push(samples: Sequence[int]) -> Conversation[int]:
         data = b"".join(int(s).to_bytes(SAMPLE_BYTES, "little", signed=True) for s in samples)
     except OverflowError as error:
         raise ValueError(f"a sample does not fit in {8 * SAMPLE_BYTES} bits") from error
-    payload = yield encode(Command.PUSH, data)
+    payload = yield Request(Command.PUSH, data, repeatable=False)
     if len(payload) != 1 or payload[0] > len(samples):
         raise LinkError("the board's reply to PUSH makes no sense")
     return payload[0]
@@ -164,7 +168,8 @@ def push(samples: Sequence[int]) -> Conversation[int]:
 
 def fetch(most: int = MOST_SAMPLES) -> Conversation[list[int]]:
     """The outputs that are there, `most` (and MOST_SAMPLES) at most."""
-    payload = yield encode(Command.FETCH, bytes([min(most, MOST_SAMPLES)]))
+    request = Request(Command.FETCH, bytes([min(most, MOST_SAMPLES)]), repeatable=False)
+    payload = yield request
     return _integers(payload, SAMPLE_BYTES, None, "FETCH")
 
 
@@ -186,6 +191,11 @@ def run_pass(
         check_register(register, value)
     for register, value in [*registers.items(), (Register.COMMAND, command)]:
         yield from write(Space.REGISTER, 0, register, [value])
+    return (yield from stream(samples, polls))
+
+
+def stream(samples: Sequence[int], polls: int = 1000) -> Conversation[list[int]]:
+    """Feed a pass that was started, as in `run_pass`; all of its outputs."""
     outputs: list[int] = []
     sent = idle = 0
     while idle < polls:
@@ -193,16 +203,39 @@ def run_pass(
         if sent < len(samples):
             moved = yield from push(samples[sent : sent + MOST_SAMPLES])
             sent += moved
+            if moved and sent < len(samples):
+                idle = 0
+                continue  # while samples go in, nothing waits for an output to be fetched
         # The status is read before the outputs: done means that all of them are out.
         (status,) = yield from read(Space.REGISTER, 0, Register.STATUS, 1)
         arrived = yield from fetch()
         outputs += arrived
-        if status & 2 and not arrived:
+        if status & DONE and not arrived:
             if sent < len(samples):
                 raise LinkError(f"the pass ended with {len(samples) - sent} samples left over")
             return outputs
         idle = 0 if moved or arrived else idle + 1
     raise LinkError(f"the pass did not end: {sent} of {len(samples)} samples were accepted")
+
+
+Row = TypeVar("Row", bound=tuple[int, ...])
+
+
+def _runs(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Rows (space, lane, address, ...) cut where the address is not the next one."""
+    ends = [
+        index + 1
+        for index, (a, b) in enumerate(pairwise(rows))
+        if (a[0], a[1], a[2] + 1) != (b[0], b[1], b[2])
+    ]
+    for start, end in pairwise([0, *ends, len(rows)]):
+        if start < end:
+            yield rows[start:end]
+
+
+def _without_payload(request: Request) -> Conversation[None]:
+    if (yield request):
+        raise LinkError(f"the board's reply to {request.command.name} makes no sense")
 
 
 def _integers(payload: bytes, size: int, count: int | None, name: str) -> list[int]:
@@ -212,11 +245,3 @@ def _integers(payload: bytes, size: int, count: int | None, name: str) -> list[i
         int.from_bytes(payload[i : i + size], "little", signed=True)
         for i in range(0, len(payload), size)
     ]
-
-
-def _reply(port: Port, command: int) -> bytes:
-    decoder = PacketDecoder()
-    while received := port.read(FLUSH):
-        for code, payload, intact in decoder.feed(received):
-            return reply_payload(command, code, payload, intact)
-    raise LinkError(f"the board did not answer {Command(command).name}")

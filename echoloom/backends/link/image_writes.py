@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from echoloom.ir.contract import COLUMN_BITS, Image, Register, SectionEntry, Space
@@ -56,6 +57,11 @@ def image_writes(image: Image, clear: bool = False) -> Iterator[Write]:
         packed = [pack(fields, entry) for entry in entries]
         yield from _program(space, packed, layout_bits(fields), depth)
     yield Space.REGISTER, 0, Register.FRAME, image.frame
+
+
+def image_mark(image: Image) -> int:
+    """64 bits, never 0, that tell images apart: the mark of a board that holds `image`."""
+    return int.from_bytes(hashlib.sha256(repr(image).encode()).digest()[:8], "little") or 1
 
 
 def _signed(value: int, bits: int, what: str) -> int:

@@ -16,7 +16,7 @@ from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.build import link_stream
 from echoloom.backends.bitstream.toolrun import BuildFailed
-from echoloom.backends.link.image_writes import image_writes
+from echoloom.backends.link.image_writes import image_mark, image_writes
 from echoloom.hdl.link import Command
 from echoloom.hdl.packets import FLUSH, PacketDecoder
 from echoloom.ir.passes.estimate import utilisation
@@ -24,17 +24,23 @@ from echoloom.ir.passes.estimate import utilisation
 Memory = dict[tuple[int, int, int], int]
 
 
-def loaded(stream: bytes) -> Memory:
+def loaded(stream: bytes, mark: int) -> Memory:
     """The memories of an engine that a link has filled from `stream`."""
     memory: Memory = {}
-    for code, payload, intact in PacketDecoder().feed(stream):
+    marks = []
+    for code, _, payload, intact in PacketDecoder().feed(stream):
         if not intact or code == Command.RESET:
             assert not memory  # only what was under way before
+            continue
+        if code == Command.MARK:
+            marks.append((len(memory) > 0, int.from_bytes(payload, "little")))
             continue
         assert code == Command.WRITE
         space, lane, address = struct.unpack_from("<BBH", payload)
         for offset, (word,) in enumerate(struct.iter_unpack("<Q", payload[4:])):
             assert memory.setdefault((space, lane, address + offset), word) == word
+    # While it is loaded, and if it stays half loaded, the board says that it holds nothing.
+    assert marks == [(False, 0), (True, mark)]
     return memory
 
 
@@ -45,11 +51,11 @@ def test_link_stream_fills_every_memory(classifier):
         for space, lane, address, word in image_writes(image, clear=True)
     }
     stream = link_stream(image)
-    assert loaded(stream) == expected
+    assert loaded(stream, image_mark(image)) == expected
     # Whatever half packet the link was in: zeros until it waits for a new one.
     assert stream.startswith(bytes(FLUSH))
     before = b"\xa5\x02\xff" + bytes(7)
-    assert loaded(before + stream) == expected
+    assert loaded(before + stream, image_mark(image)) == expected
 
 
 @pytest.fixture

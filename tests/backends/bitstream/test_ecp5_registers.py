@@ -68,7 +68,7 @@ def test_a_memory_takes_registers_with_their_common_enable(
     width: int, ports: str, enable: int | str
 ) -> None:
     netlist = read_words(width, width)
-    pins = {} if enable == "1" else {"CE": enable}
+    pins: dict[str, Any] = {} if enable == "1" else {"CE": enable}
     cells = netlist["modules"]["top"]["cells"]
     cells |= {f"r{i}": register(100 + i, 200 + i, **pins) for i in range(width)}
     assert absorb_registers(netlist, "top") == Absorbed(width, 0)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
 
 import pytest
 
 from echoloom.backends.link import conversation as host
+from echoloom.backends.link.carrier import TRIES, Carrier
+from echoloom.backends.link.errors import LinkError, PortBusy, PortLost
 from echoloom.backends.link.serial import SerialPort
-from echoloom.hdl.link import ERROR, REPLY, Command, Fault, identity
+from echoloom.hdl.link import ERROR, REPLY, Command, Fault
 from echoloom.hdl.packets import FLUSH, PacketDecoder, encode
-from echoloom.ir.contract import EngineConfig, Register, Space, Timing
+from echoloom.ir.contract import Register, Space
 
-CONFIG = EngineConfig(lanes=2, drains=1)
+TIMEOUT_S = 0.15
 
 
 @pytest.fixture
 def board():
-    """board(answer) -> an open port; `answer` turns a command's packet into raw reply bytes."""
+    """board(answer) -> a carrier; `answer` turns a packet into raw reply bytes."""
     far, near = os.openpty()
     ports = []
 
@@ -27,16 +30,16 @@ def board():
         decoder = PacketDecoder()
         try:
             while received := os.read(far, 1000):
-                for code, payload, intact in decoder.feed(received):
-                    os.write(far, answer(code, payload, intact))
+                for packet in decoder.feed(received):
+                    os.write(far, answer(packet))
         except OSError:
             pass  # the near end was closed
 
     def start(answer):
-        ports.append(SerialPort(os.ttyname(near), timeout_s=0.3))
+        ports.append(SerialPort(os.ttyname(near), timeout_s=TIMEOUT_S))
         os.close(near)
         threading.Thread(target=serve, args=[answer], daemon=True).start()
-        return ports[0]
+        return Carrier(ports[0])
 
     yield start
     for port in ports:
@@ -44,36 +47,89 @@ def board():
 
 
 def test_conversation_over_a_serial_port(board):
-    def answer(code, payload, intact):
-        assert intact
-        if code == Command.READ:
-            count, start = payload[0], payload[3]
+    def answer(packet):
+        assert packet.intact
+        if packet.code == Command.READ:
+            count, start = packet.payload[0], packet.payload[3]
             words = b"".join((start + i).to_bytes(8, "little") for i in range(count))
-            return encode(code | REPLY, words)
-        return encode(code | REPLY, identity(CONFIG, Timing()).to_bytes(8, "little"))
+            return encode(packet.code | REPLY, words, packet.sequence)
+        return encode(packet.code | REPLY, struct.pack("<QQQ", 1, 2, 3), packet.sequence)
 
-    port = board(answer)
-    host.converse(port, host.check_identity(CONFIG, Timing()))
+    carrier = board(answer)
+    assert carrier.converse(host.identify()) == (1, 2, 3)
     # More than one packet's worth, with bytes that a terminal would take for control characters.
-    words = host.converse(port, host.read(Space.VECTOR, 0, 0, 100))
-    assert words == list(range(100))
+    assert carrier.converse(host.read(Space.VECTOR, 0, 0, 100)) == list(range(100))
+    assert (carrier.packets, carrier.repeated) == (5, 0)
+    assert carrier.bytes_out == 8 + 4 * 13
+    assert carrier.bytes_in == 8 + 24 + 4 * 8 + 800
+
+
+OK = Command.RESET | REPLY
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (b"", "did not answer RESET"),
-        (encode(Command.RESET | REPLY)[:-1], "did not answer RESET"),
-        (encode(Command.RESET | REPLY)[:-1] + b"\x00", "reply to RESET arrived damaged"),
-        (encode(ERROR, bytes([Fault.CHECK])), "refused RESET: a packet arrived damaged"),
-        (encode(ERROR, bytes([Fault.UNKNOWN])), "refused RESET: it does not know"),
-        (encode(ERROR, bytes([9])), "reply to RESET has the code 0xff"),
-        (encode(Command.PUSH | REPLY, b"\x01"), "reply to RESET has the code 0x84"),
+        (lambda n: b"", "reply to RESET did not come"),
+        (lambda n: encode(OK, b"", n)[:-1], "reply to RESET did not come"),
+        (lambda n: encode(OK, b"", n)[:-1] + b"\x00", "reply to RESET arrived damaged"),
+        (lambda n: encode(OK, b"", n ^ 1), "reply to RESET did not come"),
+        (lambda n: encode(OK, b"\x00", n), "reply to RESET makes no sense"),
+        (lambda n: encode(ERROR, bytes([Fault.CHECK]), n), "refused RESET: a packet arrived dam"),
+        (lambda n: encode(ERROR, bytes([Fault.UNKNOWN]), n), "refused RESET: it does not know"),
+        (lambda n: encode(ERROR, bytes([9]), n), "reply to RESET has the code 0xff"),
+        (lambda n: encode(Command.PUSH | REPLY, b"\x01", n), "reply to RESET has the code 0x84"),
     ],
 )
-def test_anything_but_the_reply_is_an_error(board, reply, message):
-    with pytest.raises(host.LinkError, match=message):
-        host.converse(board(lambda *packet: reply), host.reset())
+def test_anything_but_the_reply_is_an_error_in_time(board, reply, message):
+    carrier, begin = board(lambda packet: reply(packet.sequence)), time.monotonic()
+    with pytest.raises(LinkError, match=message):
+        carrier.converse(host.reset())
+    assert time.monotonic() - begin < 2 * TRIES * TIMEOUT_S + 0.5
+    assert carrier.repeated == (0 if "no sense" in message else TRIES - 1)
+
+
+def test_a_line_that_says_nonsense_forever_is_given_up(board):
+    carrier, begin = board(lambda packet: bytes(100_000)), time.monotonic()
+    with pytest.raises(LinkError, match="reply to RESET did not come"):
+        carrier.converse(host.reset())
+    assert time.monotonic() - begin < 2 * TRIES * TIMEOUT_S + 1
+
+
+@pytest.mark.parametrize("bad", [b"", b"\xa5", b"\xa5\x81\x00", encode(OK, b"", 0)[:-2] + b"ab"])
+def test_one_bad_reply_is_asked_for_again(board, bad):
+    replies = [bad]
+    carrier = board(
+        lambda packet: (
+            replies.pop() if replies else encode(packet.code | REPLY, b"", packet.sequence)
+        )
+    )
+    carrier.converse(host.reset())
+    assert carrier.repeated == 1
+
+
+def test_samples_and_outputs_are_not_moved_twice(board):
+    asked = []
+    carrier = board(lambda packet: asked.append(packet.code) or b"")
+    for conversation in (host.push([1]), host.fetch()):
+        with pytest.raises(LinkError, match="did not come"):
+            carrier.converse(conversation)
+    assert asked == [Command.PUSH, Command.FETCH]
+
+
+def test_a_reply_that_comes_late_is_not_the_next_ones(board):
+    """The first READ is given up; its words must not answer the second."""
+    late = []
+
+    def answer(packet):
+        words = struct.pack("<q", packet.payload[3])
+        late.append(encode(packet.code | REPLY, words, packet.sequence))
+        return b"" if len(late) == 1 else b"".join(late[-2:])
+
+    carrier = board(answer)
+    assert carrier.converse(host.read(Space.VECTOR, 0, 7, 1)) == [7]
+    assert carrier.converse(host.read(Space.VECTOR, 0, 8, 1)) == [8]
+    assert carrier.converse(host.read(Space.VECTOR, 0, 9, 1)) == [9]
 
 
 @pytest.mark.parametrize(
@@ -82,22 +138,15 @@ def test_anything_but_the_reply_is_an_error(board, reply, message):
         (host.read(Space.VECTOR, 0, 0, 2), Command.READ, bytes(8)),
         (host.fetch(), Command.FETCH, bytes(6)),
         (host.push([1, 2]), Command.PUSH, b"\x03"),
-        (host.check_identity(CONFIG, Timing()), Command.IDENTIFY, bytes(8)),
+        (host.identify(), Command.IDENTIFY, bytes(8)),
+        (host.write(Space.VECTOR, 0, 0, [1]), Command.WRITE, bytes(1)),
+        (host.mark(1), Command.MARK, bytes(1)),
     ],
 )
 def test_reply_that_makes_no_sense(conversation, code, payload):
-    assert next(conversation)[1] == code
-    with pytest.raises(host.LinkError):
+    assert next(conversation).command == code
+    with pytest.raises(LinkError):
         conversation.send(payload)
-
-
-def test_resynchronise_drops_what_is_left(board):
-    replies = [b"left over", encode(Command.RESET | REPLY)]
-    port = board(lambda *packet: replies.pop(0))
-    port.write(encode(Command.RESET))
-    host.resynchronise(port)
-    host.converse(port, host.reset())
-    assert replies == []
 
 
 def test_samples_that_do_not_fit():
@@ -115,6 +164,41 @@ def test_not_a_serial_port(tmp_path):
         SerialPort(str(tmp_path / "nothing"))
     with pytest.raises(ValueError, match="no serial speed of 12345 baud"):
         SerialPort(str(tmp_path / "file"), baud=12345)
+    with pytest.raises(OSError, match="socket://localhost:1 cannot be opened: Connection refused"):
+        SerialPort("socket://localhost:1")
+
+
+def test_a_port_is_for_one_program():
+    far, near = os.openpty()
+    path = os.ttyname(near)
+    with SerialPort(path), pytest.raises(PortBusy, match="in use by another program"):
+        SerialPort(path)
+    SerialPort(path).close()
+    os.close(far)
+    os.close(near)
+
+
+def test_a_port_that_goes_away():
+    far, near = os.openpty()
+    with SerialPort(os.ttyname(near), timeout_s=5) as port:
+        os.close(near)
+        os.close(far)
+        for use in (lambda: port.read(1), lambda: port.write(b"x"), port.drop):
+            with pytest.raises(PortLost, match="is gone"):
+                use()
+    with pytest.raises(PortLost, match="is gone"):
+        port.read(1)
+
+
+def test_a_port_that_takes_nothing():
+    far, near = os.openpty()
+    with SerialPort(os.ttyname(near), timeout_s=TIMEOUT_S) as port:
+        begin = time.monotonic()
+        with pytest.raises(LinkError, match="takes no bytes any more"):
+            port.write(bytes(1 << 20))
+        assert time.monotonic() - begin < 1
+    os.close(far)
+    os.close(near)
 
 
 def test_flush_is_longer_than_any_packet():
@@ -136,11 +220,12 @@ def test_what_a_packet_or_a_register_would_cut_is_refused_before_it_is_sent(conv
         next(conversation)
 
 
-def test_a_port_by_url_gives_what_is_there_at_once():
-    begin = time.monotonic()
+def test_a_port_by_url():
     with SerialPort("loop://", timeout_s=4) as port:
-        port.write(b"abc")
-        assert [port.read(2), port.read(260)] == [b"ab", b"c"]
-    assert time.monotonic() - begin < 3, "it waited for bytes that nobody sends"
-    with pytest.raises(OSError, match=r"closed|not open"):
+        port.write(b"abcd")
+        assert [port.read(2), port.read(1)] == [b"ab", b"c"]
+        port.drop()
+        port.write(b"e")
+        assert port.read(1) == b"e"
+    with pytest.raises(PortLost, match="is gone"):
         port.write(b"d")

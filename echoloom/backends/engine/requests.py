@@ -1,7 +1,7 @@
-"""What a caller asks of a simulated engine and what it gets back.
+"""What a host asks of an engine and what it gets back.
 
 A pass is one run of the engine from COMMAND to done. These values know nothing of models,
-streams or simulators: vectors are integers, memories are (space, lane, address).
+streams, links or simulators: vectors are integers, memories are (space, lane, address).
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ Kind = Literal["forward", "echo"]
 
 COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2}
 
-# Written by run_rtl itself, or not writable at all.
+# Written for every pass by what plays it, or not writable at all.
 RESERVED_REGISTERS = frozenset(Register) - NEUTRAL.keys()
 
-
-class SimulationError(RuntimeError):
-    """A simulation that died, hung or gave no complete result. The message says which."""
+# Read after every pass, before the reads that it asks for.
+COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +59,21 @@ class PassRequest:
             raise ValueError(f"outputs must not be negative, got {self.outputs}")
         if reserved := RESERVED_REGISTERS.intersection(self.registers):
             names = ", ".join(sorted(Register(register).name for register in reserved))
-            raise ValueError(f"a pass cannot set {names}: the engine or the runner does")
+            raise ValueError(f"a pass cannot set {names}: the engine or what plays the pass does")
         for register, value in {**self.registers, Register.LENGTH: len(self.frames)}.items():
             check_register(register, value)
         for _, lane, address, *_ in (*self.writes, *self.reads):
             check_place(lane, address)
+
+    @property
+    def accesses(self) -> list[tuple[int, int, int, int]]:
+        """Writes (space, lane, address, data) up to the one of COMMAND, which starts the pass."""
+        registers = {**NEUTRAL, **self.registers, Register.LENGTH: len(self.frames)}
+        return [
+            *self.writes,
+            *((Space.REGISTER, 0, register, value) for register, value in registers.items()),
+            (Space.REGISTER, 0, Register.COMMAND, COMMANDS[self.kind]),
+        ]
 
 
 @dataclass(frozen=True, eq=False)

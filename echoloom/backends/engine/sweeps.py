@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from echoloom.backends.engine.requests import PassRequest, PassResult
 from echoloom.backends.run.integers import Words, output_type
 from echoloom.backends.run.levels import Artifact
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.host import Sweep, Swept
 from echoloom.ir.passes.layout import Place
 from echoloom.ir.sections import FORWARD, STEPS
-from echoloom.sim.requests import PassRequest, PassResult
 
 
 def pass_request(artifact: Artifact, image: Image, sweep: Sweep) -> PassRequest:

@@ -1,0 +1,1 @@
+"""A board that runs a program: `el.open_board`."""

@@ -1,0 +1,293 @@
+"""A board at a serial port, with the methods of a compiled program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from echoloom.backends.board.line import Line, Progress, told
+from echoloom.backends.board.sweep import run_request
+from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.engine.requests import PassResult
+from echoloom.backends.engine.sweeps import pass_request, swept
+from echoloom.backends.link import conversation as link
+from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
+from echoloom.backends.link.image_writes import Write, image_mark, image_writes
+from echoloom.backends.run.integers import Floats
+from echoloom.frontend.data.samples import host_sequence
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.hdl.board import BAUD
+from echoloom.hdl.link import identity
+from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.host import RunResult, Sweep, Swept
+from echoloom.ir.host import run as run_sweeps
+
+RUNS = 3  # of a sequence in which something was lost
+# What a reset clears, so that it must be written again; memories keep their contents.
+CLEARED = (Space.SECTION, Space.REGISTER)
+
+
+@dataclass(frozen=True)
+class BoardStatus:
+    """What a board says of itself, and what the line has seen since it was opened.
+
+    engine: the identity of its engine; holds: whether it has the program that was loaded here (None
+    where none was); marked: whether it holds any whole program; busy: a pass is under way; cycles:
+    of the engine's clock since the board was reset. repeated: requests that had to be sent again;
+    reruns: sequences that had to be run again.
+    """
+
+    port: str
+    engine: str
+    holds: bool | None
+    marked: bool
+    busy: bool
+    cycles: int
+    bytes_out: int
+    bytes_in: int
+    repeated: int
+    reruns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A run and what the engine counted in its passes, "forward" and "echo"."""
+
+    result: RunResult
+    passes: Mapping[str, PassResult]
+
+
+def open_board(port: str, *, baud: int = BAUD, timeout_s: float = 1.0) -> Board:
+    """A board at a serial port ("/dev/ttyUSB0") or at what else pyserial opens by a URL
+    ("socket://localhost:4000"). A context manager; nobody else can open the port meanwhile.
+
+    `timeout_s` is how long the board may take for an answer. A request is tried 4 times, a sequence
+    3 times, before LinkError is raised.
+
+    Raises OSError if there is no such port, PortBusy if another program has it, LinkError if no
+    board answers, ValueError for a speed that no system has.
+    """
+    board = Board(port, baud, timeout_s)
+    try:
+        board.recover()
+    except BaseException:
+        board.close()
+        raise
+    return board
+
+
+class Board:
+    """What `open_board` gives: load a program, then use it as the program itself.
+
+    Every method may raise LinkError, PortLost or NotLoaded, which are BoardErrors; none of them
+    returns a number that the board did not compute from the loaded program.
+    """
+
+    def __init__(self, port: str, baud: int = BAUD, timeout_s: float = 1.0) -> None:
+        self._line = Line(port, baud, timeout_s)
+        self._clean = False  # the engine is idle, and holds the program's sections and registers
+        self._program: CompiledProgram | None = None
+        self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
+        self._reruns = 0
+
+    @property
+    def port(self) -> str:
+        """Where the board is."""
+        return self._line.port
+
+    def load(
+        self, program: CompiledProgram, *, anew: bool = False, progress: Progress | None = None
+    ) -> int:
+        """Have the board hold `program`; the number of words written.
+
+        A board that says that it holds this very program is believed, unless `anew`. Otherwise all
+        memories are written, whatever was in them.
+
+        Raises OtherEngine if the board's engine is not the one that the program is for.
+        """
+        self._forget()
+        self._line.reopen()
+        rows = sorted(image_writes(program.image, clear=True))
+        if self._mark(program) == image_mark(program.image) and not anew:
+            self._program, self._held = program, _by_place(rows)
+            self._reset(program)
+            return 0
+        self._write(program, rows, rows, progress)
+        return len(rows)
+
+    def write(self, program: CompiledProgram, *, progress: Progress | None = None) -> int:
+        """Have the board hold `program` in place of another with the same schedule, as
+        `with_parameters` gives it: only words that differ are written, and counted.
+
+        Any other program is loaded as a whole, and so it is where it is not known what the board
+        holds. Raises OtherEngine.
+        """
+        before, held = self._program, self._held
+        if before is None or not _alike(before.image, program.image) or not self._holds(before):
+            return self.load(program, progress=progress)
+        self._forget()
+        rows = sorted(image_writes(program.image, clear=True))
+        changed = [row for row in rows if held.get(row[:3]) != row[3]]
+        # The load begins with a reset, and what that clears has to be written in any case.
+        needed = [row for row in rows if row[0] in CLEARED or held.get(row[:3]) != row[3]]
+        self._write(program, rows, needed, progress)
+        return len(changed)
+
+    def read(
+        self, places: Iterable[tuple[int, int, int]], *, progress: Progress | None = None
+    ) -> list[int]:
+        """The words at (space, lane, address) of the idle engine, signed where the memory is."""
+        places = list(places)
+        conversation = link.read_all(places)
+        if progress is not None:
+            conversation = told(conversation, len(places), progress)
+        return self._line.converse(conversation)
+
+    def run(self, x: Any, label: Any = None) -> RunResult:
+        """All integers of x [T, inputs]; with a label or targets, of the echo too.
+
+        Those of `program.run`, and its errors.
+        """
+        return self.measured(x, label).result
+
+    def predict(self, x: Any) -> Floats:
+        """float64 view of the integer outputs, as `program.predict`."""
+        return self._loaded().real_outputs(self.run(x))
+
+    def gradient(self, x: Any, label: Any) -> HSSM:
+        """float64 gradient of the loss of one sequence, as `program.gradient`."""
+        return self._loaded().real_gradient(self.run(x, label), len(x))
+
+    def measured(self, x: Any, label: Any = None) -> Measured:
+        """As `run`, with the engine's own counters: cycles, stalls, busy lanes."""
+        program = self._loaded()
+        x, label = host_sequence(program.model, x, label)
+        for left in reversed(range(RUNS)):
+            try:
+                return self._measured(program, x, label)
+            except LinkError:
+                self._clean = False
+                if not left:
+                    raise
+                self._reruns += 1
+        raise AssertionError("a sequence is run once at least")
+
+    def status(self) -> BoardStatus:
+        """What the board says of itself, and what the line has seen."""
+        found = self._line.converse(link.identify())
+        (status,) = self._line.converse(link.read(Space.REGISTER, 0, Register.STATUS, 1))
+        holds = None if self._program is None else found.mark == image_mark(self._program.image)
+        seen = self._line.carrier
+        return BoardStatus(
+            self.port, f"{found.engine:016x}", holds, bool(found.mark), bool(status & 1),
+            found.cycles, seen.bytes_out, seen.bytes_in, seen.repeated, self._reruns,
+        )  # fmt: skip
+
+    def recover(self) -> None:
+        """After a BoardError: open the port again if it is gone, bring the link back into step, and
+        the program back onto the board if that has lost it.
+
+        Raises what `open_board` and `load` raise.
+        """
+        self._line.reopen()
+        self._clean = False
+        self._line.greet()
+        if self._program is not None and not self._holds(self._program):
+            self.load(self._program)
+
+    def close(self) -> None:
+        """Give the port back; the board keeps the program."""
+        self._line.close()
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _measured(self, program: CompiledProgram, x: Any, label: Any) -> Measured:
+        artifact, image = program.artifact, program.image
+        passes: dict[str, PassResult] = {}
+
+        def level(sweep: Sweep) -> Swept:
+            request = pass_request(artifact, image, sweep)
+            cycles = artifact.mapped.cycles(request.kind == "forward", sweep.length)
+            self._clean = False  # whatever ends this early
+            found = self._line.converse(run_request(request, cycles))
+            passes[request.kind] = found
+            return swept(artifact, sweep, found)
+
+        # A board that was reset, or switched off and on, in between is not the one that was loaded.
+        self._insist_on_mark(program)
+        if not self._clean:
+            self._reset(program)
+        result = run_sweeps(artifact.host, level, x, label)
+        self._insist_on_mark(program)
+        self._clean = True
+        return Measured(result, passes)
+
+    def _write(
+        self,
+        program: CompiledProgram,
+        rows: list[Write],
+        needed: list[Write],
+        progress: Progress | None,
+    ) -> None:
+        """Bring a board to hold a program's `rows` by writing those that are needed."""
+        conversation = link.load(needed, image_mark(program.image))
+        if progress is not None:
+            conversation = told(conversation, len(needed), progress)
+        self._line.converse(conversation, resynchronise=True)
+        self._program, self._held, self._clean = program, _by_place(rows), True
+
+    def _reset(self, program: CompiledProgram) -> None:
+        """Bring the engine of a board that holds the program to its start."""
+        rows = [row for row in image_writes(program.image) if row[0] in CLEARED]
+        self._line.converse(link.reset(), resynchronise=True)
+        self._line.converse(link.write_all(rows))
+        self._clean = True
+
+    def _forget(self) -> None:
+        self._program, self._held, self._clean = None, {}, False
+
+    def _mark(self, program: CompiledProgram) -> int:
+        """What the board says that it holds. Raises OtherEngine if the program is not for it."""
+        found, mapped = self._line.converse(link.identify()), program.artifact.mapped
+        wanted = identity(mapped.config, mapped.timing)
+        if found.engine != wanted:
+            raise OtherEngine(
+                f"the board at {self.port} carries the engine {found.engine:016x}, but the program "
+                f"is for {wanted:016x}, of other sizes or latencies: configure the board with the "
+                "program's own bitstream, or compile the program for its engine"
+            )
+        return found.mark
+
+    def _holds(self, program: CompiledProgram) -> bool:
+        return self._mark(program) == image_mark(program.image)
+
+    def _insist_on_mark(self, program: CompiledProgram) -> None:
+        if not self._holds(program):
+            self._clean = False
+            raise NotLoaded(
+                f"the board at {self.port} does not hold the program any more: it was reset, "
+                "switched off, or loaded by somebody else; recover, or load it again"
+            )
+
+    def _loaded(self) -> CompiledProgram:
+        if self._program is None:
+            raise NotLoaded(f"no program was loaded into the board at {self.port}; load one first")
+        return self._program
+
+
+def _by_place(rows: Iterable[Write]) -> dict[tuple[int, int, int], int]:
+    return {(space, lane, address): word for space, lane, address, word in rows}
+
+
+def _alike(before: Image, after: Image) -> bool:
+    """Whether two programs have the same schedule: what one leaves in memory does not matter to
+    the other, beside the words that differ from the start."""
+    return all(
+        getattr(before, name) == getattr(after, name)
+        for name in ("config", "timing", "mac", "drain", "sections", "frame")
+    )
