@@ -49,7 +49,7 @@ def design(rng: random.Random) -> dict[str, Any]:
     ports = {
         "clock": {"direction": "input", "bits": [CLOCK]},
         "in": {"direction": "input", "bits": list(INPUTS)},
-        "out": {"direction": "output", "bits": [*outputs, number]},
+        "out": {"direction": "output", "bits": [*outputs, 39]},
     }
     return {"modules": {"top": {"ports": ports, "cells": cells}}}
 
