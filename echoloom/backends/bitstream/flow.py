@@ -60,7 +60,7 @@ class Flow:
             (self.work / name).write_text(text)
         apart = (APART,) if self.target.parts else ()
         synthesis = f"{self.target.synthesis} -top {TOP}"
-        script = "; ".join((*PREPARE, *apart, synthesis, *JOIN))
+        script = "; ".join((*PREPARE, *self.target.prepare, *apart, synthesis, *JOIN))
         run_tool(self.tools.synthesiser, ["-p", script], self.work, self.logs / "yosys.log")
         try:
             self.target.finish(self.work / NETLIST)

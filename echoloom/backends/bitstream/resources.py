@@ -39,7 +39,7 @@ class Usage:
     @property
     def share(self) -> float:
         """1 is all of it."""
-        return self.used / self.available
+        return self.used / self.available if self.used else 0.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,10 @@ def _stored(bank: Bank, chip: Chip) -> Stored:
 
 
 def _multipliers(config: EngineConfig, chip: Chip) -> int:
-    """Lanes multiply words by weights, drains distances by slopes of the same sizes."""
+    """Lanes multiply words by weights, drains distances by slopes of the same sizes; LUTs do where
+    a chip has no multipliers."""
+    if not chip.multipliers:
+        return 0
     wide, narrow = chip.multiplier
     each = -(-config.word // wide) * -(-config.narrow // narrow)
     return each * (config.lanes + config.drains)

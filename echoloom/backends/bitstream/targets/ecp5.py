@@ -157,7 +157,7 @@ class Ecp5(Target):
     placer: str = "static"
     router: str = "router2"
 
-    synthesis: ClassVar = "synth_ecp5"
+    synthesis: str = "synth_ecp5"
     routed: ClassVar = "config"
     resources: ClassVar = {
         "luts": "TRELLIS_COMB",
@@ -212,29 +212,3 @@ class Ecp5(Target):
                 raise ValueError(f"{routed.name} has {count} words {name}, not one")
         routed.write_text(text)
         return True
-
-
-def _lights(sites: str) -> dict[str, tuple[str, str]]:
-    attributes = "IO_TYPE=LVCMOS33 DRIVE=4"
-    return {f"lights[{i}]": (site, attributes) for i, site in enumerate(sites.split())}
-
-
-ULX3S_85F = Ecp5(
-    name="ulx3s-85f",
-    clock_mhz=25.0,
-    pins={
-        "clock": ("G2", "IO_TYPE=LVCMOS33"),
-        "rx": ("M1", "IO_TYPE=LVCMOS33 PULLMODE=UP"),
-        "tx": ("L4", "IO_TYPE=LVCMOS33"),
-        "button": ("R1", "IO_TYPE=LVCMOS33 PULLMODE=DOWN"),  # FIRE 1
-        "stay_on": (
-            "L2",
-            "IO_TYPE=LVCMOS33 PULLMODE=UP",
-        ),  # low would reboot into the ESP32's image
-        **_lights("B2 C2 C1 D2 D1 E2 E1 H3"),
-    },
-    device="--85k",
-    target_mhz=110.0,
-    package="CABGA381",
-    speed=6,
-)

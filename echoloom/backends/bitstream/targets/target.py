@@ -32,12 +32,19 @@ class Target(Board):
     time when it is met, and runs long when it is far away.
 
     File names are relative to the folder that the tools run in.
+
+    `chip` is what `ir.blocks` calls the device. `host` says in a sentence what reaches the serial
+    line where that is no USB chip on the board; `loader` is openFPGALoader's name of the board.
     """
 
     device: str
+    chip: str
     target_mhz: float
+    synthesis: str  # the synthesiser's command, without the top module and the file
+    host: str = ""
+    loader: str = ""
 
-    synthesis: ClassVar[str]  # the synthesiser's command, without the top module and the file
+    prepare: ClassVar[tuple[str, ...]] = ()  # commands before the synthesis
     parts: ClassVar[bool] = True  # whether the synthesis takes a design in several modules
     routed: ClassVar[str]  # the ending of the router's file
     # Of what a report calls luts, registers and so on, the names in the router's own report.
