@@ -196,8 +196,7 @@ SHORTEST = 4  # cycles of a section: the next one's entries are fetched before i
 
 @dataclass(frozen=True)
 class SectionEntry:
-    """First MAC and drain entry of a section, and its length in cycles (0: section skipped, else
-    SHORTEST or more).
+    """First MAC and drain entry of a section, and its length in cycles (0: section skipped).
 
     A step section is played `overlap` times more than there are time steps: in iteration i an
     entry of stage s works for step i - s, and is passed over where there is no such step.
@@ -212,10 +211,7 @@ class SectionEntry:
 
     def __post_init__(self) -> None:
         if 0 < min(self.length, self.last) < SHORTEST:
-            raise ValueError(
-                f"a section of {self.length} cycles, the last time {self.last}: it takes "
-                f"{SHORTEST} or more, while the next one's first entries are fetched"
-            )
+            raise ValueError(f"a section takes 0 cycles, or {SHORTEST} or more, got {self}")
 
     def cycles(self, iterations: int, overhead: int) -> int:
         """Clock cycles of the section, waits excluded; `iterations`: time steps, else 1."""
@@ -279,7 +275,6 @@ class EngineConfig:
                     f"an engine addresses {MOST_WORDS} words of a memory, "
                     f"got {name}={getattr(self, name)}"
                 )
-
         for part, whole in (("gradient", "accumulator"), ("base_depth", "vector_depth")):
             value = getattr(self, part)
             if value is not None and not 1 <= value <= getattr(self, whole):
