@@ -16,6 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.targets.ecp5_pass_through import pass_through
 from echoloom.backends.bitstream.targets.ecp5_registers import absorb_registers
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
 from echoloom.hdl.board import BOARD_CLOCK
@@ -26,6 +27,10 @@ PHASE_DETECTOR = 10, 400
 VCO = 400, 800
 VCO_BEST = 600
 OUTPUT = 3.125, 400
+
+# Look-up tables of each die, of which registers may take what others leave of this share.
+TABLES = {"--12k": 24_288, "--25k": 24_288, "--45k": 43_848, "--85k": 83_640}
+SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ def settings(dividers: Dividers) -> dict[str, int]:
 @dataclass(frozen=True, kw_only=True)
 class Ecp5(Target):
     """A board with an ECP5. nextpnr's default placer spreads the engine so that router2 does not
-    find routes for all of it at 8 lanes and more; the static placer does not."""
+    find routes for all of it at 8 lanes and more; the static placer does not. Nor does that one
+    unless registers have look-up tables before them (`ecp5_pass_through`)."""
 
     package: str
     speed: int
@@ -181,6 +187,7 @@ class Ecp5(Target):
     def finish(self, netlist: Path) -> None:
         design = json.loads(netlist.read_text())
         absorb_registers(design, TOP)
+        pass_through(design, TOP, int(SHARE * TABLES[self.device]))
         netlist.write_text(json.dumps(design))
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
