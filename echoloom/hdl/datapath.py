@@ -14,9 +14,8 @@ from echoloom.hdl.lane import (
     ADD,
     BROADCAST,
     GRADIENT,
-    MEMORY,
-    OPERANDS,
     STORE,
+    WEIGHT,
     X_WORD,
     Lane,
     tree_result,
@@ -105,7 +104,7 @@ class Datapath(wiring.Component):
         config = self._config
         access = delay(m, self.access, 1, name="access")[-1]
         stages = delay(m, self.operation, ADD, name="operation")
-        weights = delay(m, self.address.weight, OPERANDS - MEMORY, name="weight")
+        weights = delay(m, self.address.weight, WEIGHT, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
 
         lanes = [Lane(config, index) for index in range(config.lanes)]

@@ -169,14 +169,17 @@ class Drain(wiring.Component):
             read.addr.eq(self.chunk.exponent),
         ]
         m.d.sync += self.exponent.eq(read.data)
+        before = stages[SUMS - 1]
         dynamic = Signal(SHIFT)
-        with m.Switch(stages[SUMS].dynamic):
+        with m.Switch(before.dynamic):
             with m.Case(DynamicShift.LENGTH):
                 m.d.comb += dynamic.eq(self.shift_length)
             with m.Case(DynamicShift.LOSS):
                 m.d.comb += dynamic.eq(self.shift_loss)
+        known = Signal(SHIFT.width + 1, reset_less=True)  # all but the exponent
+        m.d.sync += known.eq(before.shift + dynamic)
         exponent = Mux(stages[SUMS].use_exponents, self.exponent, 0)
-        amount = stages[SUMS].shift + dynamic + exponent
+        amount = known + exponent
         # The largest shift leaves nothing but the rounding of the sign: more changes nothing.
         most = (1 << SHIFT.width) - 1
         shift = Signal(SHIFT, reset_less=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -96,11 +98,12 @@ class Host(wiring.Component):
         ]
         registers = self._registers(m, held, fresh & held.write & is_register, busy)
 
+        # A read has time: what is asked for is decoded, chosen and answered in a cycle each.
         register = Signal(HOST_BITS, reset_less=True)
-        with m.Switch(held.address):
-            for place, value in registers.items():
-                with m.Case(place):
-                    m.d.sync += register.eq(value)
+        asked = Signal(len(registers), reset_less=True)
+        m.d.sync += asked.eq(Cat(held.address == place for place in registers))
+        chosen = [Mux(asked[at], value, 0) for at, value in enumerate(registers.values())]
+        m.d.sync += register.eq(reduce(or_, chosen))
         answer = Signal(HOST_BITS, reset_less=True)
         with m.Switch(held.space):
             with m.Case(Space.REGISTER):

@@ -23,7 +23,8 @@ X_WORD, BROADCAST, OPERANDS = 3, 5, 6
 ADD = OPERANDS + Multiplier.latency
 STORE = ADD + 1
 MEMORY = 3  # cycles from an address at a lane's port to the word, with a register on either side
-GRADIENT = ADD - MEMORY - 1  # its address is there; its word has one more register
+# Where addresses are there of words that have one register more, on a long way.
+WEIGHT, GRADIENT = OPERANDS - MEMORY - 1, ADD - MEMORY - 1
 
 
 def bank_write(config: EngineConfig) -> data.StructLayout:
@@ -58,7 +59,7 @@ class Lane(wiring.Component):
     """Lane `index` of the engine.
 
     Ports by the pipeline's cycle, counted from an element's issue in cycle 0: `x` and `y`
-    addresses 0, `x_word` out X_WORD, `weight_address` OPERANDS - MEMORY, `broadcast` BROADCAST,
+    addresses 0, `x_word` out X_WORD, `weight_address` WEIGHT, `broadcast` BROADCAST,
     `gradient_read` GRADIENT, `gradient_write` STORE - 1; `stage[k]` is the operation in cycle
     k; `product` out ADD. A lane registers whatever it shares with others before it uses it, so
     that no path goes to all lanes and through logic in one cycle.
@@ -166,7 +167,7 @@ class Lane(wiring.Component):
             write.en.eq(chosen),
             read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
         ]
-        return delay(m, read.data, 1, name="weight")[-1]
+        return delay(m, read.data, 2, name="weight")[-1]
 
     def _multiply(self, m: Module, weight: Signal, x_local: Signal, y_local: Signal) -> None:
         config = self._config
