@@ -12,12 +12,13 @@ from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
-from echoloom.backends.bitstream.routing import Routing, overfull, parse_routing
+from echoloom.backends.bitstream.routing import Routing, overfull, parse_routing, promised_mhz
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain
 from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
 from echoloom.backends.bitstream.verilog import to_rtlil
 
 NETLIST = "top.json"
+OF_PROMISE = 0.98  # of a placement's clock: that much is always found
 PREPARE = (
     "read_rtlil top.il",
     # No memory is read in the cycle that writes the word, so nothing needs to be built for that.
@@ -93,16 +94,9 @@ class Flow:
         """Place and route with one seed. Raises BuildFailed."""
         report = f"routing-{seed}.json"
         (self.work / report).unlink(missing_ok=True)
-        arguments = self.target.route_arguments(NETLIST, self._routed(seed), report, seed)
-        try:
-            run_tool(self.tools.router, arguments, self.work, self.log(seed))
-        except BuildFailed as error:
-            lacking = overfull(self.log(seed).read_text(errors="replace"))
-            if not lacking:
-                raise
-            raise BuildFailed(
-                f"the design does not fit {self.target.name}: {', '.join(lacking)}; {error}"
-            ) from error
+        netlist = self._placed(seed, clock)
+        arguments = self.target.route_arguments(netlist, self._routed(seed), report, seed)
+        self._run_router(arguments, self.log(seed))
         if not (self.work / report).is_file():
             raise BuildFailed("nextpnr gave no report although it did not fail")
         try:
@@ -110,6 +104,33 @@ class Flow:
         except ValueError as error:
             raise BuildFailed(f"nextpnr's report is no JSON ({error})") from error
         return parse_routing(text, self.target.resources, clock)
+
+    def _placed(self, seed: int, clock: str) -> str:
+        """The netlist to route: placed, if the family does that in a run of its own, and then to
+        be routed for a little less than what the placement promises of the clock."""
+        placed = f"placed-{seed}.json"
+        arguments = self.target.place_arguments(NETLIST, placed, seed)
+        if arguments is None:
+            return NETLIST
+        log = self.logs / f"placing-{seed}.log"
+        self._run_router(arguments, log)
+        promise = promised_mhz(log.read_text(errors="replace"), clock)
+        try:
+            self.target.promised(self.work, seed, clock, OF_PROMISE * promise)
+        except (OSError, ValueError) as error:
+            raise BuildFailed(f"the router cannot be told what to aim at: {error}") from error
+        return placed
+
+    def _run_router(self, arguments: Sequence[str], log: Path) -> None:
+        try:
+            run_tool(self.tools.router, arguments, self.work, log)
+        except BuildFailed as error:
+            lacking = overfull(log.read_text(errors="replace"))
+            if not lacking:
+                raise
+            raise BuildFailed(
+                f"the design does not fit {self.target.name}: {', '.join(lacking)}; {error}"
+            ) from error
 
     def retune(self, seed: int, clock_mhz: float) -> bool:
         """Set the PLL of a routed design; False if the family cannot. Raises BuildFailed."""

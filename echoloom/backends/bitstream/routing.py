@@ -89,6 +89,18 @@ def overfull(log: str) -> list[str]:
     return [f"{used} {kind} of {have}" for kind, used, have in found if int(used) > int(have)]
 
 
+def promised_mhz(log: str, clock: str) -> float:
+    """How fast a placed design's clock may be before it is routed, from the router's log.
+
+    Raises BuildFailed if the log does not say.
+    """
+    told = re.findall(r"Max frequency for clock\s+'([^']*)': ([0-9.]+) MHz", log)
+    found = [float(mhz) for net, mhz in told if _is(net, clock)]
+    if not found:
+        raise BuildFailed(f"nextpnr's log does not say how fast the placed clock {clock} is")
+    return found[-1]
+
+
 def describe(path: list[dict[str, Any]]) -> str:
     """A path in words: from where to where, how long, what of it in cells and what in wires."""
     if not path:

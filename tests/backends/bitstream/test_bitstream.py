@@ -41,7 +41,13 @@ CONFIG = EngineConfig(
 # The router's arguments as shell variables.
 ARGUMENTS = """while [ $# -gt 0 ]; do case $1 in
   --report) report=$2;; --textcfg) config=$2;; --seed) seed=$2;; --input) input=$2;;
+  --write) placed=$2;; --lpf) constraints=$2;;
 esac; shift; done
+"""
+# What the router does when it is only to place.
+PLACE = """if [ "$placed" ]; then
+  cat $BIN/$seed.placed; echo > $placed; exit 0
+fi
 """
 # What the router writes of the PLL: 100 MHz.
 WORDS = "word: " + "\nword: ".join(
@@ -93,6 +99,14 @@ def report_of(mhz: float) -> str:
     return json.dumps(CAPTURED | {"fmax": clocks})
 
 
+def promise_of(mhz: float) -> str:
+    """What the router says of clocks when it has placed."""
+    return "".join(
+        f"Info: Max frequency for clock {net!r:>40}: {mhz:.2f} MHz (FAIL at 110.01 MHz)\n"
+        for net in ("$glbnet$clock$IN", "$glbnet$clk")
+    )
+
+
 def clock_entry(mhz: float) -> dict[str, float]:
     return {"achieved": mhz, "constraint": 25.0}
 
@@ -113,13 +127,15 @@ def fake_tools(monkeypatch, tmp_path):
     monkeypatch.setenv("BIN", str(tmp_path / "bin"))
     monkeypatch.setenv("COUNT", str(tmp_path / "count"))
 
-    def install(reached: dict[int, float] | None = None, **changes):
+    def install(reached: dict[int, float] | None = None, places: bool = True, **changes):
         for seed in range(1, 10):
             mhz = (reached or {}).get(seed, 74.8)
             (tmp_path / "bin" / f"{seed}.json").write_text(report_of(mhz))
+            (tmp_path / "bin" / f"{seed}.placed").write_text(promise_of(mhz + 1.0))
         for name, script in (scripts | changes).items():
             path = tmp_path / "bin" / name
-            path.write_text(f"#!/bin/sh\n{ARGUMENTS}{script}\n")
+            place = PLACE if name == "nextpnr_ecp5" and places else ""
+            path.write_text(f"#!/bin/sh\n{ARGUMENTS}{place}{script}\n")
             path.chmod(0o755)
             monkeypatch.setattr(tools, name, lambda path=path: Tool(path.name, path, "0"))
         return tmp_path / "out"
@@ -242,11 +258,30 @@ def test_router_that_gives_rubbish(fake_tools, file):
         assert not (directory / "ulx3s-85f.bit").exists()
 
 
+def test_a_placed_design_is_routed_for_what_it_promises(fake_tools):
+    keep = "cp $constraints $BIN/aim-$seed"
+    route = f"{keep}; cp $BIN/$seed.json $report; printf '{WORDS}' > $config"
+    directory = fake_tools({1: 99.0, 2: 59.0}, nextpnr_ecp5=route)
+    build_echo(directory, Aim(seeds=(1, 2), target_mhz=120.0))
+    for seed, promised in ((1, 100.0), (2, 60.0)):
+        lines = (directory.parent / "bin" / f"aim-{seed}").read_text().splitlines()
+        assert 'FREQUENCY PORT "clock" 25 MHZ;' in lines
+        assert f'FREQUENCY NET "clk" {0.98 * promised:g} MHZ;' in lines
+
+
+@pytest.mark.parametrize("says", ["true", "echo \"Max frequency for clock 'other': 80.0 MHz\""])
+def test_router_that_does_not_say_what_the_placement_promises(fake_tools, says):
+    directory = fake_tools(places=False, nextpnr_ecp5=says)
+    with pytest.raises(BuildFailed, match="does not say how fast the placed clock clk is"):
+        build_echo(directory, Aim())
+    assert not (directory / "ulx3s-85f.bit").exists()
+
+
 def test_timing_missed(fake_tools):
     directory = fake_tools()
     with pytest.raises(BuildFailed, match=r"timing missed: the design reaches 74.8 MHz of 100 MHz"):
         to_bitstream(CONFIG, Timing(), directory=directory, aim=Aim(100.0))
-    assert left_over(directory) == {"routing.json", "yosys.log", "nextpnr-1.log"}
+    assert left_over(directory) == {"routing.json", "yosys.log", "placing-1.log", "nextpnr-1.log"}
 
 
 @pytest.mark.parametrize("netlist", ["", "{}", "[]", '{"modules": {"top": 3}}'])

@@ -77,8 +77,16 @@ class Target(Board):
         Raises ValueError, KeyError or TypeError for a file of another form.
         """
 
+    def place_arguments(self, netlist: str, placed: str, seed: int) -> list[str] | None:
+        """The router's arguments for a run that only places; None: it places and routes in one."""
+        return None
+
+    def promised(self, work: Path, seed: int, clock: str, mhz: float) -> None:
+        """Have the design of a seed, which is placed, routed for `mhz` of its clock `clock`."""
+        raise NotImplementedError
+
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
-        """The router's arguments."""
+        """The router's arguments; `netlist` is placed if there are arguments for that."""
         raise NotImplementedError
 
     def pack_arguments(self, routed: str, bitstream: str) -> list[str]:
