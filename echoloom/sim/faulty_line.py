@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 READ_S = 0.02  # between looks whether to stop
 
@@ -120,8 +121,8 @@ def faulty_line(
     port: str, stall_s: float, press_button: Callable[[], None]
 ) -> Iterator[FaultyLine]:
     """A line to the board at a TCP port, "socket://localhost:4000"."""
-    host, _, number = port.removeprefix("socket://").rpartition(":")
-    line = FaultyLine((host, int(number)), stall_s, press_button)
+    where = urlsplit(port)
+    line = FaultyLine((where.hostname or "", where.port or 0), stall_s, press_button)
     thread = threading.Thread(target=line.run, daemon=True)
     thread.start()
     try:
