@@ -26,7 +26,7 @@ import fabric_rates
 import fabric_routes
 import numpy as np
 import output
-from fabric_cases import CASES, LENGTHS, SIZES, WIDTHS, Case, cases
+from fabric_cases import BOARDS, CASES, LENGTHS, SIZES, WIDTHS, Case, cases
 from utilisation import on_engine, untrained
 
 import echoloom as el
@@ -87,6 +87,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--count", choices=("golden", "verilator"), default="golden")
     parser.add_argument("--route", action="store_true", help="place and route, minutes a seed")
+    parser.add_argument("--boards", action="store_true", help="small programs on small boards")
     parser.add_argument("--board", action="append", help="to route for; ulx3s-85f if not given")
     parser.add_argument("--target", type=float, help="what the router aims at, in MHz")
     parser.add_argument("--seed", type=int, default=1, help="the first")
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep the routed rows in fabric.json")
     parser.add_argument("--against", action="store_true", help="beside JAX on this machine")
     options = parser.parse_args()
-    chosen = cases(options.engine)
+    chosen = list(dict.fromkeys(BOARDS.values())) if options.boards else cases(options.engine)
     programs = {
         name: untrained(SIZES[name], WIDTHS.get(name)) for name in {case.model for case in chosen}
     }
@@ -109,7 +110,15 @@ def main() -> None:
         rows.append(row(case, programs[case.model], mapped, options.count))
     show(options, "steps", rows)
     if options.route:
-        fabric_routes.route(engines, options)
+        boards = options.board or ["ulx3s-85f"]
+        wanted = [(case, board) for case in chosen for board in boards]
+        if options.boards:
+            wanted = [
+                (case, board)
+                for board, case in BOARDS.items()
+                if board in (options.board or BOARDS)
+            ]
+        fabric_routes.route([(case, engines[case], board) for case, board in wanted], options)
     routes = fabric_routes.recorded(chosen)
     if routes:
         show(options, "routes", [fabric_routes.line(one) for one in routes])

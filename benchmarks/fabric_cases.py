@@ -9,15 +9,22 @@ from utilisation import MODELS
 
 from echoloom.ir.widths import Widths
 
-# Inputs, hidden, state, blocks, outputs; "small" is what an iCE40 UP5K comes nearest to holding,
-# its words as wide as that device's multipliers and memories like them.
-# "one block" is half of the demo's model.
-SIZES = {**MODELS, "one block": (6, 16, 8, 1, 4), "small": (3, 4, 2, 1, 3)}
-WIDTHS = {"small": Widths(word=20, narrow=16, accumulator=44, segment_bits=6)}
+# Inputs, hidden, state, blocks, outputs. "one block" is half of the demo's model; "small" and
+# "tiny" are for chips whose logic cells are few, with shorter words.
+SIZES = {
+    **MODELS,
+    "one block": (6, 16, 8, 1, 4),
+    "small": (2, 2, 1, 1, 2),
+    "tiny": (2, 2, 1, 1, 2),
+}
+WIDTHS = {
+    "small": Widths(word=12, narrow=10, accumulator=26, segment_bits=5),
+    "tiny": Widths(word=10, narrow=8, accumulator=22, segment_bits=5),
+}
 # The time steps of the data that a model's sizes belong to: BasicMotions and Heartbeat.
-LENGTHS = {"demo": 100, "paper": 405, "one block": 100, "small": 100}
+LENGTHS = {"demo": 100, "paper": 405, "one block": 100, "small": 100, "tiny": 100}
 # MHz by timing analysis; the demo's model is held to more than the paper's.
-CLOCKS = {"ulx3s-85f": {"demo": 110.0, "paper": 100.0}, "icebreaker": {"small": 30.0}}
+CLOCKS = {"ulx3s-85f": {"demo": 110.0, "paper": 100.0}, "icebreaker": {"tiny": 30.0}}
 UTILISATION = {
     ("demo", 4): (0.85, 0.90),
     ("demo", 8): (0.75, 0.75),
@@ -48,6 +55,14 @@ class Case:
         return f"{self.model},{self.lanes},{self.drains},{self.slots}"
 
 
+# What --boards routes: boards of three families, each with a program of its size.
+BOARDS = {
+    "icebreaker": Case("tiny", 1, 1, 1),
+    "ice40-hx8k-evn": Case("small", 2, 1, 1),
+    "ulx3s-12f": Case("one block", 4, 1, 4),
+    "orangecrab-25f": Case("one block", 4, 1, 4),
+    "tang-nano-20k": Case("one block", 4, 1, 4),
+}
 CASES = Case("demo", 4, 1, 4), Case("demo", 8, 2, 4), Case("paper", 16, 4, 4)
 
 

@@ -26,16 +26,15 @@ FOLDER = Path("build/fabric")
 COUNTS_ONLY = "xilinx7"
 
 
-def route(engines: Mapping[Case, Mapped], options: argparse.Namespace) -> None:
-    """Place and route each engine for each board, and keep what came of it."""
+def route(engines: Iterable[tuple[Case, Mapped, str]], options: argparse.Namespace) -> None:
+    """Place and route each engine for its board, and keep what came of it."""
     words = [word for word in sys.argv if word != "--json" and word != str(options.json)]
     origin = {"command": " ".join(["python", *words]), "commit": commit()}
-    for case, mapped in engines.items():
-        for board in options.board or ["ulx3s-85f"]:
-            output.progress.print(f"building {case} for {board}")
-            made = one(case, mapped, board, options) | origin
-            output.progress.print(made.get("failed") or made.get("critical_path", ""))
-            keep(made, RECORD if options.record else FOLDER / "fabric.json")
+    for case, mapped, board in engines:
+        output.progress.print(f"building {case} for {board}")
+        made = one(case, mapped, board, options) | origin
+        output.progress.print(made.get("failed") or made.get("critical_path", ""))
+        keep(made, RECORD if options.record else FOLDER / "fabric.json")
 
 
 def one(case: Case, mapped: Mapped, board: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def one(case: Case, mapped: Mapped, board: str, options: argparse.Namespace) -> 
         aim = Aim(target_mhz=options.target, seeds=seeds, jobs=options.jobs)
         report = asdict(to_bitstream(mapped.config, mapped.timing, board, folder, aim))
         return head | report | {"bitstream": None}
-    except (BuildFailed, ToolMissing) as failure:
+    except (BuildFailed, ToolMissing, ValueError) as failure:
         return head | {"failed": str(failure)}
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from echoloom.cli.board_flash import flash
 from echoloom.cli.board_runs import board
 from echoloom.cli.build import build
 from echoloom.cli.compile import compile
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for _command in (train, import_rhel, compile, export_onnx, verify, build, report, doctor):
     app.command()(_command)
+board.command()(flash)
 app.add_typer(board, name="board")
 
 

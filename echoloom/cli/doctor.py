@@ -1,22 +1,37 @@
-"""`echoloom doctor`: which outside tools are there."""
+"""`echoloom doctor`: which outside tools are there, and what fits which board."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from echoloom.backends.bitstream import tools
+from echoloom.cli.board_sizes import boards, boards_table, engines
 from echoloom.cli.options import Json
 from echoloom.cli.outcome import command
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    of_boards: Annotated[
+        bool, typer.Option("--boards", help="Instead: which sizes of programs fit which board.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Look for every tool, and say how to get what is missing.
 
     Ends with code 6 when a required tool is missing.
     """
     with command("doctor", as_json) as say:
+        if of_boards:
+            with say.working("compiling models of every size"):
+                rows = boards(engines())
+            say.result["boards"] = rows
+            say.show(boards_table(rows))
+            say.show("by memories and multipliers; LUTs are counted by a build")
+            return
         findings = tools.doctor()
         table = Table("tool", "for", "version")
         table.add_column("found at, or how to get it", overflow="fold")

@@ -6,29 +6,19 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import typer
 
 from echoloom.backends.bitstream.resources import chip_of
 from echoloom.backends.compile.archive import MAGIC
-from echoloom.backends.compile.arguments import engine_sizes
-from echoloom.backends.compile.pipeline import compile as compile_model
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.cli.build import build_table
 from echoloom.cli.memories import blocks_table, memories, memories_table
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
+from echoloom.cli.sizes import on_engine, sizes_named, untrained
 from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
 from echoloom.cli.verify import verify_table
-from echoloom.frontend.models.hssm import HSSM, with_statistics
 from echoloom.ir.contract import EngineConfig
-from echoloom.ir.passes.image import Mapped, place
-
-# inputs, hidden, state, blocks, outputs; the paper's is its Heartbeat experiment.
-SIZES = {"demo": (6, 16, 8, 2, 4), "paper": (61, 64, 16, 2, 2)}
-SAMPLES, STEPS = 2, 16  # random ones: cycles do not depend on them
 
 
 def report(
@@ -113,9 +103,9 @@ _TABLES: dict[str, Any] = {"verify": verify_table, "build": build_table}
 def _report_size(
     say: Reporter, size: str, lanes: list[int], drains: int | None, slots: int, length: int
 ) -> None:
-    sizes = _sizes(size)
+    sizes = sizes_named(size)
     with say.working("compiling"):
-        program = _untrained(sizes, lanes[0], drains, slots)
+        program = untrained(sizes, lanes[0], drains, slots)
     say.result |= {
         "kind": "size",
         "size": dict(zip(("inputs", "hidden", "state", "blocks", "outputs"), sizes, strict=True)),
@@ -133,7 +123,7 @@ def _report_engines(
 ) -> None:
     """Cycles and block RAMs of the program's integers on engines of these lanes."""
     with say.working("placing"):
-        engines = [(count, _placed(program, count, drains, slots)) for count in lanes]
+        engines = [(count, on_engine(program, count, drains, slots)) for count in lanes]
     chip = chip_of(program.target.name)
     sweeps = [(count, cycles(mapped, length)) for count, mapped in engines]
     taken = [(count, memories(mapped.config, chip)) for count, mapped in engines]
@@ -143,33 +133,3 @@ def _report_engines(
     ]
     say.show(cycles_table(sweeps))
     say.show(memories_table(taken[0][1]) if len(taken) == 1 else blocks_table(taken))
-
-
-def _sizes(size: str) -> tuple[int, ...]:
-    if size in SIZES:
-        return SIZES[size]
-    try:
-        inputs, hidden, state, blocks, outputs = map(int, size.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--size is {size!r}, but it must be {', '.join(SIZES)} or five whole numbers: "
-            "INPUTS,HIDDEN,STATE,BLOCKS,OUTPUTS."
-        ) from None
-    return inputs, hidden, state, blocks, outputs
-
-
-def _untrained(
-    sizes: tuple[int, ...], lanes: int, drains: int | None, slots: int
-) -> CompiledProgram:
-    inputs, hidden, state, blocks, outputs = sizes
-    model = HSSM(inputs, outputs, hidden, state, blocks, key=jax.random.key(0))
-    samples = np.random.default_rng(0).standard_normal((SAMPLES, STEPS, inputs))
-    model = with_statistics(model, jnp.asarray(samples, model.encoder.weight.dtype))
-    return compile_model(model, samples, lanes=lanes, drains=drains, slots=slots)
-
-
-def _placed(program: CompiledProgram, lanes: int, drains: int | None, slots: int) -> Mapped:
-    """The same integers on an engine of another size."""
-    artifact, config = program.artifact, program.artifact.mapped.config
-    other = EngineConfig.of(config.widths, *engine_sizes(lanes, drains, slots))
-    return place(program.ir, artifact.tables, other, artifact.mapped.timing)

@@ -122,19 +122,26 @@ class BoardTop(wiring.Component):
             m.d.comb += ClockSignal().eq(pll.output)
             stable = pll.locked
         m.submodules.starter = starter = _Starter()
-        m.submodules.engine_reset = FFSynchronizer(starter.reset, ResetSignal(), init=1)
+        starting = Signal(init=1)
+        m.submodules.starting = FFSynchronizer(starter.reset, starting, init=1)
         pressed = Const(0)
         if "button" in self._board.pins:
             pressed = self.button == self._board.pressed
         m.d.comb += [starter.hold.eq(pressed | ~stable), ResetSignal("board").eq(starter.reset)]
 
         # A break stops whatever goes on, also a link that waits for an engine that is stuck.
-        broken, reset = Signal(), Signal()
+        broken = Signal()
+        # Resets are registers, so that no logic stands before nets to so many places.
+        link_reset, engine_reset = Signal(init=1), Signal(init=1)
         engine, link = self._engine, self._link
-        m.submodules.link = ResetInserter(broken)(link)
-        m.submodules.engine = ResetInserter(reset)(engine)
-        m.d.sync += reset.eq(broken | link.reset)
-        break_on_line, received = self._serial(m)
+        m.submodules.link = ResetInserter(link_reset)(link)
+        m.submodules.engine = engine
+        m.d.comb += engine.clear.eq(engine_reset)
+        m.d.sync += [
+            link_reset.eq(broken | starting),
+            engine_reset.eq(broken | starting | link.reset),
+        ]
+        break_on_line, received = self._serial(m, starting)
         m.submodules.broken = FFSynchronizer(break_on_line, broken)
         for name in ("request", "response", "samples", "outputs"):
             connect(m, getattr(link, name), getattr(engine, name))
@@ -144,14 +151,15 @@ class BoardTop(wiring.Component):
             self._light(m, [writes.any(), received, engine.outputs.valid, broken])
         return m
 
-    def _serial(self, m: Module) -> tuple[Signal, Signal]:
+    def _serial(self, m: Module, starting: Signal) -> tuple[Signal, Signal]:
         """The serial line, between the pins and the link: whether there is a break on it, and
         whether the link gets a byte."""
         at_pins = DomainRenamer("board")
         m.submodules.receiver = receiver = at_pins(UartReceiver(self._divisor))
         m.submodules.transmitter = transmitter = at_pins(UartTransmitter(self._divisor))
-        m.submodules.inwards = inwards = Crossing(8, "board", "sync")
-        m.submodules.outwards = outwards = Crossing(8, "sync", "board")
+        inwards, outwards = Crossing(8, "board", "sync"), Crossing(8, "sync", "board")
+        both = ResetInserter({"sync": starting})  # the board's domain has its own
+        m.submodules.inwards, m.submodules.outwards = both(inwards), both(outwards)
         connect(m, receiver.data, inwards.input)
         connect(m, inwards.output, self._link.rx)
         connect(m, self._link.tx, outwards.input)
@@ -187,8 +195,11 @@ class BoardTop(wiring.Component):
 
 
 def engine_domain() -> ClockDomain:
-    """The engine's domain, `sync`, with a clock whose name no tool gives up for another one."""
-    domain = ClockDomain("sync")
+    """The engine's domain, `sync`, with a clock whose name no tool gives up for another one.
+
+    It has no reset; the parts of the design that need one are told.
+    """
+    domain = ClockDomain("sync", reset_less=True)
     domain.clk = Signal(name=ENGINE_CLOCK, attrs={"keep": 1})
     return domain
 

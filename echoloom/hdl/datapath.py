@@ -13,6 +13,7 @@ from echoloom.hdl.drain import Drain
 from echoloom.hdl.lane import (
     ADD,
     BROADCAST,
+    GRADIENT,
     MEMORY,
     OPERANDS,
     STORE,
@@ -102,8 +103,8 @@ class Datapath(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        access = delay(m, self.access, 1, name="access", control=True)[-1]
-        stages = delay(m, self.operation, ADD, name="operation", control=True)
+        access = delay(m, self.access, 1, name="access")[-1]
+        stages = delay(m, self.operation, ADD, name="operation")
         weights = delay(m, self.address.weight, OPERANDS - MEMORY, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
 
@@ -124,14 +125,14 @@ class Datapath(wiring.Component):
                 lane.weight_address.eq(weights[-1]),
                 *(port.eq(stage) for port, stage in zip(lane.stage, stages, strict=True)),
                 lane.broadcast.eq(broadcast),
-                lane.gradient_read.eq(gradients[ADD - MEMORY]),
+                lane.gradient_read.eq(gradients[GRADIENT]),
                 lane.gradient_write.eq(gradients[-1]),
                 lane.slot.eq(self.chunk.slot),
                 lane.write.valid.eq(write.valid & (write.chunk == index // config.drains)),
                 lane.write.address.eq(write.address),
                 lane.write.value.eq(write.value),
             ]
-        drains = self._drains(m, lanes, tree_output)
+        drains = self._drains(m, access, lanes, tree_output)
         self._flags(m, [lane.overflow for lane in lanes], tree_overflow, drains)
         self._read(m, lanes, drains, broadcast)
         return m
@@ -157,7 +158,7 @@ class Datapath(wiring.Component):
         config = self._config
         m.submodules.tree = tree = AdderTree(config)
         m.d.comb += [port.eq(lane.product) for port, lane in zip(tree.products, lanes, strict=True)]
-        operation = delay(m, add, tree.latency, name="tree_operation", control=True)[-1]
+        operation = delay(m, add, tree.latency, name="tree_operation")[-1]
         output = Signal(tree_result(config))
         overflow = Signal()
         total = Signal(signed(max(config.accumulator, len(tree.total)) + 1))
@@ -172,13 +173,13 @@ class Datapath(wiring.Component):
             m.d.sync += output.value.eq(total)
         return output, overflow
 
-    def _drains(self, m: Module, lanes: list[Lane], tree: Any) -> list[Drain]:
+    def _drains(self, m: Module, access: Any, lanes: list[Lane], tree: Any) -> list[Drain]:
         config = self._config
         drains = [Drain(config, index, self._rounding) for index in range(config.drains)]
         for index, drain in enumerate(drains):
             m.submodules[f"drain_{index}"] = drain
             m.d.comb += [
-                drain.access.eq(self.access),
+                drain.access.eq(access),
                 drain.chunk.eq(self.chunk),
                 drain.tree.eq(tree),
                 drain.shift_length.eq(self.shift_length),
@@ -194,7 +195,7 @@ class Datapath(wiring.Component):
             m.submodules[f"table_{first // READERS}"] = table = TableMemory(
                 width=config.word + config.narrow, depth=config.table_depth, readers=len(own)
             )
-            m.d.comb += table.access.eq(self.access)
+            m.d.comb += table.access.eq(access)
             for drain, address, word in zip(own, table.address, table.word, strict=True):
                 m.d.comb += [address.eq(drain.table_address), drain.table_word.eq(word)]
         return drains

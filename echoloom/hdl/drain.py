@@ -75,7 +75,7 @@ class Drain(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        valid = delay(m, self.chunk.valid[self._index], SELECT, name="valid", control=True)
+        valid = delay(m, self.chunk.valid[self._index], SELECT, name="valid")
         stages = delay(m, self.chunk, SELECT, name="chunk")
         total = self._select(m, stages)
         shift = self._shift(m, stages)
@@ -100,7 +100,7 @@ class Drain(wiring.Component):
         )
         # The words that go on from here: the requantiser's, and later the table's.
         direct = delay(m, stages[SELECT], Requantise.latency, name="direct")[-1]
-        done = delay(m, valid[SELECT], Requantise.latency, name="done", control=True)[-1]
+        done = delay(m, valid[SELECT], Requantise.latency, name="done")[-1]
         m.d.comb += [
             lookup.access.eq(self.access),
             lookup.z.eq(requantise.result),
@@ -118,7 +118,7 @@ class Drain(wiring.Component):
         here = Signal(place)
         m.d.comb += [here.chunk.eq(direct.chunk), here.destination.eq(direct.destination)]
         looked_up = delay(m, here, Lookup.latency, name="looked_up")[-1]
-        looking = delay(m, done & direct.use_table, Lookup.latency, name="looking", control=True)
+        looking = delay(m, done & direct.use_table, Lookup.latency, name="looking")
         self._write(m, done & ~direct.use_table, here, requantise.result, looking[-1], looked_up,
                     lookup.y)  # fmt: skip
 
@@ -193,7 +193,7 @@ class Drain(wiring.Component):
         banks = 1 << len(self.chunk.chunk)
         m.submodules.bases = bases = memory(signed(config.word), config.bases * banks)
         port, read = bases.write_port(), bases.read_port()
-        write = delay(m, self.write, 1, name="write", control=True)[-1]
+        write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [
             port.addr.eq(Cat(write.chunk, write.address)),
             port.data.eq(write.value),
@@ -206,19 +206,28 @@ class Drain(wiring.Component):
         self, m: Module, direct: Any, here: Any, result: Any, looked: Any, looked_up: Any, y: Any
     ) -> None:
         """The write register: a direct result, a table result or a host's word."""
-        config = self._config
+        host = self._host_write(m)
         m.d.sync += [
             self.write.valid.eq(direct | looked),
             self.write.chunk.eq(Mux(looked, looked_up.chunk, here.chunk)),
             self.write.address.eq(Mux(looked, looked_up.destination, here.destination)),
             self.write.value.eq(Mux(looked, y, result)),
         ]
+        with m.If(host.valid):
+            m.d.sync += self.write.eq(host)
+
+    def _host_write(self, m: Module) -> Any:
+        """A host's write into vector memory, as this drain would do it, a cycle later."""
+        config = self._config
+        write = Signal(vector_write(config), name="host_write")
+        m.d.sync += [
+            write.valid.eq(0),
+            write.address.eq(self.access.address),
+            write.value.eq(self.access.data),
+        ]
         with m.If(self.access.write & (self.access.space == Space.VECTOR)):
-            m.d.sync += [
-                self.write.address.eq(self.access.address),
-                self.write.value.eq(self.access.data),
-            ]
             with m.Switch(self.access.lane):
                 for number, lane in enumerate(range(self._index, config.lanes, config.drains)):
                     with m.Case(lane):
-                        m.d.sync += [self.write.valid.eq(1), self.write.chunk.eq(number)]
+                        m.d.sync += [write.valid.eq(1), write.chunk.eq(number)]
+        return write

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from amaranth.hdl import Array, Module
+from amaranth.hdl import Array, Module, ResetInserter, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -22,6 +22,7 @@ from echoloom.hdl.layouts import (
     trace,
     word_stream,
 )
+from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.hdl.sequencer import Sequencer
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing
@@ -34,10 +35,14 @@ IN_FLIGHT_EMITS = Datapath.EMIT_LATENCY + 2
 class Engine(wiring.Component):
     """A statically scheduled vector engine; `docs/engine.md` is its manual.
 
+    `clear`, for RESET_CYCLES or longer, stops it and clears registers and streams; no memory. The
+    datapath has no reset, which would be a net to all of the chip: it runs empty meanwhile.
+
     Raises ValueError where `timing` promises latencies that this hardware does not have.
     `rounding` is for tests that show what wrong rounding does.
     """
 
+    clear: Signal
     request: Any
     response: Any
     samples: Any
@@ -57,6 +62,7 @@ class Engine(wiring.Component):
         self._rounding = rounding
         super().__init__(
             {
+                "clear": In(1),
                 "request": In(stream.Signature(REQUEST)),
                 "response": Out(stream.Signature(HOST_BITS)),
                 "samples": In(word_stream(config)),
@@ -67,26 +73,33 @@ class Engine(wiring.Component):
 
     @staticmethod
     def read_latency(config: EngineConfig) -> int:
-        """Cycles that a host read takes of a memory, at most: it enters at the issue registers, a
-        cycle before the datapath, and leaves through registers on either side of the datapath's."""
-        return Datapath.read_latency(config) + 4
+        """Cycles that a host read takes, at most: it enters at the issue registers, two cycles
+        before the datapath, and leaves through registers on either side of the datapath's and the
+        one of the answer."""
+        return Datapath.read_latency(config) + 6
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self.config
         flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
-        m.submodules.host = host = Host(config, read_latency=self.read_latency(config))
-        m.submodules.sequencer = sequencer = Sequencer(config, flush=flush)
+        assert flush < RESET_CYCLES, "results are in flight for longer than a reset lasts"
+        host = Host(config, read_latency=self.read_latency(config))
+        sequencer = Sequencer(config, flush=flush)
         mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth)
         drain_fetch = Fetch(Space.DRAIN, drain_entry(config), config.drain_depth)
-        m.submodules.mac_fetch, m.submodules.drain_fetch = mac_fetch, drain_fetch
-        m.submodules.frames = frames = Frames(config)
-        m.submodules.output_buffer = buffer = fifo.SyncFIFOBuffered(
+        frames = Frames(config)
+        buffer = fifo.SyncFIFOBuffered(
             width=config.word, depth=2 * config.output_depth + IN_FLIGHT_EMITS
         )
         mac_issue, drain_issue = MacIssue(config), DrainIssue(config)
         datapath = Datapath(config, self._rounding)
-        m.submodules.mac_issue, m.submodules.drain_issue = mac_issue, drain_issue
+        cleared = {
+            "host": host, "sequencer": sequencer, "mac_fetch": mac_fetch,
+            "drain_fetch": drain_fetch, "frames": frames, "output_buffer": buffer,
+            "mac_issue": mac_issue, "drain_issue": drain_issue,
+        }  # fmt: skip
+        for name, part in cleared.items():
+            m.submodules[name] = ResetInserter(self.clear)(part)
         m.submodules.datapath = datapath
 
         connect(m, flipped(self.request), host.request)
@@ -140,12 +153,11 @@ class Engine(wiring.Component):
             m.d.comb += [
                 fetch.first.eq(first),
                 fetch.rewind.eq(sequencer.rewind),
-                fetch.preload.eq(sequencer.preload),
-                fetch.run.eq(sequencer.run),
+                fetch.runs.eq(sequencer.runs),
                 fetch.time.eq(sequencer.time),
+                fetch.steps.eq(sequencer.steps),
                 issue.entry.eq(fetch.entry),
-                # Entries of a stage that has no step now are passed over.
-                issue.begin.eq(fetch.begin & Array(sequencer.valid)[fetch.entry.stage]),
+                issue.begin.eq(fetch.begin),
             ]
             with m.If(~sequencer.busy):
                 m.d.comb += fetch.first.eq(host.access.address)

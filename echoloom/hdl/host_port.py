@@ -20,12 +20,12 @@ FORWARD, ECHO = 1, 2  # values of Register.COMMAND
 class Host(wiring.Component):
     """Answers requests in order, one at a time.
 
-    A write to a memory is a strobe of `access.write`; `access.read` is high for `read_latency`
-    cycles and read data is taken in the last. While the engine is `busy` a request for a
+    A write to a memory is a strobe of `access.write`; `access.read` is high while a read waits for
+    its answer, which takes `read_latency` cycles. While the engine is `busy` a request for a
     memory does nothing (a read gives whatever stands there).
+    `access` is a register, because it goes everywhere.
+    Latency: `read_latency` + 2 cycles from taking a read's request to its response.
     """
-
-    latency = 2  # cycles from taking a request for a register to its response
 
     request: Any
     response: Any
@@ -88,34 +88,37 @@ class Host(wiring.Component):
         m.d.comb += [
             # A write is done while the next request arrives; a read must be answered first.
             self.request.ready.eq(~(fresh & ~held.write) & (reading == 0) & ~self.response.valid),
+        ]
+        m.d.sync += [
             self.access.write.eq(fresh & held.write & ~is_register & ~busy),
             self.access.read.eq((reading != 0) & ~busy),
             *(self.access[name].eq(held[name]) for name in ("space", "lane", "address", "data")),
         ]
         registers = self._registers(m, held, fresh & held.write & is_register, busy)
 
-        answer = Signal(HOST_BITS)
+        register = Signal(HOST_BITS, reset_less=True)
+        with m.Switch(held.address):
+            for place, value in registers.items():
+                with m.Case(place):
+                    m.d.sync += register.eq(value)
+        answer = Signal(HOST_BITS, reset_less=True)
         with m.Switch(held.space):
             with m.Case(Space.REGISTER):
-                with m.Switch(held.address):
-                    for register, value in registers.items():
-                        with m.Case(register):
-                            m.d.comb += answer.eq(value)
+                m.d.sync += answer.eq(register)
             with m.Case(Space.MAC):
-                m.d.comb += answer.eq(self.mac_data)
+                m.d.sync += answer.eq(self.mac_data)
             with m.Case(Space.DRAIN):
-                m.d.comb += answer.eq(self.drain_data)
+                m.d.sync += answer.eq(self.drain_data)
             with m.Case(Space.SECTION):
-                m.d.comb += answer.eq(self.section_data)
+                m.d.sync += answer.eq(self.section_data)
             with m.Default():
-                m.d.comb += answer.eq(self.datapath_data)
+                m.d.sync += answer.eq(self.datapath_data)
 
-        answered = Signal()
-        with m.If(fresh & ~held.write & ~is_register):
+        answered = reading == 1
+        with m.If(fresh & ~held.write):
             m.d.sync += reading.eq(self._read_latency)
         with m.Elif(reading != 0):
             m.d.sync += reading.eq(reading - 1)
-        m.d.comb += answered.eq((fresh & ~held.write & is_register) | (reading == 1))
         with m.If(answered):
             m.d.sync += [self.response.valid.eq(1), self.response.payload.eq(answer)]
         with m.Elif(self.response.ready):

@@ -18,7 +18,8 @@ from echoloom.ir.contract import COLUMN_BITS, EngineConfig
 @dataclass(frozen=True)
 class Bank:
     """`copies` memories of `depth` words of `width` bits, each with a write port and `readers`;
-    what is read `at_once`, in the cycle of its address, cannot be in block RAM."""
+    what is read `at_once`, in the cycle of its address, cannot be in block RAM. `one_address`: of
+    the write port and the reader, always."""
 
     name: str
     width: int
@@ -26,6 +27,7 @@ class Bank:
     copies: int
     at_once: bool = False
     readers: int = 1
+    one_address: bool = False
 
 
 def inventory(config: EngineConfig) -> tuple[Bank, ...]:
@@ -59,7 +61,14 @@ def _tables(config: EngineConfig) -> Iterator[Bank]:
     for count, readers in ((pairs, READERS), (alone, 1)):
         if count:
             width = config.word + config.narrow
-            yield Bank("tables", width, config.table_depth, count, readers=readers)
+            yield Bank(
+                "tables",
+                width,
+                config.table_depth,
+                count,
+                readers=readers,
+                one_address=readers == 1,
+            )
 
 
 def _program(name: str, bits: int, depth: int) -> Iterator[Bank]:

@@ -23,6 +23,7 @@ X_WORD, BROADCAST, OPERANDS = 3, 5, 6
 ADD = OPERANDS + Multiplier.latency
 STORE = ADD + 1
 MEMORY = 3  # cycles from an address at a lane's port to the word, with a register on either side
+GRADIENT = ADD - MEMORY - 1  # its address is there; its word has one more register
 
 
 def bank_write(config: EngineConfig) -> data.StructLayout:
@@ -58,7 +59,7 @@ class Lane(wiring.Component):
 
     Ports by the pipeline's cycle, counted from an element's issue in cycle 0: `x` and `y`
     addresses 0, `x_word` out X_WORD, `weight_address` OPERANDS - MEMORY, `broadcast` BROADCAST,
-    `gradient_read` ADD - MEMORY, `gradient_write` STORE - 1; `stage[k]` is the operation in cycle
+    `gradient_read` GRADIENT, `gradient_write` STORE - 1; `stage[k]` is the operation in cycle
     k; `product` out ADD. A lane registers whatever it shares with others before it uses it, so
     that no path goes to all lanes and through logic in one cycle.
     `slot` selects the sum that is there as `sum` two cycles later; a slot holds its sum from the
@@ -70,9 +71,8 @@ class Lane(wiring.Component):
     """
 
     slot_latency = STORE  # from issue to the first `slot` that asks for the sum
-    gradient_latency = (
-        STORE - ADD + MEMORY
-    )  # until an element may read the same gradient word again
+    # Until an element may read the same gradient word again.
+    gradient_latency = STORE - GRADIENT
 
     access: data.View
     x: Signal
@@ -119,7 +119,7 @@ class Lane(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         # Decoded again in every lane: `own[k]` is the operation in cycle k.
-        own = [delay(m, stage, 1, name=f"own_{k}", control=True)[-1]
+        own = [delay(m, stage, 1, name=f"own_{k}")[-1]
                for k, stage in enumerate(self.stage, start=1)]  # fmt: skip
         self._own = dict(enumerate(own, start=1))
         x_local, y_local = self._vectors(m)
@@ -127,10 +127,12 @@ class Lane(wiring.Component):
         self._multiply(m, weight, x_local, y_local)
         total, gradient = self._add(m)
         self._slots(m, total)
-        asked = Mux(self.access.space == Space.WEIGHT, weight, gradient)
-        here = self.access.lane == self._index
-        word = delay(m, Mux(here, asked, self.read_before), 1, name="read_word")[-1]
-        m.d.comb += self.read_word.eq(word)
+        weights, here = Signal(), Signal()
+        m.d.sync += [
+            weights.eq(self.access.space == Space.WEIGHT),
+            here.eq(self.access.lane == self._index),
+            self.read_word.eq(Mux(here, Mux(weights, weight, gradient), self.read_before)),
+        ]
         return m
 
     def _vectors(self, m: Module) -> tuple[Signal, Signal]:
@@ -139,7 +141,7 @@ class Lane(wiring.Component):
         config = self._config
         m.submodules.vectors = vectors = memory(signed(config.word), config.vector_depth)
         port, x_read, y_read = vectors.write_port(), vectors.read_port(), vectors.read_port()
-        write = delay(m, self.write, 1, name="write", control=True)[-1]
+        write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [
             port.addr.eq(write.address),
             port.data.eq(write.value),
@@ -157,10 +159,11 @@ class Lane(wiring.Component):
         m.submodules.weights = weights = memory(signed(config.narrow), config.weight_depth)
         write, read = weights.write_port(), weights.read_port()
         here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
+        chosen = delay(m, self.access.write & here, 1, name="write_weight")[-1]
         m.d.comb += [
-            write.addr.eq(self.access.address),
-            write.data.eq(self.access.data),
-            write.en.eq(self.access.write & here),
+            write.addr.eq(delay(m, self.access.address[: len(write.addr)], 1, name="to")[-1]),
+            write.data.eq(delay(m, self.access.data[: config.narrow], 1, name="given")[-1]),
+            write.en.eq(chosen),
             read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
         ]
         return delay(m, read.data, 1, name="weight")[-1]
@@ -197,8 +200,10 @@ class Lane(wiring.Component):
         total = Signal(signed(max(width, len(self.product)) + 1))
         updated = Signal.like(total, reset_less=True)
         gradient = delay(m, read.data, 1, name="gradient")[-1]
+        loaded = Signal(kept, reset_less=True)
         store = self._own[STORE]
-        start = Mux(add.from_gradient, gradient, Mux(add.from_accumulator, accumulator, 0))
+        m.d.sync += loaded.eq(Mux(self._own[ADD - 1].from_gradient, gradient, 0))
+        start = Mux(add.from_accumulator, accumulator, loaded)
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
             total.eq(start + self.product),

@@ -18,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
 from echoloom.hdl.packets import PacketReader, PacketWriter
+from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.ir.contract import EngineConfig, Timing
 
 WORD_BYTES = HOST_BITS // 8  # a bus word
@@ -66,7 +67,7 @@ class Link(wiring.Component):
     Parameters: `config`, the engine's sizes; `identity`, what IDENTIFY answers.
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
-    for a cycle when the engine is to be reset.
+    for RESET_CYCLES when the engine is to be reset.
 
     Raises ValueError if the engine's words do not fit in SAMPLE_BYTES.
     """
@@ -119,6 +120,10 @@ class Link(wiring.Component):
         addressed = Signal()  # a WRITE's target has been gathered, the rest are its words
         access = Signal(REQUEST)
         fault = Signal(Fault)
+        resetting = Signal(range(RESET_CYCLES))
+        byte = Signal.like(reader.byte, reset_less=True)  # of the packet
+        output = Signal.like(outputs.r_data, reset_less=True)
+        m.d.sync += [byte.eq(reader.byte), output.eq(outputs.r_data)]
         # What the host has loaded is for the host to say. A link that was reset or has just been
         # configured does not know, however much it looks like the one that was there before.
         mark = Signal(HOST_BITS)
@@ -177,13 +182,16 @@ class Link(wiring.Component):
                     with m.If(~packet.intact):
                         m.d.sync += fault.eq(Fault.CHECK)
                         m.next = "FAULT"
-            # The reader's memory answers a cycle after its index is set: two cycles a byte.
+            # The reader's memory answers a cycle after its index is set, and into a register of its
+            # own, because a memory is slow: three cycles a byte.
             with m.State("GATHER"):
-                m.next = "TAKE BYTE"
+                m.next = "READ BYTE"
                 with m.If(gather == 0):
                     m.next = "GATHERED"
+            with m.State("READ BYTE"):
+                m.next = "TAKE BYTE"
             with m.State("TAKE BYTE"):
-                m.d.sync += word.eq(Cat(word[8:], reader.byte))
+                m.d.sync += word.eq(Cat(word[8:], byte))
                 m.d.sync += reader.index.eq(reader.index + 1)
                 m.d.sync += gather.eq(gather - 1)
                 m.next = "GATHER"
@@ -197,7 +205,10 @@ class Link(wiring.Component):
                     m.next = "REPLY"
                 with m.Case(Command.RESET):
                     m.d.comb += self.reset.eq(1)
-                    m.next = "REPLY"
+                    m.d.sync += resetting.eq(resetting + 1)
+                    with m.If(resetting == RESET_CYCLES - 1):
+                        m.d.sync += resetting.eq(0)
+                        m.next = "REPLY"
                 with m.Case(Command.WRITE):
                     m.next = "REQUEST"
                     with m.If(~addressed):
@@ -285,9 +296,11 @@ class Link(wiring.Component):
                     m.next = "DONE"
             with m.State("TAKE OUTPUT"):
                 m.d.comb += outputs.r_en.eq(1)
-                m.d.sync += [word.eq(outputs.r_data.as_signed()), emit.eq(SAMPLE_BYTES)]
                 with m.If(outputs.r_rdy):
-                    m.next = "EMIT"
+                    m.next = "TAKE WORD"
+            with m.State("TAKE WORD"):
+                m.d.sync += [word.eq(output.as_signed()), emit.eq(SAMPLE_BYTES)]
+                m.next = "EMIT"
             with m.State("EMIT"):
                 m.d.comb += writer.payload.valid.eq(emit != 0)
                 with m.If(emit == 0):

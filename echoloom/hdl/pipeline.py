@@ -7,15 +7,16 @@ from typing import Any
 from amaranth.hdl import Module, Shape, Signal
 from amaranth.lib.memory import Memory
 
+# A reset of an engine lasts at least so long. Registers in a row have none, which would be one net
+# to all of the chip: they run empty meanwhile, because what feeds them is at rest.
+RESET_CYCLES = 64
 
-def delay(m: Module, value: Any, cycles: int, *, name: str, control: bool = False) -> list[Any]:
-    """[value, value one cycle later, ..., value `cycles` later].
 
-    Data registers have no reset; those of `control` do, so that nothing is in flight after one.
-    """
+def delay(m: Module, value: Any, cycles: int, *, name: str) -> list[Any]:
+    """[value, value one cycle later, ..., value `cycles` later]."""
     stages = [value]
     for cycle in range(1, cycles + 1):
-        stage = Signal.like(value, name=f"{name}_{cycle}", reset_less=not control)
+        stage = Signal.like(value, name=f"{name}_{cycle}", reset_less=True)
         m.d.sync += stage.eq(stages[-1])
         stages.append(stage)
     return stages

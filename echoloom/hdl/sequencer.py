@@ -16,28 +16,31 @@ from echoloom.ir.sections import Section
 
 SECTIONS_IN_PASS = 3
 STEP = 1  # position of a pass's step section
+LOADING = 3  # cycles from FIND to END: the next section is read, rewind, one of the rewind's
 
 
 class State(enum.Enum):
-    """One iteration is REWIND of the one before, WAIT (a cycle if nothing is missing), RUN."""
+    """One iteration is END of the one before, WAIT (a cycle if nothing is missing), RUN."""
 
     IDLE = 0
     FIND = 1  # the pass's first section
-    REWIND = 2  # last cycle of an iteration; the next one's entries are fetched
-    WAIT = 3
-    RUN = 4
-    FLUSH = 5  # results in flight land
+    LOAD = 2  # its first entries are fetched
+    END = 3  # of an iteration, or of LOAD
+    WAIT = 4
+    RUN = 5
+    FLUSH = 6  # results in flight land
 
 
 class Sequencer(wiring.Component):
     """Runs a pass when `start` says so: its three sections, the step section once for each of
     `length` steps and `overlap` times more.
 
-    `time` counts a section's cycles from 0 while `run`. `stalls` is high while the engine waits
+    While `runs`, the cycle to come is number `time` of its section, from 0, and `steps` has a bit
+    for each stage that has a step then. `stalls` is high while the engine waits
     for a frame or for the output buffer. Then nothing is issued, and what is in flight lands:
     once it waits, it waits for at least `flush` cycles, so that nothing lands beside the results
     of the next iteration.
-    `next_section` is fetched while `rewind`; entries are taken with `preload`.
+    `next_section` is fetched from `rewind` on, which comes two cycles before the END.
     `counts` is high in the cycles that Register.CYCLES counts. `begin`: an iteration of a step
     section begins, `take`: with a new input frame; `release` gives the oldest taken one back.
     For the step that each stage works for, a bit a stage: `valid`: there is such a step; `first`:
@@ -59,9 +62,9 @@ class Sequencer(wiring.Component):
     counts: Signal
     stalls: Signal
     rewind: Signal
-    preload: Signal
-    run: Signal
+    runs: Signal
     time: Signal
+    steps: Signal
     next_section: data.View
     begin: Signal
     take: Signal
@@ -90,9 +93,9 @@ class Sequencer(wiring.Component):
                 "counts": Out(1),
                 "stalls": Out(1),
                 "rewind": Out(1),
-                "preload": Out(1),
-                "run": Out(1),
+                "runs": Out(1),
                 "time": Out(self._layout["length"].shape),
+                "steps": Out(STAGES),
                 "next_section": Out(self._layout),
                 "begin": Out(1),
                 "take": Out(1),
@@ -117,7 +120,10 @@ class Sequencer(wiring.Component):
         more = Signal()
         echo = Signal()
         flushing = Signal(range(self._flush))
-        final = Signal(len(self.time))
+        turn = Signal(len(self.time))  # the cycle of the rewind, two before the end
+        turns = Signal()
+        ends_now = Signal()  # this cycle is the iteration's last but END
+        loading = Signal(range(LOADING))
         holding = Signal()
 
         table = self._sections(m)
@@ -129,9 +135,9 @@ class Sequencer(wiring.Component):
             index.eq(
                 Mux(self.busy, Mux(echo, SECTIONS_IN_PASS, 0) + upcoming, self.access.address)
             ),
-            self.next_section.eq(Array(table)[index]),
             self.read_data.eq(Array(columns)[self.access.lane]),
         ]
+        m.d.sync += self.next_section.eq(Array(table)[index])
         empty = [entry.length == 0 for entry in table]
         skipped = [
             Mux(echo, of_echo, of_forward)
@@ -148,50 +154,70 @@ class Sequencer(wiring.Component):
         )
         ready = supplied & (landing == 0)
         begins = (state == State.WAIT) & ready
-        loaded = Signal()  # the first entries are taken in the first cycle of a wait, however long
-        m.d.sync += loaded.eq(state == State.WAIT)
+        running = state == State.RUN
 
         m.d.comb += [
-            self.busy.eq(state != State.IDLE),
-            self.run.eq(state == State.RUN),
+            self.runs.eq(begins | (running & ~ends_now)),
             # An idle engine rewinds all the time: that is how a host reads program memory.
-            self.rewind.eq((state == State.REWIND) | (state == State.IDLE)),
-            self.preload.eq((state == State.WAIT) & ~loaded),
+            self.rewind.eq(
+                turns | (state == State.IDLE) | ((state == State.LOAD) & (loading != 0))
+            ),
             self.begin.eq(begins & (upcoming == STEP)),
             self.take.eq(upcoming_fresh),
             self.stalls.eq((state == State.WAIT) & ~ready),
-            self.release.eq((state == State.REWIND) & holding),
+            self.release.eq((state == State.END) & holding),
         ]
-        begun = Signal()  # the pass's first REWIND ends no iteration
-        m.d.comb += self.counts.eq(self.run | begins | ((state == State.REWIND) & begun))
+        begun = Signal()  # the pass's first END ends no iteration
+        m.d.comb += self.counts.eq(running | begins | ((state == State.END) & begun))
         phase = Signal(len(self.output_step))
         last_phase = phase + 1 >= self.output_step
         earlier = Signal(STAGES - 1)  # last_phase of the iterations before
 
-        # The upcoming iteration: for which stages there is a step, and whether one comes after it.
-        restarts = upcoming_iteration == 0
-        valid = Cat(upcoming_fresh, Mux(restarts, 0, self.valid[:-1]))
+        # The upcoming iteration: for which stages there is a step, whether an iteration of its
+        # section comes after it, and its length. All of it is known long before it begins: a
+        # register each on the way there.
+        restarts, goes_on, fresh_after = Signal(), Signal(), Signal()
+        valid = Signal(STAGES)
+        before_end = Signal.like(turn)
         overlap = self.next_section.overlap
-        fresh_after = (upcoming == STEP) & upcoming_fresh & ~ends
-        older = Cat(valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
-        goes_on = fresh_after | older.any()
+        now_valid = Cat(upcoming_fresh, Mux(restarts, 0, self.valid[:-1]))
+        now_fresh = (upcoming == STEP) & upcoming_fresh & ~ends
+        older = Cat(now_valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
+        m.d.sync += [
+            restarts.eq(upcoming_iteration == 0),
+            valid.eq(now_valid),
+            fresh_after.eq(now_fresh),
+            goes_on.eq(now_fresh | older.any()),
+            before_end.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
+        ]
         another, another_fresh = Signal(), Signal()
-        m.d.sync += ends.eq(upcoming_iteration + 1 == self.length)
+        m.d.sync += [
+            ends.eq(upcoming_iteration + 1 == self.length),
+            turns.eq(running & (self.time == turn)),
+            ends_now.eq(turns),
+            self.time.eq(Mux(self.runs, self.time + 1, 0)),
+        ]
+        m.d.comb += self.steps.eq(Mux(running, self.valid, valid))
 
         with m.Switch(state):
             with m.Case(State.IDLE):
                 with m.If(self.start):
                     m.d.sync += [
                         state.eq(State.FIND),
+                        self.busy.eq(1),
                         echo.eq(self.echo),
                         self.done.eq(0),
                         begun.eq(0),
                     ]
             with m.Case(State.FIND):
-                m.d.sync += [state.eq(State.REWIND), upcoming_iteration.eq(0)]
-                m.d.sync += upcoming_fresh.eq(1)
+                m.d.sync += [state.eq(State.LOAD), upcoming_iteration.eq(0)]
+                m.d.sync += [upcoming_fresh.eq(1), loading.eq(LOADING - 1)]
                 self._first_of(m, skipped, range(SECTIONS_IN_PASS), upcoming, more)
-            with m.Case(State.REWIND):
+            with m.Case(State.LOAD):
+                m.d.sync += loading.eq(loading - 1)
+                with m.If(loading == 0):
+                    m.d.sync += state.eq(State.END)
+            with m.Case(State.END):
                 m.d.sync += [state.eq(Mux(more, State.WAIT, State.FLUSH)), holding.eq(0)]
                 m.d.sync += flushing.eq(self._flush - 1)
             with m.Case(State.WAIT):
@@ -209,10 +235,7 @@ class Sequencer(wiring.Component):
                         self.iteration.eq(upcoming_iteration),
                         self.valid.eq(valid),
                         self.first.eq(Mux(restarts, 1, self.first << 1)),
-                        self.time.eq(0),
-                        final.eq(
-                            Mux(goes_on, self.next_section.length, self.next_section.last) - 1
-                        ),
+                        turn.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
                         holding.eq((upcoming == STEP) & Array(valid)[overlap]),
                         phase.eq(Mux(restarts | last_phase, 0, phase + 1)),
                         earlier.eq(Cat(last_phase, earlier)),
@@ -220,9 +243,8 @@ class Sequencer(wiring.Component):
                         another_fresh.eq(fresh_after),
                     ]
             with m.Case(State.RUN):
-                m.d.sync += self.time.eq(self.time + 1)
-                with m.If(self.time == final):
-                    m.d.sync += state.eq(State.REWIND)
+                with m.If(ends_now):
+                    m.d.sync += state.eq(State.END)
                 with m.If(another):
                     m.d.sync += [
                         more.eq(1),
@@ -240,7 +262,7 @@ class Sequencer(wiring.Component):
             with m.Case(State.FLUSH):
                 m.d.sync += flushing.eq(flushing - 1)
                 with m.If(flushing == 0):
-                    m.d.sync += [state.eq(State.IDLE), self.done.eq(1)]
+                    m.d.sync += [state.eq(State.IDLE), self.busy.eq(0), self.done.eq(1)]
         m.d.comb += self.keep.eq(
             Mux(self.section == Section.FORWARD_STEP, Cat(last_phase, earlier), ~0)
         )
@@ -257,11 +279,15 @@ class Sequencer(wiring.Component):
 
     def _sections(self, m: Module) -> list[Any]:
         """The section table, in registers: choosing the next section must not take time."""
+        word = Signal(COLUMN_BITS, reset_less=True)
+        m.d.sync += word.eq(self.access.data)
         table = [Signal(self._layout, name=f"section_{section.name}") for section in Section]
         for section, entry in zip(Section, table, strict=True):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
             for column, low in enumerate(range(0, self._layout.size, COLUMN_BITS)):
                 part = entry.as_value()[low : low + COLUMN_BITS]
-                with m.If(self.access.write & chosen & (self.access.lane == column)):
-                    m.d.sync += part.eq(self.access.data)
+                write = Signal(name=f"write_{section.name}_{column}")
+                m.d.sync += write.eq(self.access.write & chosen & (self.access.lane == column))
+                with m.If(write):
+                    m.d.sync += part.eq(word)
         return table

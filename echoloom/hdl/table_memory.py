@@ -48,7 +48,7 @@ class TableMemory(wiring.Component):
         strobe = self.access.write & (self.access.space == Space.TABLE)
         given = self.access.data[: self._width]
         m.d.comb += [
-            write.en.eq(delay(m, strobe, self.WRITE, name="strobe", control=True)[-1]),
+            write.en.eq(delay(m, strobe, self.WRITE, name="strobe")[-1]),
             write.data.eq(delay(m, given, self.WRITE, name="given")[-1]),
             write.addr.eq(self.address[0]),
         ]

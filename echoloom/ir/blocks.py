@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 # Of one bit, beside the costs of cells.
 MULTIPLEXER, REGISTER = 0.5, 1.0
+SINGLE_PORT = 16  # bits of a single port RAM's word
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class Chip:
     block: Ram
     lut_ram: Ram | None
     blocks: int
-    multipliers: int  # of 16 x 16 bits or more
+    multipliers: int  # of 16 x 16 bits or more; where there are none, LUTs make products
     multiplier: tuple[int, int]  # the bits of its two sides
+    luts: int  # of four inputs; a logic cell with its register where they come together
+    single_ports: int = 0  # large RAMs with one port, for words of 16 bits
 
     def cells(self, width: int, depth: int, at_once: bool = False, readers: int = 1) -> Cells:
         """The cheapest for `depth` words of `width` bits that one port writes and one reads, or two
@@ -59,6 +62,11 @@ class Chip:
         ]
         ways.append((REGISTER * width * depth, Cells(None, width * depth)))
         return min(ways, key=lambda way: way[0])[1]
+
+    def single_ports_of(self, width: int) -> int:
+        """Single port RAMs for words of so many bits; 0 where there are not so many."""
+        needed = -(-width // SINGLE_PORT)
+        return needed if needed <= self.single_ports else 0
 
     def blocks_of(self, cells: Cells) -> int:
         """How many block RAMs these cells are: none where something else was cheaper."""
@@ -81,32 +89,22 @@ def _ways(ram: Ram, width: int, depth: int, readers: int) -> Iterator[tuple[floa
 _18K = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
 _4K = ((256, 16), (512, 8), (1024, 4), (2048, 2))
 
+_DP16KD = Ram("DP16KD", _18K, 9, 128, read_twice=18)
+_DPR16X4 = Ram("TRELLIS_DPR16X4", ((16, 4),), 4, 4)
+_RAM40 = Ram("SB_RAM40_4K", _4K, 1, 64)
+_SDPB = Ram("SDPB", _18K, 9, 128, read_twice=18)
+_RAM16SDP4 = Ram("RAM16SDP4", ((16, 4),), 4, 4, shared=True)
+
 CHIPS: Mapping[str, Chip] = {
     chip.name: chip
     for chip in (
+        Chip("ecp5-25k", _DP16KD, _DPR16X4, 56, multipliers=28, multiplier=(18, 18), luts=24_288),
+        Chip("ecp5-45k", _DP16KD, _DPR16X4, 108, multipliers=72, multiplier=(18, 18), luts=43_848),
+        Chip("ecp5-85k", _DP16KD, _DPR16X4, 208, multipliers=156, multiplier=(18, 18), luts=83_640),
         Chip(
-            "ecp5-85k",
-            Ram("DP16KD", _18K, 9, 128, read_twice=18),
-            Ram("TRELLIS_DPR16X4", ((16, 4),), 4, 4),
-            blocks=208,
-            multipliers=156,
-            multiplier=(18, 18),
+            "up5k", _RAM40, None, 30, multipliers=8, multiplier=(16, 16), luts=5_280, single_ports=4
         ),
-        Chip(
-            "up5k",
-            Ram("SB_RAM40_4K", _4K, 1, 64),
-            None,
-            blocks=30,
-            multipliers=8,
-            multiplier=(16, 16),
-        ),
-        Chip(
-            "gw2a-18",
-            Ram("SDPB", _18K, 9, 128, read_twice=18),
-            Ram("RAM16SDP4", ((16, 4),), 4, 4, shared=True),
-            blocks=46,
-            multipliers=48,
-            multiplier=(18, 18),
-        ),
+        Chip("hx8k", _RAM40, None, 32, multipliers=0, multiplier=(16, 16), luts=7_680),
+        Chip("gw2a-18", _SDPB, _RAM16SDP4, 46, multipliers=48, multiplier=(18, 18), luts=20_736),
     )
 }

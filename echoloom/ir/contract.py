@@ -191,6 +191,9 @@ class DrainEntry:
     stage: int = 0
 
 
+SHORTEST = 4  # cycles of a section: the next one's entries are fetched before it ends
+
+
 @dataclass(frozen=True)
 class SectionEntry:
     """First MAC and drain entry of a section, and its length in cycles (0: section skipped).
@@ -205,6 +208,10 @@ class SectionEntry:
     length: int
     last: int
     overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if 0 < min(self.length, self.last) < SHORTEST:
+            raise ValueError(f"a section takes 0 cycles, or {SHORTEST} or more, got {self}")
 
     def cycles(self, iterations: int, overhead: int) -> int:
         """Clock cycles of the section, waits excluded; `iterations`: time steps, else 1."""
@@ -268,7 +275,6 @@ class EngineConfig:
                     f"an engine addresses {MOST_WORDS} words of a memory, "
                     f"got {name}={getattr(self, name)}"
                 )
-
         for part, whole in (("gradient", "accumulator"), ("base_depth", "vector_depth")):
             value = getattr(self, part)
             if value is not None and not 1 <= value <= getattr(self, whole):
@@ -318,7 +324,7 @@ class Timing:
 
     mac_to_slot: int = 11
     tree_to_slot: int = 11
-    gradient: int = 4
+    gradient: int = 5
     drain_direct: int = 11
     drain_table: int = 25
     overhead: int = 2

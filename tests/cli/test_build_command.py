@@ -10,6 +10,7 @@ from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import Aim, TimingMissed
 from echoloom.backends.bitstream.route import BuildReport
+from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.cli.outcome import Exit
 from echoloom.hdl.link import Command
@@ -122,7 +123,7 @@ def test_verify_without_a_tool(shelf, tmp_path, monkeypatch):
 def test_build_refuses(shelf, tmp_path):
     program = shelf / "program.elp"
     assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--board", "ulx4m") == (
-        "there is no board 'ulx4m'; known: icebreaker, tang-nano-20k, ulx3s-85f"
+        f"there is no board 'ulx4m'; known: {', '.join(BOARDS)}, or a board's file, NAME.toml"
     )
     assert refused(Exit.INPUT, "build", program, "-o", tmp_path / "out", "--clock", 26.123) == (
         "the PLL cannot make 26.123 MHz from 25 MHz; the nearest that it can: 26, 26.25 MHz"

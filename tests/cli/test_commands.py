@@ -14,7 +14,9 @@ import pytest
 from runner import CHANNELS, STEPS, echoloom, write_data
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.run.run_jax import JaxRunner
+from echoloom.cli import board_sizes
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.models.units import NonlinearUnit
 from echoloom.frontend.training.train import load_model
@@ -166,6 +168,22 @@ def test_report_by_size():
     assert gradients[0] > 0
     many = echoloom("report", "--size", "3,16,4,1,2", "--lanes", 64, "--json").json["engines"]
     assert many[0]["memory"]["fits"] is False
+
+
+def test_doctor_says_what_fits_which_board(monkeypatch):
+    monkeypatch.setattr(board_sizes, "ENGINES", (("demo", 4), ("demo", 16)))
+    rows = {row["board"]: row for row in echoloom("doctor", "--boards", "--json").json["boards"]}
+    assert set(rows) == set(BOARDS)
+    large, small = rows["ulx3s-85f"]["programs"], rows["icebreaker"]["programs"]
+    assert large["demo, 4 lanes"]["fits"] and large["demo, 4 lanes"]["lacks"] == []
+    used = large["demo, 4 lanes"]["usage"]["block RAM"]
+    assert large["demo, 4 lanes"]["binds"] == "block RAM" and used["available"] == 208
+    assert not small["demo, 16 lanes"]["fits"]
+    ram, multipliers = small["demo, 16 lanes"]["lacks"]
+    assert ram.startswith(
+        f"{small['demo, 16 lanes']['usage']['block RAM']['used']} block RAM of 30"
+    )
+    assert multipliers == "80 multipliers of 8"
 
 
 def test_doctor(monkeypatch):

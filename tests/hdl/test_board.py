@@ -9,8 +9,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from echoloom.backends.bitstream.targets.boards import BOARDS
-from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F
+from echoloom.backends.bitstream.targets.boards import BOARDS, find_board
 from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.backends.link import conversation as host
 from echoloom.hdl import board
@@ -20,6 +19,8 @@ from echoloom.hdl.packets import PacketDecoder, encode
 from echoloom.hdl.pll import PLL_PORTS
 from echoloom.hdl.uart import FRAME_BITS, frame_bits, sample_points
 from echoloom.ir.contract import EngineConfig, Register, Space, Timing
+
+ULX3S_85F = find_board("ulx3s-85f")
 
 CONFIG = EngineConfig(
     lanes=2, drains=1, weight_depth=16, vector_depth=16, gradient_depth=16, table_depth=16,
@@ -157,7 +158,11 @@ def test_clock_comes_from_the_pll_if_it_is_not_the_boards():
     assert BoardTop(ULX3S_85F, CONFIG, Timing(), 98.4375).clock_mhz == 98.4375
 
 
-@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
+@pytest.mark.parametrize(
+    "board",
+    {type(board): board for board in map(find_board, BOARDS)}.values(),
+    ids=lambda board: board.name,
+)
 def test_every_boards_clocks_come_from_its_pin(board):
     """In the circuit as the tools get it: no clock is a constant, and no pin of the board's that
     the design has is left out."""

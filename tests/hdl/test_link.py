@@ -13,6 +13,7 @@ from echoloom.backends.link import conversation as host
 from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.link import ERROR, MOST_SAMPLES, Command, Fault, Link, identity
 from echoloom.hdl.packets import FLUSH, encode
+from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.ir.contract import EngineConfig, Register, Space, Timing
 
 CONFIG = EngineConfig(lanes=4, drains=1, word=28)
@@ -168,7 +169,7 @@ def test_reset_forgets_samples_and_outputs():
         outputs = await port.converse(host.run_pass(1, [7, 8, 9], {Register.LENGTH: 3}))
         assert outputs == [-7, -8, -9]
 
-    assert with_link(scenario).resets == 1
+    assert with_link(scenario).resets == RESET_CYCLES
 
 
 def test_push_accepts_as_much_as_there_is_room():

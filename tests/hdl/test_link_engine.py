@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module
 from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
 from link_bench import SimulatedPort
@@ -28,7 +28,8 @@ def test_passes_are_the_engines_own():
     engine = Engine(image.config)
     top = Module()
     top.submodules.link = link
-    top.submodules.engine = ResetInserter(link.reset)(engine)
+    top.submodules.engine = engine
+    top.d.comb += engine.clear.eq(link.reset)
     for name in ("request", "response", "samples", "outputs"):
         connect(top, getattr(link, name), getattr(engine, name))
     port = SimulatedPort(link)

@@ -13,6 +13,7 @@ from echoloom.ir.contract import (
     MAC_LAYOUT,
     NEVER,
     SECTION_LAYOUT,
+    SHORTEST,
     STAGES,
     DrainEntry,
     EngineConfig,
@@ -45,7 +46,7 @@ CONFIGS = st.builds(
     drain_depth=DEPTH,
     frame_depth=DEPTH,
     word=st.integers(8, 32),
-    section_cycles=st.integers(2, 2**24),
+    section_cycles=st.integers(SHORTEST, 2**24),
     run=st.integers(1, 2**16),
     base_depth=st.one_of(st.none(), st.just(1), st.just(2)),
 )

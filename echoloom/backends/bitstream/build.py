@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from echoloom.backends.bitstream.aim import MARGIN, Aim
-from echoloom.backends.bitstream.route import BuildReport, to_bitstream
+from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import LOADING, mark, reset, write_all
@@ -59,11 +59,16 @@ def build(
     quickest reaches. `target_mhz` is what the router aims at: `clock_mhz`, else the board's own,
     unless given; a target near what can be reached gives the best result.
 
-    Raises, before any work, ValueError for an unknown board or an impossible clock, ToolMissing,
-    and OSError if `directory` cannot be written; then TimingMissed, or BuildFailed if a tool fails.
-    After a failure no bitstream is there, and nothing that belonged to an older one.
+    `board` is a name, or a board's own file (`.toml`; docs/boards.md).
+
+    Raises, before any work, ValueError for an unknown board, an impossible clock or a program that
+    takes more block RAM or multipliers than there are, ToolMissing, and OSError if `directory`
+    cannot be written; then TimingMissed, or BuildFailed if a tool fails. After a failure no
+    bitstream is there, and nothing that belonged to an older one.
     """
-    find_board(board).toolchain()
+    target = find_board(board)
+    check_fits(program.artifact.mapped.config, target)
+    target.toolchain()
     first, count = whole_number("build: seed", seed), whole_number("build: seeds", seeds, least=1)
     jobs = whole_number("build: jobs", jobs, least=1)
     aim = Aim(clock_mhz, target_mhz, margin, tuple(range(first, first + count)), jobs)
@@ -75,7 +80,7 @@ def build(
         report = to_bitstream(mapped.config, mapped.timing, board, directory, aim)
         _remove(besides)
     finally:
-        if directory.is_dir() and not (directory / f"{board}.bit").exists():
+        if directory.is_dir() and not (directory / f"{target.name}.bit").exists():
             _remove(besides)
     write_whole(directory / STREAM, stream)
     text = json.dumps(_report(program, report, stream), indent=2) + "\n"

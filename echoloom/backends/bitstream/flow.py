@@ -55,12 +55,13 @@ class Flow:
 
     def synthesise(self, top: Component, constraints: dict[str, str]) -> None:
         """Write the netlist and the constraints. Raises BuildFailed."""
-        (self.work / "top.il").write_text(to_rtlil(top, TOP))
+        rtlil = to_rtlil(top, TOP)
+        (self.work / "top.il").write_text(rtlil)
         for name, text in constraints.items():
             (self.work / name).write_text(text)
         apart = (APART,) if self.target.parts else ()
         synthesis = f"{self.target.synthesis} -top {TOP}"
-        script = "; ".join((*PREPARE, *apart, synthesis, *JOIN))
+        script = "; ".join((*PREPARE, *self.target.prepare(rtlil), *apart, synthesis, *JOIN))
         run_tool(self.tools.synthesiser, ["-p", script], self.work, self.logs / "yosys.log")
         try:
             self.target.finish(self.work / NETLIST)

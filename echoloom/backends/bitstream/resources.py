@@ -23,9 +23,12 @@ class Stored:
     bank: Bank
     cells: Cells
     blocks: int  # of all copies; 0 in LUT RAM and in registers
+    single_ports: int = 0  # of all copies
 
     @property
     def kind(self) -> str:
+        if self.single_ports:
+            return "single port RAM"
         return "registers" if self.cells.ram is None else self.cells.ram.name
 
 
@@ -39,7 +42,7 @@ class Usage:
     @property
     def share(self) -> float:
         """1 is all of it."""
-        return self.used / self.available
+        return self.used / self.available if self.used else 0.0
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,30 @@ def chip_of(target: str) -> Chip:
     return CHIPS[target]
 
 
+def lacking(config: EngineConfig, chip: Chip) -> list[str]:
+    """What an engine of these sizes takes more of than the chip has, in words; empty if it may
+    fit: LUTs are not among it."""
+    found = resources(config, chip)
+    words = []
+    for kind, usage in found.usage.items():
+        if usage.used > usage.available:
+            most = f", most of it {found.largest}" if kind == BLOCKS else ""
+            words.append(f"{usage.used} {kind} of {usage.available}{most}")
+    return words
+
+
 def _stored(bank: Bank, chip: Chip) -> Stored:
+    if bank.one_address and chip.single_ports_of(bank.width):
+        return Stored(bank, Cells(None, 0), 0, chip.single_ports_of(bank.width) * bank.copies)
     cells = chip.cells(bank.width, bank.depth, bank.at_once, bank.readers)
     return Stored(bank, cells, bank.copies * chip.blocks_of(cells))
 
 
 def _multipliers(config: EngineConfig, chip: Chip) -> int:
-    """Lanes multiply words by weights, drains distances by slopes of the same sizes."""
+    """Lanes multiply words by weights, drains distances by slopes of the same sizes; LUTs do where
+    a chip has no multipliers."""
+    if not chip.multipliers:
+        return 0
     wide, narrow = chip.multiplier
     each = -(-config.word // wide) * -(-config.narrow // narrow)
     return each * (config.lanes + config.drains)

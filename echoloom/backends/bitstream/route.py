@@ -23,12 +23,14 @@ from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream.aim import Aim
 from echoloom.backends.bitstream.flow import Flow
+from echoloom.backends.bitstream.resources import lacking
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.bitstream.targets.target import Target
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, BoardTop
+from echoloom.ir.blocks import CHIPS
 from echoloom.ir.contract import EngineConfig, Timing
 
 ROUTING = "routing.json"
@@ -81,16 +83,27 @@ def to_bitstream(
     `directory` gets `<board>.bit`, the routing report of the best seed and the tools' logs. The
     same aim and tools give the same bitstream.
 
-    Raises ValueError for an unknown board or a clock that it cannot make, OSError if `directory`
-    cannot be written, BuildFailed if a tool is missing or fails, TimingMissed (a BuildFailed) if
-    the clock is not met.
+    Raises ValueError for an unknown board, a clock that it cannot make, or an engine that takes
+    more block RAM or multipliers than it has, OSError if `directory` cannot be written, BuildFailed
+    if a tool is missing or fails, TimingMissed (a BuildFailed) if the clock is not met.
     """
     target = find_board(board)
+    check_fits(config, target)
 
     def make(clock_mhz: float) -> Component:
         return BoardTop(target, config, timing, clock_mhz)
 
     return build(make, target, Path(directory), aim or Aim())
+
+
+def check_fits(config: EngineConfig, target: Target) -> None:
+    """Refuse, before any work, what cannot fit: a ValueError with resource, need and supply."""
+    lacks = lacking(config, CHIPS[target.chip])
+    if lacks:
+        raise ValueError(
+            f"the program does not fit {target.name}: its engine of {config.lanes} lanes takes "
+            f"{' and '.join(lacks)}; `echoloom doctor --boards` says what fits where"
+        )
 
 
 def build(

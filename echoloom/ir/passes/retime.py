@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from echoloom.ir.contract import STAGES
+from echoloom.ir.contract import SHORTEST, STAGES
 from echoloom.ir.passes.dependences import Dependences
 from echoloom.ir.passes.kernel import Kernel, alone, steady
 from echoloom.ir.passes.links import Links, NoOrder, links, urgency
@@ -106,7 +106,7 @@ def _loop(body: Dependences, stages: tuple[int, ...], kernel: Kernel) -> Loop:
     period = kernel.length + timing.overhead
     last_stages = [stage + (i in kernel.late) for i, stage in enumerate(stages)]
     overlap = max(last_stages)
-    last = 1
+    last = SHORTEST
     for i, cost in enumerate(body.costs):
         end = kernel.multiply[i] + cost.multiply
         ahead = (overlap - stages[i]) * period

@@ -6,7 +6,9 @@ import pytest
 
 from echoloom.backends.bitstream.aim import Aim, TimingMissed
 from echoloom.backends.bitstream.routing import Routing
-from echoloom.backends.bitstream.targets.ecp5 import ULX3S_85F
+from echoloom.backends.bitstream.targets.boards import find_board
+
+ULX3S_85F = find_board("ulx3s-85f")
 
 
 def reaching(mhz: float, missed: str | None = None) -> Routing:

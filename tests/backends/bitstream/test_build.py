@@ -15,6 +15,7 @@ from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.build import link_stream
+from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.link.conversation import LOADING
 from echoloom.backends.link.image_writes import image_mark, image_writes
@@ -113,7 +114,7 @@ def test_unknown_board(classifier, tmp_path):
         el.build(classifier, board="ulx4m", directory=tmp_path / "out")
     assert (
         str(caught.value)
-        == "there is no board 'ulx4m'; known: icebreaker, tang-nano-20k, ulx3s-85f"
+        == f"there is no board 'ulx4m'; known: {', '.join(BOARDS)}, or a board's file, NAME.toml"
     )
     assert names(tmp_path) == set()
 

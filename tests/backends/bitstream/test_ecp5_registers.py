@@ -62,6 +62,22 @@ def test_a_memory_takes_the_register_behind_it() -> None:
     assert [cell["connections"][f"DOB{i}"] for i in range(18)] == [[200 + i] for i in range(18)]
 
 
+@pytest.mark.parametrize(("width", "ports"), [(18, "B"), (36, "AB")])
+@pytest.mark.parametrize("enable", ["1", 50])
+def test_a_memory_takes_registers_with_their_common_enable(
+    width: int, ports: str, enable: int | str
+) -> None:
+    netlist = read_words(width, width)
+    pins: dict[str, Any] = {} if enable == "1" else {"CE": enable}
+    cells = netlist["modules"]["top"]["cells"]
+    cells |= {f"r{i}": register(100 + i, 200 + i, **pins) for i in range(width)}
+    assert absorb_registers(netlist, "top") == Absorbed(width, 0)
+    (cell,) = netlist["modules"]["top"]["cells"].values()
+    for port in ports:
+        assert cell["connections"][f"OCE{port}"] == [enable]
+        assert cell["port_directions"][f"OCE{port}"] == "input"
+
+
 def test_the_widest_memory_reads_with_both_ports_together() -> None:
     netlist = read_words(36, 36)
     assert absorb_registers(netlist, "top") == Absorbed(36, 0)

@@ -16,6 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream import tools
+from echoloom.backends.bitstream.targets.ecp5_pass_through import pass_through
 from echoloom.backends.bitstream.targets.ecp5_registers import absorb_registers
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
 from echoloom.hdl.board import BOARD_CLOCK
@@ -26,6 +27,10 @@ PHASE_DETECTOR = 10, 400
 VCO = 400, 800
 VCO_BEST = 600
 OUTPUT = 3.125, 400
+
+# Look-up tables of each die, of which registers may take what others leave of this share.
+TABLES = {"--12k": 24_288, "--25k": 24_288, "--45k": 43_848, "--85k": 83_640}
+SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -144,14 +149,15 @@ def settings(dividers: Dividers) -> dict[str, int]:
 @dataclass(frozen=True, kw_only=True)
 class Ecp5(Target):
     """A board with an ECP5. nextpnr's default placer spreads the engine so that router2 does not
-    find routes for all of it at 8 lanes and more; the static placer does not."""
+    find routes for all of it at 8 lanes and more; the static placer does not. Nor does that one
+    unless registers have look-up tables before them (`ecp5_pass_through`)."""
 
     package: str
     speed: int
     placer: str = "static"
     router: str = "router2"
 
-    synthesis: ClassVar = "synth_ecp5"
+    synthesis: str = "synth_ecp5"
     routed: ClassVar = "config"
     resources: ClassVar = {
         "luts": "TRELLIS_COMB",
@@ -181,6 +187,7 @@ class Ecp5(Target):
     def finish(self, netlist: Path) -> None:
         design = json.loads(netlist.read_text())
         absorb_registers(design, TOP)
+        pass_through(design, TOP, int(SHARE * TABLES[self.device]))
         netlist.write_text(json.dumps(design))
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
@@ -205,29 +212,3 @@ class Ecp5(Target):
                 raise ValueError(f"{routed.name} has {count} words {name}, not one")
         routed.write_text(text)
         return True
-
-
-def _lights(sites: str) -> dict[str, tuple[str, str]]:
-    attributes = "IO_TYPE=LVCMOS33 DRIVE=4"
-    return {f"lights[{i}]": (site, attributes) for i, site in enumerate(sites.split())}
-
-
-ULX3S_85F = Ecp5(
-    name="ulx3s-85f",
-    clock_mhz=25.0,
-    pins={
-        "clock": ("G2", "IO_TYPE=LVCMOS33"),
-        "rx": ("M1", "IO_TYPE=LVCMOS33 PULLMODE=UP"),
-        "tx": ("L4", "IO_TYPE=LVCMOS33"),
-        "button": ("R1", "IO_TYPE=LVCMOS33 PULLMODE=DOWN"),  # FIRE 1
-        "stay_on": (
-            "L2",
-            "IO_TYPE=LVCMOS33 PULLMODE=UP",
-        ),  # low would reboot into the ESP32's image
-        **_lights("B2 C2 C1 D2 D1 E2 E1 H3"),
-    },
-    device="--85k",
-    target_mhz=110.0,
-    package="CABGA381",
-    speed=6,
-)

@@ -2,8 +2,9 @@
 
 Both have registers inside, which save most of the way from a block to the fabric and back; yosys
 does not use them for this family. The netlist is yosys' JSON. A register moves only if it is a
-plain one (no enable, no reset, zero at first), on the block's clock, with all the bits that belong
-together; so the design does the same in every cycle, before and after.
+plain one (no reset, zero at first; an enable only behind a memory, whose output register has one),
+on the block's clock, with all the bits that belong together; so the design does the same in every
+cycle, before and after.
 
     memory -> register -> logic                     becomes  memory with register -> logic
     register -> multiplier -> register -> register  becomes  one multiplier with all three
@@ -65,37 +66,45 @@ class _Module:
         for bit in bits:
             self.readers.setdefault(bit, set()).add(reader)
 
-    def plain(self, name: str, clock: Bit) -> bool:
-        """Whether a cell is a register that takes its input in every cycle of `clock`."""
+    def enable(self, name: str) -> Bit:
+        """The net that lets a register take its input; constant 1: it does in every cycle."""
+        cell = self.cells[name]
+        always = cell["parameters"]["CEMUX"].strip() == "1"
+        return "1" if always else cell["connections"].get("CE", ["1"])[0]
+
+    def plain(self, name: str, clock: Bit, enable: Bit) -> bool:
+        """Whether a cell is a register on `clock` that takes its input while `enable`."""
         cell = self.cells.get(name)
         if cell is None or cell["type"] != REGISTER:
             return False
         pins = cell["connections"]
-        always = cell["parameters"]["CEMUX"].strip() == "1" or pins.get("CE", ["1"]) == ["1"]
         return (
             pins["CLK"] == [clock]
             and cell["parameters"]["CLKMUX"].strip() == "CLK"
-            and always
+            and cell["parameters"]["CEMUX"].strip() in ("1", "CE")
+            and self.enable(name) == enable
             and cell["parameters"].get("REGSET", "RESET").strip() == "RESET"
             and pins.get("LSR", ["0"]) == ["0"]
         )
 
-    def only_register(self, bit: Bit, clock: Bit) -> str | None:
+    def only_register(self, bit: Bit, clock: Bit, enable: Bit = "1") -> str | None:
         """The plain register that is the one reader of a net."""
         readers = self.readers.get(bit, set())
         name = next(iter(readers), "")
-        if len(readers) != 1 or not self.plain(name, clock):
+        if len(readers) != 1 or not self.plain(name, clock, enable):
             return None
         return name if self.cells[name]["connections"]["DI"] == [bit] else None
 
-    def behind(self, cell: Cell, outputs: Iterable[str], clock: Bit) -> dict[str, str] | None:
+    def behind(
+        self, cell: Cell, outputs: Iterable[str], clock: Bit, enable: Bit = "1"
+    ) -> dict[str, str] | None:
         """For each output that is used, its register; None unless all have one."""
         found: dict[str, str] = {}
         for port in outputs:
             bit = cell["connections"][port][0]
             if not self.readers.get(bit):
                 continue
-            register = self.only_register(bit, clock)
+            register = self.only_register(bit, clock, enable)
             if register is None:
                 return None
             found[port] = register
@@ -115,7 +124,7 @@ class _Module:
             if bit == "0":
                 continue
             name = self.register_of.get(bit)
-            if name is None or not self.plain(name, clock):
+            if name is None or not self.plain(name, clock, "1"):
                 return None
             found[port] = name
         return found
@@ -146,12 +155,15 @@ def _read_ports(cell: Cell) -> tuple[str, ...]:
 def _memory(module: _Module, cell: Cell, ports: str) -> int:
     pins = cell["connections"]
     clock = pins[f"CLK{ports[0]}"][0]
-    outputs = [f"DO{port}{bit}" for port in ports for bit in range(18)]
-    registers = module.behind(cell, [name for name in outputs if name in pins], clock)
+    outputs = [f"DO{port}{bit}" for port in ports for bit in range(18) if f"DO{port}{bit}" in pins]
+    enable = next(map(module.enable, _registers_behind(module, cell, outputs)), "1")
+    registers = module.behind(cell, outputs, clock, enable)
     if not registers or any(pins[f"CLK{port}"][0] != clock for port in ports):
         return 0
     for port in ports:
         cell["parameters"][f"REGMODE_{port}"] = "OUTREG"
+        cell["connections"][f"OCE{port}"] = [enable]
+        cell["port_directions"][f"OCE{port}"] = "input"
     return module.take(cell, registers)
 
 
@@ -189,8 +201,15 @@ def _multiplier(module: _Module, cell: Cell) -> int:
 
 def _clock_behind(module: _Module, cell: Cell, outputs: Iterable[str]) -> Bit:
     """The clock of a register that reads the multiplier, if there is one."""
+    clocks = (
+        module.cells[name]["connections"]["CLK"][0]
+        for name in _registers_behind(module, cell, outputs)
+    )
+    return next(clocks, "")
+
+
+def _registers_behind(module: _Module, cell: Cell, outputs: Iterable[str]) -> Iterator[str]:
     for port in outputs:
-        for name in module.readers.get(cell["connections"][port][0], ()):
+        for name in sorted(module.readers.get(cell["connections"][port][0], ())):
             if module.cells.get(name, {}).get("type") == REGISTER:
-                return module.cells[name]["connections"]["CLK"][0]
-    return ""
+                yield name

@@ -123,7 +123,7 @@ class Gowin(Target):
 
     family: str
 
-    synthesis: ClassVar = "synth_gowin -family gw2a"
+    synthesis: str = "synth_gowin -family gw2a"
     parts: ClassVar = False  # it would put pads at the ports of every module
     routed: ClassVar = "json"
     resources: ClassVar = {
@@ -173,24 +173,3 @@ class Gowin(Target):
             plls[0]["parameters"][name] = f"{value:032b}"
         routed.write_text(json.dumps(design))
         return True
-
-
-def _lights(sites: str) -> dict[str, tuple[str, str]]:
-    return {f"lights[{i}]": (site, "IO_TYPE=LVCMOS33") for i, site in enumerate(sites.split())}
-
-
-TANG_NANO_20K = Gowin(
-    name="tang-nano-20k",
-    clock_mhz=27.0,
-    pins={
-        "clock": ("4", "IO_TYPE=LVCMOS33"),
-        "rx": ("70", "IO_TYPE=LVCMOS33 PULL_MODE=UP"),
-        "tx": ("69", "IO_TYPE=LVCMOS33"),
-        "button": ("88", "IO_TYPE=LVCMOS33 PULL_MODE=DOWN"),  # S1
-        **_lights("15 16 17 18 19 20"),
-    },
-    lit=0,
-    device="GW2AR-LV18QN88C8/I7",
-    target_mhz=60.0,
-    family="GW2A-18C",
-)

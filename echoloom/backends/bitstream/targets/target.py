@@ -32,12 +32,18 @@ class Target(Board):
     time when it is met, and runs long when it is far away.
 
     File names are relative to the folder that the tools run in.
+
+    `chip` is what `ir.blocks` calls the device. `host` says in a sentence what reaches the serial
+    line where that is no USB chip on the board; `loader` is openFPGALoader's name of the board.
     """
 
     device: str
+    chip: str
     target_mhz: float
+    synthesis: str  # the synthesiser's command, without the top module and the file
+    host: str = ""
+    loader: str = ""
 
-    synthesis: ClassVar[str]  # the synthesiser's command, without the top module and the file
     parts: ClassVar[bool] = True  # whether the synthesis takes a design in several modules
     routed: ClassVar[str]  # the ending of the router's file
     # Of what a report calls luts, registers and so on, the names in the router's own report.
@@ -60,6 +66,10 @@ class Target(Board):
         Raises ValueError for a port that the board has no pin for.
         """
         raise NotImplementedError
+
+    def prepare(self, rtlil: str) -> tuple[str, ...]:
+        """The synthesiser's commands before the synthesis of a design, given as its text."""
+        return ()
 
     def finish(self, netlist: Path) -> None:
         """Change the synthesiser's netlist, a JSON file, where the family needs more than it does.
