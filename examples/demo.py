@@ -1,7 +1,8 @@
 """The whole chain on real data: make demo.
 
 A trained model of four wrist motions (BasicMotions) is compiled, run at every level with identical
-integers, held against float64 backpropagation, and routed for a ULX3S-85F board. Prints what it
+integers, held against float64 backpropagation, and routed for a ULX3S-85F board. At the end a
+virtual board, the whole circuit behind a serial port, answers for the real one. Prints what it
 does, one table at the end, and writes everything to build/demo/report.json.
 """
 
@@ -10,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import basic_motions
+import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
@@ -30,6 +33,7 @@ from echoloom.backends.gradients.quality import (
 )
 from echoloom.frontend.data.files import write_whole
 from echoloom.sim.verify import VerifyReport
+from echoloom.sim.virtual_board import virtual_board
 
 FORWARD, ECHO = 16, 4
 RESOURCES = {"luts": "LUTs", "dsps": "DSPs", "brams": "block RAMs"}
@@ -75,6 +79,7 @@ def main() -> None:
     if not options.no_bitstream:
         step(f"Synthesis, place and route for {options.board} (the long part)")
         report["targets"] = {options.board: build(program, options)}
+    report["virtual_board"] = on_virtual_board(program, *chosen[0])
     report["seconds"] = round(time.monotonic() - began, 1)
     path = options.directory / "report.json"
     write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
@@ -102,6 +107,34 @@ def wrong_labels(
 def build(program: el.CompiledProgram, options: argparse.Namespace) -> dict[str, Any]:
     built = el.build(program, options.board, options.directory / options.board, seeds=options.seeds)
     return {**asdict(built), "bitstream": str(built.bitstream)}
+
+
+def on_virtual_board(program: el.CompiledProgram, x: np.ndarray, label: int) -> dict[str, Any]:
+    """What a user does with a board, on a simulated one: load, predict, gradient."""
+    began = time.monotonic()
+    step("Building a virtual board: the bitstream's circuit in Verilator, from the serial pins on")
+    mapped = program.artifact.mapped
+    with virtual_board(mapped.config, mapped.timing) as served:
+        found: dict[str, Any] = {"port": served.port, "built": time.monotonic() - began}
+        with el.open_board(served.port) as board:
+            step(f"It answers at {served.port}; loading the program over its serial line")
+            words, found["loaded"] = timed(lambda: board.load(program))
+            step(f"Loaded {words:,} words; one sequence forward, then forward and back")
+            logits, found["predicted"] = timed(lambda: board.predict(x))
+            gradient, found["learned"] = timed(lambda: board.gradient(x, label))
+            status = board.status()
+    same = jax.tree.map(np.array_equal, gradient, program.gradient(x, label))
+    found["equal"] = np.array_equal(logits, program.predict(x)) and jax.tree.all(same)
+    found |= {"words": words, "bytes": status.bytes_out + status.bytes_in}
+    found["seconds"] = time.monotonic() - began
+    if not found["equal"]:
+        raise el.BoardError("the virtual board's numbers are not NumPy's")
+    return found
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.monotonic()
+    return work(), time.monotonic() - began
 
 
 def summary(
@@ -144,6 +177,10 @@ def show(report: dict[str, Any]) -> None:
         table.add_row(board, f"clock {built['clock_mhz']:g} MHz, {built['fmax_mhz']:.1f} by timing "
                       f"analysis, {used}")  # fmt: skip
         table.add_row("bitstream", built["bitstream"])
+    board = report["virtual_board"]
+    table.add_row("virtual board", f"equal to NumPy; {board['words']:,} words loaded in "
+                  f"{board['loaded']:.1f} s, predict {board['predicted']:.2f} s, gradient "
+                  f"{board['learned']:.2f} s; {board['seconds']:.0f} s with its build")  # fmt: skip
     table.add_row("time", f"{report['seconds']:.0f} s")
     Console().print(table)
 

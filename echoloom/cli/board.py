@@ -15,6 +15,7 @@ from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.cli.options import Json, Saved, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.hdl.board import BAUD
+from echoloom.sim.golden_board import golden_board
 from echoloom.sim.virtual_board import ENGINE_MHZ, FASTEST, virtual_board
 
 board = typer.Typer(help="Drive a board through its serial port.", no_args_is_help=True)
@@ -36,6 +37,10 @@ def serve(
         int | None,
         typer.Option(metavar="PORT", help="A TCP port in place of a pseudo-terminal; 0: any."),
     ] = None,
+    simulator: Annotated[
+        str,
+        typer.Option(help="verilator: the circuit; golden: its twin in Python, without a build."),
+    ] = "verilator",
     baud: Annotated[int, typer.Option(help="In the board's own time.")] = FASTEST,
     clock: Annotated[float, typer.Option(help="The engine's, in MHz.")] = ENGINE_MHZ,
     unit: Unit = None,
@@ -48,10 +53,16 @@ def serve(
     """
     with command("board serve", False) as say:
         mapped = load(program, load_unit(unit)).artifact.mapped
-        say.errors.print("building the simulator, where it is not there yet ...")
-        with virtual_board(
-            mapped.config, mapped.timing, tcp=tcp, baud=baud, clock_mhz=clock
-        ) as served:
+        if simulator == "golden":
+            serving = golden_board(mapped.config, mapped.timing, tcp=tcp)
+        elif simulator == "verilator":
+            say.errors.print("building the simulator, where it is not there yet ...")
+            serving = virtual_board(
+                mapped.config, mapped.timing, tcp=tcp, baud=baud, clock_mhz=clock
+            )
+        else:
+            raise ValueError(f"--simulator is {simulator!r}, but it must be verilator or golden.")
+        with serving as served:
             typer.echo(served.port)
             try:
                 served.wait()

@@ -1,6 +1,7 @@
 // A board in Verilator: its pins move bit by bit, its serial line ends in a file descriptor.
 // Usage: board tty|tcp FD BOARD_PS ENGINE_PS DIVISOR; FD is a pseudo-terminal's far end or a
-// socket that listens, *_PS are the clocks' periods, DIVISOR board clocks make a bit.
+// socket that listens, *_PS are the clocks' periods, DIVISOR board clocks make a bit. The signal
+// SIGUSR1 is a finger on the board's button.
 //
 // Time passes while there is something to do. A board whose line has been silent for REST clocks
 // sleeps until the host says something: a pass that takes longer goes on with the next poll.
@@ -30,8 +31,11 @@ namespace {
 constexpr int FRAME_BITS = 10;           // start, eight data, stop
 constexpr std::uint64_t LOOK = 128;      // board clocks between looks at the descriptor
 constexpr std::uint64_t REST = 400'000;  // of silence, then the board sleeps
+constexpr std::uint64_t PRESS = 64;      // board clocks that a finger stays on the button
 constexpr std::size_t BURST = 256;       // bytes that leave at once, unless the line falls silent
 constexpr std::size_t UNREAD = 1 << 16;  // what a host may leave unread before bytes are lost
+
+volatile std::sig_atomic_t pressed = 0;
 
 // From bytes to the level of a line, one clock at a time.
 class Sender {
@@ -118,7 +122,7 @@ public:
     }
     void sleep() const {
         pollfd waited[2] = {{fd_, POLLIN, 0}, {listening_, POLLIN, 0}};
-        poll(waited, 2, 1000);
+        poll(waited, 2, 1000);  // a signal ends it
     }
 
 private:
@@ -146,7 +150,6 @@ public:
           receiver_(divisor) {}
 
     [[noreturn]] void run() {
-        top_.button = 1;
         std::uint64_t board = board_ps_, engine = engine_ps_;  // when the next edges are
         for (std::uint64_t clocks = 1;; ++clocks) {
             for (; engine < board; engine += engine_ps_) edge(false, true);
@@ -154,6 +157,12 @@ public:
             if (both) engine += engine_ps_;
             board += board_ps_;
             top_.rx = sender_.clock();
+            if (pressed) {
+                pressed = 0;
+                last_ = clocks;
+                released_ = clocks + PRESS;
+            }
+            top_.button = clocks >= released_;
             edge(true, both);
             if (receiver_.clock(top_.tx)) said_.push_back(receiver_.byte);
             if (!sender_.idle() || !receiver_.idle()) last_ = clocks;
@@ -186,7 +195,7 @@ private:
     Sender sender_;
     Receiver receiver_;
     std::vector<std::uint8_t> said_;
-    std::uint64_t last_ = 0;
+    std::uint64_t last_ = 0, released_ = 0;
     Vengine top_;
 };
 
@@ -201,6 +210,7 @@ int main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // a server that was killed leaves nothing behind
 #endif
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGUSR1, [](int) { pressed = 1; });
     Host host(std::string(argv[1]) == "tcp", std::atoi(argv[2]));
     Board board(host, std::strtoull(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10),
                 static_cast<unsigned>(std::atoi(argv[5])));

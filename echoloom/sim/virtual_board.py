@@ -6,12 +6,10 @@ between the two clocks, the link, the engine. Only the PLL is replaced, by a clo
 
 from __future__ import annotations
 
-import os
-import socket
+import signal
 import subprocess
-import tty
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +22,7 @@ from echoloom.hdl.pll import PLL_PORTS
 from echoloom.hdl.uart import divisor_for
 from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.sim.builds import build, package_sources
+from echoloom.sim.serial_end import serial_end
 from echoloom.sim.simulation_error import SimulationError
 
 BOARD_MHZ = 25.0
@@ -113,6 +112,10 @@ class Served:
     port: str
     process: subprocess.Popen[bytes]
 
+    def press_button(self) -> None:
+        """Reset link and engine, as the board's button does; memories keep their contents."""
+        self.process.send_signal(signal.SIGUSR1)
+
     def wait(self) -> None:
         """Return when the board has ended. Raises SimulationError unless it was stopped."""
         if code := self.process.wait():
@@ -141,28 +144,19 @@ def virtual_board(
     divisor = divisor_for(BOARD_MHZ * 1e6, baud)
     if not 0 < clock_mhz <= 1000:
         raise ValueError(f"the engine's clock is above 0 and at most 1000 MHz, not {clock_mhz:g}")
-    with ExitStack() as stack:
-        if tcp is None:
-            master, near = os.openpty()
-            far = stack.enter_context(os.fdopen(master, "rb", buffering=0))
-            # Held open: a terminal that nobody holds is an error to its far end.
-            stack.callback(os.close, near)
-            tty.setraw(near)
-            port, kind = os.ttyname(near), "tty"
-        else:
-            far = stack.enter_context(socket.create_server(("localhost", tcp)))
-            port, kind = f"socket://localhost:{far.getsockname()[1]}", "tcp"
+    with serial_end(tcp) as end:
         identity = f"{package_sources()} {config} {timing} {baud}"
         model = build(lambda: VirtualTop(config, timing, baud), "board", identity)
         periods = [str(round(1e6 / mhz)) for mhz in (BOARD_MHZ, clock_mhz)]
+        number = end.far.fileno()
         process = subprocess.Popen(
-            [model / "player", kind, str(far.fileno()), *periods, str(divisor)],
-            pass_fds=[far.fileno()],
+            [model / "player", "tcp" if end.tcp else "tty", str(number), *periods, str(divisor)],
+            pass_fds=[number],
             stdin=subprocess.DEVNULL,
         )
-        far.close()  # the port ends with the process
+        end.far.close()  # the port ends with the process
         try:
-            yield Served(port, process)
+            yield Served(end.port, process)
         finally:
             process.kill()
             process.wait()

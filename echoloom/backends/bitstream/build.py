@@ -25,7 +25,7 @@ from echoloom.backends.bitstream.aim import MARGIN, Aim
 from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.link.conversation import load
+from echoloom.backends.link.conversation import LOADING, mark, reset, write_all
 from echoloom.backends.link.image_writes import image_mark, image_writes
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.files import write_whole
@@ -93,8 +93,14 @@ def link_stream(image: Image) -> bytes:
 
     Raises ValueError if the image does not fit its own config.
     """
-    requests = load(sorted(image_writes(image, clear=True)), image_mark(image))
-    return bytes(FLUSH) + b"".join(encode(command, payload) for command, payload, _ in requests)
+    parts = (
+        mark(LOADING),
+        reset(),
+        write_all(sorted(image_writes(image, clear=True))),
+        mark(image_mark(image)),
+    )
+    packets = (encode(*request[:2]) for part in parts for request in part)
+    return bytes(FLUSH) + b"".join(packets)
 
 
 def _remove(paths: list[Path]) -> None:

@@ -89,12 +89,18 @@ class Board:
         self._clean = False  # the engine is idle, and holds the program's sections and registers
         self._program: CompiledProgram | None = None
         self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
-        self._reruns = 0
+        self._doubtful = False  # a load broke off: what the board says that it holds may be wrong
+        self.reruns = 0  # of sequences in which something was lost
 
     @property
     def port(self) -> str:
         """Where the board is."""
         return self._line.port
+
+    @property
+    def repeated(self) -> int:
+        """Requests that had to be sent again."""
+        return self._line.carrier.repeated
 
     def load(
         self, program: CompiledProgram, *, anew: bool = False, progress: Progress | None = None
@@ -109,6 +115,7 @@ class Board:
         self._forget()
         self._line.reopen()
         rows = sorted(image_writes(program.image, clear=True))
+        anew = anew or self._doubtful
         if self._mark(program) == image_mark(program.image) and not anew:
             self._program, self._held = program, _by_place(rows)
             self._reset(program)
@@ -170,7 +177,7 @@ class Board:
                 self._clean = False
                 if not left:
                     raise
-                self._reruns += 1
+                self.reruns += 1
         raise AssertionError("a sequence is run once at least")
 
     def status(self) -> BoardStatus:
@@ -180,8 +187,8 @@ class Board:
         holds = None if self._program is None else found.mark == image_mark(self._program.image)
         seen = self._line.carrier
         return BoardStatus(
-            self.port, f"{found.engine:016x}", holds, bool(found.mark), bool(status & 1),
-            found.cycles, seen.bytes_out, seen.bytes_in, seen.repeated, self._reruns,
+            self.port, f"{found.engine:016x}", holds, found.mark > link.LOADING, bool(status & 1),
+            found.cycles, seen.bytes_out, seen.bytes_in, seen.repeated, self.reruns,
         )  # fmt: skip
 
     def recover(self) -> None:
@@ -238,7 +245,9 @@ class Board:
         conversation = link.load(needed, image_mark(program.image))
         if progress is not None:
             conversation = told(conversation, len(needed), progress)
+        self._doubtful = True  # until all has gone well
         self._line.converse(conversation, resynchronise=True)
+        self._doubtful = False
         self._program, self._held, self._clean = program, _by_place(rows), True
 
     def _reset(self, program: CompiledProgram) -> None:

@@ -33,6 +33,7 @@ from echoloom.ir.fields import check_place, check_register
 
 T = TypeVar("T")
 DONE = 2  # bit 1 of STATUS
+LOADING = 1  # the mark of a board that holds a part of a program
 
 
 class Request(NamedTuple):
@@ -114,11 +115,22 @@ def write_all(items: Iterable[tuple[int, int, int, int]]) -> Conversation[None]:
 
 
 def load(items: Iterable[tuple[int, int, int, int]], word: int) -> Conversation[None]:
-    """Reset, write rows as `write_all` and mark the board with `word`; it has no mark meanwhile."""
-    yield from mark(0)
+    """Reset, write rows as `write_all` and mark the board with `word`, LOADING meanwhile.
+
+    Raises LinkError if the board was reset before it had all: what was written is lost then.
+    """
+    yield from mark(LOADING)
     yield from reset()
     yield from write_all(items)
-    yield from mark(word)
+    before = yield from identify()
+    if before.mark == LOADING:
+        yield from mark(word)
+        after = yield from identify()
+        # Reset in between: less time has passed since than the loading took.
+        if after.mark == word and after.cycles >= before.cycles:
+            return
+        yield from mark(0)
+    raise LinkError("the board was reset while it was loaded")
 
 
 def read(space: Space, lane: int, address: int, count: int) -> Conversation[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
+from echoloom.backends.link.conversation import LOADING
 from echoloom.ir.contract import COLUMN_BITS, Image, Register, SectionEntry, Space
 from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
@@ -60,8 +61,9 @@ def image_writes(image: Image, clear: bool = False) -> Iterator[Write]:
 
 
 def image_mark(image: Image) -> int:
-    """64 bits, never 0, that tell images apart: the mark of a board that holds `image`."""
-    return int.from_bytes(hashlib.sha256(repr(image).encode()).digest()[:8], "little") or 1
+    """64 bits that tell images apart: the mark of a board that holds `image`, above LOADING."""
+    digest = hashlib.sha256(repr(image).encode()).digest()
+    return max(int.from_bytes(digest[:8], "little"), LOADING + 1)
 
 
 def _signed(value: int, bits: int, what: str) -> int:

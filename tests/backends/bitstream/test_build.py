@@ -17,6 +17,7 @@ from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.build import link_stream
 from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.toolrun import BuildFailed
+from echoloom.backends.link.conversation import LOADING
 from echoloom.backends.link.image_writes import image_mark, image_writes
 from echoloom.hdl.link import Command
 from echoloom.hdl.packets import FLUSH, PacketDecoder
@@ -41,7 +42,7 @@ def loaded(stream: bytes, mark: int) -> Memory:
         for offset, (word,) in enumerate(struct.iter_unpack("<Q", payload[4:])):
             assert memory.setdefault((space, lane, address + offset), word) == word
     # While it is loaded, and if it stays half loaded, the board says that it holds nothing.
-    assert marks == [(False, 0), (True, mark)]
+    assert marks == [(False, LOADING), (True, mark)]
     return memory
 
 

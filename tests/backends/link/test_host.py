@@ -85,7 +85,7 @@ def test_anything_but_the_reply_is_an_error_in_time(board, reply, message):
     carrier, begin = board(lambda packet: reply(packet.sequence)), time.monotonic()
     with pytest.raises(LinkError, match=message):
         carrier.converse(host.reset())
-    assert time.monotonic() - begin < 2 * TRIES * TIMEOUT_S + 0.5
+    assert time.monotonic() - begin < 2 * TRIES * TIMEOUT_S + 3
     assert carrier.repeated == (0 if "no sense" in message else TRIES - 1)
 
 
@@ -93,7 +93,7 @@ def test_a_line_that_says_nonsense_forever_is_given_up(board):
     carrier, begin = board(lambda packet: bytes(100_000)), time.monotonic()
     with pytest.raises(LinkError, match="reply to RESET did not come"):
         carrier.converse(host.reset())
-    assert time.monotonic() - begin < 2 * TRIES * TIMEOUT_S + 1
+    assert time.monotonic() - begin < 2 * TRIES * TIMEOUT_S + 3
 
 
 @pytest.mark.parametrize("bad", [b"", b"\xa5", b"\xa5\x81\x00", encode(OK, b"", 0)[:-2] + b"ab"])

@@ -1,0 +1,131 @@
+"""A driver against a virtual board over a line on which one thing after the other goes wrong.
+
+Bytes are dropped, doubled, flipped or late, the port is closed, the board reset or its server
+killed, at random places of loads, writes, runs and openings. Prints how each kind ended, and fails
+if a number was ever wrong, a call took too long, or a board did not come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+import equinox as eqx
+import jax
+import numpy as np
+from output import arguments, progress, show
+
+import echoloom as el
+from echoloom.ir.contract import EngineConfig, Timing
+from echoloom.sim.board_faults import Campaign, Tally
+from echoloom.sim.faulty_line import faulty_line
+from echoloom.sim.golden_board import golden_board
+from echoloom.sim.virtual_board import Served, virtual_board
+
+TIMEOUT_S = 0.2
+STALL_S = 0.5  # longer than that
+LIMIT_S = 10.0  # of a call: 4 requests of twice the time-out in each of 3 runs, and the work itself
+
+
+class Board(Protocol):
+    """A board of either kind."""
+
+    port: str
+
+    def press_button(self) -> None: ...
+    def restart(self) -> None: ...
+
+
+class Virtual:
+    """A virtual board in Verilator, which can be killed."""
+
+    def __init__(self, config: EngineConfig, timing: Timing, stack: contextlib.ExitStack) -> None:
+        self._sizes, self._stack = (config, timing), stack
+        self._served = self._serve(0)
+        self.port = self._served.port
+
+    def _serve(self, tcp: int) -> Served:
+        self._own = self._stack.enter_context(contextlib.ExitStack())
+        return self._own.enter_context(virtual_board(*self._sizes, tcp=tcp))
+
+    def press_button(self) -> None:
+        self._served.press_button()
+
+    def restart(self) -> None:
+        self._own.close()
+        self._served = self._serve(int(self.port.rpartition(":")[2]))
+
+
+class Golden:
+    """A golden board; to be restarted is to forget everything."""
+
+    def __init__(self, config: EngineConfig, timing: Timing, stack: contextlib.ExitStack) -> None:
+        served = stack.enter_context(golden_board(config, timing, tcp=0))
+        self.port, self.press_button = served.port, served.press_button
+        self.restart = served.board.configure
+
+
+@contextlib.contextmanager
+def board(golden: bool, config: EngineConfig, timing: Timing) -> Iterator[Board]:
+    with contextlib.ExitStack() as stack:
+        yield (Golden if golden else Virtual)(config, timing, stack)
+
+
+def main() -> None:
+    parser = arguments("Faults between a driver and a board.")
+    parser.add_argument("--count", type=int, default=1000, help="faults")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--golden", action="store_true", help="no RTL: the board's golden twin")
+    options = parser.parse_args()
+    x = np.random.default_rng(0).normal(size=(2, 6, 2))
+    model = el.HSSM(
+        inputs=2, outputs=2, hidden=3, state=2, blocks=1, complex=False, key=jax.random.key(0)
+    )
+    program = el.compile(model, x, [0, 1], lanes=2)
+    scaled = eqx.tree_at(lambda m: m.encoder.weight, model, replace_fn=lambda w: 0.9 * w)
+    mapped = program.artifact.mapped
+    with (
+        board(options.golden, mapped.config, mapped.timing) as found,
+        faulty_line(found.port, STALL_S, found.press_button) as line,
+    ):
+        programs = (program, program.with_parameters(scaled))
+        campaign = Campaign(
+            line, programs, x[0], 1, found.restart,
+            timeout_s=TIMEOUT_S, limit_s=LIMIT_S, seed=options.seed,
+        )  # fmt: skip
+        tally = campaign.run(options.count, said)
+    show(
+        "Faults and how they ended",
+        rows(tally),
+        ("amaranth", "verilator", "pyserial"),
+        options.json,
+    )
+    print(
+        f"{tally.ended.total()} faults: {len(tally.wrong)} wrong numbers, {len(tally.late)} calls "
+        f"late, {len(tally.unrecovered)} boards not recovered; slowest call {tally.slowest:.1f} s; "
+        f"{tally.repeated} requests sent again, {tally.reruns} sequences run again"
+    )
+    for bad in (tally.wrong, tally.late, tally.unrecovered):
+        print(*bad, sep="\n", end="\n" if bad else "")
+    sys.exit(bool(tally.wrong or tally.late or tally.unrecovered))
+
+
+def said(done: int, count: int) -> None:
+    if done % 50 == 0:
+        progress.print(f"{done} of {count} faults")
+
+
+def rows(tally: Tally) -> list[dict[str, str | int]]:
+    kinds = sorted({kind for kind, _ in tally.ended})
+    ends = sorted({end for _, end in tally.ended})
+    return [
+        {"fault": kind, "count": sum(tally.ended[kind, end] for end in ends)}
+        | {end: tally.ended[kind, end] for end in ends}
+        for kind in kinds
+    ]
+
+
+if __name__ == "__main__":
+    main()

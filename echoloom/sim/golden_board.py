@@ -1,0 +1,318 @@
+"""A board in plain Python: the link's and the engine's golden twins behind a serial port.
+
+Needs no build and knows nothing of cycles between bytes. Programs are decoded from what the host
+has written, so that it computes what a real engine would with the same memories, right or wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from echoloom.hdl.golden import NEUTRAL, GoldenEngine
+from echoloom.hdl.link import (
+    DEPTH,
+    ERROR,
+    MOST_SAMPLES,
+    MOST_WORDS,
+    REPLY,
+    SAMPLE_BYTES,
+    TARGET_BYTES,
+    WORD_BYTES,
+    Command,
+    Fault,
+    identity,
+)
+from echoloom.hdl.packets import Packet, PacketDecoder, encode
+from echoloom.ir.contract import (
+    COLUMN_BITS,
+    DrainEntry,
+    EngineConfig,
+    Image,
+    MacEntry,
+    Register,
+    SectionEntry,
+    Space,
+    Timing,
+)
+from echoloom.ir.fields import drain_fields, mac_fields, section_fields
+from echoloom.ir.flags import Flag
+from echoloom.ir.sections import Section
+from echoloom.sim.serial_end import serial_end
+
+Entry = TypeVar("Entry", MacEntry, DrainEntry, SectionEntry)
+CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
+READ_S = 0.05  # between looks whether to stop
+BUSY, DONE = 1, 2
+
+
+class GoldenBoard:
+    """What is behind the serial line: bytes in, bytes out."""
+
+    def __init__(self, config: EngineConfig, timing: Timing) -> None:
+        self._content = config, timing
+        self._lock = threading.Lock()
+        self.configure()
+
+    def configure(self) -> None:
+        """As after power-up: nothing is loaded."""
+        with self._lock:
+            self._memory: dict[tuple[int, int, int], int] = {}
+            self._reset()
+
+    def reset(self) -> None:
+        """The button, or a break: link and engine are as new, memories keep their contents."""
+        with self._lock:
+            self._reset()
+
+    def _reset(self) -> None:
+        self._decoder = PacketDecoder()
+        self._mark = self._cycles = 0
+        self._reset_engine()
+
+    def _reset_engine(self) -> None:
+        cleared = (Space.SECTION, Space.REGISTER)
+        self._memory = {at: word for at, word in self._memory.items() if at[0] not in cleared}
+        self._samples: deque[int] = deque()
+        self._outputs: deque[int] = deque()
+        self._pass: int | None = None  # the COMMAND under way
+        self._status = 0
+
+    def feed(self, received: bytes) -> bytes:
+        """The board's answer to more bytes from the host."""
+        with self._lock:
+            replies = b""
+            for packet in self._decoder.feed(received):
+                code, payload = self._answer(packet)
+                replies += encode(code, payload, packet.sequence)
+            self._cycles += CYCLES_A_BYTE * (len(received) + len(replies))
+            return replies
+
+    def _answer(self, packet: Packet) -> tuple[int, bytes]:
+        if not packet.intact:
+            return ERROR, bytes([Fault.CHECK])
+        if packet.code not in list(Command):
+            return ERROR, bytes([Fault.UNKNOWN])
+        payload = self._carry_out(Command(packet.code), packet.payload)
+        if payload is None:
+            return ERROR, bytes([Fault.LENGTH])
+        return packet.code | REPLY, payload
+
+    def _carry_out(self, command: Command, payload: bytes) -> bytes | None:
+        """The reply's payload; None if the command's has the wrong length."""
+        size = len(payload)
+        if command is Command.IDENTIFY and not size:
+            words = identity(*self._content), self._mark, self._cycles
+            return b"".join(_word(word) for word in words)
+        if command is Command.RESET and not size:
+            self._reset_engine()
+            return b""
+        if command is Command.MARK and size == WORD_BYTES:
+            self._mark = int.from_bytes(payload, "little")
+            return b""
+        if command is Command.WRITE and size > TARGET_BYTES and size % WORD_BYTES == TARGET_BYTES:
+            space, lane, address = _target(payload[:TARGET_BYTES])
+            for at in range(TARGET_BYTES, size, WORD_BYTES):
+                word = int.from_bytes(payload[at : at + WORD_BYTES], "little")
+                self._write(space, lane, address, word)
+                address += 1
+            return b""
+        if command is Command.READ and size == 1 + TARGET_BYTES and 0 < payload[0] <= MOST_WORDS:
+            space, lane, address = _target(payload[1:])
+            return b"".join(_word(self._read(space, lane, address + i)) for i in range(payload[0]))
+        if command is Command.PUSH and size and size % SAMPLE_BYTES == 0:
+            return bytes([self._push(payload)])
+        if command is Command.FETCH and size == 1:
+            count = min(payload[0], MOST_SAMPLES, len(self._outputs))
+            words = [self._outputs.popleft() for _ in range(count)]
+            return b"".join(word.to_bytes(SAMPLE_BYTES, "little", signed=True) for word in words)
+        return None
+
+    def _write(self, space: int, lane: int, address: int, word: int) -> None:
+        busy = self._pass is not None
+        if space != Space.REGISTER and not busy:
+            self._memory[space, lane, address] = word
+        elif space == Space.REGISTER and address != Register.COMMAND:
+            self._memory[space, 0, address] = word
+        elif space == Space.REGISTER and not busy and word in (1, 2):
+            self._pass, self._status = word, BUSY
+            self._advance()
+
+    def _read(self, space: int, lane: int, address: int) -> int:
+        if (space, address) == (Space.REGISTER, Register.STATUS):
+            return self._status
+        config, word = self._content[0], self._memory.get((space, lane, address), 0)
+        bits = {
+            Space.WEIGHT: config.narrow,
+            Space.VECTOR: config.word,
+            Space.GRADIENT: config.gradient_bits,
+        }
+        return _signed(word, bits[Space(space)]) if space in bits else word
+
+    def _register(self, register: Register) -> int:
+        return self._memory.get((Space.REGISTER, 0, register), 0)
+
+    def _push(self, payload: bytes) -> int:
+        accepted = 0
+        for at in range(0, len(payload), SAMPLE_BYTES):
+            if len(self._samples) == DEPTH + (self._needed() if self._pass else 0):
+                break
+            part = payload[at : at + SAMPLE_BYTES]
+            self._samples.append(int.from_bytes(part, "little", signed=True))
+            accepted += 1
+        self._advance()
+        return accepted
+
+    def _needed(self) -> int:
+        return self._register(Register.LENGTH) * self._register(Register.FRAME)
+
+    def _advance(self) -> None:
+        """Run the pass under way once all its samples are there."""
+        if self._pass is None or len(self._samples) < self._needed():
+            return
+        frame = self._register(Register.FRAME)
+        frames = [
+            [self._samples.popleft() for _ in range(frame)]
+            for _ in range(self._register(Register.LENGTH))
+        ]
+        registers = {register: self._register(register) for register in NEUTRAL}
+        try:
+            engine = GoldenEngine(self._image())
+            found = engine.run(echo=self._pass == 2, frames=frames, registers=registers)
+        except (IndexError, ValueError):
+            return  # a program of nonsense: the pass never ends
+        for space, banks in ((Space.VECTOR, engine.vector), (Space.GRADIENT, engine.gradient)):
+            self._memory |= {
+                (space, lane, address): word
+                for lane, bank in enumerate(banks)
+                for address, word in enumerate(bank)
+            }
+        self._outputs += found.outputs
+        counted = {
+            Register.FLAGS: int(Flag(found.flags)),
+            Register.CYCLES: found.cycles,
+            Register.STALLS: 0,
+            Register.BUSY: found.busy,
+        }
+        self._memory |= {(Space.REGISTER, 0, at): value for at, value in counted.items()}
+        self._cycles += found.cycles
+        self._pass, self._status = None, DONE
+
+    def _image(self) -> Image:
+        """What the memories hold."""
+        config, timing = self._content
+        word, narrow = config.word, config.narrow
+        lanes, drains = range(config.lanes), range(config.drains)
+        table = (self._read(Space.TABLE, 0, address) for address in range(config.table_depth))
+        return Image(
+            config=config,
+            weight=tuple(self._bank(Space.WEIGHT, lane, config.weight_depth) for lane in lanes),
+            vector=tuple(self._bank(Space.VECTOR, lane, config.vector_depth) for lane in lanes),
+            table=tuple((_signed(entry, word), _signed(entry >> word, narrow)) for entry in table),
+            exponent=tuple(self._bank(Space.EXPONENT, d, config.exponent_depth) for d in drains),
+            mac=self._entries(MacEntry, Space.MAC, mac_fields(config), config.mac_depth),
+            drain=self._entries(DrainEntry, Space.DRAIN, drain_fields(config), config.drain_depth),
+            sections=self._entries(
+                SectionEntry, Space.SECTION, section_fields(config), len(Section)
+            ),
+            frame=self._register(Register.FRAME),
+            timing=timing,
+        )
+
+    def _bank(self, space: Space, lane: int, depth: int) -> tuple[int, ...]:
+        return tuple(self._read(space, lane, address) for address in range(depth))
+
+    def _entries(
+        self, kind: type[Entry], space: Space, layout: Mapping[str, int], depth: int
+    ) -> tuple[Entry, ...]:
+        columns = -(-sum(layout.values()) // COLUMN_BITS)
+        last = max((at[2] for at in self._memory if at[0] == space), default=-1)
+        hints = get_type_hints(kind)
+        found = []
+        for address in range(min(last + 1, depth)):
+            packed = sum(
+                self._read(space, column, address) << COLUMN_BITS * column
+                for column in range(columns)
+            )
+            values: dict[str, Any] = {}
+            for name, bits in layout.items():
+                values[name] = hints[name](packed & (1 << bits) - 1)
+                packed >>= bits
+            found.append(kind(**values))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class GoldenServed:
+    """A golden board that runs in this process."""
+
+    port: str
+    board: GoldenBoard
+
+    def press_button(self) -> None:
+        """As a virtual board's."""
+        self.board.reset()
+
+    def wait(self) -> None:
+        """Wait until interrupted."""
+        threading.Event().wait()
+
+
+@contextmanager
+def golden_board(
+    config: EngineConfig, timing: Timing, *, tcp: int | None = None
+) -> Iterator[GoldenServed]:
+    """As `virtual_board`, on a thread of this process. Raises OSError for a port that is taken."""
+    board, stop = GoldenBoard(config, timing), threading.Event()
+    with ExitStack() as stack:
+        end = stack.enter_context(serial_end(tcp))
+        thread = threading.Thread(target=_serve, args=[board, end.far, stop], daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(stop.set)
+        yield GoldenServed(end.port, board)
+
+
+def _serve(board: GoldenBoard, far: Any, stop: threading.Event) -> None:
+    if not isinstance(far, socket.socket):
+        _exchange(board, far.fileno(), stop)
+        return
+    while not stop.is_set():
+        if select.select([far], [], [], READ_S)[0]:
+            with far.accept()[0] as connection:
+                _exchange(board, connection.fileno(), stop)
+
+
+def _exchange(board: GoldenBoard, fd: int, stop: threading.Event) -> None:
+    while not stop.is_set():
+        if not select.select([fd], [], [], READ_S)[0]:
+            continue
+        try:
+            received = os.read(fd, 4096)
+            if not received:
+                return
+            replies = board.feed(received)
+            while replies:
+                replies = replies[os.write(fd, replies) :]
+        except OSError:
+            return  # the host is gone
+
+
+def _target(target: bytes) -> tuple[int, int, int]:
+    return target[0], target[1], int.from_bytes(target[2:], "little")
+
+
+def _word(value: int) -> bytes:
+    return (value & (1 << 8 * WORD_BYTES) - 1).to_bytes(WORD_BYTES, "little")
+
+
+def _signed(word: int, bits: int) -> int:
+    """The signed number in the low bits."""
+    return (word + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
