@@ -129,7 +129,10 @@ class Lookup(wiring.Component):
             rounds.add_carry(bases[-1], shifted.quotient, rounds.increment(shifted, self._rounding))
         )
         limit = (1 << word - 1) - 1
-        above, below = total > limit, total < -limit
+        # Without a carry chain: -limit - 1, which the word could hold, is below too.
+        top, rest = total[word - 1 :], total[: word - 1]
+        above = ~total[-1] & top.any()
+        below = total[-1] & (~top.all() | (rest == 0))
         m.d.sync += [
             self.saturated.eq(above | below),
             self.y.eq(Mux(above, limit, Mux(below, -limit, total))),
