@@ -19,7 +19,7 @@ SIZES = {
 }
 WIDTHS = {
     "small": Widths(word=12, narrow=10, accumulator=26, segment_bits=5),
-    "tiny": Widths(word=10, narrow=8, accumulator=22, segment_bits=5),
+    "tiny": Widths(word=9, narrow=8, accumulator=20, segment_bits=5),
 }
 # The time steps of the data that a model's sizes belong to: BasicMotions and Heartbeat.
 LENGTHS = {"demo": 100, "paper": 405, "one block": 100, "small": 100, "tiny": 100}

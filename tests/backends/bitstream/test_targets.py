@@ -197,6 +197,7 @@ def test_constraints_of_each_family():
     assert files["top.sdc"] == (
         "create_clock -period 83.333333 [get_nets clock]\n"
         "create_clock -period 31.746032 [get_nets clk]\n"
+        "create_clock -period 83.333333 [get_nets board_clk]\n"
     )
     odd = wiring.Component({"clock": In(1), "nowhere": Out(1)})
     for board in map(find_board, BOARDS):

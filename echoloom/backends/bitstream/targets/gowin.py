@@ -16,12 +16,14 @@ from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain, ports
+from echoloom.hdl.board import BOARD_CLOCK
 from echoloom.hdl.pll import PLL_PORTS, chosen, exact, highest, whole_hz
 
 # Limits from the data sheet of speed grade C8/I7, in MHz.
 PHASE_DETECTOR = 3, 500
 VCO = 500, 1250
 OUTPUT = Fraction("3.90625"), 625
+BEHIND_PAD = "board_clk"
 POSTS = (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
 
 
@@ -146,10 +148,11 @@ class Gowin(Target):
         lines = []
         for bit, site, attributes in ports(self, top):
             lines += [f'IO_LOC "{bit}" {site};', f'IO_PORT "{bit}" {attributes};']
-        periods = [
-            f"create_clock -period {1000 / mhz:.6f} [get_nets {name}]"
-            for name, mhz in clocks.items()
-        ]
+        # Behind its pad the board's clock is the net of its domain.
+        nets = list(clocks.items())
+        if BOARD_CLOCK in clocks:
+            nets.append((BEHIND_PAD, clocks[BOARD_CLOCK]))
+        periods = [f"create_clock -period {1000 / mhz:.6f} [get_nets {net}]" for net, mhz in nets]
         return {"top.cst": "\n".join(lines) + "\n", "top.sdc": "\n".join(periods) + "\n"}
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
