@@ -84,9 +84,9 @@ class Host(wiring.Component):
         reading = Signal(range(self._read_latency + 1))  # cycles until read data are there
         is_register = held.space == Space.REGISTER
         busy = self.busy | self.start  # `start` is a register: the engine follows a cycle later
-        m.d.sync += fresh.eq(0)
-        with m.If(self.request.valid & self.request.ready):
-            m.d.sync += [held.eq(self.request.payload), fresh.eq(1)]
+        m.d.sync += fresh.eq(self.request.valid & self.request.ready)
+        with m.If(self.request.ready):  # whether there is one or not, to be quicker
+            m.d.sync += held.eq(self.request.payload)
         m.d.comb += [
             # A write is done while the next request arrives; a read must be answered first.
             self.request.ready.eq(~(fresh & ~held.write) & (reading == 0) & ~self.response.valid),

@@ -120,7 +120,8 @@ class Link(wiring.Component):
         addressed = Signal()  # a WRITE's target has been gathered, the rest are its words
         access = Signal(REQUEST)
         fault = Signal(Fault)
-        resetting = Signal(range(RESET_CYCLES))
+        resets, resetting = Signal(), Signal(range(RESET_CYCLES))
+        m.d.sync += self.reset.eq(resets)
         byte = Signal.like(reader.byte, reset_less=True)  # of the packet
         output = Signal.like(outputs.r_data, reset_less=True)
         m.d.sync += [byte.eq(reader.byte), output.eq(outputs.r_data)]
@@ -204,7 +205,7 @@ class Link(wiring.Component):
                     m.d.sync += mark.eq(word)
                     m.next = "REPLY"
                 with m.Case(Command.RESET):
-                    m.d.comb += self.reset.eq(1)
+                    m.d.comb += resets.eq(1)
                     m.d.sync += resetting.eq(resetting + 1)
                     with m.If(resetting == RESET_CYCLES - 1):
                         m.d.sync += resetting.eq(0)
