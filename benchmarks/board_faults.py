@@ -24,9 +24,10 @@ from echoloom.sim.faulty_line import faulty_line
 from echoloom.sim.golden_board import golden_board
 from echoloom.sim.virtual_board import Served, virtual_board
 
-TIMEOUT_S = 0.2
-STALL_S = 0.5  # longer than that
-LIMIT_S = 10.0  # of a call: 4 requests of twice the time-out in each of 3 runs, and the work itself
+TIMEOUTS = 2.5  # that a line is silent for
+CALLS = (
+    60  # time-outs that a call may take: 4 requests of twice one in each of 3 runs, and the work
+)
 
 
 class Board(Protocol):
@@ -76,6 +77,8 @@ def board(golden: bool, config: EngineConfig, timing: Timing) -> Iterator[Board]
 def main() -> None:
     parser = arguments("Faults between a driver and a board.")
     parser.add_argument("--count", type=int, default=1000, help="faults")
+    parser.add_argument("--minutes", type=float, help="stop after these, if there are fewer faults")
+    parser.add_argument("--timeout", type=float, default=0.2, help="the driver's, in seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--golden", action="store_true", help="no RTL: the board's golden twin")
     options = parser.parse_args()
@@ -88,14 +91,14 @@ def main() -> None:
     mapped = program.artifact.mapped
     with (
         board(options.golden, mapped.config, mapped.timing) as found,
-        faulty_line(found.port, STALL_S, found.press_button) as line,
+        faulty_line(found.port, TIMEOUTS * options.timeout, found.press_button) as line,
     ):
         programs = (program, program.with_parameters(scaled))
         campaign = Campaign(
             line, programs, x[0], 1, found.restart,
-            timeout_s=TIMEOUT_S, limit_s=LIMIT_S, seed=options.seed,
+            timeout_s=options.timeout, limit_s=CALLS * options.timeout, seed=options.seed,
         )  # fmt: skip
-        tally = campaign.run(options.count, said)
+        tally = campaign.run(options.count, said, options.minutes)
     show(
         "Faults and how they ended",
         rows(tally),

@@ -73,14 +73,22 @@ class Campaign:
         self._now = 0  # which of the programs the board is to hold
         self.tally = Tally()
 
-    def run(self, count: int, progress: Callable[[int, int], None] = lambda *_: None) -> Tally:
-        """Let `count` things go wrong."""
+    def run(
+        self,
+        count: int,
+        progress: Callable[[int, int], None] = lambda *_: None,
+        minutes: float | None = None,
+    ) -> Tally:
+        """Let `count` things go wrong, or as many as there are in these minutes."""
+        end = None if minutes is None else time.monotonic() + 60 * minutes
         self._board = open_board(self._line.port, timeout_s=self._timeout_s)
         try:
             self._board.load(self._programs[0])
             works = self._works()
             lengths = {name: self._length(work) for name, work in works.items()}
             for number in range(count):
+                if end is not None and time.monotonic() > end:
+                    break
                 name = self._random.choice(list(works))
                 self._one(name, works[name], lengths[name])
                 progress(number + 1, count)

@@ -11,12 +11,14 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from functools import partial
+from typing import Any
 
-from echoloom.hdl.golden import NEUTRAL, GoldenEngine
+from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult
 from echoloom.hdl.link import (
     DEPTH,
     ERROR,
@@ -32,25 +34,19 @@ from echoloom.hdl.link import (
 )
 from echoloom.hdl.packets import Packet, PacketDecoder, encode
 from echoloom.ir.contract import (
-    COLUMN_BITS,
-    DrainEntry,
     EngineConfig,
-    Image,
-    MacEntry,
     Register,
-    SectionEntry,
     Space,
     Timing,
 )
-from echoloom.ir.fields import drain_fields, mac_fields, section_fields
-from echoloom.ir.flags import Flag
-from echoloom.ir.sections import Section
+from echoloom.sim.decode import decoded, signed
 from echoloom.sim.serial_end import serial_end
 
-Entry = TypeVar("Entry", MacEntry, DrainEntry, SectionEntry)
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
 READ_S = 0.05  # between looks whether to stop
+PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 BUSY, DONE = 1, 2
+FORWARD, ECHO = 1, 2
 
 
 class GoldenBoard:
@@ -58,7 +54,7 @@ class GoldenBoard:
 
     def __init__(self, config: EngineConfig, timing: Timing) -> None:
         self._content = config, timing
-        self._lock = threading.Lock()
+        self._lock, self._worker = threading.Lock(), ThreadPoolExecutor(1)
         self.configure()
 
     def configure(self) -> None:
@@ -83,6 +79,7 @@ class GoldenBoard:
         self._samples: deque[int] = deque()
         self._outputs: deque[int] = deque()
         self._pass: int | None = None  # the COMMAND under way
+        self._running: tuple[GoldenEngine, Future[PassResult]] | None = None
         self._status = 0
 
     def feed(self, received: bytes) -> bytes:
@@ -141,12 +138,13 @@ class GoldenBoard:
             self._memory[space, lane, address] = word
         elif space == Space.REGISTER and address != Register.COMMAND:
             self._memory[space, 0, address] = word
-        elif space == Space.REGISTER and not busy and word in (1, 2):
+        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO):
             self._pass, self._status = word, BUSY
             self._advance()
 
     def _read(self, space: int, lane: int, address: int) -> int:
         if (space, address) == (Space.REGISTER, Register.STATUS):
+            self._finish()
             return self._status
         config, word = self._content[0], self._memory.get((space, lane, address), 0)
         bits = {
@@ -154,7 +152,7 @@ class GoldenBoard:
             Space.VECTOR: config.word,
             Space.GRADIENT: config.gradient_bits,
         }
-        return _signed(word, bits[Space(space)]) if space in bits else word
+        return signed(word, bits[Space(space)]) if space in bits else word
 
     def _register(self, register: Register) -> int:
         return self._memory.get((Space.REGISTER, 0, register), 0)
@@ -175,7 +173,7 @@ class GoldenBoard:
 
     def _advance(self) -> None:
         """Run the pass under way once all its samples are there."""
-        if self._pass is None or len(self._samples) < self._needed():
+        if self._pass is None or self._running or len(self._samples) < self._needed():
             return
         frame = self._register(Register.FRAME)
         frames = [
@@ -184,10 +182,21 @@ class GoldenBoard:
         ]
         registers = {register: self._register(register) for register in NEUTRAL}
         try:
-            engine = GoldenEngine(self._image())
-            found = engine.run(echo=self._pass == 2, frames=frames, registers=registers)
+            engine = GoldenEngine(decoded(*self._content, self._memory))
         except (IndexError, ValueError):
             return  # a program of nonsense: the pass never ends
+        run = partial(engine.run, echo=self._pass == ECHO, frames=frames, registers=registers)
+        self._running = engine, self._worker.submit(run)
+
+    def _finish(self) -> None:
+        """Take what the pass under way gave, if that is there soon."""
+        if self._running is None:
+            return
+        engine, future = self._running
+        try:
+            found = future.result(PATIENCE_S)
+        except (TimeoutError, IndexError, ValueError):
+            return  # not yet; or never, of a program of nonsense
         for space, banks in ((Space.VECTOR, engine.vector), (Space.GRADIENT, engine.gradient)):
             self._memory |= {
                 (space, lane, address): word
@@ -196,57 +205,14 @@ class GoldenBoard:
             }
         self._outputs += found.outputs
         counted = {
-            Register.FLAGS: int(Flag(found.flags)),
+            Register.FLAGS: int(found.flags),
             Register.CYCLES: found.cycles,
             Register.STALLS: 0,
             Register.BUSY: found.busy,
         }
         self._memory |= {(Space.REGISTER, 0, at): value for at, value in counted.items()}
         self._cycles += found.cycles
-        self._pass, self._status = None, DONE
-
-    def _image(self) -> Image:
-        """What the memories hold."""
-        config, timing = self._content
-        word, narrow = config.word, config.narrow
-        lanes, drains = range(config.lanes), range(config.drains)
-        table = (self._read(Space.TABLE, 0, address) for address in range(config.table_depth))
-        return Image(
-            config=config,
-            weight=tuple(self._bank(Space.WEIGHT, lane, config.weight_depth) for lane in lanes),
-            vector=tuple(self._bank(Space.VECTOR, lane, config.vector_depth) for lane in lanes),
-            table=tuple((_signed(entry, word), _signed(entry >> word, narrow)) for entry in table),
-            exponent=tuple(self._bank(Space.EXPONENT, d, config.exponent_depth) for d in drains),
-            mac=self._entries(MacEntry, Space.MAC, mac_fields(config), config.mac_depth),
-            drain=self._entries(DrainEntry, Space.DRAIN, drain_fields(config), config.drain_depth),
-            sections=self._entries(
-                SectionEntry, Space.SECTION, section_fields(config), len(Section)
-            ),
-            frame=self._register(Register.FRAME),
-            timing=timing,
-        )
-
-    def _bank(self, space: Space, lane: int, depth: int) -> tuple[int, ...]:
-        return tuple(self._read(space, lane, address) for address in range(depth))
-
-    def _entries(
-        self, kind: type[Entry], space: Space, layout: Mapping[str, int], depth: int
-    ) -> tuple[Entry, ...]:
-        columns = -(-sum(layout.values()) // COLUMN_BITS)
-        last = max((at[2] for at in self._memory if at[0] == space), default=-1)
-        hints = get_type_hints(kind)
-        found = []
-        for address in range(min(last + 1, depth)):
-            packed = sum(
-                self._read(space, column, address) << COLUMN_BITS * column
-                for column in range(columns)
-            )
-            values: dict[str, Any] = {}
-            for name, bits in layout.items():
-                values[name] = hints[name](packed & (1 << bits) - 1)
-                packed >>= bits
-            found.append(kind(**values))
-        return tuple(found)
+        self._pass, self._running, self._status = None, None, DONE
 
 
 @dataclass(frozen=True)
@@ -311,8 +277,3 @@ def _target(target: bytes) -> tuple[int, int, int]:
 
 def _word(value: int) -> bytes:
     return (value & (1 << 8 * WORD_BYTES) - 1).to_bytes(WORD_BYTES, "little")
-
-
-def _signed(word: int, bits: int) -> int:
-    """The signed number in the low bits."""
-    return (word + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
