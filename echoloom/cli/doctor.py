@@ -31,6 +31,9 @@ def doctor(
             say.result["boards"] = rows
             say.show(boards_table(rows))
             say.show("by memories and multipliers; LUTs are counted by a build")
+            for row in rows:
+                if row["host"]:
+                    say.show(f"serial line of {row['board']}: {row['host']}")
             return
         findings = tools.doctor()
         table = Table("tool", "for", "version")

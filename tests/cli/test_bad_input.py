@@ -167,7 +167,8 @@ def test_compile_refuses(shelf, tmp_path):
         ),
         (
             (shelf / "model.eqx", data, "--target", "ice40"),
-            "unknown target 'ice40'; known targets are ecp5-85k",
+            "unknown target 'ice40'; known targets are "
+            "ecp5-85k, ecp5-45k, ecp5-25k, gw2a-18, hx8k, up5k",
         ),
         (
             (shelf / "model.eqx", data, "--lanes", 0),

@@ -184,6 +184,7 @@ def test_doctor_says_what_fits_which_board(monkeypatch):
         f"{small['demo, 16 lanes']['usage']['block RAM']['used']} block RAM of 30"
     )
     assert multipliers == "80 multipliers of 8"
+    assert rows["orangecrab-25f"]["host"].startswith("no USB serial chip: ")
 
 
 def test_doctor(monkeypatch):

@@ -10,12 +10,13 @@ import pytest
 from small_models import samples
 
 import echoloom as el
+from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.gradients.quality import gradient_quality
 from echoloom.frontend.models.hssm import with_statistics
 from echoloom.ir.widths import Widths
 
 TINY = Widths(word=9, narrow=8, accumulator=20, segment_bits=5)
-SMALL = Widths(word=12, narrow=10, accumulator=26, segment_bits=5)
+SMALL = TARGETS["up5k"].widths  # what el.compile(..., target="up5k") takes
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,8 @@ def test_all_levels_give_the_same(widths: Widths, lanes: int, cosine: float) -> 
     model = el.HSSM(2, 2, 2, 1, 1, key=jax.random.key(5))
     x = samples(model, 2, 16)
     model = with_statistics(model, jnp.asarray(x, model.encoder.weight.dtype))
-    program = el.compile(model, x, lanes=lanes, drains=1, slots=1, widths=widths)
+    program = el.compile(model, x, target="up5k", lanes=lanes, drains=1, slots=1, widths=widths)
+    assert program.target.name == "up5k"
     assert program.artifact.mapped.config.word == widths.word
     report = el.verify(program, [x[0, :6]], [1], simulator="amaranth")
     assert report.lsb_off == 0 and report.overflowed == 0

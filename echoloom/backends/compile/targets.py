@@ -15,7 +15,15 @@ class Target:
     widths: Widths
 
 
+# An 18 x 28 product is two multipliers of 18 x 18; 18-bit weights are one port of a block RAM.
+_LARGE = Widths()
+# Logic cells are few: what they hold is bits of words.
+_SMALL = Widths(word=12, narrow=10, accumulator=26, segment_bits=5)
+
 TARGETS = {
-    # An 18 x 28 product is two MULT18X18D; 18-bit weights are one DP16KD port.
-    "ecp5-85k": Target("ecp5-85k", Widths()),
+    target.name: target
+    for target in (
+        *(Target(name, _LARGE) for name in ("ecp5-85k", "ecp5-45k", "ecp5-25k", "gw2a-18")),
+        *(Target(name, _SMALL) for name in ("hx8k", "up5k")),
+    )
 }

@@ -21,7 +21,7 @@ from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.hdl.multiplier import Multiplier
 from echoloom.hdl.pipeline import delay
 
-LENGTHS = (*[7] * 9, *[5] * 9, 20, 18, 3, 2)
+LENGTHS = (*[7] * 9, *[6] * 9, 20, 18, 3, 2)
 CYCLES = 60
 
 
@@ -164,11 +164,12 @@ def same(folder: Path, width: int) -> bool:
 
 
 def test_rows_of_registers_become_block_ram(tmp_path: Path) -> None:
-    """Nine of 7 (one of them from its tap on), a row of 20 and one of 18 fill a block with rows of
-    5; there is one of 5 less then."""
-    assert moved(Delays(), tmp_path) == Moved(0, 98, 2)
+    """Rows of 6 and longer fill one block, what is left of them with the same counter another;
+    of the longer rows the first registers stay."""
+    found = moved(Delays(), tmp_path)
+    assert found.multipliers == 0 and found.delays == 16 * 6 + 3 * 6 + 3 * 3
     cells = json.loads((tmp_path / "after.json").read_text())["modules"]["top"]["cells"].values()
-    assert sum(cell["type"] == "SB_RAM40_4K" for cell in cells) == 2
+    assert sum(cell["type"] == "SB_RAM40_4K" for cell in cells) == found.memories == 3
     assert same(tmp_path, len(LENGTHS))
 
 

@@ -129,7 +129,8 @@ COMPILE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "unknown target": (
         lambda: el.compile(small_model(), X, target="ecp5-12k"),
-        "unknown target 'ecp5-12k'; known targets are ecp5-85k",
+        "unknown target 'ecp5-12k'; known targets are "
+        "ecp5-85k, ecp5-45k, ecp5-25k, gw2a-18, hx8k, up5k",
     ),
     "no lanes": (
         lambda: el.compile(small_model(), X, lanes=0),
