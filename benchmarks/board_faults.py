@@ -18,6 +18,7 @@ import numpy as np
 from output import arguments, progress, show
 
 import echoloom as el
+from echoloom.backends.link.carrier import LONGEST
 from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.sim.board_faults import Campaign, Tally
 from echoloom.sim.faulty_line import faulty_line
@@ -26,8 +27,8 @@ from echoloom.sim.virtual_board import Served, virtual_board
 
 TIMEOUTS = 2.5  # that a line is silent for
 CALLS = (
-    60  # time-outs that a call may take: 4 requests of twice one in each of 3 runs, and the work
-)
+    3 * LONGEST + 20
+)  # time-outs that a call may take: one request in vain in each of 3 runs, work
 
 
 class Board(Protocol):

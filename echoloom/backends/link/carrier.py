@@ -9,7 +9,8 @@ from echoloom.backends.link.conversation import Conversation, Request, T, reply_
 from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.packets import FLUSH, SEQUENCES, PacketDecoder, encode
 
-TRIES = 4  # of a request that may be repeated
+TRIES = 4  # of a request that may be repeated; each waits twice as long as the one before
+LONGEST = 2**TRIES - 1 + 2 * TRIES  # time-outs that a request takes at most, writing it included
 
 
 class Port(Protocol):
@@ -51,8 +52,8 @@ class Carrier:
         """Carry a conversation and return its result.
 
         A request that is not answered, or not as it should be, is sent again where that has the
-        same effect, TRIES times in all. Raises LinkError after that, in twice the port's time-out
-        for each at most, and PortLost.
+        same effect, TRIES times in all: a board that is slower than the time-out is waited for the
+        longer. Raises LinkError after that, in LONGEST time-outs of the port at most, and PortLost.
         """
         try:
             request = next(conversation)
@@ -73,17 +74,17 @@ class Carrier:
                 if number > 1:
                     self.repeated += 1
                     self.resynchronise()
-                return self._exchange(request)
+                return self._exchange(request, self.port.timeout_s * 2 ** (number - 1))
             except LinkError:
                 if number == tries:
                     raise
         raise AssertionError("a request is tried once at least")
 
-    def _exchange(self, request: Request) -> bytes:
+    def _exchange(self, request: Request, patience_s: float) -> bytes:
         self._sequence = (self._sequence + 1) % SEQUENCES
         self._write(encode(request.command, request.payload, self._sequence))
         self.packets += 1
-        decoder, deadline = PacketDecoder(), time.monotonic() + self.port.timeout_s
+        decoder, deadline = PacketDecoder(), time.monotonic() + patience_s
         damaged = False
         while time.monotonic() < deadline:
             received = self.port.read(decoder.missing)
