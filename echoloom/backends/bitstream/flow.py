@@ -12,7 +12,7 @@ from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
-from echoloom.backends.bitstream.routing import Routing, overfull, parse_routing, promised_mhz
+from echoloom.backends.bitstream.routing import Routing, aims, overfull, parse_routing
 from echoloom.backends.bitstream.targets.target import TOP, Target, Toolchain
 from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
 from echoloom.backends.bitstream.verilog import to_rtlil
@@ -114,14 +114,14 @@ class Flow:
             return NETLIST
         log = self.logs / f"placing-{seed}.log"
         self._run_router(arguments, log)
-        promise = promised_mhz(log.read_text(errors="replace"), clock)
+        clocks = aims(log.read_text(errors="replace"), clock, OF_PROMISE)
         try:
-            self.target.promised(self.work, seed, clock, OF_PROMISE * promise)
+            self.target.aim(self.work, seed, clocks)
         except (OSError, ValueError) as error:
             raise BuildFailed(f"the router cannot be told what to aim at: {error}") from error
         return placed
 
-    def _run_router(self, arguments: Sequence[str], log: Path) -> None:
+    def _run_router(self, arguments: list[str], log: Path) -> None:
         try:
             run_tool(self.tools.router, arguments, self.work, log)
         except BuildFailed as error:

@@ -89,16 +89,22 @@ def overfull(log: str) -> list[str]:
     return [f"{used} {kind} of {have}" for kind, used, have in found if int(used) > int(have)]
 
 
-def promised_mhz(log: str, clock: str) -> float:
-    """How fast a placed design's clock may be before it is routed, from the router's log.
+def aims(log: str, clock: str, of_promise: float) -> dict[str, float]:
+    """What to route a placed design for, from the log of its placing: MHz by the router's own names
+    of the clocks. The clock `clock` gets `of_promise` of what the placement promises, the others
+    what they were to reach before.
 
     Raises BuildFailed if the log does not say.
     """
-    told = re.findall(r"Max frequency for clock\s+'([^']*)': ([0-9.]+) MHz", log)
-    found = [float(mhz) for net, mhz in told if _is(net, clock)]
-    if not found:
+    told = re.findall(
+        r"Max frequency for clock\s+'([^']*)': ([0-9.]+) MHz \(\w+ at ([0-9.]+) MHz\)", log
+    )
+    if not any(_is(net, clock) for net, _, _ in told):
         raise BuildFailed(f"nextpnr's log does not say how fast the placed clock {clock} is")
-    return found[-1]
+    return {
+        net: of_promise * float(mhz) if _is(net, clock) else float(wanted)
+        for net, mhz, wanted in told
+    }
 
 
 def describe(path: list[dict[str, Any]]) -> str:

@@ -201,15 +201,11 @@ class Ecp5(Target):
             *("--placer", self.placer, "--no-route", "--write", placed),
         ]
 
-    def promised(self, work: Path, seed: int, clock: str, mhz: float) -> None:
-        text, count = re.subn(
-            rf'(?m)^(FREQUENCY \w+ "{re.escape(clock)}") .*$',
-            rf"\1 {mhz:.10g} MHZ;",
-            (work / "top.lpf").read_text(),
-        )
-        if count != 1:
-            raise ValueError(f"top.lpf has {count} frequencies of {clock}, not one")
-        (work / f"top-{seed}.lpf").write_text(text)
+    def aim(self, work: Path, seed: int, clocks: Mapping[str, float]) -> None:
+        """A placed design's clocks are on nets of other names, so none of the old lines holds."""
+        kept = re.sub(r"(?m)^FREQUENCY .*\n", "", (work / "top.lpf").read_text())
+        lines = [f'FREQUENCY NET "{net}" {mhz:.10g} MHZ;\n' for net, mhz in clocks.items()]
+        (work / f"top-{seed}.lpf").write_text("".join([*lines, kept]))
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
         return [

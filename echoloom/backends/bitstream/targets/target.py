@@ -81,8 +81,8 @@ class Target(Board):
         """The router's arguments for a run that only places; None: it places and routes in one."""
         return None
 
-    def promised(self, work: Path, seed: int, clock: str, mhz: float) -> None:
-        """Have the design of a seed, which is placed, routed for `mhz` of its clock `clock`."""
+    def aim(self, work: Path, seed: int, clocks: Mapping[str, float]) -> None:
+        """Have a seed's placed design routed for these clocks in MHz, by the router's names."""
         raise NotImplementedError
 
     def route_arguments(self, netlist: str, routed: str, report: str, seed: int) -> list[str]:
