@@ -8,7 +8,11 @@ from pathlib import Path
 
 from svg import Drawing
 
+from echoloom.hdl.lane import ADD, BROADCAST, STORE, X_WORD
+from echoloom.ir.contract import Timing
+
 HERE = Path(__file__).parent
+TIMING = Timing()
 
 
 def pipeline() -> Drawing:
@@ -73,7 +77,7 @@ def pipeline() -> Drawing:
 def datapath() -> Drawing:
     """One lane, one drain and what they share, left to right in the order of the cycles."""
     d = Drawing(1000, 420, "The engine's datapath: one of P lanes and one of R drains")
-    d.text(20, 24, "in each of P lanes")
+    d.text(20, 16, "in each of P lanes")
     d.box(20, 40, 130, 44, "weight memory", "narrow words", kind="memory")
     d.box(20, 100, 130, 44, "vector memory X", "wide words", kind="memory")
     d.box(20, 160, 130, 44, "vector memory Y", "a copy", kind="memory")
@@ -112,14 +116,22 @@ def datapath() -> Drawing:
     d.arrow((8, 182), (8, 122), (18, 122))
     d.arrow((435, y), (435, 284), (180, 284))
     d.text(250, 278, "write port: every copy of the vector memory")
-    d.text(830, 82, "cycle t: addresses")
-    d.text(830, 98, "t + 1: words read")
-    d.text(830, 114, "t + 3: operands")
-    d.text(830, 130, "t + 4: product")
-    d.text(830, 146, "t + 5: in the slot")
-    d.text(830, y + 14, "drain of cycle t:")
-    d.text(830, y + 30, "readable at t + 7,")
-    d.text(830, y + 46, "at t + 14 by a table")
+    # Registers between the boxes, by the engine's own latencies.
+    for x, cycle in (
+        (20, f"t: addresses; t + {X_WORD}: words"),
+        (210, f"t + {BROADCAST}: broadcast"),
+        (370, f"to t + {ADD}"),
+        (510, f"t + {STORE}: sum"),
+        (690, f"t + {TIMING.mac_to_slot}: asked for"),
+    ):
+        d.text(x, 34, cycle)
+    d.text(830, 82, "element of cycle t: its sum")
+    d.text(830, 98, f"is in the slot at t + {TIMING.mac_to_slot};")
+    d.text(830, 114, "a gradient word may be")
+    d.text(830, 130, f"read again at t + {TIMING.gradient}")
+    d.text(830, y + 14, "chunk of cycle t:")
+    d.text(830, y + 30, f"readable at t + {TIMING.drain_direct},")
+    d.text(830, y + 46, f"at t + {TIMING.drain_table} by a table")
     return d
 
 
