@@ -203,7 +203,8 @@ def test_verify_refuses(shelf, tmp_path):
         ((data, "--levels", "jax,gpu"), "unknown level 'gpu'; levels are numpy, jax, rtl"),
         (
             (data, "--levels", "numpy"),
-            "verify needs a level to hold against numpy: add 'jax', 'rtl' or 'onnx' to levels",
+            "verify needs a level to hold against numpy: add 'jax', 'rtl', 'onnx' or 'board' to "
+            "levels",
         ),
         (
             (data, "--forward", 2, "--echo", 3),

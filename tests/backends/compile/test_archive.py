@@ -210,7 +210,7 @@ def test_edits_with_a_new_checksum_are_refused(saved):
     write()
     el.load(saved)
     for changes in (
-        {"target": "ecp5-25k"},
+        {"target": "ecp5-99k"},
         {"engine": {**header["engine"], "lanes": 0}},
         {"engine": {}},
         {"tables": {}},
