@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out, connect
 
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import Aim, TimingMissed
-from echoloom.backends.bitstream.flow import Flow
+from echoloom.backends.bitstream.flow import OF_PROMISE, Flow
 from echoloom.backends.bitstream.route import BuildReport, build, to_bitstream
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.boards import find_board
@@ -268,7 +268,7 @@ def test_a_placed_design_is_routed_for_what_it_promises(fake_tools):
         lines = (directory.parent / "bin" / f"aim-{seed}").read_text().splitlines()
         assert [line for line in lines if line.startswith("FREQUENCY")] == [
             'FREQUENCY NET "$glbnet$clock$IN" 25 MHZ;',
-            f'FREQUENCY NET "$glbnet$clk" {0.98 * promised:g} MHZ;',
+            f'FREQUENCY NET "$glbnet$clk" {OF_PROMISE * promised:g} MHZ;',
         ]
         assert any(line.startswith("LOCATE") for line in lines)
 
