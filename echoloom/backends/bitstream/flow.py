@@ -18,7 +18,7 @@ from echoloom.backends.bitstream.toolrun import BuildFailed, run_tool
 from echoloom.backends.bitstream.verilog import to_rtlil
 
 NETLIST = "top.json"
-# Of a placement's clock, what the router is told to reach: with more it may try 1,500 times in vain.
+# Of a placement's clock, what the router is told to reach; with more it may try 1,500 times in vain
 OF_PROMISE = 0.95
 PREPARE = (
     "read_rtlil top.il",
