@@ -131,3 +131,11 @@ def test_places_beyond_the_bus_are_refused(lane: int, address: int) -> None:
     check_place(255, 65535)
     with pytest.raises(ValueError, match=f"got lane {lane} and address {address}"):
         check_place(lane, address)
+
+
+@pytest.mark.parametrize(("length", "last"), [(1, 1), (SHORTEST - 1, 20), (20, SHORTEST - 1)])
+def test_a_section_that_is_too_short_to_fetch_the_next_is_refused(length: int, last: int) -> None:
+    with pytest.raises(ValueError, match=f"a section takes 0 cycles, or {SHORTEST} or more"):
+        SectionEntry(0, 0, length, last)
+    SectionEntry(0, 0, 0, 0)
+    SectionEntry(0, 0, SHORTEST, SHORTEST)

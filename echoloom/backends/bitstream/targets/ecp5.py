@@ -152,9 +152,9 @@ class Ecp5(Target):
     find routes for all of it at 8 lanes and more; the static placer does not. Nor does that one
     unless registers have look-up tables before them (`ecp5_pass_through`).
 
-    Placing and routing are two runs. Told to, router2 takes up again what came out too slow, which
-    is worth 5 to 10 % of the clock, but it goes on without end where the placement is too slow for
-    what it aims at. So it aims at what the placement promises.
+    Placing and routing are two runs. Told to, router2 takes up again what came out too slow, but
+    goes on for 1,500 rounds where the placement is too slow for what it aims at. So it aims at what
+    the placement promises.
     """
 
     package: str
