@@ -31,4 +31,3 @@ def test_heartbeat_forward_and_echo_in_rtl() -> None:
     assert [one.predicted for one in report.cycles.values()] == [
         one.rtl for one in report.cycles.values()
     ]
-    print(report)
