@@ -136,6 +136,8 @@ class Host(wiring.Component):
             Signal(counter, name=name) for name in ("cycles", "stalls", "useful")
         )
         sticky = Signal(len(Flag))
+        counts, stalled, lanes = Signal(), Signal(), Signal.like(self.lanes)
+        m.d.sync += [counts.eq(self.counts), stalled.eq(self.stalls), lanes.eq(self.lanes)]
         written = {
             Register.LENGTH: self.length,
             Register.OUTPUT_STEP: self.output_step,
@@ -160,9 +162,9 @@ class Host(wiring.Component):
             m.d.sync += [cycles.eq(0), stalls.eq(0), useful.eq(0), sticky.eq(0)]
         with m.Else():
             m.d.sync += [
-                cycles.eq(cycles + self.counts),
-                stalls.eq(stalls + self.stalls),
-                useful.eq(useful + self.lanes),
+                cycles.eq(cycles + counts),
+                stalls.eq(stalls + stalled),
+                useful.eq(useful + lanes),
                 sticky.eq(sticky | self.flags),
             ]
         return {

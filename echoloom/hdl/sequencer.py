@@ -174,8 +174,18 @@ class Sequencer(wiring.Component):
         ]
         begun = Signal()  # the pass's first END ends no iteration
         m.d.comb += self.counts.eq(running | begins | ((state == State.END) & begun))
+        # The phase counts steps up to the one whose outputs are kept. What is compared with it, and
+        # with the iteration, stands still in a pass.
         phase = Signal(len(self.output_step))
-        last_phase = phase + 1 >= self.output_step
+        last_phase, last_after, every = Signal(), Signal(), Signal()
+        kept = Signal(len(self.output_step))  # the phase whose outputs are kept
+        final = Signal(len(self.length))  # the last iteration that begins a step
+        m.d.sync += [
+            kept.eq(Mux(self.output_step == 0, 0, self.output_step - 1)),
+            final.eq(self.length - 1),
+            every.eq(kept == 0),
+            last_after.eq(phase + 1 == kept),
+        ]
         earlier = Signal(STAGES - 1)  # last_phase of the iterations before
 
         # The upcoming iteration: for which stages there is a step, whether an iteration of its
@@ -197,7 +207,7 @@ class Sequencer(wiring.Component):
         ]
         another, another_fresh = Signal(), Signal()
         m.d.sync += [
-            ends.eq(upcoming_iteration + 1 == self.length),
+            ends.eq(upcoming_iteration == final),
             turns.eq(running & (self.time == turn)),
             ends_now.eq(turns),
             self.time.eq(Mux(self.runs, self.time + 1, 0)),
@@ -244,6 +254,7 @@ class Sequencer(wiring.Component):
                         turn.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
                         holding.eq((upcoming == STEP) & Array(valid)[overlap]),
                         phase.eq(Mux(restarts | last_phase, 0, phase + 1)),
+                        last_phase.eq(Mux(restarts | last_phase, every, last_after)),
                         earlier.eq(Cat(last_phase, earlier)),
                         another.eq(goes_on),
                         another_fresh.eq(fresh_after),
