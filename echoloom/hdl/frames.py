@@ -74,7 +74,7 @@ class Frames(wiring.Component):
             filled.eq(sampled & (place == last)),
             taken.eq(self.begin & self.take & ~empty),
             released.eq(self.release & ~empty),
-            self.available.eq((fresh != 0) | empty),
+            self.available.eq((fresh != 0) | (self.length == 0)),
             write.en.eq(sampled),
             write.addr.eq(Cat(place, filling)),
             write.data.eq(self.samples.payload),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
@@ -9,7 +12,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS
-from echoloom.hdl.pipeline import memory
+from echoloom.hdl.pipeline import delay, memory
 from echoloom.ir.contract import COLUMN_BITS, Space
 from echoloom.ir.sections import Section
 
@@ -20,6 +23,7 @@ class SectionTable(wiring.Component):
 
     `empty` has a bit a section: not all of its columns were written since the last reset, or its
     length is 0. The memory itself has no reset: a column that was not written since reads as 0.
+    `sections`: the fields of those that are there from the start, and after a reset too.
     Latency: a write reaches the table two cycles after `access`.
     """
 
@@ -29,8 +33,16 @@ class SectionTable(wiring.Component):
     empty: Signal
     column: Signal
 
-    def __init__(self, layout: data.StructLayout) -> None:
+    def __init__(
+        self, layout: data.StructLayout, sections: Sequence[Mapping[str, int]] = ()
+    ) -> None:
         self._layout = layout
+        # As columns of the memory: what is in each at the start.
+        packed = [layout.const(dict(entry)).as_value().value for entry in sections]
+        self._columns = [
+            [word >> low & (1 << COLUMN_BITS) - 1 for word in packed]
+            for low in range(0, layout.size, COLUMN_BITS)
+        ]
         super().__init__(
             {
                 "access": In(ACCESS),
@@ -43,23 +55,19 @@ class SectionTable(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        lows = range(0, self._layout.size, COLUMN_BITS)
         word = Signal(COLUMN_BITS, reset_less=True)
         section = Signal.like(self.index, reset_less=True)
-        inside = self.access.address < len(Section)
         m.d.sync += [word.eq(self.access.data), section.eq(self.access.address)]
-        written = [Signal(len(lows), name=f"written_{s.name}") for s in Section]
-        length = self._layout["length"]
-        lasts = [Signal(len(lows), name=f"lasts_{s.name}") for s in Section]  # not for 0 cycles
-        words = []
-        for number, low in enumerate(lows):
+        words, known, filled, lasting = [], [], [], []
+        for number, start in enumerate(self._columns):
+            low = number * COLUMN_BITS
             bits = min(COLUMN_BITS, self._layout.size - low)
-            m.submodules[f"column_{number}"] = column = memory(unsigned(bits), len(Section))
+            m.submodules[f"column_{number}"] = column = memory(unsigned(bits), len(Section), start)
             write, read = column.write_port(), column.read_port()
             chosen = Signal(name=f"write_{number}")
             m.d.sync += chosen.eq(
                 self.access.write & (self.access.space == Space.SECTION)
-                & (self.access.lane == number) & inside
+                & (self.access.lane == number) & (self.access.address < len(Section))
             )  # fmt: skip
             m.d.comb += [
                 write.addr.eq(section),
@@ -67,21 +75,29 @@ class SectionTable(wiring.Component):
                 write.en.eq(chosen),
                 read.addr.eq(self.index),
             ]
-            begin = max(0, length.offset - low)
-            end = min(bits, length.offset + length.width - low)
-            with m.If(chosen), m.Switch(section):
-                for place in Section:
-                    with m.Case(place):
-                        m.d.sync += written[place][number].eq(1)
-                        if begin < end:
-                            m.d.sync += lasts[place][number].eq(word[begin:end].any())
+            part = self._part_of_length(low)
+            written = Signal(len(Section), name=f"written_{number}", init=(1 << len(start)) - 1)
+            # Sections whose part of the length in this column is not 0.
+            lasts = Signal(
+                len(Section), name=f"lasts_{number}",
+                init=sum(bool(old & part) << at for at, old in enumerate(start)),
+            )  # fmt: skip
+            with m.If(chosen):
+                m.d.sync += written.bit_select(section, 1).eq(1)
+                m.d.sync += lasts.bit_select(section, 1).eq((word & part).any())
             words.append(read.data)
-        known = Signal(len(lows))
-        m.d.sync += known.eq(Array(written)[self.index])
-        shown = Array(Mux(known[number], word, 0) for number, word in enumerate(words))
+            filled.append(written)
+            lasting.append(lasts)
+            known.append(delay(m, written.bit_select(self.index, 1), 1, name="known")[-1])
+        shown = [Mux(there, word, 0) for there, word in zip(known, words, strict=True)]
         m.d.comb += [
             self.entry.as_value().eq(Cat(words)),
-            self.column.eq(shown[self.access.lane]),
-            self.empty.eq(Cat(~(w.all() & n.any()) for w, n in zip(written, lasts, strict=True))),
+            self.column.eq(Array(shown)[self.access.lane]),
+            self.empty.eq(~(reduce(and_, filled) & reduce(or_, lasting))),
         ]
         return m
+
+    def _part_of_length(self, low: int) -> int:
+        """The bits of the column from bit `low` of an entry that belong to its length."""
+        length = self._layout["length"]
+        return ((1 << length.width) - 1 << length.offset) >> low & (1 << COLUMN_BITS) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
@@ -77,8 +78,11 @@ class Sequencer(wiring.Component):
     keep: Signal
     read_data: Signal
 
-    def __init__(self, config: EngineConfig, *, flush: int) -> None:
+    def __init__(
+        self, config: EngineConfig, *, flush: int, sections: Sequence[Mapping[str, int]] = ()
+    ) -> None:
         self._flush = flush
+        self._sections = sections
         self._layout = section_entry(config)
         super().__init__(
             {
@@ -127,7 +131,7 @@ class Sequencer(wiring.Component):
         loading = Signal(range(LOADING))
         holding = Signal()
 
-        m.submodules.table = table = SectionTable(self._layout)
+        m.submodules.table = table = SectionTable(self._layout, self._sections)
         # An idle engine's host reads the table through the same port.
         index = table.index
         m.d.comb += [
