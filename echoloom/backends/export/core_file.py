@@ -45,12 +45,11 @@ def core_file(module: str, memories: Sequence[str], header: bool) -> str:
         f"    toplevel: {module}",
         "  lint:",
         "    <<: *default",
-        "    default_tool: verilator",
         "    filesets: [rtl, memory, lint]",
-        "    tools:",
-        "      verilator:",
-        "        mode: lint-only",
-        "        verilator_options: [-Wall]",
+        "    flow: lint",
+        "    flow_options:",
+        "      tool: verilator",
+        "      verilator_options: [-Wall]",
     ]
     return "\n".join(lines) + "\n"
 

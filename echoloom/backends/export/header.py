@@ -56,7 +56,7 @@ def _register(entry: Entry) -> list[str]:
         name = f"{entry.name}_{field.name}"
         lines += [
             _define(f"{name}_SHIFT", f"{field.low}u") + f" /* {field.text} */",
-            _define(f"{name}_MASK", f"0x{(1 << field.bits) - 1 << field.low:08x}u"),
+            _define(f"{name}_MASK", f"0x{field.mask:08x}u"),
         ]
     return lines
 

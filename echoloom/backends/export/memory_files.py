@@ -15,7 +15,8 @@ MEMORY = re.compile(
     re.MULTILINE,
 )
 MODULE = re.compile(r"^module \\?([\w.$]+)", re.MULTILINE)
-WORD = re.compile(r"= \d+'h([0-9a-f]+);")
+WORD = re.compile(r"= (?P<bits>\d+)'(?P<base>[hd])(?P<digits>[0-9a-f]+);")
+BASES = {"h": 16, "d": 10}  # yosys writes words of 32 bits in decimal
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def split(verilog: str, prefix: str) -> Split:
 
     def begun(found: re.Match[str]) -> str:
         module = max((at, name) for at, name in modules if at < found.start())[1]
-        name, words = found["name"], WORD.findall(found["words"])
+        name, words = found["name"], [_hex(word) for word in WORD.finditer(found["words"])]
         if len(words) != int(found["top"]) + 1:
             raise AssertionError(f"memory {name} of {module} is not written as expected")
         declared = f"  reg {found['width']}{name} [{found['top']}:0];\n"
@@ -47,6 +48,11 @@ def split(verilog: str, prefix: str) -> Split:
         return declared + f'  initial $readmemh("{FOLDER}/{file}", {name});\n'
 
     return Split(MEMORY.sub(begun, verilog), files)
+
+
+def _hex(word: re.Match[str]) -> str:
+    """All digits of a word."""
+    return f"{int(word['digits'], BASES[word['base']]):0{-(-int(word['bits']) // 4)}x}"
 
 
 def _cleared(name: str, depth: int) -> str:

@@ -50,6 +50,11 @@ class Field:
     bits: int
     text: str
 
+    @property
+    def mask(self) -> int:
+        """Its bits, where they are."""
+        return (1 << self.bits) - 1 << self.low
+
 
 @dataclass(frozen=True)
 class Entry:
