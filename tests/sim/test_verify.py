@@ -193,12 +193,7 @@ class StallBug(wiring.Component):
         connect(m, flipped(self.request), engine.request)
         connect(m, engine.response, flipped(self.response))
         connect(m, engine.outputs, flipped(self.outputs))
-        m.d.comb += [
-            self.trace.section.eq(engine.trace.section),
-            self.trace.iteration.eq(engine.trace.iteration),
-        ]
-        for outside, inside in zip(self.trace.drains, engine.trace.drains, strict=True):
-            connect(m, inside, flipped(outside))
+        connect(m, engine.trace, flipped(self.trace))
         waited = Signal()
         m.d.sync += waited.eq(~self.samples.valid)
         m.d.comb += [
