@@ -193,7 +193,14 @@ class StallBug(wiring.Component):
         connect(m, flipped(self.request), engine.request)
         connect(m, engine.response, flipped(self.response))
         connect(m, engine.outputs, flipped(self.outputs))
-        connect(m, engine.trace, flipped(self.trace))
+        m.d.comb += [
+            self.trace.section.eq(engine.trace.section),
+            self.trace.iteration.eq(engine.trace.iteration),
+        ]
+        for name in ("mac", "drain"):
+            connect(m, getattr(engine.trace, name), flipped(getattr(self.trace, name)))
+        for outside, inside in zip(self.trace.drains, engine.trace.drains, strict=True):
+            connect(m, inside, flipped(outside))
         waited = Signal()
         m.d.sync += waited.eq(~self.samples.valid)
         m.d.comb += [

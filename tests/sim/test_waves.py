@@ -39,7 +39,7 @@ class Waves:
 
     @cached_property
     def signals(self) -> dict[str, Any]:
-        return {v.full_name: v for v in pywellen.Waveform(str(self.file)).all_vars()}
+        return {v.full_name: v for v in pywellen.Waveform(str(self.file)).all_vars()}  # pyright: ignore[reportAttributeAccessIssue]
 
     def number(self, path: str, time: int) -> int:
         return self.signals[path].signal.value_at(time)
@@ -56,7 +56,7 @@ class Waves:
     @cached_property
     def beginnings(self) -> dict[tuple[str, int], int]:
         """When iterations of sections begin, in nanoseconds."""
-        found: dict[tuple[str, int], int] = {}
+        found: dict[tuple[int, int], int] = {}
         section, iteration = (
             self.signals[f"echoloom.lanes.{name}"].signal for name in ("section", "iteration")
         )
