@@ -17,6 +17,7 @@ TEXT = {
     "ir/recovered.py": "the one reader of the structure that names print",
     "ir/printer.py": "which names can be written",
     "backends/bitstream": "files, and what tools print",
+    "backends/export": "files, and Verilog's text",
 }
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",

@@ -9,6 +9,8 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.carry_select import CarrySelectSum
+from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.drain import Drain
 from echoloom.hdl.lane import (
     ADD,
@@ -64,8 +66,14 @@ class Datapath(wiring.Component):
     writes: list[data.View]
     read_data: Signal
 
-    def __init__(self, config: EngineConfig, rounding: Rounding = Rounding.HALF_EVEN) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        rounding: Rounding = Rounding.HALF_EVEN,
+        contents: Contents = EMPTY,
+    ) -> None:
         self._config = config
+        self._contents = contents
         self._rounding = rounding
         super().__init__(
             {
@@ -107,7 +115,7 @@ class Datapath(wiring.Component):
         weights = delay(m, self.address.weight, WEIGHT, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
 
-        lanes = [Lane(config, index) for index in range(config.lanes)]
+        lanes = [Lane(config, index, self._contents) for index in range(config.lanes)]
         broadcast = self._broadcast(m, [lane.x_word for lane in lanes], stages)
         m.d.comb += [
             self.emit.valid.eq(stages[BROADCAST].emit),
@@ -160,8 +168,10 @@ class Datapath(wiring.Component):
         operation = delay(m, add, tree.latency, name="tree_operation")[-1]
         output = Signal(tree_result(config))
         overflow = Signal()
-        total = Signal(signed(max(config.accumulator, len(tree.total)) + 1))
-        m.d.comb += total.eq(Mux(operation.tree_restart, 0, output.value) + tree.total)
+        m.submodules.tree_adder = adder = CarrySelectSum(max(config.accumulator, len(tree.total)))
+        m.d.comb += adder.a.eq(Mux(operation.tree_restart, 0, output.value))
+        m.d.comb += adder.b.eq(tree.total)
+        total = adder.total
         m.d.sync += [
             output.valid.eq(operation.tree_push),
             output.slot.eq(operation.slot),
@@ -174,7 +184,9 @@ class Datapath(wiring.Component):
 
     def _drains(self, m: Module, access: Any, lanes: list[Lane], tree: Any) -> list[Drain]:
         config = self._config
-        drains = [Drain(config, index, self._rounding) for index in range(config.drains)]
+        drains = [
+            Drain(config, index, self._rounding, self._contents) for index in range(config.drains)
+        ]
         for index, drain in enumerate(drains):
             m.submodules[f"drain_{index}"] = drain
             m.d.comb += [
@@ -192,7 +204,10 @@ class Datapath(wiring.Component):
         for first in range(0, config.drains, READERS):
             own = drains[first : first + READERS]
             m.submodules[f"table_{first // READERS}"] = table = TableMemory(
-                width=config.word + config.narrow, depth=config.table_depth, readers=len(own)
+                width=config.word + config.narrow,
+                depth=config.table_depth,
+                readers=len(own),
+                init=self._contents.tables,
             )
             m.d.comb += table.access.eq(access)
             for drain, address, word in zip(own, table.address, table.word, strict=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
@@ -50,7 +52,14 @@ class Host(wiring.Component):
     shift_length: Signal
     shift_loss: Signal
 
-    def __init__(self, config: EngineConfig, *, read_latency: int) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        read_latency: int,
+        registers: Mapping[Register, int] = MappingProxyType({}),
+    ) -> None:
+        written = {at: Out(bits, init=registers.get(at, 0)) for at, bits in REGISTER_BITS.items()}
         self._read_latency = read_latency
         super().__init__(
             {
@@ -69,11 +78,11 @@ class Host(wiring.Component):
                 "flags": In(len(Flag)),
                 "start": Out(1),
                 "echo": Out(1),
-                "length": Out(REGISTER_BITS[Register.LENGTH]),
-                "output_step": Out(REGISTER_BITS[Register.OUTPUT_STEP]),
-                "frame": Out(range(config.frame_depth + 1)),
-                "shift_length": Out(REGISTER_BITS[Register.SHIFT_LENGTH]),
-                "shift_loss": Out(REGISTER_BITS[Register.SHIFT_LOSS]),
+                "length": written[Register.LENGTH],
+                "output_step": written[Register.OUTPUT_STEP],
+                "frame": Out(range(config.frame_depth + 1), init=registers.get(Register.FRAME, 0)),
+                "shift_length": written[Register.SHIFT_LENGTH],
+                "shift_loss": written[Register.SHIFT_LOSS],
             }
         )
 
@@ -82,6 +91,7 @@ class Host(wiring.Component):
         held = Signal(REQUEST, reset_less=True)
         fresh = Signal()  # `held` is to be done in this cycle
         reading = Signal(range(self._read_latency + 1))  # cycles until read data are there
+        idle = Signal(init=1)  # reading == 0
         is_register = held.space == Space.REGISTER
         busy = self.busy | self.start  # `start` is a register: the engine follows a cycle later
         m.d.sync += fresh.eq(self.request.valid & self.request.ready)
@@ -89,11 +99,11 @@ class Host(wiring.Component):
             m.d.sync += held.eq(self.request.payload)
         m.d.comb += [
             # A write is done while the next request arrives; a read must be answered first.
-            self.request.ready.eq(~(fresh & ~held.write) & (reading == 0) & ~self.response.valid),
+            self.request.ready.eq(~(fresh & ~held.write) & idle & ~self.response.valid),
         ]
         m.d.sync += [
             self.access.write.eq(fresh & held.write & ~is_register & ~busy),
-            self.access.read.eq((reading != 0) & ~busy),
+            self.access.read.eq(~idle & ~busy),
             *(self.access[name].eq(held[name]) for name in ("space", "lane", "address", "data")),
         ]
         registers = self._registers(m, held, fresh & held.write & is_register, busy)
@@ -119,9 +129,9 @@ class Host(wiring.Component):
 
         answered = reading == 1
         with m.If(fresh & ~held.write):
-            m.d.sync += reading.eq(self._read_latency)
-        with m.Elif(reading != 0):
-            m.d.sync += reading.eq(reading - 1)
+            m.d.sync += [reading.eq(self._read_latency), idle.eq(0)]
+        with m.Elif(~idle):
+            m.d.sync += [reading.eq(reading - 1), idle.eq(answered)]
         with m.If(answered):
             m.d.sync += [self.response.valid.eq(1), self.response.payload.eq(answer)]
         with m.Elif(self.response.ready):
@@ -135,6 +145,8 @@ class Host(wiring.Component):
             Signal(counter, name=name) for name in ("cycles", "stalls", "useful")
         )
         sticky = Signal(len(Flag))
+        counts, stalled, lanes = Signal(), Signal(), Signal.like(self.lanes)
+        m.d.sync += [counts.eq(self.counts), stalled.eq(self.stalls), lanes.eq(self.lanes)]
         written = {
             Register.LENGTH: self.length,
             Register.OUTPUT_STEP: self.output_step,
@@ -147,18 +159,21 @@ class Host(wiring.Component):
             self.start.eq(command & ((held.data == FORWARD) | (held.data == ECHO))),
             self.echo.eq(held.data == ECHO),
         ]
-        with m.If(write):
-            with m.Switch(held.address):
-                for register, value in written.items():
-                    with m.Case(register):
-                        m.d.sync += value.eq(held.data)
+        # A cycle later, so that no decoder stands before the registers' enables.
+        word = Signal(max(len(value) for value in written.values()), reset_less=True)
+        m.d.sync += word.eq(held.data)
+        for register, value in written.items():
+            chosen = Signal(name=f"write_{register.name}")
+            m.d.sync += chosen.eq(write & (held.address == register))
+            with m.If(chosen):
+                m.d.sync += value.eq(word)
         with m.If(self.start):
             m.d.sync += [cycles.eq(0), stalls.eq(0), useful.eq(0), sticky.eq(0)]
         with m.Else():
             m.d.sync += [
-                cycles.eq(cycles + self.counts),
-                stalls.eq(stalls + self.stalls),
-                useful.eq(useful + self.lanes),
+                cycles.eq(cycles + counts),
+                stalls.eq(stalls + stalled),
+                useful.eq(useful + lanes),
                 sticky.eq(sticky | self.flags),
             ]
         return {

@@ -10,6 +10,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from echoloom.hdl.carry_select import CarrySelectSum
+from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
 from echoloom.hdl.multiplier import Multiplier
 from echoloom.hdl.pipeline import delay, memory
@@ -92,9 +94,10 @@ class Lane(wiring.Component):
     read_word: Signal
     overflow: Signal
 
-    def __init__(self, config: EngineConfig, index: int) -> None:
+    def __init__(self, config: EngineConfig, index: int, contents: Contents = EMPTY) -> None:
         self._config = config
         self._index = index
+        self._contents = contents
         bits = addresses(config)
         super().__init__(
             {
@@ -140,7 +143,9 @@ class Lane(wiring.Component):
         """X and Y of the lane's own bank, in cycle OPERANDS. Both are read in one cycle, so that
         one latency says when a written word may be read."""
         config = self._config
-        m.submodules.vectors = vectors = memory(signed(config.word), config.vector_depth)
+        m.submodules.vectors = vectors = memory(
+            signed(config.word), config.vector_depth, self._contents.vectors_of(self._index)
+        )
         port, x_read, y_read = vectors.write_port(), vectors.read_port(), vectors.read_port()
         write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [
@@ -157,7 +162,9 @@ class Lane(wiring.Component):
 
     def _weights(self, m: Module) -> Signal:
         config = self._config
-        m.submodules.weights = weights = memory(signed(config.narrow), config.weight_depth)
+        m.submodules.weights = weights = memory(
+            signed(config.narrow), config.weight_depth, self._contents.weights_of(self._index)
+        )
         write, read = weights.write_port(), weights.read_port()
         here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
         chosen = delay(m, self.access.write & here, 1, name="write_weight")[-1]
@@ -198,16 +205,17 @@ class Lane(wiring.Component):
         m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
-        total = Signal(signed(max(width, len(self.product)) + 1))
+        m.submodules.adder = adder = CarrySelectSum(max(width, len(self.product)))
+        total = adder.total
         updated = Signal.like(total, reset_less=True)
         gradient = delay(m, read.data, 1, name="gradient")[-1]
         loaded = Signal(kept, reset_less=True)
         store = self._own[STORE]
         m.d.sync += loaded.eq(Mux(self._own[ADD - 1].from_gradient, gradient, 0))
-        start = Mux(add.from_accumulator, accumulator, loaded)
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
-            total.eq(start + self.product),
+            adder.a.eq(Mux(add.from_accumulator, accumulator, loaded)),
+            adder.b.eq(self.product),
             write.addr.eq(delay(m, self.gradient_write, 1, name="gradient_write")[-1]),
             write.data.eq(updated),
             write.en.eq(store.gradient),
