@@ -143,13 +143,11 @@ class Sequencer(wiring.Component):
             self.read_data.eq(table.column),
         ]
         empty = list(table.empty)
-        skipped = [
-            Mux(echo, of_echo, of_forward)
-            for of_forward, of_echo in zip(
-                empty[:SECTIONS_IN_PASS], empty[SECTIONS_IN_PASS:], strict=True
-            )
-        ]
-        skipped[STEP] = skipped[STEP] | (self.length == 0)
+        backward = Mux(self.busy, echo, self.echo)  # known when the pass begins
+        skipped = [Signal(name=f"skipped_{place}") for place in range(SECTIONS_IN_PASS)]
+        for place, skip in enumerate(skipped):
+            nothing = Mux(backward, empty[SECTIONS_IN_PASS + place], empty[place])
+            m.d.sync += skip.eq(nothing | ((place == STEP) & (self.length == 0)))
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
         landed = Signal(init=1)  # landing == 0
         waited = Signal()
