@@ -40,7 +40,7 @@ def save_file(fst: Path, groups: Sequence[Group], start: int) -> str:
         f'[savefile] "{fst.with_suffix(".gtkw").absolute()}"',
         f"[timestart] {start}",
         "[size] 1400 900",
-        "*-4.0 -1" + " -1" * 26,  # 16 ns a pixel; no markers
+        "*-7.5 -1" + " -1" * 26,  # about 1 ns a pixel; no markers
         "[sst_width] 200",
         "[signals_width] 300",
         "[sst_expanded] 0",

@@ -24,7 +24,7 @@ from echoloom.sim.level_onnx import onnx_level
 from echoloom.sim.level_rtl import rtl_level
 from echoloom.sim.run_rtl import Simulator, Wrapper
 from echoloom.sim.wave_window import Around
-from echoloom.sim.waves import explain, wanted_waves, write_asked
+from echoloom.sim.waves import Dump, explain, wanted_waves, write_asked
 
 REFERENCE = "numpy"
 LEVELS: Mapping[str, Level] = {
@@ -35,6 +35,7 @@ LEVELS: Mapping[str, Level] = {
 }
 DEFAULT = (REFERENCE, "jax", "rtl")
 KNOWN = (REFERENCE, *LEVELS)
+NO_WAVES = "no waves were written, since nothing differs"
 GOLDEN = "the level rtl ran the image on the engine's golden twin: no circuit was simulated"
 
 
@@ -74,7 +75,7 @@ class VerifyReport:
     # The worst relative errors of ONNX's real numbers.
     floats: Mapping[str, float] = field(default_factory=dict)
     float_model: FloatDistance | None = None  # None where every sequence overflowed
-    waves: str | None = None  # what was written of them
+    waves: Dump | None = None
 
 
 def verify(
@@ -150,6 +151,9 @@ def verify(
     progress("float model: outputs and gradients")
     expected = [case.expected for case in cases]
     simulated = "rtl" in levels
+    notes = (GOLDEN,) if simulated and simulator == "golden" else ()
+    if wanted is not None and written is None:
+        notes += (NO_WAVES,)
     return VerifyReport(
         reports,
         _lsb_off(program, expected),
@@ -158,7 +162,7 @@ def verify(
         sum(e.overflow for e in expected),
         simulator if simulated else None,
         stall_seed,
-        (GOLDEN,) if simulated and simulator == "golden" else (),
+        notes,
         floats,
         float_distance(program, cases),
         written,

@@ -71,18 +71,25 @@ class Waves:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Waves:
     file = tmp_path_factory.mktemp("waves") / "whole.fst"
     report = verify(file)
-    assert report.waves is not None and "the whole forward sweep and its echo" in report.waves
+    assert report.waves is not None
+    assert report.waves.shows == "the whole forward sweep and its echo"
+    assert report.waves.clocks >= sum(cycles.rtl for cycles in report.cycles.values())
     return Waves(file)
 
 
-def landings(waves: Waves) -> Iterator[tuple[Section, int, str, int, int]]:
-    """Section, step, value, element and a time at which this step's word is there for sure."""
+def landings(waves: Waves, only: int | None = None) -> Iterator[tuple[Section, int, str, int, int]]:
+    """Section, step (`only` this one), value, element and a time at which this step's word is
+    there for sure."""
     program, x = tiny()
     mapped = program.artifact.mapped
     for section, plan in mapped.schedules.items():
         for entry, (value, group) in zip(plan.drain, plan.labels, strict=True):
             for step in range(len(x[0]) if section in STEPS else 1):
-                begin = waves.beginnings[section.name.lower(), step + entry.stage]
+                if only not in (None, step):
+                    continue
+                begin = waves.beginnings.get((section.name.lower(), step + entry.stage))
+                if begin is None:
+                    continue
                 chunks = -(-entry.count // mapped.config.drains)
                 time = begin + PERIOD * (entry.start + chunks + mapped.timing.drain_table + 5)
                 for lane in range(entry.count):
@@ -149,7 +156,7 @@ def test_a_window_of_steps(tmp_path: Path) -> None:
     file = tmp_path / "window.fst"
     report = verify(file, around=3)
     assert report.waves is not None
-    assert report.waves.startswith("forward_step 1 to 5 and echo_step 1 to 5, ")
+    assert report.waves.shows == "forward_step 1 to 5 and echo_step 1 to 5"
     iterations = {i for (s, i) in Waves(file).beginnings if s == "forward_step"}
     program, _ = tiny()
     overlap = program.artifact.mapped.schedules[Section.FORWARD_STEP].overlap
@@ -160,6 +167,7 @@ def test_a_window_of_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("around", [None, "first-difference"])
 def test_after_a_mismatch_waves_are_of_the_steps_around_it(around: Any, tmp_path: Path) -> None:
     program, _ = tiny()
+    width = program.artifact.mapped.config.word
     place = program.artifact.mapped.allocation.weight.places["b1.unit.drive"]
     weight = [list(bank) for bank in program.image.weight]
     weight[1][place.address + 2] ^= 4
@@ -169,39 +177,23 @@ def test_after_a_mismatch_waves_are_of_the_steps_around_it(around: Any, tmp_path
         verify(file, around=around, image=image)
     difference = caught.value.difference
     assert difference.section == "forward_step" and difference.step is not None
-    assert caught.value.waves.startswith("forward_step 0 to ")
-    waves = Waves(file)
-    (name,) = (
-        value
-        for section, step, value, element, time in landings_of(waves, difference)
-        if waves.word(difference.section, value, element, program.artifact.mapped.config.word, time)
-        == difference.actual
-    )
-    assert name.startswith(difference.block)
-
-
-def landings_of(waves: Waves, difference: Any) -> list[tuple[Any, ...]]:
-    program, _ = tiny()
-    names = {f"{d}" for d in [difference.block]}
-    assert names
-    mapped = program.artifact.mapped
-    plan = mapped.schedules[Section.FORWARD_STEP]
-    found = []
-    for entry, (value, group) in zip(plan.drain, plan.labels, strict=True):
-        signal = difference.signal.split(" ")[0]
-        if value == f"{difference.block}.{signal}" and group == difference.element[0] // 2:
-            begin = waves.beginnings[difference.section, difference.step + entry.stage]
-            time = begin + PERIOD * (entry.start + 2 + mapped.timing.drain_table + 5)
-            found.append(
-                (Section.FORWARD_STEP, difference.step, value, difference.element[0], time)
-            )
-    return found
+    (note,) = caught.value.__notes__
+    assert note.startswith("waves: forward_step 0 to ") and str(file) in note
+    found = {
+        Waves(file).word(scope, value, element, width, time)
+        for section, step, value, element, time in landings(Waves(file), difference.step)
+        if (scope := section.name.lower()) == difference.section
+        and value == f"{difference.block}.{difference.signal.removesuffix(f' ({scope})')}"
+        and (element,) == difference.element
+    }
+    assert found == {difference.actual}
 
 
 def test_no_difference_no_waves(tmp_path: Path) -> None:
     file = tmp_path / "none.fst"
     report = verify(file, around="first-difference")
-    assert report.waves == "none, since nothing differs" and not file.exists()
+    assert report.waves is None and not file.exists()
+    assert report.notes == ("no waves were written, since nothing differs",)
 
 
 def test_viewers_are_told_names_that_are_there(whole: Waves) -> None:
