@@ -36,7 +36,7 @@ from echoloom.backends.export.waivers import waivers
 from echoloom.frontend.data.files import json_bytes
 from echoloom.hdl.axi.axi_top import AxiTop
 from echoloom.hdl.axi.stream_top import StreamTop
-from echoloom.hdl.link import identity
+from echoloom.hdl.commands import identity
 from echoloom.ir.contract import EngineConfig, Timing
 
 Interface = Literal["stream", "axi"]

@@ -13,8 +13,8 @@ from echoloom.hdl.axi import register_map as book
 from echoloom.hdl.axi.core import COUNT_BITS
 from echoloom.hdl.axi.lite import ACCESS, ANSWER, WORD
 from echoloom.hdl.axi.register_map import ENGINE_BASE, WORD_BYTES, Own
+from echoloom.hdl.commands import identity
 from echoloom.hdl.layouts import HOST_BITS, REQUEST
-from echoloom.hdl.link import identity
 from echoloom.ir.contract import EngineConfig, Space, Timing
 
 
