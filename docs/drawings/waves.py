@@ -7,6 +7,7 @@ Run it as `python docs/drawings/waves.py`. It needs GTKWave and a display that i
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pywellen
 from PIL import Image
 
 import echoloom as el
@@ -26,6 +28,7 @@ DISPLAY = ":77"
 STEP = 5  # around which the waves are
 FONTS = "fontname_waves Monospace 9\nfontname_signals Monospace 9\n"
 SIZE = (1060, 900)  # of the window that the save file asks for, and its frame
+CLOCK, BEFORE = 10, 180  # nanoseconds
 STARTS, LOADS = 3, 15  # seconds that a display takes to start, and GTKWave to show a file
 
 
@@ -44,6 +47,19 @@ def window(dump: bytes) -> Image.Image:
     begin = header[0] + 12 * colours
     pixels = dump[begin : begin + bytes_per_line * height]
     return Image.frombytes("RGB", (width, height), pixels, "raw", "BGRX", bytes_per_line)
+
+
+def begin_at_a_change(fst: Path, path: str) -> None:
+    """Let the save file begin shortly before a signal changes for the first time."""
+    save = fst.with_suffix(".gtkw")
+    found = re.search(r"\[timestart\] (\d+)", save.read_text())
+    assert found is not None
+    signals = pywellen.Waveform(str(fst)).all_vars()  # pyright: ignore[reportAttributeAccessIssue]
+    (signal,) = (v.signal for v in signals if v.full_name == path)
+    time = start = int(found[1])
+    while signal.value_at(time) == signal.value_at(start):
+        time += CLOCK
+    save.write_text(save.read_text().replace(found[0], f"[timestart] {time - BEFORE}"))
 
 
 def shown(file: Path, variables: Mapping[str, str]) -> Image.Image:
@@ -75,6 +91,7 @@ def main() -> None:
             waves=folder / "sines.fst", around=STEP,
         )  # fmt: skip
         variables = {**os.environ, "DISPLAY": DISPLAY, "HOME": name, "NO_AT_BRIDGE": "1"}
+        begin_at_a_change(folder / "sines.fst", "echoloom.state.b0.free.q.[0]")
         picture = shown(folder / "sines.gtkw", variables)
     picture.crop((0, 0, *SIZE)).quantize(64).save(PICTURE, optimize=True)
     print(f"wrote {PICTURE}")

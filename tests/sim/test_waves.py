@@ -122,6 +122,39 @@ def test_states_are_found_by_name(whole: Waves) -> None:
             assert whole.word("state", name, index, width, end) == word
 
 
+def test_what_the_host_writes_is_there_before_the_pass_begins(whole: Waves) -> None:
+    program, x = tiny()
+    host, width = program.artifact.host, program.artifact.mapped.config.word
+    shapes = {d.name: d.type.shape for d in program.ir.runtime}
+    forward = host.forward(x[0])
+    echo = host.echo(forward, program.run(x[0], LABEL).outputs, LABEL)
+    for sweep, section in ((forward, "forward_prologue"), (echo, "echo_prologue")):
+        time = whole.beginnings[section, 0]
+        assert sweep.runtime
+        for name, words in sweep.runtime.items():
+            if shapes[name]:
+                found = [whole.word("state", name, n, width, time) for n in range(len(words))]
+            else:
+                found = [whole.number(f"echoloom.state.{name}", time)]
+            assert np.array_equal(found, words)
+
+
+def test_a_word_changes_with_the_clock_that_writes_it(whole: Waves) -> None:
+    """A chunk without a table, issued in cycle t, is at the memories in cycle t + drain_direct - 1,
+    and the edge at that cycle's end writes it."""
+    program, _ = tiny()
+    mapped, changes = program.artifact.mapped, 0
+    plan, begin = mapped.schedules[Section.FORWARD_STEP], whole.beginnings["forward_step", 3]
+    for entry, (value, group) in zip(plan.drain, plan.labels, strict=True):
+        if entry.use_table:
+            continue
+        path = f"echoloom.forward_step.{value}.[{group * mapped.config.lanes}]"
+        time = begin + PERIOD * (entry.start + 1 + mapped.timing.drain_direct)
+        changes += whole.number(path, time - PERIOD) != whole.number(path, time)
+        assert whole.number(path, time) == whole.number(path, time + 5 * PERIOD)
+    assert changes == sum(not entry.use_table for entry in plan.drain)
+
+
 def test_lanes_tell_the_instructions_as_they_are_scheduled(whole: Waves) -> None:
     program, _ = tiny()
     sections = ("forward_step", "echo_step")
