@@ -219,7 +219,7 @@ class Board:
 
         def level(sweep: Sweep) -> Swept:
             request = pass_request(artifact, image, sweep)
-            cycles = artifact.mapped.cycles(request.kind == "forward", sweep.length)
+            cycles = artifact.mapped.cycles_of(sweep.sections, sweep.length)
             self._clean = False  # whatever ends this early
             found = self._line.converse(run_request(request, cycles))
             passes[request.kind] = found
