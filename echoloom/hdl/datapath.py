@@ -9,6 +9,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.drain import Drain
 from echoloom.hdl.lane import (
     ADD,
@@ -64,8 +65,14 @@ class Datapath(wiring.Component):
     writes: list[data.View]
     read_data: Signal
 
-    def __init__(self, config: EngineConfig, rounding: Rounding = Rounding.HALF_EVEN) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        rounding: Rounding = Rounding.HALF_EVEN,
+        contents: Contents = EMPTY,
+    ) -> None:
         self._config = config
+        self._contents = contents
         self._rounding = rounding
         super().__init__(
             {
@@ -107,7 +114,7 @@ class Datapath(wiring.Component):
         weights = delay(m, self.address.weight, WEIGHT, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
 
-        lanes = [Lane(config, index) for index in range(config.lanes)]
+        lanes = [Lane(config, index, self._contents) for index in range(config.lanes)]
         broadcast = self._broadcast(m, [lane.x_word for lane in lanes], stages)
         m.d.comb += [
             self.emit.valid.eq(stages[BROADCAST].emit),
@@ -174,7 +181,9 @@ class Datapath(wiring.Component):
 
     def _drains(self, m: Module, access: Any, lanes: list[Lane], tree: Any) -> list[Drain]:
         config = self._config
-        drains = [Drain(config, index, self._rounding) for index in range(config.drains)]
+        drains = [
+            Drain(config, index, self._rounding, self._contents) for index in range(config.drains)
+        ]
         for index, drain in enumerate(drains):
             m.submodules[f"drain_{index}"] = drain
             m.d.comb += [
@@ -192,7 +201,10 @@ class Datapath(wiring.Component):
         for first in range(0, config.drains, READERS):
             own = drains[first : first + READERS]
             m.submodules[f"table_{first // READERS}"] = table = TableMemory(
-                width=config.word + config.narrow, depth=config.table_depth, readers=len(own)
+                width=config.word + config.narrow,
+                depth=config.table_depth,
+                readers=len(own),
+                init=self._contents.tables,
             )
             m.d.comb += table.access.eq(access)
             for drain, address, word in zip(own, table.address, table.word, strict=True):

@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.lane import tree_result
 from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
 from echoloom.hdl.lookup import Lookup
@@ -50,9 +51,14 @@ class Drain(wiring.Component):
     table_word: Signal
 
     def __init__(
-        self, config: EngineConfig, index: int, rounding: Rounding = Rounding.HALF_EVEN
+        self,
+        config: EngineConfig,
+        index: int,
+        rounding: Rounding = Rounding.HALF_EVEN,
+        contents: Contents = EMPTY,
     ) -> None:
         self._config = config
+        self._contents = contents
         self._index = index
         self._rounding = rounding
         super().__init__(
@@ -156,7 +162,9 @@ class Drain(wiring.Component):
 
     def _shift(self, m: Module, stages: list[Any]) -> Signal:
         """By how much to shift, SELECT cycles after issue."""
-        m.submodules.exponents = exponents = memory(SHIFT, self._config.exponent_depth)
+        m.submodules.exponents = exponents = memory(
+            SHIFT, self._config.exponent_depth, self._contents.exponents_of(self._index)
+        )
         write, read = exponents.write_port(), exponents.read_port()
         m.d.comb += [
             write.addr.eq(self.access.address),
@@ -194,7 +202,9 @@ class Drain(wiring.Component):
         """
         config = self._config
         banks = 1 << len(self.chunk.chunk)
-        m.submodules.bases = bases = memory(signed(config.word), config.bases * banks)
+        m.submodules.bases = bases = memory(
+            signed(config.word), config.bases * banks, self._contents.bases(config, self._index)
+        )
         port, read = bases.write_port(), bases.read_port()
         write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [

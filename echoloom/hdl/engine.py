@@ -9,6 +9,7 @@ from amaranth.hdl import Array, Module, ResetInserter, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.datapath import Datapath
 from echoloom.hdl.fetch import Fetch
 from echoloom.hdl.frames import Frames
@@ -39,7 +40,10 @@ class Engine(wiring.Component):
     datapath has no reset, which would be a net to all of the chip: it runs empty meanwhile.
 
     Raises ValueError where `timing` promises latencies that this hardware does not have.
-    `rounding` is for tests that show what wrong rounding does.
+    `rounding` is for tests that show what wrong rounding does. `contents` is what memories hold
+    from the start, and registers and sections from every reset on.
+    `busy` and `done` are the bits of STATUS; `frame_waits`: an input frame is complete that no
+    sweep took yet.
     """
 
     clear: Signal
@@ -48,14 +52,19 @@ class Engine(wiring.Component):
     samples: Any
     outputs: Any
     trace: Any
+    busy: Signal
+    done: Signal
+    frame_waits: Signal
 
     def __init__(
         self,
         config: EngineConfig,
         timing: Timing = PROMISED,
         rounding: Rounding = Rounding.HALF_EVEN,
+        contents: Contents = EMPTY,
     ) -> None:
         self.config = config
+        self._contents = contents
         self.timing = replace(Datapath.timing(), overhead=Sequencer.overhead)
         if timing != self.timing:
             raise ValueError(f"this engine has {self.timing}, asked for {timing}")
@@ -68,6 +77,9 @@ class Engine(wiring.Component):
                 "samples": In(word_stream(config)),
                 "outputs": Out(word_stream(config)),
                 "trace": Out(trace(config)),
+                "busy": Out(1),
+                "done": Out(1),
+                "frame_waits": Out(1),
             }
         )
 
@@ -83,16 +95,17 @@ class Engine(wiring.Component):
         config = self.config
         flush = self.timing.drain_table + self.timing.tree_to_slot + config.tree_latency
         assert flush < RESET_CYCLES, "results are in flight for longer than a reset lasts"
-        host = Host(config, read_latency=self.read_latency(config))
-        sequencer = Sequencer(config, flush=flush)
-        mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth)
-        drain_fetch = Fetch(Space.DRAIN, drain_entry(config), config.drain_depth)
+        held = self._contents
+        host = Host(config, read_latency=self.read_latency(config), registers=held.registers)
+        sequencer = Sequencer(config, flush=flush, sections=held.sections)
+        mac_fetch = Fetch(Space.MAC, mac_entry(config), config.mac_depth, held.mac)
+        drain_fetch = Fetch(Space.DRAIN, drain_entry(config), config.drain_depth, held.drain)
         frames = Frames(config)
         buffer = fifo.SyncFIFOBuffered(
             width=config.word, depth=2 * config.output_depth + IN_FLIGHT_EMITS
         )
         mac_issue, drain_issue = MacIssue(config), DrainIssue(config)
-        datapath = Datapath(config, self._rounding)
+        datapath = Datapath(config, self._rounding, held)
         cleared = {
             "host": host, "sequencer": sequencer, "mac_fetch": mac_fetch,
             "drain_fetch": drain_fetch, "frames": frames, "output_buffer": buffer,
@@ -108,6 +121,9 @@ class Engine(wiring.Component):
         for part in (sequencer, mac_fetch, drain_fetch, mac_issue, drain_issue, datapath):
             m.d.comb += part.access.eq(host.access)
         m.d.comb += [
+            self.busy.eq(sequencer.busy | host.start),
+            self.done.eq(sequencer.done & ~self.busy),
+            self.frame_waits.eq(frames.available),
             host.busy.eq(sequencer.busy),
             host.done.eq(sequencer.done),
             host.counts.eq(sequencer.counts),

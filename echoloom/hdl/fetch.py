@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
@@ -40,10 +41,17 @@ class Fetch(wiring.Component):
     begin: Signal
     column: Signal
 
-    def __init__(self, space: Space, layout: data.StructLayout, depth: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        layout: data.StructLayout,
+        depth: int,
+        columns: Sequence[Sequence[int]] = (),
+    ) -> None:
         self._space = space
         self._layout = layout
         self._depth = depth
+        self._columns = columns  # what they hold at the start
         super().__init__(
             {
                 "access": In(ACCESS),
@@ -103,7 +111,8 @@ class Fetch(wiring.Component):
         self, m: Module, access: Any, number: int, low: int, address: Signal, enable: Signal
     ) -> Signal:
         """The host writes entries in columns, each a memory; `access` is a cycle old."""
-        column = memory(unsigned(min(COLUMN_BITS, self._layout.size - low)), self._depth)
+        init = self._columns[number] if number < len(self._columns) else ()
+        column = memory(unsigned(min(COLUMN_BITS, self._layout.size - low)), self._depth, init)
         m.submodules[f"column_{number}"] = column
         write, read = column.write_port(), column.read_port()
         chosen = Signal()

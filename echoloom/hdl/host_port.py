@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
@@ -52,7 +54,14 @@ class Host(wiring.Component):
     shift_length: Signal
     shift_loss: Signal
 
-    def __init__(self, config: EngineConfig, *, read_latency: int) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        read_latency: int,
+        registers: Mapping[Register, int] = MappingProxyType({}),
+    ) -> None:
+        written = {at: Out(bits, init=registers.get(at, 0)) for at, bits in REGISTER_BITS.items()}
         self._read_latency = read_latency
         super().__init__(
             {
@@ -72,12 +81,12 @@ class Host(wiring.Component):
                 "start": Out(1),
                 "echo": Out(1),
                 "resumes": Out(1),
-                "length": Out(REGISTER_BITS[Register.LENGTH]),
-                "output_step": Out(REGISTER_BITS[Register.OUTPUT_STEP]),
-                "output_phase": Out(REGISTER_BITS[Register.OUTPUT_PHASE]),
-                "frame": Out(range(config.frame_depth + 1)),
-                "shift_length": Out(REGISTER_BITS[Register.SHIFT_LENGTH]),
-                "shift_loss": Out(REGISTER_BITS[Register.SHIFT_LOSS]),
+                "length": written[Register.LENGTH],
+                "output_step": written[Register.OUTPUT_STEP],
+                "output_phase": written[Register.OUTPUT_PHASE],
+                "frame": Out(range(config.frame_depth + 1), init=registers.get(Register.FRAME, 0)),
+                "shift_length": written[Register.SHIFT_LENGTH],
+                "shift_loss": written[Register.SHIFT_LOSS],
             }
         )
 

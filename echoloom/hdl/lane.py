@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
 from echoloom.hdl.multiplier import Multiplier
 from echoloom.hdl.pipeline import delay, memory
@@ -94,9 +95,10 @@ class Lane(wiring.Component):
     read_word: Signal
     overflow: Signal
 
-    def __init__(self, config: EngineConfig, index: int) -> None:
+    def __init__(self, config: EngineConfig, index: int, contents: Contents = EMPTY) -> None:
         self._config = config
         self._index = index
+        self._contents = contents
         bits = addresses(config)
         super().__init__(
             {
@@ -143,7 +145,9 @@ class Lane(wiring.Component):
         """X and Y of the lane's own bank, in cycle OPERANDS. Both are read in one cycle, so that
         one latency says when a written word may be read."""
         config = self._config
-        m.submodules.vectors = vectors = memory(signed(config.word), config.vector_depth)
+        m.submodules.vectors = vectors = memory(
+            signed(config.word), config.vector_depth, self._contents.vectors_of(self._index)
+        )
         port, x_read, y_read = vectors.write_port(), vectors.read_port(), vectors.read_port()
         write = delay(m, self.write, 1, name="write")[-1]
         m.d.comb += [
@@ -170,7 +174,9 @@ class Lane(wiring.Component):
 
     def _weights(self, m: Module) -> Signal:
         config = self._config
-        m.submodules.weights = weights = memory(signed(config.narrow), config.weight_depth)
+        m.submodules.weights = weights = memory(
+            signed(config.narrow), config.weight_depth, self._contents.weights_of(self._index)
+        )
         write, read = weights.write_port(), weights.read_port()
         here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
         chosen = delay(m, self.access.write & here, 1, name="write_weight")[-1]

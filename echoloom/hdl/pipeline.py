@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Module, Shape, Signal
@@ -22,11 +23,11 @@ def delay(m: Module, value: Any, cycles: int, *, name: str) -> list[Any]:
     return stages
 
 
-def memory(shape: Any, depth: int) -> Memory:
-    """A block RAM that starts at zero.
+def memory(shape: Any, depth: int, init: Sequence[int] = ()) -> Memory:
+    """A block RAM that starts with the words of `init`, and zeros.
 
     No program reads a word in the cycle that writes it, so the tools need not build logic that
     makes such a read return the old word.
     """
     assert Shape.cast(shape).width > 0
-    return Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
+    return Memory(shape=shape, depth=depth, init=init, attrs={"no_rw_check": 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
@@ -80,8 +81,11 @@ class Sequencer(wiring.Component):
     keep: Signal
     read_data: Signal
 
-    def __init__(self, config: EngineConfig, *, flush: int) -> None:
+    def __init__(
+        self, config: EngineConfig, *, flush: int, sections: Sequence[Mapping[str, int]] = ()
+    ) -> None:
         self._flush = flush
+        self._init = dict(zip(Section, sections, strict=False))
         self._layout = section_entry(config)
         super().__init__(
             {
@@ -292,7 +296,12 @@ class Sequencer(wiring.Component):
         """The section table, in registers: choosing the next section must not take time."""
         word = Signal(COLUMN_BITS, reset_less=True)
         m.d.sync += word.eq(self.access.data)
-        table = [Signal(self._layout, name=f"section_{section.name}") for section in Section]
+        table = [
+            Signal(
+                self._layout, name=f"section_{section.name}", init=dict(self._init.get(section, {}))
+            )
+            for section in Section
+        ]
         for section, entry in zip(Section, table, strict=True):
             chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
             for column, low in enumerate(range(0, self._layout.size, COLUMN_BITS)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Module, Signal, unsigned
@@ -30,9 +31,10 @@ class TableMemory(wiring.Component):
     address: list[Signal]
     word: list[Signal]
 
-    def __init__(self, *, width: int, depth: int, readers: int) -> None:
+    def __init__(self, *, width: int, depth: int, readers: int, init: Sequence[int] = ()) -> None:
         self._width = width
         self._depth = depth
+        self._init = init
         super().__init__(
             {
                 "access": In(ACCESS),
@@ -43,7 +45,7 @@ class TableMemory(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.entries = entries = memory(unsigned(self._width), self._depth)
+        m.submodules.entries = entries = memory(unsigned(self._width), self._depth, self._init)
         write = entries.write_port()
         strobe = self.access.write & (self.access.space == Space.TABLE)
         given = self.access.data[: self._width]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from amaranth.sim import Simulator
 
+from echoloom.hdl.contents import EMPTY, contents_of
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult, Write
 from echoloom.ir.arithmetic import Rounding
@@ -132,13 +133,21 @@ def load(image: Image) -> Iterator[Request]:
 
 
 class Bench:
-    """One engine under simulation; `run` may be called once."""
+    """One engine under simulation; `run` may be called once. `built_in`: its memories hold the
+    image from the start."""
 
     def __init__(
-        self, image: Image, *, rounding: Rounding = Rounding.HALF_EVEN, seed: int | None = None
+        self,
+        image: Image,
+        *,
+        rounding: Rounding = Rounding.HALF_EVEN,
+        seed: int | None = None,
+        built_in: bool = False,
     ) -> None:
         self.image = image
-        self.engine = Engine(image.config, image.timing, rounding)
+        self._built_in = built_in
+        contents = contents_of(image, {}) if built_in else EMPTY
+        self.engine = Engine(image.config, image.timing, rounding, contents)
         self._random = random.Random(seed)
         self._stalling = seed is not None
         self._outputs: list[int] = []
@@ -213,7 +222,7 @@ class Bench:
         simulator.add_clock(1e-6)
 
         async def host(ctx: Any) -> None:
-            for request in load(self.image):
+            for request in () if self._built_in else load(self.image):
                 await self.request(ctx, request)
             for one in passes:
                 await self._pass(ctx, one, (vector_words, gradient_words))
@@ -265,10 +274,11 @@ def check(
     seed: int | None = None,
     rounding: Rounding = Rounding.HALF_EVEN,
     golden_rounding: Rounding = Rounding.HALF_EVEN,
+    built_in: bool = False,
 ) -> list[Observed]:
     """Run on RTL and golden twin; everything a host can see must be equal."""
     golden = GoldenEngine(image, golden_rounding)
-    bench = Bench(image, rounding=rounding, seed=seed)
+    bench = Bench(image, rounding=rounding, seed=seed, built_in=built_in)
     observed = bench.run(passes)
     for number, (one, result) in enumerate(zip(passes, observed, strict=True)):
         for space, lane, address, word in one.writes:

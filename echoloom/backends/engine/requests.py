@@ -25,6 +25,7 @@ SECTIONS: Mapping[Kind, tuple[Section, ...]] = {
     "echo": ECHO,
     "resume": RESUMED,
 }
+KINDS: Mapping[tuple[Section, ...], Kind] = {own: kind for kind, own in SECTIONS.items()}
 
 # Written for every pass by what plays it, or not writable at all.
 RESERVED_REGISTERS = frozenset(Register) - NEUTRAL.keys()

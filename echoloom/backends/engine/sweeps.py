@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from echoloom.backends.engine.requests import SECTIONS, PassRequest, PassResult
+from echoloom.backends.engine.requests import KINDS, PassRequest, PassResult
 from echoloom.backends.run.integers import Words, output_type
 from echoloom.backends.run.levels import Artifact
 from echoloom.ir.contract import Image, Register, Space
@@ -29,7 +29,6 @@ def pass_request(
     rows = np.concatenate([sweep.frames[d.name] for d in body.frame], axis=1)
     frames = np.zeros((sweep.length, image.frame), np.int64)
     frames[:, : rows.shape[1]] = rows
-    kind = next(kind for kind, sections in SECTIONS.items() if sections == sweep.sections)
     carried = {} if sweep.carried is None else sweep.carried.words
     missing = {n: w for n, w in carried.items() if not np.array_equal(w, held.get(n, ()))}
     writes = tuple(
@@ -44,7 +43,7 @@ def pass_request(
         for _, lane, address in _elements(artifact, place)
     )
     return PassRequest(
-        kind,
+        KINDS[sweep.sections],
         frames,
         {
             Register.SHIFT_LENGTH: sweep.shift,
