@@ -335,8 +335,7 @@ class Timing:
 class Image:
     """Everything a host loads into an engine before the first pass.
 
-    Memories are dense tuples of integers: weight[lane][address] and so on; shorter than the
-    engine's depth means the rest is zero.
+    Memories are dense: weight[lane][address] and so on; what is missing at the end is zero.
     """
 
     config: EngineConfig

@@ -20,7 +20,7 @@ from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.backends.run.stream_levels import stream_level
-from echoloom.frontend.data.samples import host_chunk
+from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.level import Progress
@@ -88,7 +88,7 @@ def verify_stream(
     unknown = [level for level in levels if level not in (REFERENCE, *LEVELS)]
     if unknown:
         raise ValueError(f"unknown level {unknown[0]!r}; levels are numpy, {', '.join(LEVELS)}")
-    x = host_chunk(program.model, x)
+    x, _ = host_sequence(program.model, x)
     if min(sizes, default=0) < 0 or sum(sizes) != len(x):
         raise ValueError(
             f"the chunks' sizes must be 0 or more and make up the sequence of {len(x)} samples, "
