@@ -22,9 +22,10 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect
 
+from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.hdl.crossing import Crossing
 from echoloom.hdl.engine import Engine
-from echoloom.hdl.link import Link, identity
+from echoloom.hdl.link import Link
 from echoloom.hdl.uart import UartReceiver, UartTransmitter, divisor_for
 from echoloom.ir.contract import EngineConfig, Timing
 
@@ -67,7 +68,7 @@ class BoardTop(wiring.Component):
     is in the PLL's settings and nowhere else, so that it can be chosen when all is routed.
 
     Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's; `baud`, the
-    serial line's speed.
+    serial line's speed; `sizes`, the link's.
     Ports: `clock`; `rx` and `tx`, the serial lines; `button`, resets all; `lights`: 0 engine at
     work, 1 bytes from the host, 2 outputs waiting for the host, 3 break on the line (as many as
     there are), the last slowly blinking: configured and clocked; `stay_on`, constantly high.
@@ -89,6 +90,7 @@ class BoardTop(wiring.Component):
         timing: Timing,
         clock_mhz: float | None = None,
         baud: int = BAUD,
+        sizes: LinkSizes | None = None,
     ) -> None:
         self.clock_mhz = board.clock_mhz if clock_mhz is None else clock_mhz
         self._board = board
@@ -97,7 +99,7 @@ class BoardTop(wiring.Component):
         if self.clock_mhz != board.clock_mhz:
             self._pll = board.pll(self.clock_mhz)
         self._engine = Engine(config, timing)
-        self._link = Link(config, identity(config, timing))
+        self._link = Link(config, identity(config, timing), sizes)
         ports = {"clock": In(1), "rx": In(1, init=1), "tx": Out(1)}
         if "button" in board.pins:
             ports["button"] = In(1, init=1 - board.pressed)

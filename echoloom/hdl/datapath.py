@@ -9,6 +9,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.drain import Drain
 from echoloom.hdl.lane import (
@@ -167,8 +168,10 @@ class Datapath(wiring.Component):
         operation = delay(m, add, tree.latency, name="tree_operation")[-1]
         output = Signal(tree_result(config))
         overflow = Signal()
-        total = Signal(signed(max(config.accumulator, len(tree.total)) + 1))
-        m.d.comb += total.eq(Mux(operation.tree_restart, 0, output.value) + tree.total)
+        m.submodules.tree_adder = adder = CarrySelectSum(max(config.accumulator, len(tree.total)))
+        m.d.comb += adder.a.eq(Mux(operation.tree_restart, 0, output.value))
+        m.d.comb += adder.b.eq(tree.total)
+        total = adder.total
         m.d.sync += [
             output.valid.eq(operation.tree_push),
             output.slot.eq(operation.slot),

@@ -41,7 +41,8 @@ class Engine(wiring.Component):
 
     Raises ValueError where `timing` promises latencies that this hardware does not have.
     `rounding` is for tests that show what wrong rounding does. `contents` is what memories hold
-    from the start, and registers and sections from every reset on.
+    from the start, and registers from every reset on. A reset empties
+    the sections, but for those that are there from the start: they stay as they are.
     `busy` and `done` are the bits of STATUS; `frame_waits`: an input frame is complete that no
     sweep took yet.
     """

@@ -65,12 +65,15 @@ class Frames(wiring.Component):
         taken_at = [Signal.like(filling, name=f"taken_{stage}") for stage in range(STAGES)]
         place = Signal(ceil_log2(config.frame_depth))
         sampled, filled, taken, released = Signal(), Signal(), Signal(), Signal()
+        # Of the length, which the host writes long before it counts.
+        empty, last = Signal(init=1), Signal.like(place)
+        m.d.sync += [empty.eq(self.length == 0), last.eq(self.length - 1)]
         m.d.comb += [
-            self.samples.ready.eq((complete != config.frames) & (self.length != 0)),
+            self.samples.ready.eq((complete != config.frames) & ~empty),
             sampled.eq(self.samples.valid & self.samples.ready),
-            filled.eq(sampled & (place + 1 == self.length)),
-            taken.eq(self.begin & self.take & (self.length != 0)),
-            released.eq(self.release & (self.length != 0)),
+            filled.eq(sampled & (place == last)),
+            taken.eq(self.begin & self.take & ~empty),
+            released.eq(self.release & ~empty),
             self.available.eq((fresh != 0) | (self.length == 0)),
             write.en.eq(sampled),
             write.addr.eq(Cat(place, filling)),

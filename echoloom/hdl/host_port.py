@@ -95,6 +95,7 @@ class Host(wiring.Component):
         held = Signal(REQUEST, reset_less=True)
         fresh = Signal()  # `held` is to be done in this cycle
         reading = Signal(range(self._read_latency + 1))  # cycles until read data are there
+        idle = Signal(init=1)  # reading == 0
         is_register = held.space == Space.REGISTER
         busy = self.busy | self.start  # `start` is a register: the engine follows a cycle later
         m.d.sync += fresh.eq(self.request.valid & self.request.ready)
@@ -102,11 +103,11 @@ class Host(wiring.Component):
             m.d.sync += held.eq(self.request.payload)
         m.d.comb += [
             # A write is done while the next request arrives; a read must be answered first.
-            self.request.ready.eq(~(fresh & ~held.write) & (reading == 0) & ~self.response.valid),
+            self.request.ready.eq(~(fresh & ~held.write) & idle & ~self.response.valid),
         ]
         m.d.sync += [
             self.access.write.eq(fresh & held.write & ~is_register & ~busy),
-            self.access.read.eq((reading != 0) & ~busy),
+            self.access.read.eq(~idle & ~busy),
             *(self.access[name].eq(held[name]) for name in ("space", "lane", "address", "data")),
         ]
         registers = self._registers(m, held, fresh & held.write & is_register, busy)
@@ -132,9 +133,9 @@ class Host(wiring.Component):
 
         answered = reading == 1
         with m.If(fresh & ~held.write):
-            m.d.sync += reading.eq(self._read_latency)
-        with m.Elif(reading != 0):
-            m.d.sync += reading.eq(reading - 1)
+            m.d.sync += [reading.eq(self._read_latency), idle.eq(0)]
+        with m.Elif(~idle):
+            m.d.sync += [reading.eq(reading - 1), idle.eq(answered)]
         with m.If(answered):
             m.d.sync += [self.response.valid.eq(1), self.response.payload.eq(answer)]
         with m.Elif(self.response.ready):
@@ -148,6 +149,8 @@ class Host(wiring.Component):
             Signal(counter, name=name) for name in ("cycles", "stalls", "useful")
         )
         sticky = Signal(len(Flag))
+        counts, stalled, lanes = Signal(), Signal(), Signal.like(self.lanes)
+        m.d.sync += [counts.eq(self.counts), stalled.eq(self.stalls), lanes.eq(self.lanes)]
         written = {
             Register.LENGTH: self.length,
             Register.OUTPUT_STEP: self.output_step,
@@ -162,18 +165,21 @@ class Host(wiring.Component):
             self.echo.eq(held.data == ECHO),
             self.resumes.eq(held.data == CONTINUE),
         ]
-        with m.If(write):
-            with m.Switch(held.address):
-                for register, value in written.items():
-                    with m.Case(register):
-                        m.d.sync += value.eq(held.data)
+        # A cycle later, so that no decoder stands before the registers' enables.
+        word = Signal(max(len(value) for value in written.values()), reset_less=True)
+        m.d.sync += word.eq(held.data)
+        for register, value in written.items():
+            chosen = Signal(name=f"write_{register.name}")
+            m.d.sync += chosen.eq(write & (held.address == register))
+            with m.If(chosen):
+                m.d.sync += value.eq(word)
         with m.If(self.start):
             m.d.sync += [cycles.eq(0), stalls.eq(0), useful.eq(0), sticky.eq(0)]
         with m.Else():
             m.d.sync += [
-                cycles.eq(cycles + self.counts),
-                stalls.eq(stalls + self.stalls),
-                useful.eq(useful + self.lanes),
+                cycles.eq(cycles + counts),
+                stalls.eq(stalls + stalled),
+                useful.eq(useful + lanes),
                 sticky.eq(sticky | self.flags),
             ]
         return {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from amaranth.utils import ceil_log2
 
+from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.engine import IN_FLIGHT_EMITS
 from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry
-from echoloom.hdl.link import DEPTH
+from echoloom.hdl.link import OUTPUTS
 from echoloom.hdl.packets import PAYLOAD
 from echoloom.hdl.table_memory import READERS
 from echoloom.ir.contract import COLUMN_BITS, EngineConfig
@@ -30,14 +31,15 @@ class Bank:
     one_address: bool = False
 
 
-def inventory(config: EngineConfig) -> tuple[Bank, ...]:
+def inventory(config: EngineConfig, link: LinkSizes) -> tuple[Bank, ...]:
     """The memories in the order of the data's way through the engine; registers are none."""
     lanes, drains, word = config.lanes, config.drains, config.word
     frame = 1 << ceil_log2(config.frame_depth)
     banks = ceil_log2(chunks(config))  # of a drain: its lanes
     return (
-        Bank("link packets", 8, PAYLOAD + 1, 1),
-        Bank("link samples", word, DEPTH - 1, 1),
+        Bank("link window", 8, link.window - 1, 1),
+        Bank("link packet", 8, PAYLOAD + 1, 1),
+        Bank("link samples", word, link.samples, 1),
         Bank("frames", word, config.frames * frame, 1),
         Bank("weights", config.narrow, config.weight_depth, lanes),
         Bank("X words", word, config.vector_depth, lanes),
@@ -51,7 +53,8 @@ def inventory(config: EngineConfig) -> tuple[Bank, ...]:
         *_program("MAC program", mac_entry(config).size, config.mac_depth),
         *_program("drain program", drain_entry(config).size, config.drain_depth),
         Bank("outputs", word, 2 * config.output_depth + IN_FLIGHT_EMITS - 1, 1),
-        Bank("link outputs", word, DEPTH - 1, 1),
+        Bank("link outputs", word, OUTPUTS, 1),
+        Bank("link replies", 8, link.window, 1),
     )
 
 

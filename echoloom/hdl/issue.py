@@ -72,8 +72,9 @@ class MacIssue(wiring.Component):
         overwrite = Signal(reset_less=True)
         keep = Signal(reset_less=True)
         row_weight = Signal(bits["w_base"], reset_less=True)
-        last_in_row = inner_left == 0
-        last = last_in_row & (outer_left == 0)
+        # inner_left == 0 and outer_left == 0, known a cycle ahead.
+        last_in_row, last_row = Signal(reset_less=True), Signal(reset_less=True)
+        last = last_in_row & last_row
 
         with m.If(self.begin):
             m.d.sync += [
@@ -81,6 +82,8 @@ class MacIssue(wiring.Component):
                 entry.eq(self.entry),
                 inner_left.eq(self.entry.inner - 1),
                 outer_left.eq(self.entry.outer - 1),
+                last_in_row.eq(self.entry.inner == 1),
+                last_row.eq(self.entry.outer == 1),
                 first.eq(1),
                 first_in_row.eq(1),
                 overwrite.eq(self.overwrite),
@@ -96,6 +99,8 @@ class MacIssue(wiring.Component):
                 m.d.sync += [
                     inner_left.eq(entry.inner - 1),
                     outer_left.eq(outer_left - 1),
+                    last_in_row.eq(entry.inner == 1),
+                    last_row.eq(outer_left == 1),
                     row.eq(row + 1),
                     row_weight.eq(row_weight + entry.w_outer),
                     self.address.weight.eq(row_weight + entry.w_outer),
@@ -104,6 +109,7 @@ class MacIssue(wiring.Component):
             with m.Else():
                 m.d.sync += [
                     inner_left.eq(inner_left - 1),
+                    last_in_row.eq(inner_left == 1),
                     self.address.weight.eq(self.address.weight + entry.w_inner),
                 ]
                 self._step(m, entry, bank)

@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
 from echoloom.hdl.multiplier import Multiplier
@@ -217,18 +218,19 @@ class Lane(wiring.Component):
         m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
         accumulator = Signal(signed(width), reset_less=True)
-        total = Signal(signed(max(width, len(self.product)) + 1))
+        m.submodules.adder = adder = CarrySelectSum(max(width, len(self.product)))
+        total = adder.total
         updated = Signal.like(total, reset_less=True)
         gradient = delay(m, read.data, 1, name="gradient")[-1]
         loaded = Signal(kept, reset_less=True)
         store = self._own[STORE]
         given = Mux(self._write_gradient[1], self._data, 0)
         m.d.sync += loaded.eq(Mux(self._own[ADD - 1].from_gradient, gradient, given))
-        start = Mux(add.from_accumulator, accumulator, loaded)
         to = Mux(self._write_gradient[2], self._to[2], self.gradient_write)
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
-            total.eq(start + self.product),
+            adder.a.eq(Mux(add.from_accumulator, accumulator, loaded)),
+            adder.b.eq(self.product),
             write.addr.eq(delay(m, to, 1, name="gradient_write")[-1]),
             write.data.eq(updated),
             write.en.eq(store.gradient | self._write_gradient[3]),

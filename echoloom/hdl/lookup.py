@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from echoloom.hdl import rounding as rounds
+from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.layouts import ACCESS, SHIFT
 from echoloom.hdl.multiplier import Multiplier
 from echoloom.hdl.pipeline import delay
@@ -77,7 +78,6 @@ class Lookup(wiring.Component):
         entry_layout = data.StructLayout({"base": signed(word), "slope": signed(narrow)})
         zs = delay(m, self.z, 3, name="z")
         origins = delay(m, self.table, 1, name="table")
-        sizes = delay(m, self.segment_bits, 1, name="segment_bits")
         fractions = delay(m, self.fraction_bits, 2, name="fraction_bits")
         slope_shifts = delay(m, self.slope_shift, MULTIPLIED, name="slope_shift")
 
@@ -87,7 +87,8 @@ class Lookup(wiring.Component):
 
         # 2: clamped. `inside` has the bits below a segment number's sign bit.
         segment_width = (1 << SEGMENT_BITS) - 1
-        inside = Cat(sizes[1] > bit + 1 for bit in range(max(word, segment_width)))
+        inside = Signal(max(word, segment_width), reset_less=True)
+        m.d.sync += inside.eq(Cat(self.segment_bits > bit + 1 for bit in range(len(inside))))
         negative = shifted[-1]
         low = Cat(shifted, negative.replicate(max(0, segment_width - word)))
         fits = ~((low ^ negative.replicate(len(low))) & ~inside).any()
@@ -124,10 +125,14 @@ class Lookup(wiring.Component):
         # Shift; then round and add; then saturate.
         bases = delay(m, entry.base, MULTIPLIED - ENTRY + SHIFTING, name="base")
         shifted = rounds.shift_right(m, rise, slope_shifts[-1], name="rise")
-        total = Signal(signed(len(rise) + 1), reset_less=True)
-        m.d.sync += total.eq(
-            rounds.add_carry(bases[-1], shifted.quotient, rounds.increment(shifted, self._rounding))
-        )
+        m.submodules.adder = adder = CarrySelectSum(len(rise))
+        total = Signal.like(adder.total, reset_less=True)
+        m.d.comb += [
+            adder.a.eq(bases[-1]),
+            adder.b.eq(shifted.quotient),
+            adder.carry.eq(rounds.increment(shifted, self._rounding)),
+        ]
+        m.d.sync += total.eq(adder.total)
         limit = (1 << word - 1) - 1
         # Without a carry chain: -limit - 1, which the word could hold, is below too.
         top, rest = total[word - 1 :], total[: word - 1]

@@ -2,6 +2,8 @@
 
     sync 0xA5 | code | sequence | length | payload, length bytes | CRC, 4 bytes, low first
 
+The payload is made of numbers (`hdl.numbers`), as many as there are.
+
 The sequence is the host's: a reply has that of its packet, so that one which comes late is not
 taken for the next one's. The CRC is CRC-32/ISO-HDLC (that of zip files) over code, sequence, length
 and payload: a packet that lost or gained a byte looks whole once in 2**32 times. Bytes before a
@@ -15,10 +17,13 @@ import zlib
 from typing import Any, NamedTuple
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc import Processor
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
+
+from echoloom.hdl.numbers import DIGITS, MORE
+from echoloom.hdl.pipeline import memory
 
 SYNC = 0xA5
 PAYLOAD = 255  # most bytes of payload
@@ -28,8 +33,11 @@ OVERHEAD = START_BYTES + CRC_BYTES  # bytes of a packet beside its payload
 SEQUENCES = 256
 FLUSH = PAYLOAD + OVERHEAD
 
-HEADER = data.StructLayout({"code": 8, "sequence": 8, "length": 8})
-ARRIVAL = data.StructLayout({"code": 8, "sequence": 8, "length": 8, "intact": 1})
+HEADER_BYTES = 3  # code, sequence and length: what stands before the payload in a buffer
+
+HEADER = data.StructLayout({"code": 8, "sequence": 8})
+# `numbers` counts those of the payload, all of which are complete if it is `whole`.
+ARRIVAL = data.StructLayout({"code": 8, "sequence": 8, "numbers": 8, "whole": 1, "intact": 1})
 
 
 class Packet(NamedTuple):
@@ -102,10 +110,12 @@ class PacketReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.payload = payload = memory.Memory(shape=8, depth=PAYLOAD + 1, init=[])
+        m.submodules.payload = payload = memory(8, PAYLOAD + 1)
         write, read = payload.write_port(), payload.read_port()
         m.submodules.crc = crc = Processor(CRC32_ISO_HDLC(data_width=8))
         code, sequence, length, count = Signal(8), Signal(8), Signal(8), Signal(8)
+        numbers, digits = Signal(8), Signal(range(DIGITS + 1))  # complete; and of the next one
+        overlong = Signal()
         checked = Signal(range(CRC_BYTES))
         taken = Signal()
 
@@ -118,7 +128,8 @@ class PacketReader(wiring.Component):
             self.byte.eq(read.data),
             self.packet.payload.code.eq(code),
             self.packet.payload.sequence.eq(sequence),
-            self.packet.payload.length.eq(length),
+            self.packet.payload.numbers.eq(numbers),
+            self.packet.payload.whole.eq((digits == 0) & ~overlong),
             self.packet.payload.intact.eq(crc.match_detected),
         ]
         with m.FSM() as fsm:
@@ -136,6 +147,7 @@ class PacketReader(wiring.Component):
             with m.State("LENGTH"), m.If(taken):
                 m.d.sync += length.eq(self.data.payload)
                 m.d.sync += [count.eq(0), checked.eq(0)]
+                m.d.sync += [numbers.eq(0), digits.eq(0), overlong.eq(0)]
                 m.next = "PAYLOAD"
                 with m.If(self.data.payload == 0):
                     m.next = "CRC"
@@ -143,6 +155,12 @@ class PacketReader(wiring.Component):
                 m.d.comb += write.en.eq(taken)
                 with m.If(taken):
                     m.d.sync += count.eq(count + 1)
+                    with m.If(self.data.payload < MORE):
+                        m.d.sync += [numbers.eq(numbers + 1), digits.eq(0)]
+                    with m.Elif(digits == DIGITS - 1):
+                        m.d.sync += overlong.eq(1)
+                    with m.Else():
+                        m.d.sync += digits.eq(digits + 1)
                     with m.If(count == length - 1):
                         m.next = "CRC"
             with m.State("CRC"), m.If(taken):
@@ -157,12 +175,23 @@ class PacketReader(wiring.Component):
 
 
 class PacketWriter(wiring.Component):
-    """Sends a packet: the header is taken first, then as many payload bytes as it announces.
+    """Keeps packets and sends them one after another.
 
-    Ports: `header`, code and length of the packet; `payload`, its bytes; `data`, bytes to send.
+    A packet's payload is taken first, byte by byte, PAYLOAD at most, then its header, which ends
+    it. Whole packets wait in a ring until they are sent; a payload's byte, or a header, is not
+    taken while there is no room for it.
+
+    Parameters: `size` of the ring in bytes, a power of two with room for any packet.
+    Ports: `payload` and `header`; `data`, bytes to send, each five clock cycles after the last
+    at the soonest.
+
+    Raises ValueError for a `size` that cannot be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        if size <= PAYLOAD + HEADER_BYTES or size & (size - 1):
+            raise ValueError(f"a ring of packets has 512, 1024 ... bytes, not {size}")
+        self._size = size
         super().__init__(
             {
                 "header": In(stream.Signature(HEADER)),
@@ -173,67 +202,87 @@ class PacketWriter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.crc = crc = Processor(CRC32_ISO_HDLC(data_width=8))
-        code, sequence, length, left = Signal(8), Signal(8), Signal(8), Signal(8)
-        check = Signal(range(CRC_BYTES))
-        sent, covered = Signal(), Signal()
-        m.d.comb += [
-            sent.eq(self.data.valid & self.data.ready),
-            crc.data.eq(self.data.payload),
-            crc.valid.eq(sent & covered),
-        ]
+        m.submodules.ring = ring = memory(8, self._size)
+        write, read = ring.write_port(), ring.read_port()
+        begin = Signal(range(self._size))  # of the packet that is being gathered
+        reached = Signal.like(begin)  # of what has been sent
+        m.d.comb += read.addr.eq(reached)
+        self._gather(m, write, begin, reached)
+        self._send(m, read.data, begin, reached)
+        return m
 
-        def offer(byte: Any) -> None:
+    def _gather(self, m: Module, write: Any, begin: Signal, reached: Signal) -> None:
+        count, room = Signal(8), Signal()
+        free = Signal.like(begin)
+        m.d.comb += free.eq(reached - begin - 1)
+        m.d.comb += room.eq(free > HEADER_BYTES + count)
+        header = Signal(HEADER)
+        with m.FSM():
+            with m.State("PAYLOAD"):
+                m.d.comb += [self.payload.ready.eq(room), self.header.ready.eq(room)]
+                m.d.comb += write.addr.eq(begin + HEADER_BYTES + count)
+                m.d.comb += write.data.eq(self.payload.payload)
+                m.d.sync += header.eq(self.header.payload)
+                with m.If(self.payload.valid & room):
+                    m.d.comb += write.en.eq(1)
+                    m.d.sync += count.eq(count + 1)
+                with m.Elif(self.header.valid & room):
+                    m.next = "CODE"
+            for place, (state, byte) in enumerate(
+                (("CODE", header.code), ("SEQUENCE", header.sequence), ("LENGTH", count))
+            ):
+                with m.State(state):
+                    m.d.comb += [write.addr.eq(begin + place), write.data.eq(byte), write.en.eq(1)]
+                    m.next = "SEQUENCE" if state == "CODE" else "LENGTH"
+                    if state == "LENGTH":
+                        m.d.sync += [begin.eq(begin + HEADER_BYTES + count), count.eq(0)]
+                        m.next = "PAYLOAD"
+
+    def _send(self, m: Module, stored: Any, begin: Signal, reached: Signal) -> None:
+        m.submodules.crc = crc = Processor(CRC32_ISO_HDLC(data_width=8))
+        byte = Signal(8, reset_less=True)
+        place = Signal(range(HEADER_BYTES + 1))  # in the header, or behind it
+        left, check = Signal(8), Signal(range(CRC_BYTES))
+        sent = Signal()
+        m.d.comb += [sent.eq(self.data.valid & self.data.ready), crc.data.eq(byte)]
+
+        def offer(what: Any) -> None:
             m.d.comb += self.data.valid.eq(1)
-            m.d.comb += self.data.payload.eq(byte)
+            m.d.comb += self.data.payload.eq(what)
 
         with m.FSM():
-            with m.State("HEADER"):
-                m.d.comb += self.header.ready.eq(1)
-                m.d.comb += crc.start.eq(1)
-                m.d.sync += [code.eq(self.header.payload.code), check.eq(0)]
-                m.d.sync += sequence.eq(self.header.payload.sequence)
-                m.d.sync += length.eq(self.header.payload.length)
-                with m.If(self.header.valid):
-                    m.next = "SYNC"
             with m.State("SYNC"):
-                offer(SYNC)
+                m.d.comb += crc.start.eq(1)
+                m.d.sync += [place.eq(0), check.eq(0)]
+                with m.If(reached != begin):
+                    offer(SYNC)
+                    with m.If(sent):
+                        m.next = "FETCH"
+            with m.State("FETCH"):  # the memory answers a cycle later, and into a register
+                m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.sync += byte.eq(stored)
+                m.next = "BYTE"
+            with m.State("BYTE"):
+                offer(byte)
+                m.d.comb += crc.valid.eq(sent)
                 with m.If(sent):
-                    m.next = "CODE"
-            with m.State("CODE"):
-                offer(code)
-                m.d.comb += covered.eq(1)
-                with m.If(sent):
-                    m.next = "SEQUENCE"
-            with m.State("SEQUENCE"):
-                offer(sequence)
-                m.d.comb += covered.eq(1)
-                with m.If(sent):
-                    m.next = "LENGTH"
-            with m.State("LENGTH"):
-                offer(length)
-                m.d.comb += covered.eq(1)
-                m.d.sync += left.eq(length)
-                with m.If(sent):
-                    m.next = "PAYLOAD"
-                    with m.If(length == 0):
-                        m.next = "CRC"
-            with m.State("PAYLOAD"):
-                m.d.comb += covered.eq(1)
-                m.d.comb += self.data.valid.eq(self.payload.valid)
-                m.d.comb += self.data.payload.eq(self.payload.payload)
-                m.d.comb += self.payload.ready.eq(self.data.ready)
-                with m.If(sent):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 1):
+                    m.d.sync += [reached.eq(reached + 1), left.eq(left - 1)]
+                    m.next = "FETCH"
+                    with m.If(place != HEADER_BYTES):
+                        m.d.sync += place.eq(place + 1)
+                    with m.If(place == HEADER_BYTES - 1):
+                        m.d.sync += left.eq(byte)
+                        with m.If(byte == 0):
+                            m.next = "CRC"
+                    with m.Elif((place == HEADER_BYTES) & (left == 1)):
                         m.next = "CRC"
             with m.State("CRC"):
                 offer(crc.crc.word_select(check, 8))
                 with m.If(sent):
                     m.d.sync += check.eq(check + 1)
                     with m.If(check == CRC_BYTES - 1):
-                        m.next = "HEADER"
-        return m
+                        m.next = "SYNC"
 
 
 def _crc(body: bytes) -> bytes:

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike
 
 from echoloom.hdl import rounding as rounds
+from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.layouts import SHIFT
 from echoloom.hdl.pipeline import delay
 from echoloom.ir.arithmetic import BoolArray, IntArray, Overflow, Rounding, narrow, round_shift
@@ -81,22 +82,27 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        bases = delay(m, self.base, SHIFTING, name="base")
+        bases = delay(m, self.base, SHIFTING - 1, name="base")
         adds = delay(m, self.add, SHIFTING, name="add")
+        base = Signal.like(self.base, name="start", reset_less=True)
+        m.d.sync += base.eq(Mux(adds[-2] == Add.NONE, 0, bases[-1]))
         widths = delay(m, self.width, SHIFTING, name="width")
         overflows = delay(m, self.overflow, SHIFTING + 2, name="overflow")
 
         # Shift, keeping what rounding needs.
         shifted = rounds.shift_right(m, self.value, self.shift, name="shift")
 
-        # Round and add in one carry chain: -(q + up) = ~q + (1 - up).
-        z = Signal(signed(max(self._accumulator, self._word) + 1), reset_less=True)
+        # Round and add in one: -(q + up) = ~q + (1 - up).
+        m.submodules.adder = adder = CarrySelectSum(max(self._accumulator, self._word))
+        z = Signal.like(adder.total, reset_less=True)
         minus = adds[-1] == Add.MINUS
         up = rounds.increment(shifted, self._rounding)
-        start = Mux(adds[-1] == Add.NONE, 0, bases[-1])
-        m.d.sync += z.eq(
-            rounds.add_carry(start, shifted.quotient ^ minus.replicate(1).as_signed(), up ^ minus)
-        )
+        m.d.comb += [
+            adder.a.eq(base),
+            adder.b.eq(shifted.quotient ^ minus.replicate(1).as_signed()),
+            adder.carry.eq(up ^ minus),
+        ]
+        m.d.sync += z.eq(adder.total)
         inside = Signal(self._word, reset_less=True)  # the bits below the sign bit of `width`
         m.d.sync += inside.eq(Cat(widths[-1] > bit + 1 for bit in range(self._word)))
 

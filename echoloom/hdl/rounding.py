@@ -59,8 +59,3 @@ def increment(shifted: Any, rounding: Rounding) -> Value:
             return quotient[-1] & (guard | sticky)
         case Rounding.FLOOR:
             return Const(0, 1)
-
-
-def add_carry(a: Value, b: Value, carry: Value) -> Value:
-    """a + b + carry in one carry chain: the carry is made by an extra lowest bit."""
-    return (Cat(C(1, 1), a).as_signed() + Cat(carry, b).as_signed()) >> 1

@@ -11,7 +11,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
-from echoloom.ir.contract import COLUMN_BITS, STAGES, EngineConfig, Register, Space
+from echoloom.hdl.section_table import SectionTable
+from echoloom.ir.contract import STAGES, EngineConfig, Register
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.sections import Section
 
@@ -85,7 +86,7 @@ class Sequencer(wiring.Component):
         self, config: EngineConfig, *, flush: int, sections: Sequence[Mapping[str, int]] = ()
     ) -> None:
         self._flush = flush
-        self._init = dict(zip(Section, sections, strict=False))
+        self._sections = sections
         self._layout = section_entry(config)
         super().__init__(
             {
@@ -137,19 +138,18 @@ class Sequencer(wiring.Component):
         loading = Signal(range(LOADING))
         holding = Signal()
 
-        table = self._sections(m)
-        index = Signal(3)
-        bits = self.next_section.as_value()
-        columns = [bits[low : low + COLUMN_BITS] for low in range(0, len(bits), COLUMN_BITS)]
+        m.submodules.table = table = SectionTable(self._layout, self._sections)
+        # An idle engine's host reads the table through the same port.
+        index = table.index
         m.d.comb += [
-            # An idle engine's host reads the table through the same multiplexer.
             index.eq(
                 Mux(self.busy, Mux(echo, SECTIONS_IN_PASS, 0) + upcoming, self.access.address)
             ),
-            self.read_data.eq(Array(columns)[self.access.lane]),
+            table.access.eq(self.access),
+            self.next_section.eq(table.entry),
+            self.read_data.eq(table.column),
         ]
-        m.d.sync += self.next_section.eq(Array(table)[index])
-        empty = [entry.length == 0 for entry in table]
+        empty = list(table.empty)
         skipped = [
             Mux(echo, of_echo, of_forward)
             for of_forward, of_echo in zip(
@@ -159,14 +159,19 @@ class Sequencer(wiring.Component):
         skipped[PROLOGUE] = skipped[PROLOGUE] | resumes
         skipped[STEP] = skipped[STEP] | (self.length == 0)
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
+        landed = Signal(init=1)  # landing == 0
         waited = Signal()
         supplied = Signal()  # as of a cycle ago; what is there stays until an iteration begins
         m.d.sync += supplied.eq(
             ((upcoming != STEP) | ~upcoming_fresh | self.frame_available) & self.output_room
         )
-        ready = supplied & (landing == 0)
-        begins = (state == State.WAIT) & ready
-        running = state == State.RUN
+        ready = supplied & landed
+        running, waiting = Signal(), Signal()  # state == RUN, state == WAIT
+        begins = waiting & ready
+        m.d.sync += [
+            running.eq(begins | (running & ~ends_now)),
+            waiting.eq(((state == State.END) & more) | (waiting & ~ready)),
+        ]
 
         m.d.comb += [
             self.runs.eq(begins | (running & ~ends_now)),
@@ -176,13 +181,24 @@ class Sequencer(wiring.Component):
             ),
             self.begin.eq(begins & (upcoming == STEP)),
             self.take.eq(upcoming_fresh),
-            self.stalls.eq((state == State.WAIT) & ~ready),
+            self.stalls.eq(waiting & ~ready),
             self.release.eq((state == State.END) & holding),
         ]
         begun = Signal()  # the pass's first END ends no iteration
         m.d.comb += self.counts.eq(running | begins | ((state == State.END) & begun))
+        # The phase counts steps up to the one whose outputs are kept. What is compared with it, and
+        # with the iteration, stands still in a pass.
         phase = Signal(len(self.output_step))
-        last_phase = phase + 1 >= self.output_step
+        last_phase, last_after, every, at_once = Signal(), Signal(), Signal(), Signal()
+        kept = Signal(len(self.output_step))  # the phase whose outputs are kept
+        final = Signal(len(self.length))  # the last iteration that begins a step
+        m.d.sync += [
+            kept.eq(Mux(self.output_step == 0, 0, self.output_step - 1)),
+            final.eq(self.length - 1),
+            every.eq(kept == 0),
+            at_once.eq(self.output_phase == kept),
+            last_after.eq(phase + 1 == kept),
+        ]
         earlier = Signal(STAGES - 1)  # last_phase of the iterations before
 
         # The upcoming iteration: for which stages there is a step, whether an iteration of its
@@ -206,7 +222,7 @@ class Sequencer(wiring.Component):
         ]
         another, another_fresh = Signal(), Signal()
         m.d.sync += [
-            ends.eq(upcoming_iteration + 1 == self.length),
+            ends.eq(upcoming_iteration == final),
             turns.eq(running & (self.time == turn)),
             ends_now.eq(turns),
             self.time.eq(Mux(self.runs, self.time + 1, 0)),
@@ -216,8 +232,8 @@ class Sequencer(wiring.Component):
         with m.Switch(state):
             with m.Case(State.IDLE):
                 with m.If(self.start):
+                    m.d.sync += state.eq(State.FIND)
                     m.d.sync += [
-                        state.eq(State.FIND),
                         self.busy.eq(1),
                         echo.eq(self.echo),
                         resumes.eq(self.resumes),
@@ -225,25 +241,26 @@ class Sequencer(wiring.Component):
                         begun.eq(0),
                     ]
             with m.Case(State.FIND):
-                m.d.sync += [state.eq(State.LOAD), upcoming_iteration.eq(0)]
-                m.d.sync += [upcoming_fresh.eq(1), loading.eq(LOADING - 1)]
+                m.d.sync += state.eq(State.LOAD)
+                m.d.sync += [upcoming_iteration.eq(0), upcoming_fresh.eq(1)]
+                m.d.sync += loading.eq(LOADING - 1)
                 self._first_of(m, skipped, range(SECTIONS_IN_PASS), upcoming, more)
             with m.Case(State.LOAD):
                 m.d.sync += loading.eq(loading - 1)
                 with m.If(loading == 0):
                     m.d.sync += state.eq(State.END)
             with m.Case(State.END):
-                m.d.sync += [state.eq(Mux(more, State.WAIT, State.FLUSH)), holding.eq(0)]
-                m.d.sync += flushing.eq(self._flush - 1)
+                m.d.sync += state.eq(Mux(more, State.WAIT, State.FLUSH))
+                m.d.sync += [holding.eq(0), flushing.eq(self._flush - 1)]
             with m.Case(State.WAIT):
-                with m.If(landing != 0):
-                    m.d.sync += landing.eq(landing - 1)
+                with m.If(~landed):
+                    m.d.sync += [landing.eq(landing - 1), landed.eq(landing == 1)]
                 with m.Elif(~supplied & ~waited):
-                    m.d.sync += [landing.eq(self._flush), waited.eq(1)]
+                    m.d.sync += [landing.eq(self._flush), landed.eq(0), waited.eq(1)]
                 with m.If(ready):
-                    m.d.sync += waited.eq(0)
+                    m.d.sync += state.eq(State.RUN)
                     m.d.sync += [
-                        state.eq(State.RUN),
+                        waited.eq(0),
                         begun.eq(1),
                         position.eq(upcoming),
                         self.section.eq(index),
@@ -253,6 +270,7 @@ class Sequencer(wiring.Component):
                         turn.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
                         holding.eq((upcoming == STEP) & Array(valid)[overlap]),
                         phase.eq(Mux(restarts, self.output_phase, Mux(last_phase, 0, phase + 1))),
+                        last_phase.eq(Mux(restarts, at_once, Mux(last_phase, every, last_after))),
                         earlier.eq(Cat(last_phase, earlier)),
                         another.eq(goes_on),
                         another_fresh.eq(fresh_after),
@@ -277,7 +295,8 @@ class Sequencer(wiring.Component):
             with m.Case(State.FLUSH):
                 m.d.sync += flushing.eq(flushing - 1)
                 with m.If(flushing == 0):
-                    m.d.sync += [state.eq(State.IDLE), self.busy.eq(0), self.done.eq(1)]
+                    m.d.sync += state.eq(State.IDLE)
+                    m.d.sync += [self.busy.eq(0), self.done.eq(1)]
         m.d.comb += self.keep.eq(
             Mux(self.section == Section.FORWARD_STEP, Cat(last_phase, earlier), ~0)
         )
@@ -291,23 +310,3 @@ class Sequencer(wiring.Component):
         for place in reversed(places):
             with m.If(~skipped[place]):
                 m.d.sync += upcoming.eq(place)
-
-    def _sections(self, m: Module) -> list[Any]:
-        """The section table, in registers: choosing the next section must not take time."""
-        word = Signal(COLUMN_BITS, reset_less=True)
-        m.d.sync += word.eq(self.access.data)
-        table = [
-            Signal(
-                self._layout, name=f"section_{section.name}", init=dict(self._init.get(section, {}))
-            )
-            for section in Section
-        ]
-        for section, entry in zip(Section, table, strict=True):
-            chosen = (self.access.space == Space.SECTION) & (self.access.address == section)
-            for column, low in enumerate(range(0, self._layout.size, COLUMN_BITS)):
-                part = entry.as_value()[low : low + COLUMN_BITS]
-                write = Signal(name=f"write_{section.name}_{column}")
-                m.d.sync += write.eq(self.access.write & chosen & (self.access.lane == column))
-                with m.If(write):
-                    m.d.sync += part.eq(word)
-        return table

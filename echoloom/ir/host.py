@@ -220,7 +220,8 @@ class Host:
     ) -> RunResult:
         """The RunResult of a forward sweep and, where there was an echo, of what came after it."""
         outputs = self.outputs(forward)
-        states = {name: forward.states[name] for name in forward_states(self.program)}
+        own = forward_states(self.program)
+        states = {name: words for name, words in forward.states.items() if name in own}
         if after is None or echo is None:
             return RunResult(outputs, states, forward.flags)
         return RunResult(

@@ -11,27 +11,26 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult
-from echoloom.hdl.link import (
-    DEPTH,
+from echoloom.hdl.commands import (
     ERROR,
-    MOST_SAMPLES,
-    MOST_WORDS,
+    MOST_OUTPUTS,
+    MOST_READ,
     REPLY,
-    SAMPLE_BYTES,
-    TARGET_BYTES,
-    WORD_BYTES,
+    TAKES,
     Command,
     Fault,
+    LinkSizes,
     identity,
 )
+from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult
+from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, encode_numbers
 from echoloom.hdl.packets import Packet, PacketDecoder, encode
 from echoloom.ir.contract import (
     EngineConfig,
@@ -40,20 +39,22 @@ from echoloom.ir.contract import (
     Timing,
 )
 from echoloom.sim.decode import decoded, signed
+from echoloom.sim.golden_store import POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
 
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
 READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
+SIZES = LinkSizes(window=2048, samples=8192)
 BUSY, DONE = 1, 2
-FORWARD, ECHO = 1, 2
+FORWARD, ECHO, RESUME = 1, 2, 3
 
 
 class GoldenBoard:
     """What is behind the serial line: bytes in, bytes out."""
 
-    def __init__(self, config: EngineConfig, timing: Timing) -> None:
-        self._content = config, timing
+    def __init__(self, config: EngineConfig, timing: Timing, sizes: LinkSizes = SIZES) -> None:
+        self._content, self._sizes = (config, timing), sizes
         self._lock, self._worker = threading.Lock(), ThreadPoolExecutor(1)
         self.configure()
 
@@ -76,8 +77,10 @@ class GoldenBoard:
     def _reset_engine(self) -> None:
         cleared = (Space.SECTION, Space.REGISTER)
         self._memory = {at: word for at, word in self._memory.items() if at[0] not in cleared}
-        self._samples: deque[int] = deque()
-        self._outputs: deque[int] = deque()
+        self._store = GoldenStore(self._sizes.samples)
+        self._samples: deque[int] = deque()  # that the engine has taken
+        self._outputs: deque[int] = deque()  # that the host may not have
+        self._had = 0  # the position of the first of these
         self._pass: int | None = None  # the COMMAND under way
         self._running: tuple[GoldenEngine, Future[PassResult]] | None = None
         self._status = 0
@@ -97,40 +100,55 @@ class GoldenBoard:
             return ERROR, bytes([Fault.CHECK])
         if packet.code not in list(Command):
             return ERROR, bytes([Fault.UNKNOWN])
-        payload = self._carry_out(Command(packet.code), packet.payload)
-        if payload is None:
+        command = Command(packet.code)
+        try:
+            numbers = decode_numbers(packet.payload)
+        except ValueError:
             return ERROR, bytes([Fault.LENGTH])
-        return packet.code | REPLY, payload
+        least, most = TAKES[command]
+        belong = least <= len(numbers) <= most
+        if command is Command.READ:
+            belong = belong and 0 < numbers[-1] <= MOST_READ
+        if not belong:
+            return ERROR, bytes([Fault.LENGTH])
+        return command | REPLY, encode_numbers(self._carry_out(command, numbers))
 
-    def _carry_out(self, command: Command, payload: bytes) -> bytes | None:
-        """The reply's payload; None if the command's has the wrong length."""
-        size = len(payload)
-        if command is Command.IDENTIFY and not size:
-            words = identity(*self._content), self._mark, self._cycles
-            return b"".join(_word(word) for word in words)
-        if command is Command.RESET and not size:
+    def _carry_out(self, command: Command, numbers: list[int]) -> Sequence[int]:
+        """The numbers of the reply."""
+        if command is Command.IDENTIFY:
+            own = signed(identity(*self._content), NUMBER_BITS)
+            return own, self._mark, self._cycles, self._sizes.window, self._sizes.samples
+        if command is Command.RESET:
             self._reset_engine()
-            return b""
-        if command is Command.MARK and size == WORD_BYTES:
-            self._mark = int.from_bytes(payload, "little")
-            return b""
-        if command is Command.WRITE and size > TARGET_BYTES and size % WORD_BYTES == TARGET_BYTES:
-            space, lane, address = _target(payload[:TARGET_BYTES])
-            for at in range(TARGET_BYTES, size, WORD_BYTES):
-                word = int.from_bytes(payload[at : at + WORD_BYTES], "little")
-                self._write(space, lane, address, word)
-                address += 1
-            return b""
-        if command is Command.READ and size == 1 + TARGET_BYTES and 0 < payload[0] <= MOST_WORDS:
-            space, lane, address = _target(payload[1:])
-            return b"".join(_word(self._read(space, lane, address + i)) for i in range(payload[0]))
-        if command is Command.PUSH and size and size % SAMPLE_BYTES == 0:
-            return bytes([self._push(payload)])
-        if command is Command.FETCH and size == 1:
-            count = min(payload[0], MOST_SAMPLES, len(self._outputs))
-            words = [self._outputs.popleft() for _ in range(count)]
-            return b"".join(word.to_bytes(SAMPLE_BYTES, "little", signed=True) for word in words)
-        return None
+        elif command is Command.MARK:
+            (self._mark,) = numbers
+        elif command is Command.WRITE:
+            space, lane, address, *words = numbers
+            for at, word in enumerate(words, address):
+                self._write(space, lane, at, word % (1 << NUMBER_BITS))
+        elif command is Command.READ:
+            space, lane, address, count = numbers
+            words = [self._read(space, lane, address + at) for at in range(count)]
+            return [signed(word % (1 << NUMBER_BITS), NUMBER_BITS) for word in words]
+        elif command is Command.PLAY:
+            self._store.play(*numbers)
+            self._advance()
+        elif command is Command.PUSH:
+            self._store.push(*numbers)
+            self._advance()
+            return self._store.filled % POSITIONS, self._store.reached % POSITIONS
+        else:
+            return self._collect(*numbers)
+        return ()
+
+    def _collect(self, had: int, wait: int) -> Sequence[int]:
+        """Everything here is done when it is asked for: `wait` or not."""
+        for _ in range(min((had - self._had) % POSITIONS, len(self._outputs))):
+            self._outputs.popleft()
+            self._had += 1
+        self._finish()
+        made = (self._had + len(self._outputs)) % POSITIONS
+        return self._status, made, *list(self._outputs)[:MOST_OUTPUTS]
 
     def _write(self, space: int, lane: int, address: int, word: int) -> None:
         busy = self._pass is not None
@@ -138,7 +156,7 @@ class GoldenBoard:
             self._memory[space, lane, address] = word
         elif space == Space.REGISTER and address != Register.COMMAND:
             self._memory[space, 0, address] = word
-        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO):
+        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO, RESUME):
             self._pass, self._status = word, BUSY
             self._advance()
 
@@ -157,35 +175,24 @@ class GoldenBoard:
     def _register(self, register: Register) -> int:
         return self._memory.get((Space.REGISTER, 0, register), 0)
 
-    def _push(self, payload: bytes) -> int:
-        accepted = 0
-        for at in range(0, len(payload), SAMPLE_BYTES):
-            if len(self._samples) == DEPTH + (self._needed() if self._pass else 0):
-                break
-            part = payload[at : at + SAMPLE_BYTES]
-            self._samples.append(int.from_bytes(part, "little", signed=True))
-            accepted += 1
-        self._advance()
-        return accepted
-
-    def _needed(self) -> int:
-        return self._register(Register.LENGTH) * self._register(Register.FRAME)
-
     def _advance(self) -> None:
         """Run the pass under way once all its samples are there."""
-        if self._pass is None or self._running or len(self._samples) < self._needed():
+        self._samples += self._store.played()
+        frame, length = self._register(Register.FRAME), self._register(Register.LENGTH)
+        if self._pass is None or self._running or len(self._samples) < length * frame:
             return
-        frame = self._register(Register.FRAME)
-        frames = [
-            [self._samples.popleft() for _ in range(frame)]
-            for _ in range(self._register(Register.LENGTH))
-        ]
+        frames = [[self._samples.popleft() for _ in range(frame)] for _ in range(length)]
         registers = {register: self._register(register) for register in NEUTRAL}
         try:
             engine = GoldenEngine(decoded(*self._content, self._memory))
         except (IndexError, ValueError):
             return  # a program of nonsense: the pass never ends
-        run = partial(engine.run, echo=self._pass == ECHO, frames=frames, registers=registers)
+        for lane, bank in enumerate(engine.gradient):
+            bank[:] = (self._memory.get((Space.GRADIENT, lane, at), 0) for at in range(len(bank)))
+        run = partial(
+            engine.run, echo=self._pass == ECHO, resumes=self._pass == RESUME, frames=frames,
+            registers=registers,
+        )  # fmt: skip
         self._running = engine, self._worker.submit(run)
 
     def _finish(self) -> None:
@@ -269,11 +276,3 @@ def _exchange(board: GoldenBoard, fd: int, stop: threading.Event) -> None:
                 replies = replies[os.write(fd, replies) :]
         except OSError:
             return  # the host is gone
-
-
-def _target(target: bytes) -> tuple[int, int, int]:
-    return target[0], target[1], int.from_bytes(target[2:], "little")
-
-
-def _word(value: int) -> bytes:
-    return (value & (1 << 8 * WORD_BYTES) - 1).to_bytes(WORD_BYTES, "little")

@@ -18,6 +18,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.board import Board, BoardTop
+from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.pll import PLL_PORTS
 from echoloom.hdl.uart import divisor_for
 from echoloom.ir.contract import EngineConfig, Timing
@@ -29,6 +30,7 @@ BOARD_MHZ = 25.0
 ENGINE_MHZ = 12.5  # what the link's logic needs to be quicker than the line
 FASTEST = 6_250_000  # baud: the receiver needs four board clocks a bit
 LIGHTS = 8
+SIZES = LinkSizes(window=2048, samples=8192)  # a ULX3S-85F's with the demo's engine
 
 
 class _Pll(wiring.Component):
@@ -70,8 +72,8 @@ class VirtualTop(wiring.Component):
     button: Any
     lights: Any
 
-    def __init__(self, config: EngineConfig, timing: Timing, baud: int) -> None:
-        self._content = config, timing, baud
+    def __init__(self, config: EngineConfig, timing: Timing, baud: int, sizes: LinkSizes) -> None:
+        self._content = config, timing, baud, sizes
         super().__init__(
             {
                 "clock": In(1),
@@ -85,7 +87,7 @@ class VirtualTop(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, timing, baud = self._content
+        config, timing, baud, sizes = self._content
         board = _VirtualBoard(
             name="virtual",
             clock_mhz=BOARD_MHZ,
@@ -94,7 +96,7 @@ class VirtualTop(wiring.Component):
             made=self.engine_clock,
         )
         # Any clock but the board's own makes it ask for a PLL.
-        m.submodules.top = top = BoardTop(board, config, timing, 2 * BOARD_MHZ, baud)
+        m.submodules.top = top = BoardTop(board, config, timing, 2 * BOARD_MHZ, baud, sizes)
         m.d.comb += [
             top.clock.eq(self.clock),
             top.rx.eq(self.rx),
@@ -130,13 +132,14 @@ def virtual_board(
     tcp: int | None = None,
     baud: int = FASTEST,
     clock_mhz: float = ENGINE_MHZ,
+    sizes: LinkSizes = SIZES,
 ) -> Iterator[Served]:
     """A board with an engine of these sizes, for as long as the context lasts.
 
     It is behind a pseudo-terminal, or a TCP port of this machine (0: any that is free). `baud` and
     `clock_mhz`, the serial line's speed and the engine's clock, count in the board's own time: the
-    simulator takes as long as it takes for it. The first board of its sizes is compiled, which
-    takes from ten seconds to minutes.
+    simulator takes as long as it takes for it. `sizes` are its link's. The first board of its sizes
+    is compiled, which takes from ten seconds to minutes.
 
     Raises ValueError for a speed that the board's clock of 25 MHz cannot make, OSError for a TCP
     port that is taken, SimulationError if the build fails, ToolMissing if it cannot be tried.
@@ -145,8 +148,8 @@ def virtual_board(
     if not 0 < clock_mhz <= 1000:
         raise ValueError(f"the engine's clock is above 0 and at most 1000 MHz, not {clock_mhz:g}")
     with serial_end(tcp) as end:
-        identity = f"{package_sources()} {config} {timing} {baud}"
-        model = build(lambda: VirtualTop(config, timing, baud), "board", identity)
+        identity = f"{package_sources()} {config} {timing} {baud} {sizes}"
+        model = build(lambda: VirtualTop(config, timing, baud, sizes), "board", identity)
         periods = [str(round(1e6 / mhz)) for mhz in (BOARD_MHZ, clock_mhz)]
         number = end.far.fileno()
         process = subprocess.Popen(

@@ -13,7 +13,7 @@ from echoloom.backends.bitstream.route import BuildReport
 from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.cli.outcome import Exit
-from echoloom.hdl.link import Command
+from echoloom.hdl.commands import Command
 from echoloom.hdl.packets import PacketDecoder
 
 

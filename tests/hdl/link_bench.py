@@ -7,6 +7,7 @@ from typing import Any
 
 from echoloom.backends.link import conversation as host
 from echoloom.hdl.link import Link
+from echoloom.hdl.numbers import encode_numbers
 from echoloom.hdl.packets import SEQUENCES, Packet, PacketDecoder, encode
 
 
@@ -50,13 +51,21 @@ class SimulatedPort:
         return reply.code, reply.payload
 
     async def converse(self, conversation):
+        """All packets of a turn before any of its replies: the link keeps them in order."""
         try:
-            request = next(conversation)
+            requests = next(conversation)
             while True:
-                self.sequence = (self.sequence + 37) % SEQUENCES
-                await self.send(encode(request.command, request.payload, self.sequence))
-                reply = await self.reply()
-                assert reply.sequence == self.sequence
-                request = conversation.send(host.reply_payload(request.command, reply))
+                sent = []
+                for request in requests:
+                    self.sequence = (self.sequence + 37) % SEQUENCES
+                    sent.append(self.sequence)
+                    numbers = encode_numbers(request.numbers)
+                    await self.send(encode(request.command, numbers, self.sequence))
+                replies = []
+                for request, sequence in zip(requests, sent, strict=True):
+                    reply = await self.reply()
+                    assert reply.sequence == sequence
+                    replies.append(host.reply_numbers(request.command, reply))
+                requests = conversation.send(replies)
         except StopIteration as finished:
             return finished.value

@@ -14,7 +14,8 @@ from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.backends.link import conversation as host
 from echoloom.hdl import board
 from echoloom.hdl.board import Board, BoardTop
-from echoloom.hdl.link import identity
+from echoloom.hdl.commands import identity
+from echoloom.hdl.numbers import encode_numbers
 from echoloom.hdl.packets import PacketDecoder, encode
 from echoloom.hdl.pll import PLL_PORTS
 from echoloom.hdl.uart import FRAME_BITS, frame_bits, sample_points
@@ -59,9 +60,9 @@ class Pins:
 
     async def converse(self, conversation):
         try:
-            request = next(conversation)
+            (request,) = next(conversation)
             while True:
-                for byte in encode(request.command, request.payload):
+                for byte in encode(request.command, encode_numbers(request.numbers)):
                     for level in frame_bits(byte):
                         for _ in range(DIVISOR):
                             await self.cycle(level)
@@ -69,9 +70,8 @@ class Pins:
                     if self.replies:
                         break
                     await self.cycle(1)
-                request = conversation.send(
-                    host.reply_payload(request.command, self.replies.pop(0))
-                )
+                reply = host.reply_numbers(request.command, self.replies.pop(0))
+                (request,) = conversation.send([reply])
         except StopIteration as finished:
             return finished.value
 
@@ -130,7 +130,8 @@ def test_memories_registers_and_resets(monkeypatch, half_period):
         await pins.converse(host.identify())
         await pins.converse(host.write(Space.VECTOR, 1, 3, [-5, 77]))
         await pins.converse(host.mark(5))
-        assert (await pins.converse(host.identify()))[:2] == (identity(CONFIG, Timing()), 5)
+        found = await pins.converse(host.identify())
+        assert (found.engine, found.mark) == (identity(CONFIG, Timing()), 5)
         await pins.converse(host.write(Space.REGISTER, 0, Register.LENGTH, [9]))
         length = host.read(Space.REGISTER, 0, Register.LENGTH, 1)
         assert await pins.converse(length) == [9]

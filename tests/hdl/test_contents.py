@@ -26,7 +26,8 @@ def test_a_random_program_plays_without_being_loaded(lanes: int, drains: int, se
 
 
 def test_registers_and_sections_come_back_with_a_reset() -> None:
-    """Also busy, done and the frame that waits, by which others than a host see the engine."""
+    """Sections that no host wrote, that is. Also busy, done and the frame that waits, by which
+    others than a host see the engine."""
     image = sums(frames=2)
     bench = Bench(image)
     contents = contents_of(image, {Register.LENGTH: 1, Register.OUTPUT_STEP: 7})
@@ -50,9 +51,6 @@ def test_registers_and_sections_come_back_with_a_reset() -> None:
 
     async def host(ctx: Any) -> None:
         assert await sweep(ctx) == [60, 120, -180]
-        for section in range(6):
-            for column in range(2):
-                await bench.request(ctx, (1, Space.SECTION, column, section, 0))
         for register in (Register.LENGTH, Register.FRAME, Register.OUTPUT_STEP):
             await bench.request(ctx, (1, Space.REGISTER, 0, register, 0))
         ctx.set(engine.clear, 1)

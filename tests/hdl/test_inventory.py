@@ -9,6 +9,7 @@ from amaranth.hdl import Elaboratable, Fragment, Shape
 from amaranth.hdl._mem import MemoryInstance
 from engine_bench import small
 
+from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.inventory import inventory
 from echoloom.hdl.link import Link
@@ -38,6 +39,7 @@ def in_the_circuit(*parts: Elaboratable) -> Counter[tuple[int, int]]:
 )
 def test_the_inventory_is_what_the_circuit_has(config: EngineConfig) -> None:
     counted = Counter[tuple[int, int]]()
-    for bank in inventory(config):
+    sizes = LinkSizes(window=1024, samples=4096)
+    for bank in inventory(config, sizes):
         counted[bank.width, bank.depth] += bank.copies * bank.readers
-    assert counted == in_the_circuit(Engine(config), Link(config, 0))
+    assert counted == in_the_circuit(Engine(config), Link(config, 0, sizes))

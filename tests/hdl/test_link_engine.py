@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
@@ -9,22 +11,27 @@ from link_bench import SimulatedPort
 from test_engine_host import sums
 
 from echoloom.backends.link import conversation as host
+from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.image_writes import image_writes
+from echoloom.backends.link.passes import run_pass
+from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.hdl.engine import Engine
-from echoloom.hdl.link import Link, identity
+from echoloom.hdl.link import Link
 from echoloom.ir.contract import Register, Space, Timing
 from echoloom.ir.sections import Section
 
 FORWARD = 1
 
 
-def test_passes_are_the_engines_own():
+@pytest.mark.parametrize("samples", [64, 256], ids=["streamed", "kept"])
+def test_passes_are_the_engines_own(samples):
     image = sums(emit=True)
     frames = [[step, 10 * step, -7] for step in range(30)]
     expected = [weight * sum(frame) for frame in frames for weight in (1, 2, -3)]
     step = image.sections[Section.FORWARD_STEP]
 
-    link = Link(image.config, identity(image.config, Timing()))
+    sizes = LinkSizes(samples=samples)
+    link = Link(image.config, identity(image.config, Timing()), sizes)
     engine = Engine(image.config)
     top = Module()
     top.submodules.link = link
@@ -36,26 +43,33 @@ def test_passes_are_the_engines_own():
 
     async def bench(ctx):
         port.ctx = ctx
-        samples = [sample for frame in frames for sample in frame]
+        ends = Ends(sizes.samples)
         registers = {Register.LENGTH: len(frames), Register.OUTPUT_STEP: 1}
+        rows = [(Space.REGISTER, 0, register, value) for register, value in registers.items()]
+        start = [*rows, (Space.REGISTER, 0, Register.COMMAND, FORWARD)]
+        cycles = len(frames) * (step.length + Timing().overhead)
+        counter = Space.REGISTER, 0, Register.CYCLES
+
+        def run(known: bool, ends: Ends):
+            more = {"outputs": len(expected), "cycles": cycles} if known else {}
+            return run_pass(ends, start, np.array(frames), [counter], **more)
+
         await port.converse(host.identify())
         await port.converse(host.write_all(image_writes(image)))
-        cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
-        for _ in range(2):
-            assert await port.converse(host.run_pass(FORWARD, samples, registers)) == expected
-            assert await port.converse(cycles) == [len(frames) * (step.length + Timing().overhead)]
-            cycles = host.read(Space.REGISTER, 0, Register.CYCLES, 1)
+        for known in (False, True, True):
+            passed = await port.converse(run(known, ends))
+            assert (passed.outputs, passed.words) == (expected, [cycles])
+            assert passed.identity.engine == identity(image.config, Timing())
         assert await port.converse(host.read(Space.WEIGHT, 2, 0, 1)) == [-3]
 
         # A reset in the middle of a pass leaves nothing of it behind.
         await port.converse(host.write(Space.REGISTER, 0, Register.LENGTH, [5]))
         await port.converse(host.write(Space.REGISTER, 0, Register.COMMAND, [FORWARD]))
-        await port.converse(host.push([1, 2, 3, 4]))
         await port.converse(host.reset())
         cleared = (Space.SECTION, Space.REGISTER)
-        rows = [row for row in image_writes(image) if row[0] in cleared]
-        await port.converse(host.write_all(rows))
-        assert await port.converse(host.run_pass(FORWARD, samples, registers)) == expected
+        await port.converse(host.write_all(r for r in image_writes(image) if r[0] in cleared))
+        ends = Ends(sizes.samples)
+        assert (await port.converse(run(True, ends))).outputs == expected
 
     simulator = Simulator(top)
     simulator.add_clock(1e-6)

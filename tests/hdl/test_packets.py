@@ -9,9 +9,9 @@ import zlib
 import pytest
 from amaranth.sim import Simulator
 
+from echoloom.hdl.numbers import MORE, decode_numbers
 from echoloom.hdl.packets import (
     FLUSH,
-    OVERHEAD,
     SYNC,
     Packet,
     PacketDecoder,
@@ -29,7 +29,8 @@ def simulate(top, bench):
 
 
 def read_packets(received):
-    """What a PacketReader finds in a byte string, as a PacketDecoder does."""
+    """What a PacketReader finds in a byte string: packets up to the last complete number, and
+    whether all of their payloads are numbers."""
     reader = PacketReader()
     found = []
 
@@ -41,20 +42,35 @@ def read_packets(received):
             ctx.set(reader.data.valid, 0)
             if ctx.get(reader.packet.valid):
                 arrival = ctx.get(reader.packet.payload)
-                payload = bytearray()
-                for index in range(arrival.length):
-                    ctx.set(reader.index, index)
+                payload, numbers = bytearray(), 0
+                while numbers < arrival.numbers:
+                    ctx.set(reader.index, len(payload))
                     await ctx.tick()
                     payload.append(ctx.get(reader.byte))
-                found.append(
-                    Packet(arrival.code, arrival.sequence, bytes(payload), bool(arrival.intact))
+                    numbers += payload[-1] < MORE
+                packet = Packet(
+                    arrival.code, arrival.sequence, bytes(payload), bool(arrival.intact)
                 )
+                found.append((packet, bool(arrival.whole)))
                 ctx.set(reader.packet.ready, 1)
                 await ctx.tick()
                 ctx.set(reader.packet.ready, 0)
 
     simulate(reader, bench)
     return found
+
+
+def complete(payload):
+    """Bytes up to the end of the last complete number."""
+    return max((at for at, byte in enumerate(payload, 1) if byte < MORE), default=0)
+
+
+def numbers(payload):
+    try:
+        decode_numbers(payload)
+    except ValueError:
+        return False
+    return True
 
 
 def test_encoded_packet():
@@ -76,11 +92,17 @@ def test_reader_and_decoder_find_the_same_packets():
             packet[rng.randrange(len(packet))] ^= 1 << rng.randrange(8)
         received += packet
     received += encode(3, bytes(255)) + encode(4)
+    received += encode(5, bytes([MORE] * 9 + [1, 3])) + encode(5, bytes([MORE] * 10 + [1, 3]))
 
     whole = PacketDecoder().feed(bytes(received))
     decoder = PacketDecoder()
     assert [f for byte in received for f in decoder.feed(bytes([byte]))] == whole
-    assert read_packets(received) == whole
+    read = read_packets(received)
+    assert [packet for packet, _ in read] == [
+        packet._replace(payload=packet.payload[: complete(packet.payload)]) for packet in whole
+    ]
+    assert [all_numbers for _, all_numbers in read] == [numbers(p.payload) for p in whole]
+    assert {True, False} == {all_numbers for _, all_numbers in read}
     assert any(not intact for *_, intact in whole)
     assert sum(intact for *_, intact in whole) > 20
 
@@ -89,7 +111,7 @@ def test_reader_and_decoder_find_the_same_packets():
 def test_flush_resynchronises(cut):
     packet = encode(7, b"abcd")
     after = read_packets(packet[:cut] + bytes(FLUSH) + packet)
-    assert after[-1] == (7, 0, b"abcd", True)
+    assert after[-1] == ((7, 0, b"abcd", True), True)
 
 
 def test_what_is_missing_is_never_more_than_what_comes():
@@ -121,27 +143,47 @@ def test_every_single_bit_error_is_noticed():
         assert not any(intact for *_, intact in PacketDecoder().feed(bytes(damaged) + bytes(FLUSH)))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xa5", bytes(range(255))])
-def test_writer_is_the_golden_twin(payload):
-    writer = PacketWriter()
+@pytest.mark.parametrize("always", [True, False])
+def test_writer_is_the_golden_twin(always):
+    """More packets than its ring holds, gathered while others are sent."""
+    writer, rng = PacketWriter(512), random.Random(2)
+    sizes = [0, 1, 255, 0, 0, 200, 255, 31, 255, 2]
+    packets = [(rng.randrange(256), rng.randrange(256), rng.randbytes(size)) for size in sizes]
+    expected = b"".join(encode(code, payload, sequence) for code, sequence, payload in packets)
     sent = bytearray()
 
-    async def bench(ctx):
-        rng = random.Random(2)
-        ctx.set(writer.header.payload, {"code": 0x81, "sequence": 9, "length": len(payload)})
-        ctx.set(writer.header.valid, 1)
-        await ctx.tick().until(writer.header.ready)
-        ctx.set(writer.header.valid, 0)
-        index = 0
-        while len(sent) < len(payload) + OVERHEAD:
-            offered = index < len(payload) and rng.random() < 0.7
-            ctx.set(writer.payload.valid, offered)
-            ctx.set(writer.payload.payload, payload[index] if offered else 0)
-            ctx.set(writer.data.ready, rng.random() < 0.7)
+    async def gather(ctx):
+        for code, sequence, payload in packets:
+            for byte in payload:
+                ctx.set(writer.payload.payload, byte)
+                ctx.set(writer.payload.valid, 1)
+                await ctx.tick().until(writer.payload.ready)
+                ctx.set(writer.payload.valid, 0)
+                if not always and rng.random() < 0.1:
+                    await ctx.tick().repeat(rng.randrange(1, 20))
+            ctx.set(writer.header.payload, {"code": code, "sequence": sequence})
+            ctx.set(writer.header.valid, 1)
+            await ctx.tick().until(writer.header.ready)
+            ctx.set(writer.header.valid, 0)
+
+    async def take(ctx):
+        while len(sent) < len(expected):
+            ctx.set(writer.data.ready, always or rng.random() < 0.2)
             if ctx.get(writer.data.valid) and ctx.get(writer.data.ready):
                 sent.append(ctx.get(writer.data.payload))
-            index += offered and ctx.get(writer.payload.ready)
             await ctx.tick()
+        await ctx.tick().repeat(20)
+        assert not ctx.get(writer.data.valid)
 
-    simulate(writer, bench)
-    assert bytes(sent) == encode(0x81, payload, 9)
+    simulator = Simulator(writer)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(gather)
+    simulator.add_testbench(take)
+    simulator.run()
+    assert bytes(sent) == expected
+
+
+def test_a_ring_too_small_for_a_packet():
+    for size in (256, 300, 1000):
+        with pytest.raises(ValueError, match=f"512, 1024 ... bytes, not {size}"):
+            PacketWriter(size)

@@ -25,11 +25,12 @@ from echoloom.backends.bitstream.aim import MARGIN, Aim
 from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
-from echoloom.backends.link.conversation import LOADING, mark, reset, write_all
+from echoloom.backends.link.conversation import LOADING, Request, all_writes, signed
 from echoloom.backends.link.image_writes import image_mark, image_writes
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.files import write_whole
-from echoloom.hdl.link import identity
+from echoloom.hdl.commands import Command, identity
+from echoloom.hdl.numbers import encode_numbers
 from echoloom.hdl.packets import FLUSH, encode
 from echoloom.ir.contract import Image
 from echoloom.ir.passes.estimate import step_cycles, utilisation
@@ -93,13 +94,13 @@ def link_stream(image: Image) -> bytes:
 
     Raises ValueError if the image does not fit its own config.
     """
-    parts = (
-        mark(LOADING),
-        reset(),
-        write_all(sorted(image_writes(image, clear=True))),
-        mark(image_mark(image)),
+    requests = (
+        Request(Command.MARK, (LOADING,)),
+        Request(Command.RESET),
+        *all_writes(sorted(image_writes(image, clear=True))),
+        Request(Command.MARK, (signed(image_mark(image)),)),
     )
-    packets = (encode(*request[:2]) for part in parts for request in part)
+    packets = (encode(request.command, encode_numbers(request.numbers)) for request in requests)
     return bytes(FLUSH) + b"".join(packets)
 
 

@@ -7,13 +7,17 @@ weight for every lane and every drain. LUTs are not estimated; a build counts th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.inventory import Bank, inventory
+from echoloom.hdl.store import POSITION_BITS
 from echoloom.ir.blocks import CHIPS, Cells, Chip
 from echoloom.ir.contract import EngineConfig
 
 BLOCKS, MULTIPLIERS = "block RAM", "multipliers"
+WINDOW = 2048  # bytes of packets on the way where there is room: a line's for a millisecond or more
+STORE = 8192  # samples; more block RAM than for these would be in the way of the engine's
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ class Resources:
         return blocks
 
 
-def resources(config: EngineConfig, chip: Chip) -> Resources:
-    """What an engine of these sizes takes of a chip."""
-    memories = tuple(_stored(bank, chip) for bank in inventory(config))
+def resources(config: EngineConfig, chip: Chip, link: LinkSizes | None = None) -> Resources:
+    """What an engine of these sizes takes of a chip, with the least of links unless it is said."""
+    memories = tuple(_stored(bank, chip) for bank in inventory(config, link or LinkSizes()))
     usage = {
         BLOCKS: Usage(sum(stored.blocks for stored in memories), chip.blocks),
         MULTIPLIERS: Usage(_multipliers(config, chip), chip.multipliers),
@@ -103,6 +107,32 @@ def lacking(config: EngineConfig, chip: Chip) -> list[str]:
             most = f", most of it {found.largest}" if kind == BLOCKS else ""
             words.append(f"{usage.used} {kind} of {usage.available}{most}")
     return words
+
+
+def link_sizes(config: EngineConfig, chip: Chip, samples: int | None = None) -> LinkSizes:
+    """The link that goes with an engine: a store of `samples`, or of as many, up to STORE, as half
+    of the block RAM holds that the engine leaves.
+
+    Raises ValueError for a store that is no power of two from LEAST on, or larger than the chip.
+    """
+    least = LinkSizes()
+    window = WINDOW if resources(config, chip, replace(least, window=WINDOW)).fits else least.window
+    if samples is not None:
+        if samples < least.samples or samples & (samples - 1) or samples > 1 << POSITION_BITS - 2:
+            raise ValueError(
+                f"a board's store has a power of two of samples, {least.samples} or more, "
+                f"not {samples:,}"
+            )
+        return LinkSizes(window, samples)
+    sizes = LinkSizes(window, least.samples)
+    without = resources(config, chip, sizes).usage[BLOCKS].used
+    while sizes.samples < STORE:
+        larger = replace(sizes, samples=2 * sizes.samples)
+        more = resources(config, chip, larger).usage[BLOCKS].used - without
+        if 2 * more > chip.blocks - without:
+            break
+        sizes = larger
+    return sizes
 
 
 def _stored(bank: Bank, chip: Chip) -> Stored:

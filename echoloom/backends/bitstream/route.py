@@ -23,7 +23,7 @@ from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream.aim import Aim
 from echoloom.backends.bitstream.flow import Flow
-from echoloom.backends.bitstream.resources import lacking
+from echoloom.backends.bitstream.resources import lacking, link_sizes
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.bitstream.targets.target import Target
@@ -89,9 +89,10 @@ def to_bitstream(
     """
     target = find_board(board)
     check_fits(config, target)
+    sizes = link_sizes(config, CHIPS[target.chip])
 
     def make(clock_mhz: float) -> Component:
-        return BoardTop(target, config, timing, clock_mhz)
+        return BoardTop(target, config, timing, clock_mhz, sizes=sizes)
 
     return build(make, target, Path(directory), aim or Aim())
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from echoloom.backends.board.line import Line, Progress, told
+from echoloom.backends.board.line import Line, Progress, counting
 from echoloom.backends.board.sweep import run_request
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.link import conversation as link
+from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
 from echoloom.backends.link.image_writes import Write, image_mark, image_writes
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.hdl.board import BAUD
-from echoloom.hdl.link import identity
+from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.ir.host import run as run_sweeps
@@ -87,6 +88,8 @@ class Board:
     def __init__(self, port: str, baud: int = BAUD, timeout_s: float = 1.0) -> None:
         self._line = Line(port, baud, timeout_s)
         self._clean = False  # the engine is idle, and holds the program's sections and registers
+        self._depth = LinkSizes().samples  # of the board's store
+        self._ends = Ends(self._depth)
         self._program: CompiledProgram | None = None
         self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
         self._doubtful = False  # a load broke off: what the board says that it holds may be wrong
@@ -146,10 +149,7 @@ class Board:
     ) -> list[int]:
         """The words at (space, lane, address) of the idle engine, signed where the memory is."""
         places = list(places)
-        conversation = link.read_all(places)
-        if progress is not None:
-            conversation = told(conversation, len(places), progress)
-        return self._line.converse(conversation)
+        return self._line.converse(link.read_all(places), heard=counting(len(places), progress))
 
     def run(self, x: Any, label: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
@@ -160,19 +160,21 @@ class Board:
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs, as `program.predict`."""
-        return self._loaded().real_outputs(self.run(x))
+        return self._loaded().real_outputs(self.measured(x, whole=False).result)
 
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, as `program.gradient`."""
-        return self._loaded().real_gradient(self.run(x, label), len(x))
+        return self._loaded().real_gradient(self.measured(x, label, whole=False).result, len(x))
 
-    def measured(self, x: Any, label: Any = None) -> Measured:
-        """As `run`, with the engine's own counters: cycles, stalls, busy lanes."""
+    def measured(self, x: Any, label: Any = None, *, whole: bool = True) -> Measured:
+        """As `run`, with the engine's own counters: cycles, stalls, busy lanes. Without `whole` the
+        states are left on the board: a result has outputs, and gradients if there is a label.
+        """
         program = self._loaded()
         x, label = host_sequence(program.model, x, label)
         for left in reversed(range(RUNS)):
             try:
-                return self._measured(program, x, label)
+                return self._measured(program, x, label, whole)
             except LinkError:
                 self._clean = False
                 if not left:
@@ -199,7 +201,7 @@ class Board:
         """
         self._line.reopen()
         self._clean = False
-        self._line.greet()
+        self._depth = self._line.greet().samples
         if self._program is not None and not self._holds(self._program):
             self.load(self._program)
 
@@ -213,24 +215,27 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _measured(self, program: CompiledProgram, x: Any, label: Any) -> Measured:
+    def _measured(self, program: CompiledProgram, x: Any, label: Any, whole: bool) -> Measured:
         artifact, image = program.artifact, program.image
         passes: dict[str, PassResult] = {}
+        mark: int | None = None
 
         def level(sweep: Sweep) -> Swept:
-            request = pass_request(artifact, image, sweep)
+            nonlocal mark
+            asked = sweep if whole else replace(sweep, states=())
+            request = pass_request(artifact, image, asked)
             cycles = artifact.mapped.cycles_of(sweep.sections, sweep.length)
-            self._clean = False  # whatever ends this early
-            found = self._line.converse(run_request(request, cycles))
-            passes[request.kind] = found
-            return swept(artifact, sweep, found)
+            found, said = self._line.converse(run_request(request, cycles, self._ends))
+            passes[request.kind], mark = found, said.mark
+            return swept(artifact, asked, found)
 
-        # A board that was reset, or switched off and on, in between is not the one that was loaded.
-        self._insist_on_mark(program)
         if not self._clean:
+            self._insist(self._mark(program), program)
             self._reset(program)
+        self._clean = False  # whatever ends this early
         result = run_sweeps(artifact.host, level, x, label)
-        self._insist_on_mark(program)
+        # A board that was reset, or switched off and on, in between is not the one that was loaded.
+        self._insist(mark, program)
         self._clean = True
         return Measured(result, passes)
 
@@ -242,20 +247,22 @@ class Board:
         progress: Progress | None,
     ) -> None:
         """Bring a board to hold a program's `rows` by writing those that are needed."""
-        conversation = link.load(needed, image_mark(program.image))
-        if progress is not None:
-            conversation = told(conversation, len(needed), progress)
         self._doubtful = True  # until all has gone well
-        self._line.converse(conversation, resynchronise=True)
+        self._line.converse(
+            link.load(needed, image_mark(program.image)),
+            resynchronise=True,
+            heard=counting(len(needed), progress),
+        )
         self._doubtful = False
-        self._program, self._held, self._clean = program, _by_place(rows), True
+        self._program, self._held = program, _by_place(rows)
+        self._ends, self._clean = Ends(self._depth), True
 
     def _reset(self, program: CompiledProgram) -> None:
         """Bring the engine of a board that holds the program to its start."""
         rows = [row for row in image_writes(program.image) if row[0] in CLEARED]
         self._line.converse(link.reset(), resynchronise=True)
         self._line.converse(link.write_all(rows))
-        self._clean = True
+        self._ends, self._clean = Ends(self._depth), True
 
     def _forget(self) -> None:
         self._program, self._held, self._clean = None, {}, False
@@ -275,8 +282,8 @@ class Board:
     def _holds(self, program: CompiledProgram) -> bool:
         return self._mark(program) == image_mark(program.image)
 
-    def _insist_on_mark(self, program: CompiledProgram) -> None:
-        if not self._holds(program):
+    def _insist(self, mark: int | None, program: CompiledProgram) -> None:
+        if mark != image_mark(program.image):
             self._clean = False
             raise NotLoaded(
                 f"the board at {self.port} does not hold the program any more: it was reset, "

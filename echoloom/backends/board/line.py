@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from echoloom.backends.link.carrier import Carrier
-from echoloom.backends.link.conversation import Conversation, T, identify
+from echoloom.backends.link.carrier import Carrier, Heard
+from echoloom.backends.link.conversation import Conversation, Identity, Request, T, identify
 from echoloom.backends.link.errors import LinkError, PortLost
 from echoloom.backends.link.serial import SerialPort
-from echoloom.hdl.link import TARGET_BYTES, WORD_BYTES, Command
+from echoloom.hdl.commands import TARGET, Command, LinkSizes
 
 Progress = Callable[[int, int], None]
 """Called with the number of words that were written or read so far, and of all."""
@@ -31,7 +31,13 @@ class Line:
         """What was opened."""
         return self._where[0]
 
-    def converse(self, conversation: Conversation[T], *, resynchronise: bool = False) -> T:
+    def converse(
+        self,
+        conversation: Conversation[T],
+        *,
+        resynchronise: bool = False,
+        heard: Heard = lambda request: None,
+    ) -> T:
         """Carry a conversation, with the link brought into step before if asked for.
 
         Raises LinkError and PortLost; after the latter nothing is carried before `reopen`.
@@ -41,7 +47,7 @@ class Line:
         try:
             if resynchronise:
                 self.carrier.resynchronise()
-            return self.carrier.converse(conversation)
+            return self.carrier.converse(conversation, heard)
         except PortLost:
             self._lost = True
             raise
@@ -54,20 +60,23 @@ class Line:
             self.carrier.port = self._serial
             self._lost = False
 
-    def greet(self) -> None:
-        """Have the board answer, whatever it is doing. Raises LinkError if it does not."""
+    def greet(self) -> Identity:
+        """Have the board say what it is, whatever it is doing. Raises LinkError if it does not."""
+        self.carrier.window = LinkSizes().window  # it may be another board than before
         try:
-            self.converse(identify(), resynchronise=True)
+            found = self.converse(identify(), resynchronise=True)
         except LinkError:
             try:
                 # Louder: a reset from outside the protocol.
                 self._serial.send_break()
-                self.converse(identify(), resynchronise=True)
+                found = self.converse(identify(), resynchronise=True)
             except LinkError as error:
                 raise LinkError(
                     f"no board answers at {self.port}: is it configured with an engine, connected, "
                     f"and set to {self._where[1]:,} baud?"
                 ) from error
+        self.carrier.window = found.window
+        return found
 
     def close(self) -> None:
         """Give the port back."""
@@ -75,19 +84,18 @@ class Line:
         self._lost = True
 
 
-def told(conversation: Conversation[T], total: int, progress: Progress) -> Conversation[T]:
-    """The conversation, with the words that it writes or reads counted."""
+def counting(total: int, progress: Progress | None) -> Heard:
+    """Tells `progress`, if there is one, of the words that are written or read."""
     done = 0
-    request = next(conversation)
-    while True:
-        payload = yield request
+
+    def heard(request: Request) -> None:
+        nonlocal done
+        if progress is None or request.command not in (Command.WRITE, Command.READ):
+            return
+        *_, count = request.numbers
         if request.command is Command.WRITE:
-            done += (len(request.payload) - TARGET_BYTES) // WORD_BYTES
-            progress(done, total)
-        elif request.command is Command.READ:
-            done += len(payload) // WORD_BYTES
-            progress(done, total)
-        try:
-            request = conversation.send(payload)
-        except StopIteration as finished:
-            return finished.value
+            count = len(request.numbers) - TARGET
+        done += count
+        progress(done, total)
+
+    return heard

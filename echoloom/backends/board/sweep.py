@@ -5,31 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from echoloom.backends.engine.requests import COUNTERS, PassRequest, PassResult
-from echoloom.backends.link.conversation import Conversation, read_all, stream, write_all
+from echoloom.backends.link.conversation import Conversation, Identity
+from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError
+from echoloom.backends.link.passes import run_pass
 from echoloom.ir.contract import Space
 
 
-def run_request(request: PassRequest, cycles: int) -> Conversation[PassResult]:
-    """The pass of a loaded engine, which is to count `cycles`.
+def run_request(
+    request: PassRequest, cycles: int, ends: Ends
+) -> Conversation[tuple[PassResult, Identity]]:
+    """The pass of a loaded engine, which is to count `cycles`, and what the board says of itself
+    after it.
 
     Raises LinkError for a pass that does not end, or not as it must: with other than the outputs
     that it gives, or in other than its cycles. Then something was lost, or the board was reset.
     """
-    yield from write_all(request.accesses)
-    outputs = yield from stream(request.frames.ravel().tolist())
+    counters = [(Space.REGISTER, 0, register) for register in COUNTERS]
+    places = [*counters, *request.reads]
+    found = yield from run_pass(
+        ends, request.accesses, request.frames, places, request.outputs, cycles
+    )
+    outputs = found.outputs
     if len(outputs) != request.outputs:
         raise LinkError(f"the pass gave {len(outputs)} output words instead of {request.outputs}")
-    counters = [(Space.REGISTER, 0, register) for register in COUNTERS]
-    words = yield from read_all([*counters, *request.reads])
-    flags, counted, stalls, busy = words[: len(COUNTERS)]
+    flags, counted, stalls, busy = found.words[: len(COUNTERS)]
     if counted != cycles:
         raise LinkError(f"the pass took {counted} cycles instead of {cycles}")
-    return PassResult(
+    result = PassResult(
         outputs=np.array(outputs, np.int64),
-        reads=np.array(words[len(COUNTERS) :], np.int64),
+        reads=np.array(found.words[len(COUNTERS) :], np.int64),
         flags=flags,
         cycles=counted,
         stalls=stalls,
         busy=busy,
     )
+    return result, found.identity

@@ -1,7 +1,8 @@
 """The host's side of the link: commands as conversations that know nothing of their carrier.
 
-A conversation is a generator: it yields one request, is sent the payload of its reply, and returns
-its result. A `Carrier` takes it over a serial port, the tests through a simulator:
+A conversation is a generator: it yields requests that may be under way at the same time, is sent
+the numbers of their replies, and returns its result. A `Carrier` takes it over a serial port, the
+tests through a simulator:
 
     words = carrier.converse(read(Space.VECTOR, lane=0, address=16, count=4))
 
@@ -10,79 +11,105 @@ Anything unexpected raises LinkError. After one in a pass the pass is lost: `res
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from echoloom.backends.link.errors import LinkError
-from echoloom.hdl.link import (
-    ERROR,
-    IDENTIFY_WORDS,
-    MOST_SAMPLES,
-    MOST_WORDS,
-    REPLY,
-    SAMPLE_BYTES,
-    WORD_BYTES,
-    Command,
-    Fault,
-)
-from echoloom.hdl.packets import Packet
-from echoloom.ir.contract import Register, Space
-from echoloom.ir.fields import check_place, check_register
+from echoloom.hdl.commands import ERROR, MOST_READ, REPLY, Command, Fault
+from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, size_of
+from echoloom.hdl.packets import PAYLOAD, Packet
+from echoloom.hdl.store import POSITION_BITS
+from echoloom.ir.contract import Space
+from echoloom.ir.fields import check_place
 
 T = TypeVar("T")
-DONE = 2  # bit 1 of STATUS
 LOADING = 1  # the mark of a board that holds a part of a program
+POSITIONS = 1 << POSITION_BITS
 
 
 class Request(NamedTuple):
     """A packet to send. One that is `repeatable` has the same effect twice as once."""
 
     command: Command
-    payload: bytes = b""
+    numbers: tuple[int, ...] = ()
     repeatable: bool = True
 
 
-Conversation = Generator[Request, bytes, T]
+Replies = Sequence[Sequence[int]]
+# Requests that are yielded together are carried out in their order. Where all of them are
+# repeatable, some may be carried out again after others, which must then make no difference.
+Conversation = Generator[Sequence[Request], Replies, T]
 
-_FAULTS: Mapping[int, str] = {
+_FAULTS = {
     Fault.CHECK: "a packet arrived damaged",
     Fault.UNKNOWN: "it does not know the command",
-    Fault.LENGTH: "the command's payload has the wrong length",
+    Fault.LENGTH: "the command's numbers do not belong to it",
 }
 
 
-class Identity(NamedTuple):
-    """What IDENTIFY answers: which engine, the last MARK, cycles of the engine's clock so far."""
+@dataclass(frozen=True)
+class Identity:
+    """What IDENTIFY answers: which engine, the last MARK, cycles of the engine's clock so far; and
+    what the link has room for, `window` bytes of packets on the way and `samples`."""
 
     engine: int
     mark: int
     cycles: int
+    window: int
+    samples: int
 
 
-def reply_payload(command: Command, reply: Packet) -> bytes:
-    """The payload of a reply to `command`. Raises LinkError for anything but its reply."""
+def reply_numbers(command: Command, reply: Packet) -> list[int]:
+    """The numbers of a reply to `command`. Raises LinkError for anything but its reply."""
     name = command.name
     if not reply.intact:
         raise LinkError(f"the board's reply to {name} arrived damaged")
     if reply.code == ERROR and len(reply.payload) == 1 and reply.payload[0] in _FAULTS:
-        raise LinkError(f"the board refused {name}: {_FAULTS[reply.payload[0]]}")
+        raise LinkError(f"the board refused {name}: {_FAULTS[Fault(reply.payload[0])]}")
     if reply.code != command | REPLY:
         raise LinkError(f"the board's reply to {name} has the code {reply.code:#04x}")
-    return reply.payload
+    try:
+        return decode_numbers(reply.payload)
+    except ValueError as error:
+        raise LinkError(f"the board's reply to {name} makes no sense: {error}") from error
+
+
+def ask(request: Request, count: int | None = None) -> Conversation[Sequence[int]]:
+    """The numbers of one request's reply, which are `count` if that is said."""
+    (numbers,) = yield [request]
+    return counted(request, numbers, count)
+
+
+def counted(request: Request, numbers: Sequence[int], count: int | None) -> Sequence[int]:
+    """The numbers of a reply. Raises LinkError if there are others than `count`."""
+    if count is not None and len(numbers) != count:
+        raise LinkError(
+            f"the board's reply to {request.command.name} makes no sense: {len(numbers)} numbers "
+            f"instead of {count}"
+        )
+    return numbers
+
+
+IDENTIFY = Request(Command.IDENTIFY)
 
 
 def identify() -> Conversation[Identity]:
     """Which engine this is, and what it says that it holds."""
-    payload = yield Request(Command.IDENTIFY)
-    _integers(payload, WORD_BYTES, IDENTIFY_WORDS, "IDENTIFY")
-    return Identity(*struct.unpack("<QQQ", payload))
+    return identity_of((yield from ask(IDENTIFY)))
+
+
+def identity_of(numbers: Sequence[int]) -> Identity:
+    """What the numbers of a reply to IDENTIFY say."""
+    engine, holds, cycles, window, samples = counted(IDENTIFY, numbers, 5)
+    every = (1 << NUMBER_BITS) - 1
+    return Identity(engine & every, holds & every, cycles, window, samples)
 
 
 def mark(word: int) -> Conversation[None]:
     """Have the board say `word`, of 64 bits, in IDENTIFY until it is reset as a whole."""
-    yield from _without_payload(Request(Command.MARK, struct.pack("<Q", word)))
+    yield from ask(Request(Command.MARK, (signed(word),)), 0)
 
 
 def reset() -> Conversation[None]:
@@ -90,7 +117,7 @@ def reset() -> Conversation[None]:
 
     Registers and the section table are cleared too; memories and the mark keep their contents.
     """
-    yield from _without_payload(Request(Command.RESET))
+    yield from ask(Request(Command.RESET), 0)
 
 
 def write(space: Space, lane: int, address: int, words: Sequence[int]) -> Conversation[None]:
@@ -98,20 +125,43 @@ def write(space: Space, lane: int, address: int, words: Sequence[int]) -> Conver
 
     Raises ValueError, before the first, for a lane or an address that the bus cannot name.
     """
-    check_place(lane, address)
-    check_place(lane, address + max(len(words), 1) - 1)
-    for start in range(0, len(words), MOST_WORDS):
-        burst = words[start : start + MOST_WORDS]
-        target = struct.pack("<BBH", space, lane, address + start)
-        data = b"".join((word & (1 << 64) - 1).to_bytes(WORD_BYTES, "little") for word in burst)
-        yield from _without_payload(Request(Command.WRITE, target + data))
+    yield from _written(list(writes(space, lane, address, words)))
 
 
 def write_all(items: Iterable[tuple[int, int, int, int]]) -> Conversation[None]:
-    """Write (space, lane, address, data) rows in their order, runs of addresses in bursts."""
+    """Write (space, lane, address, data) rows in any order, runs of addresses in bursts.
+
+    Raises as `write`.
+    """
+    yield from _written(list(all_writes(items)))
+
+
+def all_writes(items: Iterable[tuple[int, int, int, int]]) -> Iterator[Request]:
+    """The requests of `write_all`."""
     for rows in _runs(list(items)):
         space, lane, address, _ = rows[0]
-        yield from write(Space(space), lane, address, [row[3] for row in rows])
+        yield from writes(Space(space), lane, address, [row[3] for row in rows])
+
+
+def writes(space: Space, lane: int, address: int, words: Sequence[int]) -> Iterator[Request]:
+    """The requests of `write`, of as many words as a packet carries."""
+    check_place(lane, address)
+    check_place(lane, address + max(len(words), 1) - 1)
+    for first, burst in packed([signed(word) for word in words], PAYLOAD - 3 - 3):
+        yield Request(Command.WRITE, (space, lane, address + first, *burst))
+
+
+def packed(numbers: Sequence[int], room: int) -> Iterator[tuple[int, Sequence[int]]]:
+    """Numbers cut into parts of at most `room` bytes, each with its place."""
+    begin = size = 0
+    for at, number in enumerate(numbers):
+        bytes_of = size_of(number)
+        if size + bytes_of > room:
+            yield begin, numbers[begin:at]
+            begin, size = at, 0
+        size += bytes_of
+    if begin < len(numbers):
+        yield begin, numbers[begin:]
 
 
 def load(items: Iterable[tuple[int, int, int, int]], word: int) -> Conversation[None]:
@@ -140,94 +190,40 @@ def read(space: Space, lane: int, address: int, count: int) -> Conversation[list
     """
     check_place(lane, address)
     check_place(lane, address + max(count, 1) - 1)
-    words: list[int] = []
-    while len(words) < count:
-        most = min(MOST_WORDS, count - len(words))
-        target = struct.pack("<BBBH", most, space, lane, address + len(words))
-        payload = yield Request(Command.READ, target)
-        words += _integers(payload, WORD_BYTES, most, "READ")
-    return words
+    return (yield from read_all((space, lane, address + at) for at in range(count)))
 
 
 def read_all(places: Iterable[tuple[int, int, int]]) -> Conversation[list[int]]:
     """Read (space, lane, address) places; the words in their order. Runs of addresses are read in
     bursts, whatever their order."""
-    wanted = list(places)
-    found: dict[tuple[int, int, int], int] = {}
-    for rows in _runs(sorted(set(wanted))):
-        space, lane, address = rows[0]
-        words = yield from read(Space(space), lane, address, len(rows))
-        found.update(zip(rows, words, strict=True))
-    return [found[place] for place in wanted]
+    plan = ReadPlan(places)
+    return plan.words((yield plan.requests) if plan.requests else ())
 
 
-def push(samples: Sequence[int]) -> Conversation[int]:
-    """Offer samples, MOST_SAMPLES at most; the number of them, from the first, that were accepted.
+class ReadPlan:
+    """How `places` are read: the `requests` for it, and from their replies the words."""
 
-    Raises ValueError for more samples, or one that needs more than SAMPLE_BYTES.
-    """
-    if not 0 < len(samples) <= MOST_SAMPLES:
-        raise ValueError(f"a packet carries 1 to {MOST_SAMPLES} samples, got {len(samples)}")
-    try:
-        data = b"".join(int(s).to_bytes(SAMPLE_BYTES, "little", signed=True) for s in samples)
-    except OverflowError as error:
-        raise ValueError(f"a sample does not fit in {8 * SAMPLE_BYTES} bits") from error
-    payload = yield Request(Command.PUSH, data, repeatable=False)
-    if len(payload) != 1 or payload[0] > len(samples):
-        raise LinkError("the board's reply to PUSH makes no sense")
-    return payload[0]
+    def __init__(self, places: Iterable[tuple[int, int, int]]) -> None:
+        self._wanted = list(places)
+        self._bursts = [
+            rows[at : at + MOST_READ]
+            for rows in _runs(sorted(set(self._wanted)))
+            for at in range(0, len(rows), MOST_READ)
+        ]
+        self.requests = [Request(Command.READ, (*rows[0], len(rows))) for rows in self._bursts]
 
-
-def fetch(most: int = MOST_SAMPLES) -> Conversation[list[int]]:
-    """The outputs that are there, `most` (and MOST_SAMPLES) at most."""
-    request = Request(Command.FETCH, bytes([min(most, MOST_SAMPLES)]), repeatable=False)
-    payload = yield request
-    return _integers(payload, SAMPLE_BYTES, None, "FETCH")
+    def words(self, replies: Replies) -> list[int]:
+        """The words of the places, from the replies to the requests. Raises LinkError."""
+        found: dict[tuple[int, int, int], int] = {}
+        for rows, request, numbers in zip(self._bursts, self.requests, replies, strict=True):
+            found.update(zip(rows, counted(request, numbers, len(rows)), strict=True))
+        return [found[place] for place in self._wanted]
 
 
-def run_pass(
-    command: int,
-    samples: Sequence[int],
-    registers: Mapping[Register, int],
-    polls: int = 1000,
-) -> Conversation[list[int]]:
-    """Run one pass (COMMAND `command`) on its samples; all of its outputs.
-
-    `registers` are written before: LENGTH, and whatever else the pass reads; a register keeps
-    its value from pass to pass. Samples and outputs take turns, so neither can block the other.
-    Raises LinkError when `polls` rounds in a row moved nothing and the pass is not done, or if
-    samples are left over; ValueError, before anything is sent, for a value that a register would
-    cut.
-    """
-    for register, value in registers.items():
-        check_register(register, value)
-    for register, value in [*registers.items(), (Register.COMMAND, command)]:
-        yield from write(Space.REGISTER, 0, register, [value])
-    return (yield from stream(samples, polls))
-
-
-def stream(samples: Sequence[int], polls: int = 1000) -> Conversation[list[int]]:
-    """Feed a pass that was started, as in `run_pass`; all of its outputs."""
-    outputs: list[int] = []
-    sent = idle = 0
-    while idle < polls:
-        moved = 0
-        if sent < len(samples):
-            moved = yield from push(samples[sent : sent + MOST_SAMPLES])
-            sent += moved
-            if moved and sent < len(samples):
-                idle = 0
-                continue  # while samples go in, nothing waits for an output to be fetched
-        # The status is read before the outputs: done means that all of them are out.
-        (status,) = yield from read(Space.REGISTER, 0, Register.STATUS, 1)
-        arrived = yield from fetch()
-        outputs += arrived
-        if status & DONE and not arrived:
-            if sent < len(samples):
-                raise LinkError(f"the pass ended with {len(samples) - sent} samples left over")
-            return outputs
-        idle = 0 if moved or arrived else idle + 1
-    raise LinkError(f"the pass did not end: {sent} of {len(samples)} samples were accepted")
+def signed(word: int) -> int:
+    """A word modulo 2**64 as the line carries it."""
+    half = 1 << NUMBER_BITS - 1
+    return (word + half) % (2 * half) - half
 
 
 Row = TypeVar("Row", bound=tuple[int, ...])
@@ -245,15 +241,7 @@ def _runs(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
             yield rows[start:end]
 
 
-def _without_payload(request: Request) -> Conversation[None]:
-    if (yield request):
-        raise LinkError(f"the board's reply to {request.command.name} makes no sense")
-
-
-def _integers(payload: bytes, size: int, count: int | None, name: str) -> list[int]:
-    if len(payload) % size or (count is not None and len(payload) != count * size):
-        raise LinkError(f"the board's reply to {name} has {len(payload)} bytes")
-    return [
-        int.from_bytes(payload[i : i + size], "little", signed=True)
-        for i in range(0, len(payload), size)
-    ]
+def _written(requests: Sequence[Request]) -> Conversation[None]:
+    replies = (yield requests) if requests else ()
+    for request, numbers in zip(requests, replies, strict=True):
+        counted(request, numbers, 0)

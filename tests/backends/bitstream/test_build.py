@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,8 @@ from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.link.conversation import LOADING
 from echoloom.backends.link.image_writes import image_mark, image_writes
-from echoloom.hdl.link import Command
+from echoloom.hdl.commands import Command
+from echoloom.hdl.numbers import decode_numbers
 from echoloom.hdl.packets import FLUSH, PacketDecoder
 from echoloom.ir.passes.estimate import utilisation
 
@@ -35,12 +35,14 @@ def loaded(stream: bytes, mark: int) -> Memory:
             assert not memory  # only what was under way before
             continue
         if code == Command.MARK:
-            marks.append((len(memory) > 0, int.from_bytes(payload, "little")))
+            (word,) = decode_numbers(payload)
+            marks.append((len(memory) > 0, word % 2**64))
             continue
         assert code == Command.WRITE
-        space, lane, address = struct.unpack_from("<BBH", payload)
-        for offset, (word,) in enumerate(struct.iter_unpack("<Q", payload[4:])):
-            assert memory.setdefault((space, lane, address + offset), word) == word
+        space, lane, address, *words = decode_numbers(payload)
+        for offset, word in enumerate(words):
+            place = space, lane, address + offset
+            assert memory.setdefault(place, word % 2**64) == word % 2**64
     # While it is loaded, and if it stays half loaded, the board says that it holds nothing.
     assert marks == [(False, LOADING), (True, mark)]
     return memory

@@ -4,7 +4,8 @@ A register without logic before it takes its input through the one wire of its s
 the look-up tables; so a place full of registers in a row, which is what a datapath's pipeline is,
 runs out of these wires long before it runs out of anything else, and the router goes far around. A
 look-up table has four inputs, each as good as the others, and its way into its register is free.
-It also keeps the placer from filling the same slice with something else.
+It also keeps the placer from filling the same slice with something else. A register that shares a
+look-up table with others gets a copy of it, which costs no time.
 
     register -> register   becomes   register -> look-up table that passes one bit on -> register
 """
@@ -29,27 +30,29 @@ def pass_through(netlist: dict[str, Any], top: str, tables: int) -> int:
     cells: dict[str, Any] = module["cells"]
     driver, readers = _nets(module)
     room = tables - sum(TABLES.get(cell["type"], 0) for cell in cells.values())
-    lonely = [
-        name
-        for name, cell in sorted(cells.items())
-        if cell["type"] == REGISTER and not _has_logic(cell, driver, readers)
-    ][: max(0, room)]
     net = max((bit for bit in (*driver, *readers) if isinstance(bit, int)), default=1)
+    lonely = _lonely(cells, driver, readers)[: max(0, room)]
     for number, name in enumerate(lonely, start=1):
         register = cells[name]
-        cells[f"{name}$pass_through"] = _table(register["connections"]["DI"][0], net + number)
-        register["connections"]["DI"] = [net + number]
+        before, after = register["connections"]["DI"][0], net + number
+        above = cells.get(driver.get(before, ""))
+        if above is not None and above["type"] == TABLE:
+            own = _copy(above, after)
+        else:
+            own = _table(before, after)
+        cells[f"{name}$pass_through"] = own
+        register["connections"]["DI"] = [after]
     return len(lonely)
 
 
 def _nets(module: dict[str, Any]) -> tuple[dict[int | str, str], Counter[int | str]]:
-    """The type of cell that drives each net, and how many pins read it."""
+    """The cell that drives each net, and how many pins read it."""
     driver: dict[int | str, str] = {}
     readers: Counter[int | str] = Counter()
-    for cell in module["cells"].values():
+    for name, cell in module["cells"].items():
         for port, bits in cell["connections"].items():
             if cell["port_directions"][port] == "output":
-                driver.update(dict.fromkeys(bits, cell["type"]))
+                driver.update(dict.fromkeys(bits, name))
             else:
                 readers.update(bits)
     for port in module["ports"].values():
@@ -57,9 +60,32 @@ def _nets(module: dict[str, Any]) -> tuple[dict[int | str, str], Counter[int | s
     return driver, readers
 
 
-def _has_logic(cell: Any, driver: dict[int | str, str], readers: Counter[int | str]) -> bool:
-    bit = cell["connections"]["DI"][0]
-    return isinstance(bit, str) or (driver.get(bit) in BEFORE and readers[bit] == 1)
+def _lonely(
+    cells: dict[str, Any], driver: dict[int | str, str], readers: Counter[int | str]
+) -> list[str]:
+    """The registers without logic of their own. Of several that read one look-up table, and
+    nothing else does, the last keeps it."""
+    lonely, left = [], Counter(readers)
+    for name, cell in sorted(cells.items()):
+        if cell["type"] != REGISTER:
+            continue
+        bit = cell["connections"]["DI"][0]
+        above = cells.get(driver.get(bit, ""))
+        if isinstance(bit, str) or (above and above["type"] in BEFORE and left[bit] == 1):
+            continue
+        lonely.append(name)
+        left[bit] -= 1
+    return lonely
+
+
+def _copy(table: dict[str, Any], after: int) -> dict[str, Any]:
+    """The same look-up table once more."""
+    return {
+        **table,
+        "hide_name": 1,
+        "attributes": {},
+        "connections": {**table["connections"], "Z": [after]},
+    }
 
 
 def _table(before: int | str, after: int) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""What the host knows of the board's stores: which samples are there, and what has been taken."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.int64]
+
+
+class Play(NamedTuple):
+    """What a pass is to get of the samples; `hdl.store.PLAY` has the meaning of each number."""
+
+    begin: int
+    frame: int
+    stride: int
+    steps: int
+
+
+class Ends:
+    """A mirror of what a board's link holds since its last reset; `depth` samples at most.
+
+    `samples` and `outputs` are positions, not cut: how many samples the board has been sent, and
+    how many outputs the host has. `registers` are those that were written.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.samples = self.outputs = 0
+        self.registers: dict[int, int] = {}
+        self._kept: list[tuple[int, Words]] = []
+
+    def find(self, frames: Words) -> Play | None:
+        """How to play frames [T, F] that the board holds, also such as run the other way."""
+        steps, frame = frames.shape
+        for begin, held in self._kept:
+            if held.shape != frames.shape:
+                continue
+            if np.array_equal(held, frames):
+                return Play(begin, frame, frame, steps)
+            if np.array_equal(held[::-1], frames):
+                return Play(begin + (steps - 1) * frame, frame, -frame, steps)
+        return None
+
+    def following(self, frames: Words) -> Play:
+        """How to play frames [T, F] that are sent next."""
+        steps, frame = frames.shape
+        return Play(self.samples, frame, frame, steps)
+
+    def sent(self, count: int) -> None:
+        """So many more samples are there, and as many older ones may not be."""
+        self.samples += count
+        oldest = self.samples - self.depth
+        self._kept = [(begin, held) for begin, held in self._kept if begin >= oldest]
+
+    def keep(self, frames: Words) -> None:
+        """The last samples that were sent are these frames."""
+        self._kept.append((self.samples - frames.size, frames.copy()))

@@ -1,0 +1,46 @@
+"""The golden twin of the board's sample store, for an engine that takes all it can get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from echoloom.hdl.store import POSITION_BITS
+
+POSITIONS = 1 << POSITION_BITS
+
+
+class GoldenStore:
+    """Samples by their positions, which are not cut here; see `hdl.store`.
+
+    `filled`: the position of the next sample that comes; `reached`: of the next one that is played.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._words = [0] * depth
+        self.filled = self.reached = 0
+        self._at = self._element = self._frame = self._stride = self._steps = 0
+
+    def push(self, position: int, *samples: int) -> None:
+        """Keep samples, if they are the next ones."""
+        if (self.filled - position) % POSITIONS:
+            return
+        for sample in samples:
+            self._words[self.filled % len(self._words)] = sample
+            self.filled += 1
+
+    def play(self, begin: int, frame: int, stride: int, steps: int) -> None:
+        """What is to be played next."""
+        behind = (self.filled - begin + POSITIONS // 2) % POSITIONS - POSITIONS // 2
+        self._at = self.reached = self.filled - behind
+        self._element, self._frame, self._stride, self._steps = 0, frame, stride, steps
+
+    def played(self) -> Iterator[int]:
+        """The samples of the play that are there."""
+        while self._steps and self.reached < self.filled:
+            yield self._words[self.reached % len(self._words)]
+            self._element += 1
+            self.reached += 1
+            if self._element == self._frame:
+                self._at += self._stride
+                self.reached, self._element = self._at, 0
+                self._steps -= 1
