@@ -18,5 +18,5 @@ def board_level(job: Job) -> Iterator[Run]:
         board.load(job.program, anew=True)
         for number, case in enumerate(job.cases, 1):
             job.progress(f"board: sequence {number} of {len(job.cases)}")
-            found = board.measured(case.x, case.label)
+            found = board.measured(case.x, case.label, case.carried)
             yield Run(case, case.expected.named(), found.result.named(), passes=found.passes)

@@ -12,7 +12,7 @@ from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.hdl.golden import Write
-from echoloom.ir.host import RunResult
+from echoloom.ir.host import Host, RunResult, Sweep
 from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, signal_difference
 from echoloom.sim.level import Case, Job, Run
@@ -44,17 +44,25 @@ def _run(
     """
     artifact, host = job.program.artifact, job.program.artifact.host
     image = job.program.image if job.image is None else job.image
-    asked = [{"forward": host.forward(case.x)} for case in cases]
+    asked = [_forward(host, case) for case in cases]
     for case, own in zip(cases, asked, strict=True):
         if case.label is not None:
-            echo = host.echo(own["forward"], case.expected.outputs, case.label)
+            (forward,) = own.values()
+            echo = host.echo(forward, case.expected.outputs, case.label)
             own["echo"] = echo if echo_steps is None else echo.first(echo_steps)
     passes = [pass_request(artifact, image, sweep) for own in asked for sweep in own.values()]
     results = iter(run_rtl(image, passes, job.simulator, stall_seed, trace, wrapper=job.wrapper))
     for own in asked:
         gave = {name: next(results) for name in own}
         found = {name: swept(artifact, own[name], one) for name, one in gave.items()}
-        yield host.result(found["forward"], found.get("echo"), own.get("echo")), gave
+        forward = next(iter(found.values()))
+        yield host.result(forward, found.get("echo"), own.get("echo")), gave
+
+
+def _forward(host: Host, case: Case) -> dict[str, Sweep]:
+    if case.carried is None:
+        return {"forward": host.forward(case.x)}
+    return {"resume": host.resumed(case.x, case.carried)}
 
 
 def _locate(job: Job, case: Case) -> Difference | None:
@@ -62,7 +70,8 @@ def _locate(job: Job, case: Case) -> Difference | None:
     artifact = job.program.artifact
     ((_, passes),) = _run(job, [case], trace=True)
     writes = (write for one in passes.values() for write in one.trace)
-    difference = _first_write(artifact, numpy_trace(artifact, case.x, case.label), writes)
+    trace = numpy_trace(artifact, case.x, case.label, case.carried)
+    difference = _first_write(artifact, trace, writes)
     if difference is None and case.label is not None:
         difference = _first_gradient_step(job, case)
     return difference
@@ -114,7 +123,9 @@ def _first_gradient_step(job: Job, case: Case) -> Difference | None:
     """Gradient words leave no trace: bisects the number of echo steps after which one is wrong."""
 
     def wrong(steps: int) -> Difference | None:
-        wanted = numpy_run(job.program.artifact, case.x, case.label, echo_steps=steps).gradients
+        wanted = numpy_run(
+            job.program.artifact, case.x, case.label, echo_steps=steps, carried=case.carried
+        ).gradients
         ((found, _),) = _run(job, [case], echo_steps=steps)
         section = Section.ECHO_STEP.name.lower()
         for name, words in wanted.items():

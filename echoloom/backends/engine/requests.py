@@ -20,12 +20,12 @@ from echoloom.ir.sections import ECHO, FORWARD, RESUMED, Section
 Kind = Literal["forward", "echo", "resume"]
 
 COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2, "resume": 3}
-SECTIONS: Mapping[Kind, tuple[Section, ...]] = {
+SECTIONS: Mapping[str, tuple[Section, ...]] = {
     "forward": FORWARD,
     "echo": ECHO,
     "resume": RESUMED,
 }
-KINDS: Mapping[tuple[Section, ...], Kind] = {own: kind for kind, own in SECTIONS.items()}
+KINDS: Mapping[tuple[Section, ...], Kind] = {SECTIONS[kind]: kind for kind in COMMANDS}
 
 # Written for every pass by what plays it, or not writable at all.
 RESERVED_REGISTERS = frozenset(Register) - NEUTRAL.keys()

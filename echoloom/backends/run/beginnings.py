@@ -30,11 +30,13 @@ def at_rest(program: IntegerProgram) -> Carried:
 
 def begun_at(program: IntegerProgram, initial: Any) -> Carried:
     """What a sequence begins with that starts at q0 and p0: `initial` is a pair of real vectors for
-    every block, or a StreamState, or None for rest.
+    every block, or a StreamState, or None for rest. What is Carried is believed.
 
     Raises ValueError for other shapes, InputRange for what the formats do not hold, WrongState for
     another program's state.
     """
+    if isinstance(initial, Carried):
+        return initial
     if isinstance(initial, StreamState):
         check_state(program, initial)
         return initial.carried
