@@ -188,7 +188,7 @@ class GoldenBoard:
         except (IndexError, ValueError):
             return  # a program of nonsense: the pass never ends
         for lane, bank in enumerate(engine.gradient):
-            bank[:] = (self._memory.get((Space.GRADIENT, lane, at), 0) for at in range(len(bank)))
+            bank[:] = (self._read(Space.GRADIENT, lane, at) for at in range(len(bank)))
         run = partial(
             engine.run, echo=self._pass == ECHO, resumes=self._pass == RESUME, frames=frames,
             registers=registers,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from echoloom.backends.board.board import open_board
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.stream import Stream
 from echoloom.backends.engine.requests import PassResult
@@ -24,6 +25,7 @@ from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.level import Progress
+from echoloom.sim.level_board import NO_PORT
 from echoloom.sim.run_rtl import Simulator, run_rtl
 
 REFERENCE = "numpy"
@@ -47,6 +49,7 @@ class StreamJob:
     sweeps: tuple[Given, ...]
     simulator: Simulator
     stall_seed: int | None
+    port: str | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def verify_stream(
     levels: Sequence[str] = DEFAULT,
     simulator: Simulator = "verilator",
     stall_seed: int | None = None,
+    port: str | None = None,
     progress: Progress = lambda message: None,
 ) -> StreamReport:
     """Push x [T, inputs] in chunks of `sizes`, which make up T, and run it in one go too, at every
@@ -96,7 +100,7 @@ def verify_stream(
         )
     progress(f"numpy: {len(sizes)} pushes")
     given = _numpy(program, x, sizes, dict(gradients or {}), window, initial)
-    job = StreamJob(program, given, simulator, stall_seed)
+    job = StreamJob(program, given, simulator, stall_seed, port)
     compared, cycles = {}, dict[str, tuple[int, int]]()
     for name, level in LEVELS.items():
         if name not in levels:
@@ -201,4 +205,13 @@ def _rtl(job: StreamJob) -> Found:
         yield swept(artifact, given.sweep, one), one
 
 
-LEVELS: Mapping[str, Callable[[StreamJob], Found]] = {"jax": _jax, "rtl": _rtl}
+def _board(job: StreamJob) -> Found:
+    if job.port is None:
+        raise ValueError(NO_PORT)
+    with open_board(job.port) as board:
+        board.load(job.program, anew=True)
+        for given in job.sweeps:
+            yield board.swept(given.sweep), None
+
+
+LEVELS: Mapping[str, Callable[[StreamJob], Found]] = {"jax": _jax, "rtl": _rtl, "board": _board}

@@ -168,9 +168,15 @@ class Board:
                 raise NotLoaded(
                     f"the board at {self.port} has another program than when this stream began"
                 )
-            return self._repeated(lambda: self._swept(program, sweep))
+            return self.swept(sweep)
 
         return Stream(program, level, window, initial)
+
+    def swept(self, sweep: Sweep) -> Swept:
+        """A sweep of the loaded program: an `ir.host.Level`. What is not carried into it has to be
+        what the sweep before has left."""
+        program = self._loaded()
+        return self._repeated(lambda: self._swept(program, sweep))
 
     def status(self) -> BoardStatus:
         """What the board says of itself, and what the line has seen."""
@@ -218,7 +224,6 @@ class Board:
         raise AssertionError("a sequence is run once at least")
 
     def _swept(self, program: CompiledProgram, sweep: Sweep) -> Swept:
-        """A sweep that says all that is carried into it."""
         artifact = program.artifact
         self._begin(program)
         held, self._carried = self._carried, {}
