@@ -16,6 +16,7 @@ from .backends.compile.program import (
     load as load,
 )
 from .backends.compile.stream import Stream as Stream
+from .backends.export.export import export_verilog as export_verilog
 from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_value_and_grad
 from .backends.gradients.fixed_gradient import FixedGradient as FixedGradient
 from .backends.link.errors import BoardError as BoardError

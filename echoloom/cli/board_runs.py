@@ -18,8 +18,9 @@ from echoloom.backends.gradients.quality import tensors
 from echoloom.cli.board import Baud, Port, Timeout, board, load_into, say_of_line
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
-from echoloom.cli.outcome import Reporter, check_destination, command
+from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
+from echoloom.frontend.data.files import check_destination
 from echoloom.hdl.board import BAUD
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences, from the first.")]

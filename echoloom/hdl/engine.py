@@ -181,6 +181,8 @@ class Engine(wiring.Component):
             with m.If(~sequencer.busy):
                 m.d.comb += fetch.first.eq(host.access.address)
         self._trace(m, sequencer, datapath)
+        for port, fetch in ((self.trace.mac, mac_fetch), (self.trace.drain, drain_fetch)):
+            m.d.comb += [port.begin.eq(fetch.begin), port.entry.eq(fetch.entry)]
         return m
 
     def _trace(self, m: Module, sequencer: Sequencer, datapath: Datapath) -> None:

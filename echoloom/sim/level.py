@@ -48,6 +48,11 @@ class Job:
     progress: Progress = lambda message: None
     port: str | None = None
 
+    @property
+    def loaded(self) -> Image:
+        """What engines are loaded with."""
+        return self.program.image if self.image is None else self.image
+
 
 @dataclass(frozen=True)
 class Reals:

@@ -24,6 +24,8 @@ from echoloom.sim.level_jax import jax_level
 from echoloom.sim.level_onnx import onnx_level
 from echoloom.sim.level_rtl import rtl_level
 from echoloom.sim.run_rtl import Simulator, Wrapper
+from echoloom.sim.wave_window import Around
+from echoloom.sim.waves import explain, wanted_waves, write_asked
 
 REFERENCE = "numpy"
 LEVELS: Mapping[str, Level] = {
@@ -75,6 +77,7 @@ class VerifyReport:
     # The worst relative errors of ONNX's real numbers.
     floats: Mapping[str, float] = field(default_factory=dict)
     float_model: FloatDistance | None = None  # None where every sequence overflowed
+    waves: str | None = None  # what was written of them
 
 
 def verify(
@@ -89,6 +92,8 @@ def verify(
     wrapper: Wrapper | None = None,
     onnx: str | os.PathLike[str] | None = None,
     port: str | None = None,
+    waves: str | os.PathLike[str] | None = None,
+    around: Around = None,
     initial: Sequence[Any] | None = None,
 ) -> VerifyReport:
     """Run sequences xs [n][T, inputs] at every level and compare all integers; then hold them
@@ -104,6 +109,11 @@ def verify(
     the program into the board at `port`, as `el.open_board` takes it, and runs it there.
     initial[i] is where sequence i begins, as in `program.run`; None is rest. The float model and
     ONNX begin at rest.
+
+    `waves` names an FST file to write, with a GTKWave save file and a Surfer command file beside
+    it: of the first sequence, all of it or the steps `around` one, or, when levels differ, of the
+    steps around the first difference (which alone is written with around="first-difference").
+    They are the circuit's under Verilator, which the level rtl must run on (`docs/waves.md`).
 
     Raises Mismatch naming the first differing step, block, signal and bit; WrongModel when the
     integers are further from the float model than the program's formats explain; ValueError when
@@ -123,6 +133,7 @@ def verify(
         raise ValueError("the level onnx begins at rest: leave out initial, or the level")
     checked = [host_sequence(program.model, *one) for one in zip(xs, labels, strict=True)]
     xs, labels = [x for x, _ in checked], [label for _, label in checked]
+    wanted = wanted_waves(program, xs[0], labels[0], waves, around, simulator, levels)
     progress(f"numpy: {len(xs)} sequences")
     cases = tuple(
         Case(x, label, program.run(x, label, carried), carried)
@@ -138,12 +149,18 @@ def verify(
             continue
         compared = 0
         for run in level(job):
-            compared += _compare(name, run) + _compare_cycles(program, name, run, cycles)
+            try:
+                compared += _compare(name, run) + _compare_cycles(program, name, run, cycles)
+            except Mismatch as mismatch:
+                if wanted is not None:
+                    explain(wanted, job, run.case, mismatch)
+                raise
             if run.reals is not None:
                 compared += run.reals.compared
                 worst = floats.get(run.reals.what, 0.0)
                 floats[run.reals.what] = max(worst, run.reals.worst)
         reports[name] = LevelReport(compared, 0, len(cases), echoes)
+    written = None if wanted is None else write_asked(wanted, job)
     progress("float model: outputs and gradients")
     expected = [case.expected for case in cases]
     simulated = "rtl" in levels
@@ -160,6 +177,7 @@ def verify(
         tuple(notes),
         floats,
         float_distance(program, [case for case in cases if case.carried is None]),
+        written,
     )
 
 
