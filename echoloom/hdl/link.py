@@ -40,10 +40,10 @@ class Link(wiring.Component):
     """Carries out the host's packets one after another.
 
     Parameters: `config`, the engine's sizes; `identity`, what IDENTIFY answers; `sizes`;
-    `patience`, cycles that a COLLECT waits.
+    `patience`, cycles that a COLLECT waits; `reset_cycles`, how long a reset of the engine lasts.
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
-    for RESET_CYCLES when the engine is to be reset.
+    for `reset_cycles` when the engine is to be reset.
     `rx` takes a byte a cycle as long as no more than `sizes.window` wait.
 
     Raises ValueError if the engine's words have more than WORD_BITS.
@@ -55,6 +55,7 @@ class Link(wiring.Component):
         identity: int,
         sizes: LinkSizes | None = None,
         patience: int = PATIENCE,
+        reset_cycles: int = RESET_CYCLES,
     ) -> None:
         if config.word > WORD_BITS:
             raise ValueError(
@@ -64,6 +65,7 @@ class Link(wiring.Component):
         self._word = config.word
         self._identity = identity
         self._sizes, self._patience = sizes or LinkSizes(), patience
+        self._reset_cycles = reset_cycles
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
@@ -105,7 +107,7 @@ class Link(wiring.Component):
         fresh = Signal()  # these samples are the next ones
         wait, done = Signal(), Signal()
         patience, quiet = Signal(range(self._patience)), Signal(range(SETTLED))
-        resets, resetting = Signal(), Signal(range(RESET_CYCLES))
+        resets, resetting = Signal(), Signal(range(self._reset_cycles))
         m.d.sync += self.reset.eq(resets)
         byte = Signal.like(reader.byte, reset_less=True)
         m.d.sync += byte.eq(reader.byte)
@@ -222,7 +224,7 @@ class Link(wiring.Component):
                     with m.Case(Command.RESET):
                         m.d.comb += resets.eq(1)
                         m.d.sync += [resetting.eq(resetting + 1), had.eq(0)]
-                        with m.If(resetting != RESET_CYCLES - 1):
+                        with m.If(resetting != self._reset_cycles - 1):
                             m.next = "ACT"
                         with m.Else():
                             m.d.sync += resetting.eq(0)
