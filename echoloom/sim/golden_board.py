@@ -47,7 +47,7 @@ READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 SIZES = LinkSizes(window=2048, samples=8192)
 BUSY, DONE = 1, 2
-FORWARD, ECHO = 1, 2
+FORWARD, ECHO, RESUME = 1, 2, 3
 
 
 class GoldenBoard:
@@ -156,7 +156,7 @@ class GoldenBoard:
             self._memory[space, lane, address] = word
         elif space == Space.REGISTER and address != Register.COMMAND:
             self._memory[space, 0, address] = word
-        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO):
+        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO, RESUME):
             self._pass, self._status = word, BUSY
             self._advance()
 
@@ -187,7 +187,12 @@ class GoldenBoard:
             engine = GoldenEngine(decoded(*self._content, self._memory))
         except (IndexError, ValueError):
             return  # a program of nonsense: the pass never ends
-        run = partial(engine.run, echo=self._pass == ECHO, frames=frames, registers=registers)
+        for lane, bank in enumerate(engine.gradient):
+            bank[:] = (self._read(Space.GRADIENT, lane, at) for at in range(len(bank)))
+        run = partial(
+            engine.run, echo=self._pass == ECHO, resumes=self._pass == RESUME, frames=frames,
+            registers=registers,
+        )  # fmt: skip
         self._running = engine, self._worker.submit(run)
 
     def _finish(self) -> None:

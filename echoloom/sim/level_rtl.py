@@ -45,7 +45,8 @@ def _run(
     for own in asked:
         gave = {name: next(results) for name in own}
         found = {name: swept(artifact, own[name], one) for name, one in gave.items()}
-        yield host.result(found["forward"], found.get("echo"), own.get("echo")), gave
+        forward = next(iter(found.values()))
+        yield host.result(forward, found.get("echo"), own.get("echo")), gave
 
 
 def sweeps(job: Job, case: Case, echo_steps: int | None = None) -> dict[str, Sweep]:
@@ -55,9 +56,13 @@ def sweeps(job: Job, case: Case, echo_steps: int | None = None) -> dict[str, Swe
     of them: those of the NumPy level, which the pass has to equal.
     """
     host = job.program.artifact.host
-    own = {"forward": host.forward(case.x)}
+    if case.carried is None:
+        name, forward = "forward", host.forward(case.x)
+    else:
+        name, forward = "resume", host.resumed(case.x, case.carried)
+    own = {name: forward}
     if case.label is not None:
-        echo = host.echo(own["forward"], case.expected.outputs, case.label)
+        echo = host.echo(forward, case.expected.outputs, case.label)
         own["echo"] = echo if echo_steps is None else echo.first(echo_steps)
     return own
 
@@ -67,7 +72,8 @@ def _locate(job: Job, case: Case) -> Difference | None:
     artifact = job.program.artifact
     ((_, passes),) = _run(job, [case], trace=True)
     writes = (write for one in passes.values() for write in one.trace)
-    difference = _first_write(artifact, numpy_trace(artifact, case.x, case.label), writes)
+    trace = numpy_trace(artifact, case.x, case.label, case.carried)
+    difference = _first_write(artifact, trace, writes)
     if difference is None and case.label is not None:
         difference = _first_gradient_step(job, case)
     return difference
@@ -119,7 +125,9 @@ def _first_gradient_step(job: Job, case: Case) -> Difference | None:
     """Gradient words leave no trace: bisects the number of echo steps after which one is wrong."""
 
     def wrong(steps: int) -> Difference | None:
-        wanted = numpy_run(job.program.artifact, case.x, case.label, echo_steps=steps).gradients
+        wanted = numpy_run(
+            job.program.artifact, case.x, case.label, echo_steps=steps, carried=case.carried
+        ).gradients
         ((found, _),) = _run(job, [case], echo_steps=steps)
         section = Section.ECHO_STEP.name.lower()
         for name, words in wanted.items():
