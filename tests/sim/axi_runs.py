@@ -18,6 +18,7 @@ from echoloom.sim.script import JOB
 
 HERE = Path(__file__).parent
 MASK = (1 << 64) - 1
+LIMIT = "20000"  # microseconds of simulated time
 BUILD = ["-Wno-fatal", "-O3", "--no-public-flat-rw"]
 
 
@@ -42,7 +43,7 @@ def process(action: str, folder: Path, job: Path) -> None:
         test_module="axi_player", hdl_toplevel=module, hdl_toplevel_lang="verilog",
         build_dir=build, test_dir=job, results_xml=str(job / "results.xml"),
         timescale=("1ns", "1ps"),
-        extra_env={JOB: str(job), "ECHOLOOM_LIMIT_US": "10000", "COCOTB_TRUST_INERTIAL_WRITES": "1",
+        extra_env={JOB: str(job), "ECHOLOOM_LIMIT_US": LIMIT, "COCOTB_TRUST_INERTIAL_WRITES": "1",
                    "COCOTB_LOG_LEVEL": "WARNING", "PYTHONPATH": f"{HERE}:{sys.path[0]}"},
     )  # fmt: skip
     tests, failed = get_results(report)

@@ -14,6 +14,7 @@ from echoloom.hdl.axi.register_map import ADDRESS_WIDTH, WORD_BYTES
 from echoloom.hdl.axi.registers import Presets, Registers
 from echoloom.hdl.axi.streams import connect_streams, stream_ports
 from echoloom.hdl.contents import EMPTY, Contents
+from echoloom.hdl.engine import Engine
 from echoloom.ir.contract import EngineConfig, Timing
 
 LITE_PORTS = {
@@ -43,11 +44,19 @@ class AxiTop(wiring.Component):
     """All ports are flat and documented in `docs/inside_other_systems.md`.
 
     Latencies are those of `Core`, `Lite` and `Registers`: from ARVALID (or AWVALID and WVALID) to
-    RVALID (BVALID) 5 cycles for a register that answers at once. `aresetn` is registered once.
+    RVALID (BVALID) `latency` cycles for a register that answers at once. `aresetn` is registered
+    once.
     """
+
+    latency = 4
 
     aclk: Any
     aresetn: Any
+
+    @property
+    def engine(self) -> Engine:
+        """The engine inside, for who simulates it."""
+        return self._core.engine
 
     def __init__(
         self,

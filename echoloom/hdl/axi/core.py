@@ -27,8 +27,9 @@ def output_word(config: EngineConfig) -> data.StructLayout:
 class Core(wiring.Component):
     """The part that the interfaces share.
 
-    `reset` and `clear` stop the engine and empty it (RESET_CYCLES, in which no stream is ready);
-    registers and sections are as `contents` has them again. An output that is already offered
+    `reset` and `clear` stop the engine and empty it, for RESET_CYCLES and two more at the most, in
+    which no stream is ready; registers are as `contents` has them again, sections stay if they were
+    there from the start. An output that is already offered
     stays so through a `clear`, as AXI asks for; `reset` takes it back.
     `self_start`: a forward sweep starts whenever the engine is idle and an input frame is complete.
     Every `output_words`-th output is the last of a packet; 0: none is.
@@ -50,7 +51,7 @@ class Core(wiring.Component):
     outputs: Any
 
     def __init__(self, config: EngineConfig, timing: Timing, contents: Contents = EMPTY) -> None:
-        self._engine = Engine(config, timing, contents=contents)
+        self.engine = Engine(config, timing, contents=contents)
         super().__init__(
             {
                 "reset": In(1),
@@ -70,7 +71,7 @@ class Core(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.engine = engine = self._engine
+        m.submodules.engine = engine = self.engine
         left = Signal(range(RESET_CYCLES + 1), init=RESET_CYCLES)  # of a reset
         clearing = Signal(init=1)
         with m.If(self.reset | self.clear):

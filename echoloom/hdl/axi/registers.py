@@ -42,7 +42,7 @@ class Registers(wiring.Component):
     and the answer 1 cycle after the request was taken (a write) or the response came (a read).
     """
 
-    latency = 1
+    latency, engine = 1, 1
 
     access: Any
     answer: Any
