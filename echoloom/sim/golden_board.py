@@ -39,7 +39,7 @@ from echoloom.ir.contract import (
     Timing,
 )
 from echoloom.sim.decode import decoded, signed
-from echoloom.sim.golden_store import POSITIONS, GoldenStore
+from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
 
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
@@ -108,7 +108,7 @@ class GoldenBoard:
         least, most = TAKES[command]
         belong = least <= len(numbers) <= most
         if command is Command.READ:
-            belong = belong and 0 < numbers[-1] <= MOST_READ
+            belong = belong and 0 < numbers[-1] % 256 <= MOST_READ
         if not belong:
             return ERROR, bytes([Fault.LENGTH])
         return command | REPLY, encode_numbers(self._carry_out(command, numbers))
@@ -128,7 +128,7 @@ class GoldenBoard:
                 self._write(space, lane, at, word % (1 << NUMBER_BITS))
         elif command is Command.READ:
             space, lane, address, count = numbers
-            words = [self._read(space, lane, address + at) for at in range(count)]
+            words = [self._read(space, lane, address + at) for at in range(count % 256)]
             return [signed(word % (1 << NUMBER_BITS), NUMBER_BITS) for word in words]
         elif command is Command.PLAY:
             self._store.play(*numbers)
@@ -143,11 +143,11 @@ class GoldenBoard:
 
     def _collect(self, had: int, wait: int) -> Sequence[int]:
         """Everything here is done when it is asked for: `wait` or not."""
-        for _ in range(min((had - self._had) % POSITIONS, len(self._outputs))):
+        for _ in range(min((had - self._had) % OUTPUT_POSITIONS, len(self._outputs))):
             self._outputs.popleft()
             self._had += 1
         self._finish()
-        made = (self._had + len(self._outputs)) % POSITIONS
+        made = (self._had + len(self._outputs)) % OUTPUT_POSITIONS
         return self._status, made, *list(self._outputs)[:MOST_OUTPUTS]
 
     def _write(self, space: int, lane: int, address: int, word: int) -> None:

@@ -20,13 +20,11 @@ from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.commands import ERROR, MOST_READ, REPLY, Command, Fault
 from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, size_of
 from echoloom.hdl.packets import PAYLOAD, Packet
-from echoloom.hdl.store import POSITION_BITS
 from echoloom.ir.contract import Space
 from echoloom.ir.fields import check_place
 
 T = TypeVar("T")
 LOADING = 1  # the mark of a board that holds a part of a program
-POSITIONS = 1 << POSITION_BITS
 
 
 class Request(NamedTuple):
