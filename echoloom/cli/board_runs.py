@@ -20,7 +20,6 @@ from echoloom.cli.data import Split, load_data
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, check_destination, command
 from echoloom.cli.tables import fields_table
-from echoloom.hdl.board import BAUD
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences, from the first.")]
 Part = Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")]
@@ -33,7 +32,7 @@ def predict(
     source: Source,
     count: Count = 8,
     split: Part = None,
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     normalise: Normalise = True,
@@ -69,7 +68,7 @@ def gradient(
     ] = None,
     count: Count = 8,
     split: Part = "train",
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     normalise: Normalise = True,
@@ -119,7 +118,7 @@ def bench(
     ] = None,
     count: Count = 4,
     split: Part = None,
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     normalise: Normalise = True,

@@ -15,6 +15,7 @@ from echoloom.backends.link import conversation as link
 from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
 from echoloom.backends.link.image_writes import Write, image_mark, image_writes
+from echoloom.backends.link.serial import usual_baud
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.models.hssm import HSSM
@@ -59,17 +60,18 @@ class Measured:
     passes: Mapping[str, PassResult]
 
 
-def open_board(port: str, *, baud: int = BAUD, timeout_s: float = 1.0) -> Board:
+def open_board(port: str, *, baud: int | None = None, timeout_s: float = 1.0) -> Board:
     """A board at a serial port ("/dev/ttyUSB0") or at what else pyserial opens by a URL
     ("socket://localhost:4000"). A context manager; nobody else can open the port meanwhile.
 
-    `timeout_s` is how long the board may take for an answer. A request is tried 4 times, a sequence
-    3 times, before LinkError is raised.
+    `baud` is the speed that the board was built for; if not given, what boards with the USB chip
+    have that is at the port. `timeout_s` is how long the board may take for an answer. A request is
+    tried 4 times, a sequence 3 times, before LinkError is raised.
 
     Raises OSError if there is no such port, PortBusy if another program has it, LinkError if no
     board answers, ValueError for a speed that no system has.
     """
-    board = Board(port, baud, timeout_s)
+    board = Board(port, usual_baud(port) if baud is None else baud, timeout_s)
     try:
         board.recover()
     except BaseException:
