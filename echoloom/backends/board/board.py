@@ -168,15 +168,18 @@ class Board:
         """float64 gradient of the loss of one sequence, as `program.gradient`."""
         return self._loaded().real_gradient(self.measured(x, label, whole=False).result, len(x))
 
-    def measured(self, x: Any, label: Any = None, *, whole: bool = True) -> Measured:
+    def measured(
+        self, x: Any, label: Any = None, *, whole: bool = True, sums: bool = True
+    ) -> Measured:
         """As `run`, with the engine's own counters: cycles, stalls, busy lanes. Without `whole` the
-        states are left on the board: a result has outputs, and gradients if there is a label.
+        states are left on the board: a result has outputs, and gradients if there is a label. And
+        without `sums` those are left there too.
         """
         program = self._loaded()
         x, label = host_sequence(program.model, x, label)
         for left in reversed(range(RUNS)):
             try:
-                return self._measured(program, x, label, whole)
+                return self._measured(program, x, label, whole, sums)
             except LinkError:
                 self._clean = False
                 if not left:
@@ -217,14 +220,18 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _measured(self, program: CompiledProgram, x: Any, label: Any, whole: bool) -> Measured:
+    def _measured(
+        self, program: CompiledProgram, x: Any, label: Any, whole: bool, sums: bool
+    ) -> Measured:
         artifact, image = program.artifact, program.image
         passes: dict[str, PassResult] = {}
         mark: int | None = None
 
         def level(sweep: Sweep) -> Swept:
             nonlocal mark
-            asked = sweep if whole else replace(sweep, states=())
+            asked = replace(
+                sweep, states=sweep.states if whole else (), sums=sweep.sums if sums else ()
+            )
             request = pass_request(artifact, image, asked)
             cycles = artifact.mapped.cycles(request.kind == "forward", sweep.length)
             found, said = self._line.converse(run_request(request, cycles, self._ends))
