@@ -92,10 +92,10 @@ def measured(
             for x, label in pairs:
                 work(x, label)
             after = board.status()
-            spent = (after.cycles - before.cycles) / len(pairs)
+            spent = (after.cycles - before.cycles) / len(pairs) / (1e3 * after.clock_khz)
             moved = after.bytes_out + after.bytes_in - before.bytes_out - before.bytes_in
             rows.append(
-                row(what, baud, clock_mhz * 1e6 / spent, clock_mhz * 1e6 / cycles,
+                row(what, baud, 1 / spent, clock_mhz * 1e6 / cycles,
                     round(moved / len(pairs)))
             )  # fmt: skip
     return rows

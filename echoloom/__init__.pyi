@@ -15,11 +15,16 @@ from .backends.compile.program import (
 from .backends.compile.program import (
     load as load,
 )
+from .backends.compile.stream import Stream as Stream
+from .backends.export.export import export_verilog as export_verilog
 from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_value_and_grad
 from .backends.gradients.fixed_gradient import FixedGradient as FixedGradient
 from .backends.link.errors import BoardError as BoardError
 from .backends.onnx.export import export_onnx as export_onnx
 from .backends.run.integers import InputRange as InputRange
+from .backends.run.stream_state import StreamState as StreamState
+from .backends.run.stream_state import WrongState as WrongState
+from .backends.run.stream_state import load_state as load_state
 from .frontend.energy.hamiltonian import Hamiltonian as Hamiltonian
 from .frontend.gradients.bptt import (
     bptt_gradient as bptt_gradient,
@@ -62,3 +67,5 @@ from .sim.first_difference import Mismatch as Mismatch
 from .sim.float_distance import WrongModel as WrongModel
 from .sim.verify import VerifyReport as VerifyReport
 from .sim.verify import verify as verify
+from .sim.verify_stream import StreamReport as StreamReport
+from .sim.verify_stream import verify_stream as verify_stream

@@ -17,6 +17,7 @@ TEXT = {
     "ir/recovered.py": "the one reader of the structure that names print",
     "ir/printer.py": "which names can be written",
     "backends/bitstream": "files, and what tools print",
+    "backends/export": "files, and Verilog's text",
 }
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
@@ -29,7 +30,7 @@ FUNCTIONS = {
     ("backends/onnx/trace.py", "_give_out"): "an attribute of ONNX",
     ("sim/first_difference.py", "split_name"): "how a difference is printed",
     ("sim/level_onnx.py", "_onnx_values"): "outputs of an ONNX graph",
-    ("sim/verify.py", "_compare_cycles"): "a pass",
+    ("sim/wave_signals.py", "_text"): "signs that viewers show as they are",
     ("frontend/energy/jaxpr.py", ""): "JAX's own words, and which letters names may have",
     ("frontend/energy/places.py", "is_users"): "a file's path",
     ("frontend/energy/canonical/__init__.py", ""): "primitives of JAX, and an energy's arguments",

@@ -13,6 +13,7 @@ from echoloom.cli.build import build
 from echoloom.cli.compile import compile
 from echoloom.cli.doctor import doctor
 from echoloom.cli.export_onnx import export_onnx
+from echoloom.cli.export_verilog import export
 from echoloom.cli.import_rhel import import_rhel
 from echoloom.cli.report import report
 from echoloom.cli.train import train
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for _command in (train, import_rhel, compile, export_onnx, verify, build, report, doctor):
     app.command()(_command)
+app.command("export-verilog")(export)
 board.command()(flash)
 app.add_typer(board, name="board")
 

@@ -18,8 +18,9 @@ from echoloom.backends.gradients.quality import tensors
 from echoloom.cli.board import Baud, Port, Timeout, board, load_into, say_of_line
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
-from echoloom.cli.outcome import Reporter, check_destination, command
+from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
+from echoloom.frontend.data.files import check_destination
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences, from the first.")]
 Part = Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")]
@@ -113,8 +114,7 @@ def bench(
     source: Source,
     clock: Annotated[
         float | None,
-        typer.Option(help="The engine's clock in MHz; measured if not given (a virtual board's "
-                     "is what the simulator makes of it)."),
+        typer.Option(help="The engine's clock in MHz, as it was built; the board's if not given."),
     ] = None,
     count: Count = 4,
     split: Part = None,

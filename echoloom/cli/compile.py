@@ -13,9 +13,9 @@ from echoloom.backends.compile.pipeline import STAGES, Arguments, Stage, compile
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
-from echoloom.cli.outcome import check_destination, command
+from echoloom.cli.outcome import command
 from echoloom.cli.tables import summary, summary_tables
-from echoloom.frontend.data.files import write_whole
+from echoloom.frontend.data.files import check_destination, write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.widths import Widths

@@ -11,8 +11,8 @@ from echoloom.backends.compile.archive import MAGIC
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.onnx.export import KINDS, PASSES, VIEW, onnx_model
 from echoloom.cli.options import Json, Unit, load_unit
-from echoloom.cli.outcome import check_destination, command
-from echoloom.frontend.data.files import write_whole
+from echoloom.cli.outcome import command
+from echoloom.frontend.data.files import check_destination, write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.frontend.models.hssm import HSSM
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from echoloom.cli.options import Json
-from echoloom.cli.outcome import check_destination, command
+from echoloom.cli.outcome import command
 from echoloom.cli.tables import fields_table
+from echoloom.frontend.data.files import check_destination
 from echoloom.frontend.models.checkpoint import save_model
 from echoloom.frontend.models.hssm import size
 from echoloom.frontend.models.published.import_rhel import import_rhel as import_model

@@ -9,8 +9,9 @@ import typer
 
 from echoloom.cli.data import load_data
 from echoloom.cli.options import Json, Normalise, Source
-from echoloom.cli.outcome import Reporter, check_destination, command
+from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.train_run import carry_out, make_source
+from echoloom.frontend.data.files import check_destination
 from echoloom.frontend.models.hssm import size
 from echoloom.frontend.models.sizes import Activation, BlockSizes, Sizes, Task, UnitName
 from echoloom.frontend.training.example import EXAMPLE

@@ -16,13 +16,14 @@ from rich.table import Table
 from echoloom.backends.compile.program import load
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
-from echoloom.cli.outcome import check_destination, command
-from echoloom.frontend.data.files import json_bytes, write_whole
+from echoloom.cli.outcome import command
+from echoloom.frontend.data.files import check_destination, json_bytes, write_whole
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.run_rtl import Simulator
 from echoloom.sim.verify import DEFAULT, KNOWN
 from echoloom.sim.verify import verify as verify_levels
+from echoloom.sim.wave_window import FIRST_DIFFERENCE, Around
 
 FORWARD, ECHO = 8, 4  # sequences, where nothing else is asked for
 
@@ -55,6 +56,16 @@ def verify(
         str | None,
         typer.Option(metavar="PORT", help="Of the level board: where it is, as in `board`."),
     ] = None,
+    waves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.fst", help="Write waves of the circuit, for GTKWave and Surfer."
+        ),
+    ] = None,
+    around: Annotated[
+        str | None,
+        typer.Option(metavar="STEP", help=f"Waves around this step only, or {FIRST_DIFFERENCE}."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
@@ -75,6 +86,7 @@ def verify(
             check_destination(report)
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
+        steps = _around(around)
         compiled = load(program, load_unit(unit))
         data = load_data(source, normalise, compiled.model.task, compiled.model.classes)
         say.notes(data.notes)
@@ -98,11 +110,16 @@ def verify(
                     stall_seed=stall_seed,
                     onnx=onnx,
                     port=port,
+                    waves=waves,
+                    around=steps,
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}
         except Mismatch as mismatch:
             values["difference"] = asdict(mismatch.difference)
+            if waves is not None:
+                values["waves"] = mismatch.waves
+                say.errors.print(f"waves: {mismatch.waves}", markup=False)
             raise
         except WrongModel as wrong:
             values["difference"] = str(wrong)
@@ -114,6 +131,15 @@ def verify(
                 write_whole(report, json_bytes(values))
                 say.errors.print(f"wrote {report}", markup=False)
         say.show(verify_table(values))
+
+
+def _around(text: str | None) -> Around:
+    """What `--around` says; ValueError for anything else."""
+    if text is None or text == FIRST_DIFFERENCE:
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise ValueError(f"--around is {text!r}, but it must be a step or {FIRST_DIFFERENCE}.")
 
 
 def _labels(
@@ -173,6 +199,8 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
         rows.append(f"ONNX {name}: at most {error:.2g} from JAX, relative")
     if (floats := values.get("float_model")) is not None:
         rows.append("from the float model: " + "; ".join(map(_distance, _measured(floats))))
+    if values.get("waves") is not None:
+        rows.append(f"waves: {values['waves']}")
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")

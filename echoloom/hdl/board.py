@@ -26,10 +26,12 @@ from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.hdl.crossing import Crossing
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.link import Link
+from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.hdl.uart import UartReceiver, UartTransmitter, divisor_for
 from echoloom.ir.contract import EngineConfig, Timing
 
 BAUD = 1_000_000  # every USB chip makes it exactly, and so do all clocks of whole MHz
+SLOWEST = 4  # an engine's clock is at least the board's divided by this
 START_CYCLES = 1 << 12  # of the board's clock: so long it stays in reset after configuration
 LIGHT_SECONDS = 0.05  # a light that shows an event is on for so long
 BOARD_CLOCK = "clock"  # what the tools call the board's clock,
@@ -65,8 +67,9 @@ class Board:
 class BoardTop(wiring.Component):
     """The whole content of the FPGA.
 
-    The serial line runs on the board's clock and the engine on its own: the engine's frequency
-    is in the PLL's settings and nowhere else, so that it can be chosen when all is routed.
+    The serial line and the link run on the board's clock and the engine on its own, quicker one:
+    the link's decisions are no limit to it. The engine's frequency is in the PLL's settings and
+    nowhere else, so that it can be chosen when all is routed.
 
     Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's; `baud`, the
     serial line's speed if it is not the board's; `sizes`, the link's.
@@ -74,7 +77,8 @@ class BoardTop(wiring.Component):
     work, 1 bytes from the host, 2 outputs waiting for the host, 3 break on the line (as many as
     there are), the last slowly blinking: configured and clocked; `stay_on`, constantly high.
 
-    Raises ValueError if the PLL cannot make `clock_mhz`, or the board's clock `baud`.
+    Raises ValueError if the PLL cannot make `clock_mhz`, or the board's clock `baud`, or if the
+    engine is too slow to be reset by the link.
     """
 
     clock: Any
@@ -99,8 +103,19 @@ class BoardTop(wiring.Component):
         self._pll = None
         if self.clock_mhz != board.clock_mhz:
             self._pll = board.pll(self.clock_mhz)
+        if self.clock_mhz * SLOWEST < board.clock_mhz:
+            raise ValueError(
+                f"an engine on {board.name} runs at {board.clock_mhz / SLOWEST:g} MHz or more, "
+                f"not at {self.clock_mhz:g}"
+            )
         self._engine = Engine(config, timing)
-        self._link = Link(config, identity(config, timing), sizes)
+        self._link = Link(
+            config,
+            identity(config, timing),
+            sizes,
+            reset_cycles=SLOWEST * RESET_CYCLES,
+            clock_khz=round(1000 * board.clock_mhz),
+        )
         ports = {"clock": In(1), "rx": In(1, init=1), "tx": Out(1)}
         if "button" in board.pins:
             ports["button"] = In(1, init=1 - board.pressed)
@@ -133,48 +148,60 @@ class BoardTop(wiring.Component):
         m.d.comb += [starter.hold.eq(pressed | ~stable), ResetSignal("board").eq(starter.reset)]
 
         # A break stops whatever goes on, also a link that waits for an engine that is stuck.
-        broken = Signal()
-        # Resets are registers, so that no logic stands before nets to so many places.
-        link_reset, engine_reset = Signal(init=1), Signal(init=1)
+        broken, received = self._serial(m)
         engine, link = self._engine, self._link
-        m.submodules.link = ResetInserter(link_reset)(link)
+        # Resets are registers, so that no logic stands before nets to so many places.
+        stopping, engine_reset = Signal(init=1), Signal(init=1)
+        asked, unplugged = Signal(init=1), Signal()
+        m.d.board += stopping.eq(broken | link.reset)
+        m.submodules.asked = FFSynchronizer(stopping, asked, init=1)
+        m.submodules.unplugged = FFSynchronizer(broken, unplugged)
+        m.d.sync += engine_reset.eq(asked | starting)
         m.submodules.engine = engine
         m.d.comb += engine.clear.eq(engine_reset)
-        m.d.sync += [
-            link_reset.eq(broken | starting),
-            engine_reset.eq(broken | starting | link.reset),
-        ]
-        break_on_line, received = self._serial(m, starting)
-        m.submodules.broken = FFSynchronizer(break_on_line, broken)
-        for name in ("request", "response", "samples", "outputs"):
-            connect(m, getattr(link, name), getattr(engine, name))
-        writes = Signal(len(engine.trace.drains))
-        m.d.comb += writes.eq(sum(port.valid << i for i, port in enumerate(engine.trace.drains)))
+        both = ResetInserter({"board": stopping, "sync": engine_reset})
+        for name, (inwards, port) in self._streams().items():
+            source, sink = ("board", "sync") if inwards else ("sync", "board")
+            crossing = Crossing(port.payload.shape(), source, sink)
+            m.submodules[f"{name}_crossing"] = both(crossing)
+            sides = getattr(link, name), getattr(engine, name)
+            given, taken = sides if inwards else sides[::-1]
+            connect(m, given, crossing.input)
+            connect(m, crossing.output, taken)
         if self._board.lights:
-            self._light(m, [writes.any(), received, engine.outputs.valid, broken])
+            writes = Signal(len(engine.trace.drains))
+            m.d.comb += writes.eq(Cat(port.valid for port in engine.trace.drains))
+            self._light(m, [writes.any(), received, engine.outputs.valid, unplugged])
         return m
 
-    def _serial(self, m: Module, starting: Signal) -> tuple[Signal, Signal]:
-        """The serial line, between the pins and the link: whether there is a break on it, and
-        whether the link gets a byte."""
+    def _streams(self) -> dict[str, tuple[bool, Any]]:
+        """The streams between link and engine, and whether they lead into the engine."""
+        names = {"request": True, "response": False, "samples": True, "outputs": False}
+        return {name: (inwards, getattr(self._engine, name)) for name, inwards in names.items()}
+
+    def _serial(self, m: Module) -> tuple[Signal, Signal]:
+        """The serial line, from the pins to the link: whether there is a break on it, and whether
+        a byte came, which the engine's clock sees too."""
         at_pins = DomainRenamer("board")
         m.submodules.receiver = receiver = at_pins(UartReceiver(self._divisor))
         m.submodules.transmitter = transmitter = at_pins(UartTransmitter(self._divisor))
-        inwards, outwards = Crossing(8, "board", "sync"), Crossing(8, "sync", "board")
-        both = ResetInserter({"sync": starting})  # the board's domain has its own
-        m.submodules.inwards, m.submodules.outwards = both(inwards), both(outwards)
-        connect(m, receiver.data, inwards.input)
-        connect(m, inwards.output, self._link.rx)
-        connect(m, self._link.tx, outwards.input)
+        link = self._link
+        m.submodules.link = at_pins(ResetInserter(receiver.broken)(link))
+        connect(m, receiver.data, link.rx)
         m.d.comb += [
             receiver.line.eq(self.rx),
             self.tx.eq(transmitter.line),
-            transmitter.data.payload.eq(outwards.output.payload),
+            transmitter.data.payload.eq(link.tx.payload),
             # What the link said before a break is not sent after it.
-            transmitter.data.valid.eq(outwards.output.valid & ~receiver.broken),
-            outwards.output.ready.eq(transmitter.data.ready | receiver.broken),
+            transmitter.data.valid.eq(link.tx.valid & ~receiver.broken),
+            link.tx.ready.eq(transmitter.data.ready | receiver.broken),
         ]
-        return receiver.broken, inwards.output.valid
+        flips, here, before = Signal(), Signal(), Signal()
+        with m.If(receiver.data.valid):
+            m.d.board += flips.eq(~flips)
+        m.submodules.received = FFSynchronizer(flips, here)
+        m.d.sync += before.eq(here)
+        return receiver.broken, here ^ before
 
     def _light(self, m: Module, events: list[Value]) -> None:
         """`lights`: each event of the engine's clock for as long as an eye needs."""

@@ -17,14 +17,14 @@ TARGET = 3  # numbers that say where: space, lane, address
 WORD_BITS = 32  # most bits of a sample or an output
 MOST_READ = PAYLOAD // DIGITS  # words in one reply, however large
 MOST_OUTPUTS = (PAYLOAD - 5) // 5  # outputs in one reply, of WORD_BITS, behind status and position
-PATIENCE = 1 << 16  # cycles of the engine's clock that a COLLECT waits
+PATIENCE = 1 << 16  # cycles of its clock that a COLLECT waits
 
 
 class Command(enum.IntEnum):
     """Codes of the host's packets, their numbers and -> the reply's. The reply to `c` has the code
     `c | REPLY`."""
 
-    IDENTIFY = 1  # -> identity, mark, engine cycles since the last reset of all, window, samples
+    IDENTIFY = 1  # -> identity, mark, link's cycles since its reset, its kHz, window, samples
     WRITE = 2  # space, lane, address, words for consecutive addresses
     READ = 3  # space, lane, address, count -> words from consecutive addresses
     PUSH = 4  # position of the first, samples -> position filled up to, position reached

@@ -133,8 +133,10 @@ class Engine(wiring.Component):
             host.flags.eq(datapath.flags),
             sequencer.start.eq(host.start),
             sequencer.echo.eq(host.echo),
+            sequencer.resumes.eq(host.resumes),
             sequencer.length.eq(host.length),
             sequencer.output_step.eq(host.output_step),
+            sequencer.output_phase.eq(host.output_phase),
             sequencer.frame_available.eq(frames.available),
             sequencer.output_room.eq(buffer.level <= config.output_depth),
             frames.length.eq(host.frame),
@@ -179,6 +181,8 @@ class Engine(wiring.Component):
             with m.If(~sequencer.busy):
                 m.d.comb += fetch.first.eq(host.access.address)
         self._trace(m, sequencer, datapath)
+        for port, fetch in ((self.trace.mac, mac_fetch), (self.trace.drain, drain_fetch)):
+            m.d.comb += [port.begin.eq(fetch.begin), port.entry.eq(fetch.entry)]
         return m
 
     def _trace(self, m: Module, sequencer: Sequencer, datapath: Datapath) -> None:

@@ -31,7 +31,7 @@ from echoloom.ir.contract import (
 from echoloom.ir.fields import never
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
-from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
+from echoloom.ir.sections import ECHO, FORWARD, RESUMED, STEPS, Section
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,12 @@ class Write:
 
 
 # What a register that a pass reads holds where the host writes nothing else.
-NEUTRAL = {Register.OUTPUT_STEP: 1, Register.SHIFT_LENGTH: 0, Register.SHIFT_LOSS: 0}
+NEUTRAL = {
+    Register.OUTPUT_STEP: 1,
+    Register.OUTPUT_PHASE: 0,
+    Register.SHIFT_LENGTH: 0,
+    Register.SHIFT_LOSS: 0,
+}
 
 
 @dataclass
@@ -96,8 +101,10 @@ class GoldenEngine:
         frames: Sequence[Sequence[int]],
         registers: Mapping[Register, int] = NEUTRAL,
         waits: Mapping[Section, Collection[int]] = MappingProxyType({}),
+        resumes: bool = False,
     ) -> PassResult:
-        """One pass; changes the memories. T is the number of frames.
+        """One pass; changes the memories. T is the number of frames. A forward pass that `resumes`
+        has no prologue, and adds to the sums of the one before.
 
         `waits` names iterations of sections before which the engine waits, which takes no cycle
         that CYCLES counts.
@@ -105,8 +112,9 @@ class GoldenEngine:
         self._result = PassResult()
         self._registers = {**NEUTRAL, **registers}
         self._landing: dict[int, list[_Landing]] = {}
+        self._resumes = resumes
         now = 0
-        for section in ECHO if echo else FORWARD:
+        for section in ECHO if echo else RESUMED if resumes else FORWARD:
             entry = self._image.sections[section]
             steps = len(frames) if section in STEPS else 1
             iterations = steps + entry.overlap if steps and entry.length else 0
@@ -230,12 +238,14 @@ class GoldenEngine:
                     self._store(when, self._rows[entry.slot], o, self._tree)
             case Destination.GRADIENT:
                 for lane in lanes:
-                    old = 0 if step == 0 else self.gradient[lane][entry.g_base + i]
+                    overwrites = step == 0 and not (self._resumes and section in STEPS)
+                    old = 0 if overwrites else self.gradient[lane][entry.g_base + i]
                     self._store(now + timing.gradient, self.gradient[lane], entry.g_base + i,
                                 self._wrap(old + products[lane], config.gradient_bits))  # fmt: skip
             case Destination.EMIT:
                 every = self._registers[Register.OUTPUT_STEP]
-                if section is not Section.FORWARD_STEP or (step + 1) % every == 0:
+                since = self._registers[Register.OUTPUT_PHASE] + step + 1
+                if section is not Section.FORWARD_STEP or since % every == 0:
                     self._result.outputs.append(x[entry.x_bank if entry.x_mode == 0 else 0])
 
     def _requantise(self, now: int, entry: DrainEntry, c: int) -> None:

@@ -18,7 +18,7 @@ from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.flags import Flag
 
 COUNTER_BITS = 48
-FORWARD, ECHO = 1, 2  # values of Register.COMMAND
+FORWARD, ECHO, CONTINUE = 1, 2, 3  # values of Register.COMMAND
 
 
 class Host(wiring.Component):
@@ -46,8 +46,10 @@ class Host(wiring.Component):
     flags: Signal
     start: Signal
     echo: Signal
+    resumes: Signal
     length: Signal
     output_step: Signal
+    output_phase: Signal
     frame: Signal
     shift_length: Signal
     shift_loss: Signal
@@ -78,8 +80,10 @@ class Host(wiring.Component):
                 "flags": In(len(Flag)),
                 "start": Out(1),
                 "echo": Out(1),
+                "resumes": Out(1),
                 "length": written[Register.LENGTH],
                 "output_step": written[Register.OUTPUT_STEP],
+                "output_phase": written[Register.OUTPUT_PHASE],
                 "frame": Out(range(config.frame_depth + 1), init=registers.get(Register.FRAME, 0)),
                 "shift_length": written[Register.SHIFT_LENGTH],
                 "shift_loss": written[Register.SHIFT_LOSS],
@@ -150,14 +154,16 @@ class Host(wiring.Component):
         written = {
             Register.LENGTH: self.length,
             Register.OUTPUT_STEP: self.output_step,
+            Register.OUTPUT_PHASE: self.output_phase,
             Register.FRAME: self.frame,
             Register.SHIFT_LENGTH: self.shift_length,
             Register.SHIFT_LOSS: self.shift_loss,
         }
         command = write & (held.address == Register.COMMAND) & ~busy
         m.d.sync += [
-            self.start.eq(command & ((held.data == FORWARD) | (held.data == ECHO))),
+            self.start.eq(command & held.data.matches(FORWARD, ECHO, CONTINUE)),
             self.echo.eq(held.data == ECHO),
+            self.resumes.eq(held.data == CONTINUE),
         ]
         # A cycle later, so that no decoder stands before the registers' enables.
         word = Signal(max(len(value) for value in written.values()), reset_less=True)

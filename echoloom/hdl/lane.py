@@ -67,6 +67,8 @@ class Lane(wiring.Component):
     that no path goes to all lanes and through logic in one cycle.
     `slot` selects the sum that is there as `sum` two cycles later; a slot holds its sum from the
     cycle after STORE. `write` is registered before it reaches the memory.
+    A gradient word that a host writes goes through the adder, beside a product of 0; the engine is
+    idle then.
     `product` is word + narrow bits signed, sums are `accumulator` bits,
     gradient words `gradient_bits`.
     Words that a host reads go from lane to lane: `read_word` is this lane's weight or gradient
@@ -127,6 +129,7 @@ class Lane(wiring.Component):
                for k, stage in enumerate(self.stage, start=1)]  # fmt: skip
         self._own = dict(enumerate(own, start=1))
         x_local, y_local = self._vectors(m)
+        self._given(m)
         weight = self._weights(m)
         self._multiply(m, weight, x_local, y_local)
         total, gradient = self._add(m)
@@ -160,6 +163,16 @@ class Lane(wiring.Component):
         m.d.comb += self.x_word.eq(x[1])
         return x[-1], y[-1]
 
+    def _given(self, m: Module) -> None:
+        """What a host writes, registered in every lane."""
+        bits = read_bits(self._config)
+        address = max(self._config.weight_depth, self._config.gradient_depth)
+        self._to = delay(m, self.access.address[: ceil_log2(address)], 2, name="to")
+        self._data = delay(m, self.access.data[:bits], 1, name="given")[-1]
+        here = self.access.write & (self.access.lane == self._index)
+        chosen = here & (self.access.space == Space.GRADIENT)
+        self._write_gradient = delay(m, chosen, 3, name="write_gradient")
+
     def _weights(self, m: Module) -> Signal:
         config = self._config
         m.submodules.weights = weights = memory(
@@ -169,8 +182,8 @@ class Lane(wiring.Component):
         here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
         chosen = delay(m, self.access.write & here, 1, name="write_weight")[-1]
         m.d.comb += [
-            write.addr.eq(delay(m, self.access.address[: len(write.addr)], 1, name="to")[-1]),
-            write.data.eq(delay(m, self.access.data[: config.narrow], 1, name="given")[-1]),
+            write.addr.eq(self._to[1]),
+            write.data.eq(self._data),
             write.en.eq(chosen),
             read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
         ]
@@ -191,7 +204,7 @@ class Lane(wiring.Component):
             with m.Default():
                 m.d.comb += multiplier.narrow.eq(weight)
         m.d.comb += [
-            multiplier.clear.eq(self._own[ADD - 1].no_product),
+            multiplier.clear.eq(self._own[ADD - 1].no_product | self._write_gradient[1]),
             self.product.eq(multiplier.product),
         ]
 
@@ -211,14 +224,16 @@ class Lane(wiring.Component):
         gradient = delay(m, read.data, 1, name="gradient")[-1]
         loaded = Signal(kept, reset_less=True)
         store = self._own[STORE]
-        m.d.sync += loaded.eq(Mux(self._own[ADD - 1].from_gradient, gradient, 0))
+        given = Mux(self._write_gradient[1], self._data, 0)
+        m.d.sync += loaded.eq(Mux(self._own[ADD - 1].from_gradient, gradient, given))
+        to = Mux(self._write_gradient[2], self._to[2], self.gradient_write)
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
             adder.a.eq(Mux(add.from_accumulator, accumulator, loaded)),
             adder.b.eq(self.product),
-            write.addr.eq(delay(m, self.gradient_write, 1, name="gradient_write")[-1]),
+            write.addr.eq(delay(m, to, 1, name="gradient_write")[-1]),
             write.data.eq(updated),
-            write.en.eq(store.gradient),
+            write.en.eq(store.gradient | self._write_gradient[3]),
         ]
         m.d.sync += [
             updated.eq(total),

@@ -132,7 +132,8 @@ def vector_write(config: EngineConfig) -> data.StructLayout:
 
 
 def trace(config: EngineConfig) -> Signature:
-    """Every vector-memory write as it happens; nothing uses it in synthesis, so it vanishes."""
+    """Every vector-memory write and every entry that begins, as they happen; nothing uses it in
+    synthesis, so it vanishes."""
     write = Signature(
         {
             "valid": Out(1),
@@ -142,5 +143,16 @@ def trace(config: EngineConfig) -> Signature:
         }
     )
     return Signature(
-        {"section": Out(3), "iteration": Out(32), "drains": Out(write).array(config.drains)}
+        {
+            "section": Out(3),
+            "iteration": Out(32),
+            "drains": Out(write).array(config.drains),
+            "mac": Out(begins(mac_entry(config))),
+            "drain": Out(begins(drain_entry(config))),
+        }
     )
+
+
+def begins(entry: data.StructLayout) -> Signature:
+    """An instruction stream: `entry` is taken in the cycles in which `begin` is high."""
+    return Signature({"begin": Out(1), "entry": Out(entry)})

@@ -35,7 +35,7 @@ from echoloom.hdl.store import OUTPUT_BITS, POSITION_BITS, OutputStore, SampleSt
 from echoloom.ir.contract import EngineConfig, Register, Space
 
 OUTPUTS = 64  # held until the host has them
-SETTLED = 16  # cycles without an output, after which those of a pass that is done are all there
+SETTLED = 64  # cycles without an output, after which those of a pass that is done are all there
 UPTIME_BITS = 48  # of the counter of cycles
 
 
@@ -49,10 +49,11 @@ class Link(wiring.Component):
     """Carries out the host's packets one after another.
 
     Parameters: `config`, the engine's sizes; `identity`, what IDENTIFY answers; `sizes`;
-    `patience`, cycles that a COLLECT waits.
+    `patience`, cycles that a COLLECT waits; `reset_cycles`, how long a reset of the engine lasts;
+    `clock_khz`, what IDENTIFY says of the link's clock.
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
-    for RESET_CYCLES when the engine is to be reset.
+    for `reset_cycles` when the engine is to be reset.
     `rx` takes a byte a cycle as long as no more than `sizes.window` wait.
 
     Raises ValueError if the engine's words have more than WORD_BITS.
@@ -64,6 +65,8 @@ class Link(wiring.Component):
         identity: int,
         sizes: LinkSizes | None = None,
         patience: int = PATIENCE,
+        reset_cycles: int = RESET_CYCLES,
+        clock_khz: int = 0,
     ) -> None:
         if config.word > WORD_BITS:
             raise ValueError(
@@ -73,6 +76,7 @@ class Link(wiring.Component):
         self._config = config
         self._identity = identity
         self._sizes, self._patience = sizes or LinkSizes(), patience
+        self._reset_cycles, self._clock_khz = reset_cycles, clock_khz
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
@@ -114,7 +118,7 @@ class Link(wiring.Component):
         fresh = Signal()  # these samples are the next ones
         wait, done = Signal(), Signal()
         patience, quiet = Signal(range(self._patience)), Signal(range(SETTLED))
-        resets, resetting = Signal(), Signal(range(RESET_CYCLES))
+        resets, resetting = Signal(), Signal(range(self._reset_cycles))
         m.d.sync += self.reset.eq(resets)
         byte = Signal.like(reader.byte, reset_less=True)
         m.d.sync += byte.eq(reader.byte)
@@ -134,6 +138,7 @@ class Link(wiring.Component):
             Const(self._identity, NUMBER_BITS).as_signed(),
             mark.as_signed(),
             uptime,
+            Const(self._clock_khz),
             Const(sizes.window),
             Const(sizes.samples),
             store.filled,
@@ -141,7 +146,7 @@ class Link(wiring.Component):
             outputs.made,
             outputs.word,
         )
-        response, own, _, _, _, samples, filled, _, made, output = range(len(answers))
+        response, own, _, _, _, _, samples, filled, _, made, output = range(len(answers))
         # One of them is ored into the word, chosen a cycle before: that is how it takes few LUTs.
         pick = Signal(len(answers))
         wide = [Mux(pick[at], extended(answer, len(word)), 0) for at, answer in enumerate(answers)]
@@ -251,7 +256,7 @@ class Link(wiring.Component):
                     with m.Case(Command.RESET):
                         m.d.comb += resets.eq(1)
                         m.d.sync += [resetting.eq(resetting + 1), had.eq(0)]
-                        with m.If(resetting != RESET_CYCLES - 1):
+                        with m.If(resetting != self._reset_cycles - 1):
                             m.next = "ACT"
                         with m.Else():
                             m.d.sync += resetting.eq(0)

@@ -130,7 +130,7 @@ class Lookup(wiring.Component):
         m.d.comb += [
             adder.a.eq(bases[-1]),
             adder.b.eq(shifted.quotient),
-            adder.carry.eq(rounds.increment(shifted, self._rounding)),
+            adder.carry.eq(rounds.increment(shifted, shifted.quotient, self._rounding)),
         ]
         m.d.sync += total.eq(adder.total)
         limit = (1 << word - 1) - 1

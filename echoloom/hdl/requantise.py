@@ -89,17 +89,19 @@ class Requantise(wiring.Component):
         widths = delay(m, self.width, SHIFTING, name="width")
         overflows = delay(m, self.overflow, SHIFTING + 2, name="overflow")
 
-        # Shift, keeping what rounding needs.
-        shifted = rounds.shift_right(m, self.value, self.shift, name="shift")
-
-        # Round and add in one: -(q + up) = ~q + (1 - up).
+        # Shift, keeping what rounding needs. To round and to add is one: -(q + up) = ~q + (1 - up).
+        # So that nothing stands before the adder, ~q comes out of the shifter.
+        shifted = rounds.shift_right(
+            m, self.value, self.shift, name="shift", invert=adds[-2] == Add.MINUS
+        )
         m.submodules.adder = adder = CarrySelectSum(max(self._accumulator, self._word))
         z = Signal.like(adder.total, reset_less=True)
         minus = adds[-1] == Add.MINUS
-        up = rounds.increment(shifted, self._rounding)
+        quotient = shifted.quotient ^ minus.replicate(1).as_signed()
+        up = rounds.increment(shifted, quotient, self._rounding)
         m.d.comb += [
             adder.a.eq(base),
-            adder.b.eq(shifted.quotient ^ minus.replicate(1).as_signed()),
+            adder.b.eq(shifted.quotient),
             adder.carry.eq(up ^ minus),
         ]
         m.d.sync += z.eq(adder.total)

@@ -18,8 +18,12 @@ def shifted_layout(width: int) -> data.StructLayout:
     return data.StructLayout({"sticky": 1, "guard": 1, "quotient": signed(width)})
 
 
-def shift_right(m: Module, value: Any, shift: Value, *, name: str) -> data.View:
+def shift_right(
+    m: Module, value: Any, shift: Value, *, name: str, invert: Value | None = None
+) -> data.View:
     """Barrel shifter, largest step first; right for any shift, also beyond the value's width.
+
+    `invert`, of the cycle before the result's, asks for the complement of the quotient.
 
     Latency: `shift_latency(len(shift))` cycles, a register after every second step.
     """
@@ -33,7 +37,10 @@ def shift_right(m: Module, value: Any, shift: Value, *, name: str) -> data.View:
         moved = Cat(lost, (stage >> step)[1:width])
         registered = done % STEPS_A_CYCLE == 0 or bit == 0
         following = Signal(signed(width), name=f"{name}_by_{step}", reset_less=registered)
-        m.d["sync" if registered else "comb"] += following.eq(Mux(shift[bit], moved, stage))
+        chosen = Mux(shift[bit], moved, stage)
+        if bit == 0 and invert is not None:
+            chosen = Cat(chosen[:2], chosen[2:] ^ invert.replicate(width - 2))
+        m.d["sync" if registered else "comb"] += following.eq(chosen)
         if registered:
             shift = delay(m, shift, 1, name=f"{name}_beyond_{step}")[-1]
         stage = following
@@ -45,9 +52,9 @@ def shift_latency(bits: int) -> int:
     return -(-bits // STEPS_A_CYCLE)
 
 
-def increment(shifted: Any, rounding: Rounding) -> Value:
+def increment(shifted: Any, quotient: Value, rounding: Rounding) -> Value:
     """1 where the rounded value is the quotient plus one."""
-    quotient, guard, sticky = shifted.quotient, shifted.guard, shifted.sticky
+    guard, sticky = shifted.guard, shifted.sticky
     match rounding:
         case Rounding.HALF_EVEN:
             return guard & (sticky | quotient[0])

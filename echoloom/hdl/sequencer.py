@@ -17,7 +17,7 @@ from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.sections import Section
 
 SECTIONS_IN_PASS = 3
-STEP = 1  # position of a pass's step section
+PROLOGUE, STEP = 0, 1  # positions of sections in a pass
 LOADING = 3  # cycles from FIND to END: the next section is read, rewind, one of the rewind's
 
 
@@ -37,6 +37,8 @@ class Sequencer(wiring.Component):
     """Runs a pass when `start` says so: its three sections, the step section once for each of
     `length` steps and `overlap` times more.
 
+    A forward pass that `resumes` skips its prologue, and adds to the sums of the one before.
+    `output_phase` steps have gone by since the last one whose values were kept.
     While `runs`, the cycle to come is number `time` of its section, from 0, and `steps` has a bit
     for each stage that has a step then. `stalls` is high while the engine waits
     for a frame or for the output buffer. Then nothing is issued, and what is in flight lands:
@@ -55,8 +57,10 @@ class Sequencer(wiring.Component):
     access: data.View
     start: Signal
     echo: Signal
+    resumes: Signal
     length: Signal
     output_step: Signal
+    output_phase: Signal
     frame_available: Signal
     output_room: Signal
     busy: Signal
@@ -89,8 +93,10 @@ class Sequencer(wiring.Component):
                 "access": In(ACCESS),
                 "start": In(1),
                 "echo": In(1),
+                "resumes": In(1),
                 "length": In(REGISTER_BITS[Register.LENGTH]),
                 "output_step": In(REGISTER_BITS[Register.OUTPUT_STEP]),
+                "output_phase": In(REGISTER_BITS[Register.OUTPUT_PHASE]),
                 "frame_available": In(1),
                 "output_room": In(1),
                 "busy": Out(1),
@@ -124,6 +130,7 @@ class Sequencer(wiring.Component):
         ends = Signal()  # and it is the last one of these
         more = Signal()
         echo = Signal()
+        resumes = Signal()
         flushing = Signal(range(self._flush))
         turn = Signal(len(self.time))  # the cycle of the rewind, two before the end
         turns = Signal()
@@ -149,6 +156,7 @@ class Sequencer(wiring.Component):
                 empty[:SECTIONS_IN_PASS], empty[SECTIONS_IN_PASS:], strict=True
             )
         ]
+        skipped[PROLOGUE] = skipped[PROLOGUE] | resumes
         skipped[STEP] = skipped[STEP] | (self.length == 0)
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
         landed = Signal(init=1)  # landing == 0
@@ -181,13 +189,14 @@ class Sequencer(wiring.Component):
         # The phase counts steps up to the one whose outputs are kept. What is compared with it, and
         # with the iteration, stands still in a pass.
         phase = Signal(len(self.output_step))
-        last_phase, last_after, every = Signal(), Signal(), Signal()
+        last_phase, last_after, every, at_once = Signal(), Signal(), Signal(), Signal()
         kept = Signal(len(self.output_step))  # the phase whose outputs are kept
         final = Signal(len(self.length))  # the last iteration that begins a step
         m.d.sync += [
             kept.eq(Mux(self.output_step == 0, 0, self.output_step - 1)),
             final.eq(self.length - 1),
             every.eq(kept == 0),
+            at_once.eq(self.output_phase == kept),
             last_after.eq(phase + 1 == kept),
         ]
         earlier = Signal(STAGES - 1)  # last_phase of the iterations before
@@ -196,6 +205,7 @@ class Sequencer(wiring.Component):
         # section comes after it, and its length. All of it is known long before it begins: a
         # register each on the way there.
         restarts, goes_on, fresh_after = Signal(), Signal(), Signal()
+        adds = Signal()  # to the sums of the pass before
         valid = Signal(STAGES)
         before_end = Signal.like(turn)
         overlap = self.next_section.overlap
@@ -204,6 +214,7 @@ class Sequencer(wiring.Component):
         older = Cat(now_valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
         m.d.sync += [
             restarts.eq(upcoming_iteration == 0),
+            adds.eq(resumes & (upcoming == STEP)),
             valid.eq(now_valid),
             fresh_after.eq(now_fresh),
             goes_on.eq(now_fresh | older.any()),
@@ -225,6 +236,7 @@ class Sequencer(wiring.Component):
                     m.d.sync += [
                         self.busy.eq(1),
                         echo.eq(self.echo),
+                        resumes.eq(self.resumes),
                         self.done.eq(0),
                         begun.eq(0),
                     ]
@@ -254,11 +266,11 @@ class Sequencer(wiring.Component):
                         self.section.eq(index),
                         self.iteration.eq(upcoming_iteration),
                         self.valid.eq(valid),
-                        self.first.eq(Mux(restarts, 1, self.first << 1)),
+                        self.first.eq(Mux(restarts, ~adds, self.first << 1)),
                         turn.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
                         holding.eq((upcoming == STEP) & Array(valid)[overlap]),
-                        phase.eq(Mux(restarts | last_phase, 0, phase + 1)),
-                        last_phase.eq(Mux(restarts | last_phase, every, last_after)),
+                        phase.eq(Mux(restarts, self.output_phase, Mux(last_phase, 0, phase + 1))),
+                        last_phase.eq(Mux(restarts, at_once, Mux(last_phase, every, last_after))),
                         earlier.eq(Cat(last_phase, earlier)),
                         another.eq(goes_on),
                         another_fresh.eq(fresh_after),

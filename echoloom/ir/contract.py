@@ -58,7 +58,7 @@ class Add(enum.IntEnum):
 class Register(enum.IntEnum):
     """Word addresses in Space.REGISTER."""
 
-    COMMAND = 0  # write 1: forward pass, 2: echo pass
+    COMMAND = 0  # write 1: forward pass, 2: echo pass, 3: forward pass that goes on from the last
     STATUS = 1  # bit 0 busy, bit 1 done (cleared by COMMAND)
     FLAGS = 2  # sticky Flag bits of the last pass
     LENGTH = 3  # T, number of steps
@@ -69,6 +69,7 @@ class Register(enum.IntEnum):
     CYCLES = 8  # clock cycles of the last pass, waits for input and output excluded
     STALLS = 9  # clock cycles the last pass waited
     BUSY = 10  # sum over cycles of useful lanes (MacEntry.lanes)
+    OUTPUT_PHASE = 11  # steps since the last kept one, before a forward pass; below OUTPUT_STEP
 
 
 class Space(enum.IntEnum):
@@ -77,7 +78,7 @@ class Space(enum.IntEnum):
     REGISTER = 0
     WEIGHT = 1  # lane, address -> narrow signed word
     VECTOR = 2  # lane, address -> wide signed word
-    GRADIENT = 3  # lane, address -> gradient-wide signed word (read only)
+    GRADIENT = 3  # lane, address -> gradient-wide signed word
     TABLE = 4  # address -> {slope: narrow bits above, base: word bits below}
     EXPONENT = 5  # lane = drain index, address -> unsigned extra shift
     MAC = 6  # lane = column of the entry, address
@@ -334,8 +335,7 @@ class Timing:
 class Image:
     """Everything a host loads into an engine before the first pass.
 
-    Memories are dense tuples of integers: weight[lane][address] and so on; shorter than the
-    engine's depth means the rest is zero.
+    Memories are dense: weight[lane][address] and so on; what is missing at the end is zero.
     """
 
     config: EngineConfig

@@ -25,6 +25,7 @@ REGISTER_BITS: Mapping[Register, int] = {
     Register.OUTPUT_STEP: 16,
     Register.SHIFT_LENGTH: 6,
     Register.SHIFT_LOSS: 6,
+    Register.OUTPUT_PHASE: 16,
 }
 
 

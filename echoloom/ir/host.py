@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.ir.carried import Carried, carried_states, carried_sums
 from echoloom.ir.flags import Flag
 from echoloom.ir.objective import Classification, Objective, Regression, length_words
 from echoloom.ir.places import Copy
 from echoloom.ir.program import Program
-from echoloom.ir.sections import ECHO, FORWARD, Section
+from echoloom.ir.sections import ECHO, FORWARD, RESUMED, Section
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -41,6 +42,8 @@ class Sweep:
     to set before; frames: inputs [..., T, size] in the order in which the sweep meets them; shift:
     the register LENGTH; rows: how many outputs there are, one in `every` of the values emitted;
     states, sums: what to read afterwards. The sums are to be multiplied by 2**exponent [...].
+    carried: what states and sums are before it, where that is not what the sweep before has left;
+    started: steps of the sequence that other sweeps have made before the first frame.
     """
 
     sections: Sections
@@ -52,6 +55,8 @@ class Sweep:
     states: tuple[str, ...]
     sums: tuple[str, ...]
     exponent: Words
+    carried: Carried | None = None
+    started: int = 0
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -61,6 +66,21 @@ class Sweep:
     @property
     def length(self) -> int:
         return self.frames["x"].shape[-2]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it goes on where another forward sweep ended: its sums do not begin at zero."""
+        return self.sections == RESUMED
+
+    @property
+    def phase(self) -> int:
+        """Steps since the last output."""
+        return self.started % self.every
+
+    @property
+    def kept(self) -> slice:
+        """Which of the values that it emits are outputs."""
+        return slice(self.every - 1 - self.phase, None, self.every)
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """The frames, one after the other."""
@@ -142,23 +162,41 @@ class Host:
         return Regression(self.output_step)
 
     def forward(self, samples: Floats) -> Sweep:
-        """The forward sweep of samples [..., T, inputs]."""
-        length = samples.shape[-2]
+        """The forward sweep of samples [..., T, inputs], from rest."""
+        return self._forward(FORWARD, samples, 0, forward_states(self.program))
+
+    def resumed(self, samples: Floats, carried: Carried) -> Sweep:
+        """The forward sweep of samples [..., T, inputs] that goes on from what was carried."""
+        sweep = self._forward(RESUMED, samples, carried.steps, carried_states(self.program))
+        return replace(sweep, sums=carried_sums(self.program), carried=carried)
+
+    def _forward(
+        self, sections: Sections, samples: Floats, started: int, states: tuple[str, ...]
+    ) -> Sweep:
+        length = started + samples.shape[-2]
         return Sweep(
-            FORWARD,
+            sections,
             self._encoded(self.objective.runtime(length)),
             {"x": self.encode("x", samples)},
             length_words(length)[0],
-            self.objective.rows(length),
+            self.objective.rows(length, started),
             self.objective.every,
-            forward_states(self.program),
+            states,
             (),
             np.zeros((), np.int64),
+            started=started,
         )
 
     def outputs(self, found: Swept) -> Any:
         """Logits [..., outputs] or predictions [..., T', outputs], in the level's words."""
+        if found.outputs is None:
+            return np.zeros((*np.shape(found.flags), 0, self._outputs), np.int64)
         return self.objective.outputs(found.outputs)
+
+    @property
+    def _outputs(self) -> int:
+        emitted = (self.program.types(b)[v] for b in self.program.bodies for v in b.emits)
+        return next(emitted).size
 
     def echo(self, forward: Sweep, outputs: Any, labels: Any, nudge: float = 1.0) -> Sweep:
         """The echo of a forward sweep that gave these outputs: samples again, last one first, with
@@ -174,6 +212,7 @@ class Host:
         return replace(
             forward, sections=ECHO, runtime=self._encoded(told.runtime), frames=frames, rows=0,
             every=1, states=echo_states(self.program), sums=sums, exponent=told.exponent,
+            carried=None,
         )  # fmt: skip
 
     def result(
@@ -181,12 +220,13 @@ class Host:
     ) -> RunResult:
         """The RunResult of a forward sweep and, where there was an echo, of what came after it."""
         outputs = self.outputs(forward)
+        own = forward_states(self.program)
+        states = {name: words for name, words in forward.states.items() if name in own}
         if after is None or echo is None:
-            return RunResult(outputs, forward.states, forward.flags)
+            return RunResult(outputs, states, forward.flags)
         return RunResult(
-            outputs, forward.states, forward.flags, after.sums, after.states, after.flags,
-            echo.exponent,
-        )  # fmt: skip
+            outputs, states, forward.flags, after.sums, after.states, after.flags, echo.exponent
+        )
 
     def _encoded(self, values: Mapping[str, Floats]) -> dict[str, Any]:
         return {name: self.encode(name, value) for name, value in values.items()}
@@ -194,7 +234,7 @@ class Host:
     def _over_time(self, rows: Any, forward: Sweep) -> Any:
         """Rows [..., T', size] at the steps that gave an output, zeros at all others."""
         spread = np.zeros((*rows.shape[:-2], forward.length, rows.shape[-1]), rows.dtype)
-        spread[..., forward.every - 1 :: forward.every, :] = rows
+        spread[..., forward.kept, :] = rows
         return spread
 
 
@@ -205,10 +245,11 @@ def run(
     labels: Any = None,
     echo_steps: int | None = None,
     nudge: float = 1.0,
+    carried: Carried | None = None,
 ) -> RunResult:
-    """Samples [..., T, inputs] through a level; with labels (or targets) also the echo, or its
-    first `echo_steps` steps."""
-    forward = host.forward(samples)
+    """Samples [..., T, inputs] through a level, from rest or from what is carried; with labels (or
+    targets) also the echo, or its first `echo_steps` steps."""
+    forward = host.forward(samples) if carried is None else host.resumed(samples, carried)
     found = level(forward)
     if labels is None:
         return host.result(found)

@@ -57,13 +57,18 @@ class Machine:
         self.emitted, self.flags = [], np.zeros(batch, np.int64)
         self.shifts[DynamicShift.LENGTH] = given.shift
         self.values.update(given.runtime)
+        if given.carried is not None:
+            self.values.update(given.carried.states)
+            self.accumulators.update(given.carried.sums)
         for section in given.sections:
-            self.run(section, given.steps() if section in STEPS else ({},))
+            stepping = section in STEPS
+            frames = given.steps() if stepping else ({},)
+            self.run(section, frames, resumes=given.resumes and stepping)
             if section is Section.FORWARD_PROLOGUE:
                 # Each sequence has states of its own, also where no input ever reaches them.
                 for state, _ in self.program.body(section).updates:
                     self.values[state] = _batched(self.values[state], batch)
-        rows = self.emitted[given.every - 1 :: given.every]
+        rows = self.emitted[given.kept]
         return Swept(
             np.stack(rows, axis=-2) if given.rows else None,
             {name: _batched(self.values[name], batch) for name in given.states},
@@ -71,10 +76,29 @@ class Machine:
             self.flags,
         )
 
-    def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
-        """Run a body once per frame; outputs are appended to `emitted`."""
+    def sum_up(self, name: str, new: Value) -> None:
+        """Add to an accumulator, or begin it."""
+        old = self.accumulators.get(name)
+        self.accumulators[name] = new if old is None else self.add(self, name, old, new)
+
+    def clear(self, section: Section) -> None:
+        """The sums that a body adds to begin at zero."""
+        for name, _ in self.program.body(section).accumulates:
+            self.accumulators.pop(name, None)
+
+    def run(
+        self,
+        section: Section,
+        frames: Iterable[Mapping[str, Value]] = ({},),
+        *,
+        resumes: bool = False,
+    ) -> None:
+        """Run a body once per frame; outputs are appended to `emitted`. Sums begin at
+        zero, unless it `resumes`."""
         body = self.program.body(section)
         self.section = section
+        if not resumes:
+            self.clear(section)
         for iteration, frame in enumerate(frames):
             self._iterate(body, iteration, frame)
 
@@ -89,10 +113,7 @@ class Machine:
             if self.observer is not None:
                 self.observer(body.section, iteration, instr.name, result)
         for name, value in body.accumulates:
-            new = local[value]
-            self.accumulators[name] = (
-                new if iteration == 0 else self.add(self, name, self.accumulators[name], new)
-            )
+            self.sum_up(name, local[value])
         self.emitted.extend(local[value] for value in body.emits)
         self.values.update({state: local[value] for state, value in body.updates})
 

@@ -49,8 +49,8 @@ class Objective(Protocol):
         """Each so-manieth value that a sweep emits is an output."""
         ...
 
-    def rows(self, length: int) -> int:
-        """How many outputs a sweep of T steps gives."""
+    def rows(self, length: int, started: int = 0) -> int:
+        """How many outputs a sweep gives that takes a sequence from `started` steps to T."""
         ...
 
     def runtime(self, length: int) -> Mapping[str, Floats]:
@@ -82,7 +82,7 @@ class Classification:
 
     every: int = 1
 
-    def rows(self, length: int) -> int:
+    def rows(self, length: int, started: int = 0) -> int:
         """One: the logits of the mean over time."""
         return 1
 
@@ -119,9 +119,9 @@ class Regression:
 
     every: int
 
-    def rows(self, length: int) -> int:
-        """T'."""
-        return length // self.every
+    def rows(self, length: int, started: int = 0) -> int:
+        """T', as many as come in these steps."""
+        return length // self.every - started // self.every
 
     def runtime(self, length: int) -> Mapping[str, Floats]:
         """Nothing."""

@@ -21,4 +21,5 @@ class Section(enum.IntEnum):
 
 
 FORWARD, ECHO = tuple(Section)[:3], tuple(Section)[3:]
+RESUMED = FORWARD[1:]  # a forward sweep that goes on where another one ended
 STEPS = (Section.FORWARD_STEP, Section.ECHO_STEP)  # these run once for every time step

@@ -43,11 +43,19 @@ class StagedMachine(Machine):
     def _only_summed(self) -> dict[Section, dict[str, Instr]]:
         return {section: only_summed(self.program.body(section)) for section in STEPS}
 
-    def run(self, section: Section, frames: Iterable[Mapping[str, Value]] = ({},)) -> None:
+    def run(
+        self,
+        section: Section,
+        frames: Iterable[Mapping[str, Value]] = ({},),
+        *,
+        resumes: bool = False,
+    ) -> None:
         if section not in STEPS:
-            super().run(section, frames)
+            super().run(section, frames, resumes=resumes)
             return
         self.section = section
+        if not resumes:
+            self.clear(section)
         source, start = iter(frames), 0
         while first := list(islice(source, 1)):
             value = next(iter(first[0].values()))
@@ -94,21 +102,19 @@ class StagedMachine(Machine):
         for name, value in body.accumulates:
             if value in outer:
                 left, right = (series(a) for a in outer[value].args)
-                self.add_outer(name, left, right, start == 0)
+                self.add_outer(name, left, right)
                 continue
-            for k, new in enumerate(series(value)):
-                self.accumulators[name] = (
-                    new if start + k == 0 else self.add(self, name, self.accumulators[name], new)
-                )
+            for new in series(value):
+                self.sum_up(name, new)
         emitted = [series(v) for v in body.emits]
         self.emitted.extend(values[k] for k in range(count) for values in emitted)
         self.values.update({s: final[s] if s in final else series(v)[-1] for s, v in body.updates})
 
-    def add_outer(self, name: str, left: Value, right: Value, first: bool) -> None:
-        """Add the outer products of left and right [steps, ..., size] to an accumulator, which
-        starts from zero if `first`."""
+    def add_outer(self, name: str, left: Value, right: Value) -> None:
+        """Add the outer products of left and right [steps, ..., size] to an accumulator."""
         total = np.moveaxis(left, 0, -1) @ np.moveaxis(right, 0, -2)
-        self.accumulators[name] = total if first else self.accumulators[name] + total
+        old = self.accumulators.get(name)
+        self.accumulators[name] = total if old is None else old + total
 
     def _recurrence(
         self,

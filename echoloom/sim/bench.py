@@ -10,12 +10,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.golden import Write
-from echoloom.hdl.layouts import trace
+from echoloom.hdl.layouts import drain_entry, mac_entry, trace
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.sections import Section
 
 PORTS = ("request", "response", "samples", "outputs")
 HEAD = ("section", "iteration")
+ISSUES = ("mac", "drain")  # instruction streams
 WRITE = ("valid", "lane", "address", "value")
 
 
@@ -31,17 +32,31 @@ def trace_layout(config: EngineConfig) -> data.StructLayout:
 class Bench(wiring.Component):
     """An engine, or anything with its ports, ready for the players.
 
-    `trace_valid` is high while any drain writes to vector memory, `trace_bits` says what.
+    `trace_valid` is high while any drain writes to vector memory, `trace_bits` says what; the
+    section and the iteration in it are always the engine's. `mac_begin` is high in the cycle in
+    which `mac_entry` is taken; the same of the drains.
     """
 
     trace_valid: Any
     trace_bits: Any
+    mac_begin: Any
+    mac_entry: Any
+    drain_begin: Any
+    drain_entry: Any
 
     def __init__(self, engine: Any, config: EngineConfig) -> None:
         self.engine = engine
         members = {name: engine.signature.members[name] for name in PORTS}
         super().__init__(
-            {**members, "trace_valid": Out(1), "trace_bits": Out(trace_layout(config))}
+            {
+                **members,
+                "trace_valid": Out(1),
+                "trace_bits": Out(trace_layout(config)),
+                "mac_begin": Out(1),
+                "mac_entry": Out(mac_entry(config)),
+                "drain_begin": Out(1),
+                "drain_entry": Out(drain_entry(config)),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -56,6 +71,12 @@ class Bench(wiring.Component):
         for index, drain in enumerate(engine.trace.drains):
             for name in WRITE:
                 m.d.comb += self.trace_bits.drains[index][name].eq(getattr(drain, name))
+        for name in ISSUES:
+            port = getattr(engine.trace, name)
+            m.d.comb += [
+                getattr(self, f"{name}_begin").eq(port.begin),
+                getattr(self, f"{name}_entry").eq(port.entry),
+            ]
         m.d.comb += self.trace_valid.eq(Cat(drain.valid for drain in engine.trace.drains).any())
         return m
 

@@ -24,13 +24,18 @@ from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
 from echoloom.sim.simulation_error import SimulationError
 
 CACHE = "ECHOLOOM_CACHE"  # environment variable that moves the cache
+SIM = Path(__file__).parent
+WAVES = "verilator-waves"  # as verilator-cpp, and it writes waves
 # What is around a circuit that is compiled without Python: a script's player, or a board's pins.
 MAINS = {
-    "verilator-cpp": Path(__file__).with_name("player.cpp"),
-    "board": Path(__file__).with_name("board.cpp"),
+    "verilator-cpp": (SIM / "player.cpp",),
+    "board": (SIM / "board.cpp",),
+    WAVES: (SIM / "player.cpp", SIM / "waves.h", SIM / "fst" / "lz4.h", SIM / "fst" / "zlib.h"),
 }
 COCOTB_PROCESS = "echoloom.sim.cocotb_process"
 VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
+# Its own LDLIBS name the compression libraries whose place fst/*.h take.
+EXTRA = {WAVES: ("--trace-fst", "--timescale", "1ns/1ns", "-MAKEFLAGS", "LDLIBS=")}
 # The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
 # for size. Make reads these from its environment, whoever calls it.
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
@@ -115,7 +120,8 @@ def _recipe(simulator: str) -> str:
     """Everything but the circuit that decides what a build is."""
     recipe: list[object] = [simulator, sorted(_tool_versions(simulator).items()), MAKE_VARIABLES]
     if simulator in MAINS:
-        recipe += [VERILATOR_CPP_ARGUMENTS, MAINS[simulator].read_text()]
+        sources = [path.read_text() for path in MAINS[simulator]]
+        recipe += [VERILATOR_CPP_ARGUMENTS, *EXTRA.get(simulator, ()), *sources]
     else:
         recipe += [BUILD_ARGUMENTS[simulator], TIMESCALE]
     return repr(recipe)
@@ -147,8 +153,9 @@ def _build_command(simulator: str, directory: Path) -> list[str | Path]:
             tools.verilator().path,
             *("--cc", "--exe", "--build", "-j", "2", "--top-module", TOP, "--prefix", "Vengine"),
             *VERILATOR_CPP_ARGUMENTS,
+            *EXTRA.get(simulator, ()),
             *("-Mdir", directory, "-o", "player", directory / "engine.v"),
-            directory / MAINS[simulator].name,
+            directory / MAINS[simulator][0].name,
         ]
     return [sys.executable, "-m", COCOTB_PROCESS, "build", simulator, directory]
 
@@ -194,7 +201,8 @@ def _build(
     with _workshop(directory) as work:
         (work / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
         if simulator in MAINS:
-            shutil.copy(MAINS[simulator], work)
+            for source in MAINS[simulator]:
+                shutil.copy(source, work)
         log = work / "build.log"
         command = _build_command(simulator, work)
         if code := run_process(command, variables, log, BUILD_SECONDS, what):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from echoloom.backends.engine.requests import COUNTERS, Kind, PassRequest, PassResult
+from echoloom.backends.engine.requests import COUNTERS, SECTIONS, Kind, PassRequest, PassResult
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Image, Register, Space
-from echoloom.ir.sections import ECHO, FORWARD, STEPS
+from echoloom.ir.sections import STEPS
 from echoloom.sim.bench import sign_extend, trace_columns, trace_writes
 from echoloom.sim.image_load import load_image, reads, writes
 from echoloom.sim.script import TURN, Recording, Script, draw_gaps, pack_fields, total_gap
@@ -19,9 +19,10 @@ from echoloom.sim.simulation_error import SimulationError
 
 def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
     """Clock cycles of a pass that never waits: what Register.CYCLES must count."""
-    sections = FORWARD if kind == "forward" else ECHO
     overhead = image.timing.overhead
-    return sum(image.sections[s].cycles(steps if s in STEPS else 1, overhead) for s in sections)
+    return sum(
+        image.sections[s].cycles(steps if s in STEPS else 1, overhead) for s in SECTIONS[kind]
+    )
 
 
 def _before(number: int, request: PassRequest, load: np.ndarray) -> np.ndarray:

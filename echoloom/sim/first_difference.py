@@ -27,6 +27,7 @@ class Difference:
     bit: int | None
     expected: int | str
     actual: int | str
+    section: str = ""  # whose steps `step` counts, where it is known
 
     def __str__(self) -> str:
         place = f"signal {self.signal}"
@@ -45,7 +46,12 @@ class Difference:
 
 
 class Mismatch(Exception):
-    """Two levels that must give identical integers do not; `difference` says where first."""
+    """Two levels that must give identical integers do not; `difference` says where first.
+
+    `waves` says what waves were written of it, or why none were, where some were asked for.
+    """
+
+    waves: str = ""
 
     def __init__(self, difference: Difference) -> None:
         super().__init__(str(difference))
@@ -95,12 +101,12 @@ def signal_difference(
     signal += f" ({where})" if where else ""
     if expected.shape != actual.shape:
         shapes = f"shape {expected.shape}", f"shape {actual.shape}"
-        return Difference(level, step, block, signal, (), None, *shapes)
+        return Difference(level, step, block, signal, (), None, *shapes, where)
     index = first_index(expected != actual)
     if index is None:
         return None
     pair = int(expected[index]), int(actual[index])
-    return Difference(level, step, block, signal, index, lowest_bit(*pair), *pair)
+    return Difference(level, step, block, signal, index, lowest_bit(*pair), *pair, where)
 
 
 def first_difference(

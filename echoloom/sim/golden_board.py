@@ -43,11 +43,12 @@ from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
 
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
+KHZ = 25_000  # of the clock that it is said to count
 READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 SIZES = LinkSizes(window=2048, samples=8192)
 BUSY, DONE = 1, 2
-FORWARD, ECHO = 1, 2
+FORWARD, ECHO, RESUME = 1, 2, 3
 
 
 class GoldenBoard:
@@ -117,7 +118,7 @@ class GoldenBoard:
         """The numbers of the reply."""
         if command is Command.IDENTIFY:
             own = signed(identity(*self._content), NUMBER_BITS)
-            return own, self._mark, self._cycles, self._sizes.window, self._sizes.samples
+            return own, self._mark, self._cycles, KHZ, self._sizes.window, self._sizes.samples
         if command is Command.RESET:
             self._reset_engine()
         elif command is Command.MARK:
@@ -156,7 +157,7 @@ class GoldenBoard:
             self._memory[space, lane, address] = word
         elif space == Space.REGISTER and address != Register.COMMAND:
             self._memory[space, 0, address] = word
-        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO):
+        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO, RESUME):
             self._pass, self._status = word, BUSY
             self._advance()
 
@@ -187,7 +188,12 @@ class GoldenBoard:
             engine = GoldenEngine(decoded(*self._content, self._memory))
         except (IndexError, ValueError):
             return  # a program of nonsense: the pass never ends
-        run = partial(engine.run, echo=self._pass == ECHO, frames=frames, registers=registers)
+        for lane, bank in enumerate(engine.gradient):
+            bank[:] = (self._read(Space.GRADIENT, lane, at) for at in range(len(bank)))
+        run = partial(
+            engine.run, echo=self._pass == ECHO, resumes=self._pass == RESUME, frames=frames,
+            registers=registers,
+        )  # fmt: skip
         self._running = engine, self._worker.submit(run)
 
     def _finish(self) -> None:

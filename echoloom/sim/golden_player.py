@@ -43,8 +43,12 @@ def _play(engine: GoldenEngine, request: PassRequest, trace: bool) -> PassResult
     }
     for space, lane, address, value in request.writes:
         memories[space][lane][address] = value
-    echo, frames = request.kind == "echo", request.frames.tolist()
-    found = engine.run(echo=echo, frames=frames, registers=request.registers)
+    found = engine.run(
+        echo=request.kind == "echo",
+        resumes=request.kind == "resume",
+        frames=request.frames.tolist(),
+        registers=request.registers,
+    )
     return PassResult(
         outputs=np.array(found.outputs, np.int64),
         reads=np.array([memories[s][lane][at] for s, lane, at in request.reads], np.int64),

@@ -14,6 +14,7 @@ from typing import Any
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.run.integers import Floats, Words
+from echoloom.ir.carried import Carried
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
 from echoloom.sim.first_difference import Difference
@@ -24,12 +25,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One sequence: samples x [T, inputs], a label or targets (None: forward only), and what the
-    NumPy level made of it."""
+    """One sequence: samples x [T, inputs], a label or targets (None: forward only), what the NumPy
+    level made of it, and what it began with (None: rest)."""
 
     x: Floats
     label: Any
     expected: RunResult
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,11 @@ class Job:
     onnx: str | os.PathLike[str] | None = None
     progress: Progress = lambda message: None
     port: str | None = None
+
+    @property
+    def loaded(self) -> Image:
+        """What engines are loaded with."""
+        return self.program.image if self.image is None else self.image
 
 
 @dataclass(frozen=True)

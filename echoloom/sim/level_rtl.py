@@ -12,7 +12,7 @@ from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.hdl.golden import Write
-from echoloom.ir.host import RunResult
+from echoloom.ir.host import RunResult, Sweep
 from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, signal_difference
 from echoloom.sim.level import Case, Job, Run
@@ -37,24 +37,34 @@ def _run(
     echo_steps: int | None = None,
 ) -> Iterator[tuple[RunResult, dict[str, PassResult]]]:
     """Cases back to back in one simulation, of echoes no more than the first `echo_steps` steps:
-    every sequence's integers and passes.
-
-    An echo needs its forward pass's outputs before that has run, because the host makes the error
-    of them: those of the NumPy level, which the pass has to equal.
-    """
-    artifact, host = job.program.artifact, job.program.artifact.host
-    image = job.program.image if job.image is None else job.image
-    asked = [{"forward": host.forward(case.x)} for case in cases]
-    for case, own in zip(cases, asked, strict=True):
-        if case.label is not None:
-            echo = host.echo(own["forward"], case.expected.outputs, case.label)
-            own["echo"] = echo if echo_steps is None else echo.first(echo_steps)
+    every sequence's integers and passes."""
+    artifact, host, image = job.program.artifact, job.program.artifact.host, job.loaded
+    asked = [sweeps(job, case, echo_steps) for case in cases]
     passes = [pass_request(artifact, image, sweep) for own in asked for sweep in own.values()]
     results = iter(run_rtl(image, passes, job.simulator, stall_seed, trace, wrapper=job.wrapper))
     for own in asked:
         gave = {name: next(results) for name in own}
         found = {name: swept(artifact, own[name], one) for name, one in gave.items()}
-        yield host.result(found["forward"], found.get("echo"), own.get("echo")), gave
+        forward = next(iter(found.values()))
+        yield host.result(forward, found.get("echo"), own.get("echo")), gave
+
+
+def sweeps(job: Job, case: Case, echo_steps: int | None = None) -> dict[str, Sweep]:
+    """The sweeps of a sequence by the names of their passes.
+
+    An echo needs its forward pass's outputs before that has run, because the host makes the error
+    of them: those of the NumPy level, which the pass has to equal.
+    """
+    host = job.program.artifact.host
+    if case.carried is None:
+        name, forward = "forward", host.forward(case.x)
+    else:
+        name, forward = "resume", host.resumed(case.x, case.carried)
+    own = {name: forward}
+    if case.label is not None:
+        echo = host.echo(forward, case.expected.outputs, case.label)
+        own["echo"] = echo if echo_steps is None else echo.first(echo_steps)
+    return own
 
 
 def _locate(job: Job, case: Case) -> Difference | None:
@@ -62,7 +72,8 @@ def _locate(job: Job, case: Case) -> Difference | None:
     artifact = job.program.artifact
     ((_, passes),) = _run(job, [case], trace=True)
     writes = (write for one in passes.values() for write in one.trace)
-    difference = _first_write(artifact, numpy_trace(artifact, case.x, case.label), writes)
+    trace = numpy_trace(artifact, case.x, case.label, case.carried)
+    difference = _first_write(artifact, trace, writes)
     if difference is None and case.label is not None:
         difference = _first_gradient_step(job, case)
     return difference
@@ -79,7 +90,7 @@ def _first_write(artifact: Artifact, wanted: Trace, writes: Iterable[Write]) -> 
         if (section, write.address) not in stored:
             return Difference(
                 LEVEL, step, "", f"vector word {write.address}", (write.lane,), None,
-                "no write", write.value,
+                "no write", write.value, section.name.lower(),
             )  # fmt: skip
         name, value, rows, group = stored[section, write.address]
         element = group * at.lanes + write.lane
@@ -114,7 +125,9 @@ def _first_gradient_step(job: Job, case: Case) -> Difference | None:
     """Gradient words leave no trace: bisects the number of echo steps after which one is wrong."""
 
     def wrong(steps: int) -> Difference | None:
-        wanted = numpy_run(job.program.artifact, case.x, case.label, echo_steps=steps).gradients
+        wanted = numpy_run(
+            job.program.artifact, case.x, case.label, echo_steps=steps, carried=case.carried
+        ).gradients
         ((found, _),) = _run(job, [case], echo_steps=steps)
         section = Section.ECHO_STEP.name.lower()
         for name, words in wanted.items():

@@ -9,6 +9,7 @@ import numpy as np
 
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
+from echoloom.ir.carried import Carried
 from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, signal_difference
 
@@ -16,14 +17,16 @@ Key = tuple[Section, int, str]  # section, iteration, the IR value's name
 Trace = dict[Key, Words]
 
 
-def numpy_trace(artifact: IntegerProgram, x: Floats, label: Any) -> Trace:
+def numpy_trace(
+    artifact: IntegerProgram, x: Floats, label: Any, carried: Carried | None = None
+) -> Trace:
     """Every value of a NumPy run, in order of computation."""
     trace: Trace = {}
 
     def observe(section: Section, iteration: int, name: str, value: Words) -> None:
         trace[section, iteration, name] = value
 
-    numpy_run(artifact, x, label, observe)
+    numpy_run(artifact, x, label, observe, carried=carried)
     return trace
 
 

@@ -70,6 +70,22 @@ void append(Words& words, const VlWide<N>& port) {
         words.push_back(port[i] | (i + 1 < N ? static_cast<Word>(port[i + 1]) << 32 : 0));
 }
 
+}  // namespace
+
+#if VM_TRACE_FST
+#include "waves.h"
+#else
+struct Waves {  // of a player that writes none
+    Waves(const std::string&, Vengine&) {}
+    void start(Word) {}
+    void settled(Word) {}
+    void risen(Word, Word, bool) {}
+    void close() {}
+};
+#endif
+
+namespace {
+
 // The gaps of a stream: clocks to hold back before every word.
 class Gaps {
 public:
@@ -132,7 +148,8 @@ public:
           samples_(load<Word>(directory, "gaps_samples")),
           response_(load<Word>(directory, "gaps_response")),
           outputs_(load<Word>(directory, "gaps_outputs")),
-          trace_columns_(load<Word>(directory, "trace_columns").at(0)) {}
+          trace_columns_(load<Word>(directory, "trace_columns").at(0)),
+          waves_(directory, top_) {}
 
     void play() {
         top_.rst = 1;
@@ -146,11 +163,13 @@ public:
             request_.queue(request, turn.before);
             request += 2 * turn.before;
             while (!request_.empty()) clock();
+            start();
             samples_.queue(sample, turn.samples);
             sample += turn.samples;
             outputs += turn.outputs;
             until_done(turn);
             while (!samples_.empty() || outputs_.words.size() < outputs) clock();
+            runs_ = false;
             const std::size_t responses = response_.words.size() + turn.after;
             request_.queue(request, turn.after);
             request += 2 * turn.after;
@@ -161,6 +180,7 @@ public:
         end_ = clocks_ + 65;
         // Words that nobody asked for must have time to show.
         for (int i = 0; i < 64; ++i) clock();
+        waves_.close();
     }
 
     std::string place() const {
@@ -179,6 +199,11 @@ public:
     }
 
 private:
+    void start() {
+        runs_ = true;
+        waves_.start(marks_.size());
+    }
+
     void until_done(const Turn& turn) {
         for (Word pause = turn.first_poll;; pause = turn.poll) {
             for (Word i = 0; i < pause; ++i) clock();
@@ -199,6 +224,7 @@ private:
         PORT(outputs, ready) = outputs_.gaps.open();
         top_.clk = 0;
         top_.eval();
+        waves_.settled(clocks_);
         const bool running = !top_.rst;
         const bool request = running && PORT(request, valid) && PORT(request, ready);
         const bool sample = running && PORT(samples, valid) && PORT(samples, ready);
@@ -211,6 +237,7 @@ private:
         if (running && trace_columns_ && top_.trace_valid) append(trace_, top_.trace_bits);
         top_.clk = 1;
         top_.eval();
+        waves_.risen(marks_.size(), clocks_, runs_);
     }
 
     const std::vector<Turn> turns_;
@@ -222,7 +249,9 @@ private:
     Words trace_;
     std::vector<Mark> marks_;
     Vengine top_;
+    Waves waves_;
     Word clocks_ = 0, end_ = 1000;
+    bool runs_ = false;  // a pass, from its start until its outputs are there
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ from echoloom.sim import amaranth_player, golden_player
 from echoloom.sim.bench import Bench
 from echoloom.sim.builds import (
     COCOTB_PROCESS,
+    MAINS,
     build,
     environment,
     last_lines,
@@ -67,25 +68,31 @@ def run_rtl(
             )
         return golden_player.play(image, passes, trace)
 
-    def make() -> Bench:
-        return Bench((wrapper or Engine)(image.config, image.timing), image.config)
-
     script = compose(image, passes, stall_seed=stall_seed, trace=trace)
     if simulator == "amaranth":
-        recording = amaranth_player.play(make(), script)
+        recording = amaranth_player.play(_bench(image, wrapper), script)
     else:
-        # What the package's own engine is follows from its sources; a wrapper can be anything.
-        identity = None if wrapper else f"{package_sources()} {image.config} {image.timing}"
-        model = build(make, simulator, identity)
+        model = model_of(image, wrapper, simulator)
         with tempfile.TemporaryDirectory(prefix="echoloom-sim-") as job:
-            recording = _play(script, model, simulator, Path(job))
+            recording = play(script, model, simulator, Path(job))
     return results(image, passes, recording)
 
 
-def _play(script: Script, model: Path, simulator: str, job: Path) -> Recording:
+def _bench(image: Image, wrapper: Wrapper | None) -> Bench:
+    return Bench((wrapper or Engine)(image.config, image.timing), image.config)
+
+
+def model_of(image: Image, wrapper: Wrapper | None, simulator: str) -> Path:
+    """The build of the engine that plays `image`, or of what `wrapper` puts in its place."""
+    # What the package's own engine is follows from its sources; a wrapper can be anything.
+    identity = None if wrapper else f"{package_sources()} {image.config} {image.timing}"
+    return build(lambda: _bench(image, wrapper), simulator, identity)
+
+
+def play(script: Script, model: Path, simulator: str, job: Path) -> Recording:
     """Play the script in a process of its own, which finds and leaves everything in `job`."""
     save(script, job)
-    if simulator == "verilator-cpp":
+    if simulator in MAINS:
         command = [model / "player", job]
     else:
         command = [sys.executable, "-m", COCOTB_PROCESS, "play", simulator, model, job]

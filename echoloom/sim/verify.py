@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.engine.requests import SECTIONS
+from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
-from echoloom.ir.host import RunResult
-from echoloom.ir.places import Copy
+from echoloom.ir.places import Copy, Letter
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
 from echoloom.sim.float_distance import FloatDistance, float_distance
 from echoloom.sim.level import Case, Job, Level, Progress, Run
@@ -23,6 +24,8 @@ from echoloom.sim.level_jax import jax_level
 from echoloom.sim.level_onnx import onnx_level
 from echoloom.sim.level_rtl import rtl_level
 from echoloom.sim.run_rtl import Simulator, Wrapper
+from echoloom.sim.wave_window import Around
+from echoloom.sim.waves import explain, wanted_waves, write_asked
 
 REFERENCE = "numpy"
 LEVELS: Mapping[str, Level] = {
@@ -34,6 +37,8 @@ LEVELS: Mapping[str, Level] = {
 DEFAULT = (REFERENCE, "jax", "rtl")
 KNOWN = (REFERENCE, *LEVELS)
 GOLDEN = "the level rtl ran the image on the engine's golden twin: no circuit was simulated"
+
+ELSEWHERE = "sequences that do not begin at rest were not held against the float model"
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class VerifyReport:
     # The worst relative errors of ONNX's real numbers.
     floats: Mapping[str, float] = field(default_factory=dict)
     float_model: FloatDistance | None = None  # None where every sequence overflowed
+    waves: str | None = None  # what was written of them
 
 
 def verify(
@@ -86,6 +92,9 @@ def verify(
     wrapper: Wrapper | None = None,
     onnx: str | os.PathLike[str] | None = None,
     port: str | None = None,
+    waves: str | os.PathLike[str] | None = None,
+    around: Around = None,
+    initial: Sequence[Any] | None = None,
 ) -> VerifyReport:
     """Run sequences xs [n][T, inputs] at every level and compare all integers; then hold them
     against the float model and its gradient through time.
@@ -98,6 +107,13 @@ def verify(
     float and integer, forward and gradient, and runs all four in ONNX Runtime; with `onnx`, a file
     that was exported, it compares that file's tensors and runs it alone. The level "board" loads
     the program into the board at `port`, as `el.open_board` takes it, and runs it there.
+    initial[i] is where sequence i begins, as in `program.run`; None is rest. The float model and
+    ONNX begin at rest.
+
+    `waves` names an FST file to write, with a GTKWave save file and a Surfer command file beside
+    it: of the first sequence, all of it or the steps `around` one, or, when levels differ, of the
+    steps around the first difference (which alone is written with around="first-difference").
+    They are the circuit's under Verilator, which the level rtl must run on (`docs/waves.md`).
 
     Raises Mismatch naming the first differing step, block, signal and bit; WrongModel when the
     integers are further from the float model than the program's formats explain; ValueError when
@@ -108,11 +124,20 @@ def verify(
     labels = [None] * len(xs) if labels is None else list(labels)
     if len(labels) != len(xs):
         raise ValueError(f"verify got {len(xs)} sequences but {len(labels)} labels")
+    starts = [None] * len(xs) if initial is None else list(initial)
+    if len(starts) != len(xs):
+        raise ValueError(f"verify got {len(xs)} sequences but {len(starts)} initial states")
+    begun = [None if at is None else begun_at(program.artifact, at) for at in starts]
+    elsewhere = any(carried is not None for carried in begun)
+    if elsewhere and "onnx" in levels:
+        raise ValueError("the level onnx begins at rest: leave out initial, or the level")
     checked = [host_sequence(program.model, *one) for one in zip(xs, labels, strict=True)]
     xs, labels = [x for x, _ in checked], [label for _, label in checked]
+    wanted = wanted_waves(program, xs[0], labels[0], waves, around, simulator, levels)
     progress(f"numpy: {len(xs)} sequences")
     cases = tuple(
-        Case(x, label, program.run(x, label)) for x, label in zip(xs, labels, strict=True)
+        Case(x, label, program.run(x, label, carried), carried)
+        for x, label, carried in zip(xs, labels, begun, strict=True)
     )
     job = Job(program, cases, simulator, stall_seed, image, wrapper, onnx, progress, port)
     reports: dict[str, LevelReport] = {}
@@ -124,26 +149,35 @@ def verify(
             continue
         compared = 0
         for run in level(job):
-            compared += _compare(name, run) + _compare_cycles(program, name, run, cycles)
+            try:
+                compared += _compare(name, run) + _compare_cycles(program, name, run, cycles)
+            except Mismatch as mismatch:
+                if wanted is not None:
+                    explain(wanted, job, run.case, mismatch)
+                raise
             if run.reals is not None:
                 compared += run.reals.compared
                 worst = floats.get(run.reals.what, 0.0)
                 floats[run.reals.what] = max(worst, run.reals.worst)
         reports[name] = LevelReport(compared, 0, len(cases), echoes)
+    written = None if wanted is None else write_asked(wanted, job)
     progress("float model: outputs and gradients")
     expected = [case.expected for case in cases]
     simulated = "rtl" in levels
+    notes = [GOLDEN] if simulated and simulator == "golden" else []
+    notes += [ELSEWHERE] if elsewhere else []
     return VerifyReport(
         reports,
-        _lsb_off(program, expected),
+        _lsb_off(program, cases),
         cycles,
         sum(e.saturated for e in expected),
         sum(e.overflow for e in expected),
         simulator if simulated else None,
         stall_seed,
-        (GOLDEN,) if simulated and simulator == "golden" else (),
+        tuple(notes),
         floats,
-        float_distance(program, cases),
+        float_distance(program, [case for case in cases if case.carried is None]),
+        written,
     )
 
 
@@ -176,7 +210,7 @@ def _compare_cycles(
     """Number of counts compared with the schedule's; a pass's first one goes to `reports`."""
     length, lanes = len(run.case.x), program.artifact.mapped.config.lanes
     for name, counted in run.passes.items():
-        predicted = program.artifact.mapped.cycles(name == "forward", length)
+        predicted = program.artifact.mapped.cycles_of(SECTIONS[name], length)
         if counted.cycles != predicted:
             signal = f"cycles of the {name} pass"
             raise Mismatch(Difference(level, None, "", signal, (), None, predicted, counted.cycles))
@@ -185,10 +219,16 @@ def _compare_cycles(
     return len(run.passes)
 
 
-def _lsb_off(program: CompiledProgram, results: Sequence[RunResult]) -> int | None:
-    """How far the free copies ended from rest, where every forward pass starts."""
-    free = [name for at, name in program.ir.coordinates().items() if at.copy is Copy.FREE]
-    echoes = [result.echo_states for result in results if result.echo_states]
-    return max(
-        (int(np.max(np.abs(states[name]))) for states in echoes for name in free), default=None
-    )
+def _lsb_off(program: CompiledProgram, cases: Sequence[Case]) -> int | None:
+    """How far the free copies ended from where their forward pass began, momenta turned round."""
+    free = {
+        name: at.letter for at, name in program.ir.coordinates().items() if at.copy is Copy.FREE
+    }
+    worst = None
+    for case in cases:
+        for name, letter in free.items() if case.expected.echo_states else ():
+            found = case.expected.echo_states[name]
+            start = 0 if case.carried is None else case.carried.states[name]
+            gap = found + start if letter is Letter.MOMENTUM else found - start
+            worst = max(worst or 0, int(np.max(np.abs(gap))))
+    return worst

@@ -37,7 +37,9 @@ FRAME = 4
 class Pass:
     frames: tuple[tuple[int, ...], ...] = ()
     echo: bool = False
+    resumes: bool = False
     registers: Mapping[Register, int] = field(default_factory=dict)
+    writes: tuple[tuple[Space, int, int, int], ...] = ()  # before it: space, lane, address, word
 
 
 @dataclass
@@ -181,10 +183,12 @@ class Bench:
         return await self.read(ctx, Space.REGISTER, 0, register)
 
     async def _pass(self, ctx: Any, one: Pass, words: tuple[int, int]) -> None:
+        for space, lane, address, word in one.writes:
+            await self.request(ctx, (1, space, lane, address, word))
         for register, value in (
             (Register.LENGTH, len(one.frames)),
             *{**NEUTRAL, **one.registers}.items(),
-            (Register.COMMAND, 1 + one.echo),
+            (Register.COMMAND, 3 if one.resumes else 1 + one.echo),
         ):
             await self.request(ctx, (1, Space.REGISTER, 0, register, value))
         while await self.register(ctx, Register.STATUS) != 2:
@@ -277,7 +281,13 @@ def check(
     bench = Bench(image, rounding=rounding, seed=seed, built_in=built_in)
     observed = bench.run(passes)
     for number, (one, result) in enumerate(zip(passes, observed, strict=True)):
-        expected = golden.run(echo=one.echo, frames=one.frames, registers=one.registers)
+        for space, lane, address, word in one.writes:
+            {Space.VECTOR: golden.vector, Space.GRADIENT: golden.gradient}[space][lane][address] = (
+                word
+            )
+        expected = golden.run(
+            echo=one.echo, frames=one.frames, registers=one.registers, resumes=one.resumes
+        )
         where = f"pass {number}"
         assert result.outputs == expected.outputs, where
         assert result.writes == expected.writes, where

@@ -105,6 +105,34 @@ def test_every_memory_reads_back() -> None:
     simulate(bench, body)
 
 
+def test_gradient_words_are_written_and_read() -> None:
+    image = sums(gradient_depth=16, weight_depth=4)
+    bench, top = Bench(image), 1 << image.config.gradient_bits - 1
+    words = {
+        (lane, at): word
+        for lane, at, word in [
+            (0, 0, 1),
+            (1, 0, -top),
+            (2, 0, top - 1),
+            (2, 15, -12345),
+            (0, 9, 3),
+            (0, 0, -7),
+        ]
+    }
+
+    async def body(ctx: Any) -> None:
+        for request in load(image):
+            await bench.request(ctx, request)
+        for (lane, address), word in words.items():
+            await bench.request(ctx, (1, Space.GRADIENT, lane, address, word))
+        for (lane, address), word in words.items():
+            assert await bench.read(ctx, Space.GRADIENT, lane, address) == word
+        assert await bench.register(ctx, Register.FLAGS) == 0
+        assert await bench.read(ctx, Space.WEIGHT, 0, 0) == 1
+
+    simulate(bench, body)
+
+
 def test_a_busy_engine_ignores_commands_and_memory_requests() -> None:
     image = sums()
     bench = Bench(image)

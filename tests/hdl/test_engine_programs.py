@@ -18,6 +18,7 @@ from echoloom.ir.contract import (
     MacEntry,
     Narrow,
     Register,
+    Space,
     Timing,
     Wide,
     XMode,
@@ -240,6 +241,50 @@ def test_operand_choices() -> None:
     for slot, (narrow, wide) in enumerate(pairs):
         expected = values[narrow] * values["wide"][wide]
         assert [bank[2 + slot] for bank in result.vector] == expected.tolist()
+
+
+def test_a_pass_that_resumes_adds_to_the_sums_and_has_no_prologue() -> None:
+    """A sum over steps of 2 x, which the host also sets to 100; the prologue writes 9."""
+    add = [MacEntry(start=0, destination=Destination.GRADIENT, x_mode=XMode.INPUT, g_base=1)]
+    rest = [MacEntry(start=0, w_base=1)], [DrainEntry(start=READY, slot=0, count=1, destination=1)]
+    image = image_of(
+        small(1, 1),
+        {Section.FORWARD_PROLOGUE: (*rest, END), Section.FORWARD_STEP: (add, [], 20),
+         Section.FORWARD_EPILOGUE: (
+             [MacEntry(start=0, destination=Destination.EMIT, x_mode=XMode.BROADCAST, x_base=1)],
+             [], 20)},
+        weight=[[2, 3]], vector=[[3, 0]], frame=1,
+    )  # fmt: skip
+    word = ((Space.GRADIENT, 0, 1, 100), (Space.VECTOR, 0, 1, -5))
+    passes = [
+        Pass(((1,), (10,))),
+        Pass(((100,),), resumes=True),
+        Pass(((1,), (1,)), resumes=True, writes=word),
+        Pass((), resumes=True),
+        Pass(((1,),)),
+    ]
+    found = check(image, passes)
+    assert [one.gradient[0][1] for one in found] == [22, 222, 104, 104, 2]
+    assert [one.outputs for one in found] == [[9], [9], [-5], [-5], [9]]
+    step, once = 20 + TIMING.overhead, END + TIMING.overhead
+    assert [one.cycles for one in found] == [
+        once + 3 * step,
+        2 * step,
+        3 * step,
+        step,
+        once + 2 * step,
+    ]
+
+
+@pytest.mark.parametrize("phase", [0, 1, 2])
+def test_the_output_phase_says_how_many_steps_went_before(phase: int) -> None:
+    emit = [MacEntry(start=0, destination=Destination.EMIT, x_mode=XMode.INPUT, x_base=0)]
+    image = image_of(small(1, 1), {Section.FORWARD_STEP: (emit, [], 6)}, frame=1)
+    registers = {Register.OUTPUT_STEP: 3, Register.OUTPUT_PHASE: phase}
+    frames = tuple((k,) for k in range(7))
+    for resumes in (False, True):
+        (found,) = check(image, [Pass(frames, registers=registers, resumes=resumes)])
+        assert found.outputs == [k for k in range(7) if (phase + k) % 3 == 2]
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3])

@@ -23,6 +23,7 @@ from echoloom.ir.contract import (
     MacEntry,
     Narrow,
     Register,
+    Space,
     Timing,
     Wide,
     XMode,
@@ -164,17 +165,27 @@ def overlapping(rng: random.Random, image: Image) -> Image:
     )
 
 
-def random_pass(rng: random.Random, image: Image, *, echo: bool) -> Pass:
+def random_pass(
+    rng: random.Random, image: Image, *, echo: bool = False, resumes: bool = False
+) -> Pass:
     step = image.sections[Section.ECHO_STEP if echo else Section.FORWARD_STEP]
     # A pass without a step section would leave its frames to the next one.
     steps = rng.randrange(1, 4) if step.length else 0
     frames = tuple(tuple(rng.randrange(-999, 999) for _ in range(FRAME)) for _ in range(steps))
+    every, config = rng.randint(1, 3), image.config
+    most = {Space.VECTOR: 1 << config.word - 1, Space.GRADIENT: 1 << config.gradient_bits - 1}
+    writes = tuple(
+        (space, rng.randrange(config.lanes), rng.randrange(WORDS), rng.randrange(1 - end, end))
+        for space, end in most.items()
+        for _ in range(rng.randrange(4) if resumes else 0)
+    )
     registers = {
-        Register.OUTPUT_STEP: rng.randint(1, 3),
+        Register.OUTPUT_STEP: every,
+        Register.OUTPUT_PHASE: rng.randrange(every),
         Register.SHIFT_LENGTH: rng.randrange(4),
         Register.SHIFT_LOSS: rng.randrange(4),
     }
-    return Pass(frames, echo=echo, registers=registers)
+    return Pass(frames, echo=echo, resumes=resumes, registers=registers, writes=writes)
 
 
 @pytest.mark.parametrize("stalls", [False, True])
@@ -184,4 +195,5 @@ def test_random_program(lanes: int, drains: int, seed: int, stalls: bool) -> Non
     rng = random.Random(f"{lanes} {drains} {seed}")
     image = random_image(rng, lanes, drains, waits=stalls)
     passes = [random_pass(rng, image, echo=echo) for echo in (False, True, False)]
+    passes += [random_pass(rng, image, resumes=True) for _ in range(2)]
     check(image, passes, seed=seed if stalls else None)

@@ -87,7 +87,8 @@ def test_a_pass_ends_with_its_command_and_names_every_register():
     assert script.turns["after"].tolist() == [len(COUNTERS) + 4, len(COUNTERS) + 12]
     second = script.requests[-int(script.turns["before"][1] + script.turns["after"][1]) :]
     registers = (
-        (Register.OUTPUT_STEP, 1), (Register.SHIFT_LENGTH, 0), (Register.SHIFT_LOSS, 0),
+        (Register.OUTPUT_STEP, 1), (Register.OUTPUT_PHASE, 0), (Register.SHIFT_LENGTH, 0),
+        (Register.SHIFT_LOSS, 0),
         (Register.LENGTH, 5), (Register.COMMAND, 2),
     )  # fmt: skip
     expected = [
@@ -130,7 +131,7 @@ def test_total_gap_is_a_bound():
 
 def test_requests_that_mean_nothing_are_refused():
     good = forward(frames(2))
-    with pytest.raises(ValueError, match="'forward' or 'echo'"):
+    with pytest.raises(ValueError, match="'forward', 'echo' or 'resume'"):
         replace(good, kind="sideways")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="int64"):
         replace(good, frames=np.zeros((2, FRAME)))

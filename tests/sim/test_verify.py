@@ -197,6 +197,8 @@ class StallBug(wiring.Component):
             self.trace.section.eq(engine.trace.section),
             self.trace.iteration.eq(engine.trace.iteration),
         ]
+        for name in ("mac", "drain"):
+            connect(m, getattr(engine.trace, name), flipped(getattr(self.trace, name)))
         for outside, inside in zip(self.trace.drains, engine.trace.drains, strict=True):
             connect(m, inside, flipped(outside))
         waited = Signal()

@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from echoloom.backends.board.line import Line, Progress, counting
+from echoloom.backends.board.records import BoardStatus, Measured
 from echoloom.backends.board.sweep import run_request
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.stream import Stream
 from echoloom.backends.engine.requests import PassResult
-from echoloom.backends.engine.sweeps import pass_request, swept
+from echoloom.backends.engine.sweeps import Held, held_after, pass_request, swept
 from echoloom.backends.link import conversation as link
 from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
-from echoloom.backends.link.image_writes import Write, image_mark, image_writes
+from echoloom.backends.link.image_writes import Write, alike, by_place, image_mark, image_writes
 from echoloom.backends.link.serial import usual_baud
+from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.hdl.board import BAUD
 from echoloom.hdl.commands import LinkSizes, identity
-from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.carried import Carried
+from echoloom.ir.contract import Register, Space
 from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.ir.host import run as run_sweeps
 
 RUNS = 3  # of a sequence in which something was lost
+T = TypeVar("T")
+
 # What a reset clears, so that it must be written again; memories keep their contents.
 CLEARED = (Space.SECTION, Space.REGISTER)
-
-
-@dataclass(frozen=True)
-class BoardStatus:
-    """What a board says of itself, and what the line has seen since it was opened.
-
-    engine: the identity of its engine; holds: whether it has the program that was loaded here (None
-    where none was); marked: whether it holds any whole program; busy: a pass is under way; cycles:
-    of the engine's clock since the board was reset. repeated: requests that had to be sent again;
-    reruns: sequences that had to be run again.
-    """
-
-    port: str
-    engine: str
-    holds: bool | None
-    marked: bool
-    busy: bool
-    cycles: int
-    bytes_out: int
-    bytes_in: int
-    repeated: int
-    reruns: int
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A run and what the engine counted in its passes, "forward" and "echo"."""
-
-    result: RunResult
-    passes: Mapping[str, PassResult]
 
 
 def open_board(port: str, *, baud: int | None = None, timeout_s: float = 1.0) -> Board:
@@ -94,6 +70,7 @@ class Board:
         self._ends = Ends(self._depth)
         self._program: CompiledProgram | None = None
         self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
+        self._carried: Held = {}  # states and sums that a stream has left
         self._doubtful = False  # a load broke off: what the board says that it holds may be wrong
         self.reruns = 0  # of sequences in which something was lost
 
@@ -122,7 +99,7 @@ class Board:
         rows = sorted(image_writes(program.image, clear=True))
         anew = anew or self._doubtful
         if self._mark(program) == image_mark(program.image) and not anew:
-            self._program, self._held = program, _by_place(rows)
+            self._program, self._held = program, by_place(rows)
             self._reset(program)
             return 0
         self._write(program, rows, rows, progress)
@@ -136,7 +113,7 @@ class Board:
         holds. Raises OtherEngine.
         """
         before, held = self._program, self._held
-        if before is None or not _alike(before.image, program.image) or not self._holds(before):
+        if before is None or not alike(before.image, program.image) or not self._holds(before):
             return self.load(program, progress=progress)
         self._forget()
         rows = sorted(image_writes(program.image, clear=True))
@@ -153,12 +130,12 @@ class Board:
         places = list(places)
         return self._line.converse(link.read_all(places), heard=counting(len(places), progress))
 
-    def run(self, x: Any, label: Any = None) -> RunResult:
+    def run(self, x: Any, label: Any = None, initial: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
 
         Those of `program.run`, and its errors.
         """
-        return self.measured(x, label).result
+        return self.measured(x, label, initial).result
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs, as `program.predict`."""
@@ -169,7 +146,13 @@ class Board:
         return self._loaded().real_gradient(self.measured(x, label, whole=False).result, len(x))
 
     def measured(
-        self, x: Any, label: Any = None, *, whole: bool = True, sums: bool = True
+        self,
+        x: Any,
+        label: Any = None,
+        initial: Any = None,
+        *,
+        whole: bool = True,
+        sums: bool = True,
     ) -> Measured:
         """As `run`, with the engine's own counters: cycles, stalls, busy lanes. Without `whole` the
         states are left on the board: a result has outputs, and gradients if there is a label. And
@@ -177,15 +160,32 @@ class Board:
         """
         program = self._loaded()
         x, label = host_sequence(program.model, x, label)
-        for left in reversed(range(RUNS)):
-            try:
-                return self._measured(program, x, label, whole, sums)
-            except LinkError:
-                self._clean = False
-                if not left:
-                    raise
-                self.reruns += 1
-        raise AssertionError("a sequence is run once at least")
+        carried = None if initial is None else begun_at(program.artifact, initial)
+        return self._repeated(lambda: self._measured(program, x, label, carried, whole, sums))
+
+    def stream(self, *, window: int = 0, initial: Any = None) -> Stream:
+        """A sequence without an end on the board, as `program.stream`.
+
+        The state stays on the board between pushes, and its words come back with each: so a push in
+        which something was lost is made again from there, and the board may run anything in
+        between. NotLoaded from pushes once the board has another program.
+        """
+        program = self._loaded()
+
+        def level(sweep: Sweep) -> Swept:
+            if self._program is not program:
+                raise NotLoaded(
+                    f"the board at {self.port} has another program than when this stream began"
+                )
+            return self.swept(sweep)
+
+        return Stream(program, level, window, initial)
+
+    def swept(self, sweep: Sweep) -> Swept:
+        """A sweep of the loaded program: an `ir.host.Level`. What is not carried into it has to be
+        what the sweep before has left."""
+        program = self._loaded()
+        return self._repeated(lambda: self._swept(program, sweep))
 
     def status(self) -> BoardStatus:
         """What the board says of itself, and what the line has seen."""
@@ -195,7 +195,7 @@ class Board:
         seen = self._line.carrier
         return BoardStatus(
             self.port, f"{found.engine:016x}", holds, found.mark > link.LOADING, bool(status & 1),
-            found.cycles, seen.bytes_out, seen.bytes_in, seen.repeated, self.reruns,
+            found.cycles, found.khz, seen.bytes_out, seen.bytes_in, seen.repeated, self.reruns,
         )  # fmt: skip
 
     def recover(self) -> None:
@@ -220,8 +220,46 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repeated(self, play: Callable[[], T]) -> T:
+        """What `play` gives, played again where something was lost on the line."""
+        for left in reversed(range(RUNS)):
+            try:
+                return play()
+            except LinkError:
+                self._clean = False
+                if not left:
+                    raise
+                self.reruns += 1
+        raise AssertionError("a sequence is run once at least")
+
+    def _swept(self, program: CompiledProgram, sweep: Sweep) -> Swept:
+        artifact = program.artifact
+        self._begin(program)
+        held, self._carried = self._carried, {}
+        request = pass_request(artifact, program.image, sweep, held)
+        cycles = artifact.mapped.cycles_of(sweep.sections, sweep.length)
+        found, said = self._line.converse(run_request(request, cycles, self._ends))
+        self._insist(said.mark, program)
+        result = swept(artifact, sweep, found)
+        self._carried, self._clean = held_after(held, sweep, result), True
+        return result
+
+    def _begin(self, program: CompiledProgram) -> None:
+        """Have an engine that is idle and clean; whatever ends a pass early leaves it otherwise."""
+        if not self._clean:
+            self._insist(self._mark(program), program)
+            self._reset(program)
+            self._carried = {}
+        self._clean = False
+
     def _measured(
-        self, program: CompiledProgram, x: Any, label: Any, whole: bool, sums: bool
+        self,
+        program: CompiledProgram,
+        x: Any,
+        label: Any,
+        carried: Carried | None,
+        whole: bool,
+        sums: bool,
     ) -> Measured:
         artifact, image = program.artifact, program.image
         passes: dict[str, PassResult] = {}
@@ -233,16 +271,14 @@ class Board:
                 sweep, states=sweep.states if whole else (), sums=sweep.sums if sums else ()
             )
             request = pass_request(artifact, image, asked)
-            cycles = artifact.mapped.cycles(request.kind == "forward", sweep.length)
+            cycles = artifact.mapped.cycles_of(sweep.sections, sweep.length)
             found, said = self._line.converse(run_request(request, cycles, self._ends))
             passes[request.kind], mark = found, said.mark
             return swept(artifact, asked, found)
 
-        if not self._clean:
-            self._insist(self._mark(program), program)
-            self._reset(program)
-        self._clean = False  # whatever ends this early
-        result = run_sweeps(artifact.host, level, x, label)
+        self._begin(program)
+        self._carried = {}
+        result = run_sweeps(artifact.host, level, x, label, carried=carried)
         # A board that was reset, or switched off and on, in between is not the one that was loaded.
         self._insist(mark, program)
         self._clean = True
@@ -263,7 +299,7 @@ class Board:
             heard=counting(len(needed), progress),
         )
         self._doubtful = False
-        self._program, self._held = program, _by_place(rows)
+        self._program, self._held = program, by_place(rows)
         self._ends, self._clean = Ends(self._depth), True
 
     def _reset(self, program: CompiledProgram) -> None:
@@ -274,7 +310,7 @@ class Board:
         self._ends, self._clean = Ends(self._depth), True
 
     def _forget(self) -> None:
-        self._program, self._held, self._clean = None, {}, False
+        self._program, self._held, self._carried, self._clean = None, {}, {}, False
 
     def _mark(self, program: CompiledProgram) -> int:
         """What the board says that it holds. Raises OtherEngine if the program is not for it."""
@@ -303,16 +339,3 @@ class Board:
         if self._program is None:
             raise NotLoaded(f"no program was loaded into the board at {self.port}; load one first")
         return self._program
-
-
-def _by_place(rows: Iterable[Write]) -> dict[tuple[int, int, int], int]:
-    return {(space, lane, address): word for space, lane, address, word in rows}
-
-
-def _alike(before: Image, after: Image) -> bool:
-    """Whether two programs have the same schedule: what one leaves in memory does not matter to
-    the other, beside the words that differ from the start."""
-    return all(
-        getattr(before, name) == getattr(after, name)
-        for name in ("config", "timing", "mac", "drain", "sections", "frame")
-    )

@@ -17,8 +17,11 @@ from echoloom.backends.compile.coefficients import as_held, coefficient_words
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
+from echoloom.backends.compile.stream import Stream
+from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import numpy_run
+from echoloom.backends.run.stream_levels import stream_level
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
@@ -71,23 +74,36 @@ class CompiledProgram(Contents):
         rounding takes most of, and how much, in parts of its own largest magnitude."""
         return worst_roundings(self.artifact, self.coefficient_values(self.model), self.peaks)
 
-    def run(self, x: Any, label: Any = None) -> RunResult:
+    def run(self, x: Any, label: Any = None, initial: Any = None) -> RunResult:
         """All integers of x [T, inputs]; with a label or targets, of the echo too.
 
-        ValueError for malformed input, InputRange (a ValueError) outside the calibrated range.
+        The sequence begins at rest, or where `initial` says: a pair (q0, p0) of real vectors for
+        every block, or the state of a stream. ValueError for malformed input, InputRange (a
+        ValueError) outside the calibrated range.
         """
-        return numpy_run(self.artifact, *host_sequence(self.model, x, label))
+        x, label = host_sequence(self.model, x, label)
+        carried = None if initial is None else begun_at(self.artifact, initial)
+        return numpy_run(self.artifact, x, label, carried=carried)
 
-    def predict(self, x: Any) -> Floats:
+    def stream(self, window: int = 0, initial: Any = None, level: str = "numpy") -> Stream:
+        """A sequence without an end, to push samples into: the integers of one long sequence.
+
+        It keeps the last `window` samples, for gradients over them, and begins as `run` does: a
+        saved state is put back as `initial`. `level`: "numpy", or "jax" for speed.
+        Raises WrongState (a ValueError) for another program's state.
+        """
+        return Stream(self, stream_level(self.artifact, level), window, initial)
+
+    def predict(self, x: Any, initial: Any = None) -> Floats:
         """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
-        return self.real_outputs(self.run(x))
+        return self.real_outputs(self.run(x, initial=initial))
 
-    def gradient(self, x: Any, label: Any) -> HSSM:
+    def gradient(self, x: Any, label: Any, initial: Any = None) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
         A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
         """
-        return self.real_gradient(self.run(x, label), len(x))
+        return self.real_gradient(self.run(x, label, initial), len(x))
 
     def real_outputs(self, result: RunResult) -> Floats:
         """`predict` from a run's integers, wherever they were computed."""

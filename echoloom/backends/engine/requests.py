@@ -15,10 +15,17 @@ import numpy as np
 from echoloom.hdl.golden import NEUTRAL, Write
 from echoloom.ir.contract import Register, Space
 from echoloom.ir.fields import check_place, check_register
+from echoloom.ir.sections import ECHO, FORWARD, RESUMED, Section
 
-Kind = Literal["forward", "echo"]
+Kind = Literal["forward", "echo", "resume"]
 
-COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2}
+COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2, "resume": 3}
+SECTIONS: Mapping[str, tuple[Section, ...]] = {
+    "forward": FORWARD,
+    "echo": ECHO,
+    "resume": RESUMED,
+}
+KINDS: Mapping[tuple[Section, ...], Kind] = {SECTIONS[kind]: kind for kind in COMMANDS}
 
 # Written for every pass by what plays it, or not writable at all.
 RESERVED_REGISTERS = frozenset(Register) - NEUTRAL.keys()
@@ -29,11 +36,12 @@ COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
 
 @dataclass(frozen=True, eq=False)
 class PassRequest:
-    """One pass: memory writes, registers, then the run itself, then memory reads.
+    """One pass: memory writes, registers, then the run itself, then memory reads. A "resume" is a
+    forward pass without a prologue, whose sums go on.
 
     `frames` is int64 [T, F] in the order the engine consumes it (the caller reverses time for
     the echo) and sets LENGTH = T. Registers that are not named get their neutral value
-    (OUTPUT_STEP 1, shifts 0), so that a request means the same after any other one.
+    (OUTPUT_STEP 1, all others 0), so that a request means the same after any other one.
     `outputs` is the number of words expected from the output stream; more or fewer is an error.
 
     Raises ValueError for a request that can have no meaning.
@@ -48,7 +56,7 @@ class PassRequest:
 
     def __post_init__(self) -> None:
         if self.kind not in COMMANDS:
-            raise ValueError(f"a pass is 'forward' or 'echo', got {self.kind!r}")
+            raise ValueError(f"a pass is 'forward', 'echo' or 'resume', got {self.kind!r}")
         if self.frames.ndim != 2 or self.frames.dtype != np.int64:
             raise ValueError(
                 f"frames must be int64 [T, F], got {self.frames.dtype} {self.frames.shape}"

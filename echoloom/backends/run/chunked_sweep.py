@@ -47,6 +47,17 @@ class Memory:
     reached: Values
     flags: jax.Array
 
+    def with_words(self, states: Mapping[str, Any], sums: Mapping[str, Any]) -> Memory:
+        """With other words [batch, ...] of some states and sums, which are exact."""
+        sums = {name: jnp.asarray(words, jnp.int64) for name, words in sums.items()}
+        reached = {name: _largest(words, 1) for name, words in sums.items()}
+        return replace(
+            self,
+            states={**self.states, **{n: jnp.asarray(w) for n, w in states.items()}},
+            accumulators={**self.accumulators, **sums},
+            reached={**self.reached, **reached},
+        )
+
 
 jax.tree_util.register_dataclass(Memory, ["states", "accumulators", "reached", "flags"], [])
 
@@ -74,6 +85,7 @@ class Code:
     program: a `structure`; most: steps in a chunk, at most. In chunks of one step sums wrap and
     raise their flag exactly when they leave their range; in longer ones, which only know where they
     end, `reached` has to show that they never did. watched: every value of a body is given out too.
+    resumes: the step body's sums go on from what the memory has.
     """
 
     program: Program
@@ -81,6 +93,7 @@ class Code:
     kind: Kind
     most: int = CHUNK
     watched: bool = False
+    resumes: bool = False
 
 
 @lru_cache(maxsize=32)
@@ -140,7 +153,8 @@ class _Section:
 
     def all_steps(self, memory: Memory, frames: Values) -> tuple[Memory, Any]:
         """A step body over all steps of the frames: (memory, given out [T, batch, size])."""
-        memory = self._from_zero(memory)
+        if not self.code.resumes:
+            memory = self._from_zero(memory)
         steps = next(iter(frames.values())).shape[0]
         length = chunk_length(steps, self.code.most)
         whole = steps // length * length

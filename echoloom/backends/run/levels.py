@@ -11,6 +11,7 @@ from typing import Any
 
 from echoloom.backends.run.integers import Floats, Words, host_of
 from echoloom.backends.run.run_numpy import NumpyMachine
+from echoloom.ir.carried import Carried
 from echoloom.ir.host import Host, RunResult, run
 from echoloom.ir.interpret import Observer
 from echoloom.ir.passes.image import Mapped
@@ -47,11 +48,13 @@ def numpy_run(
     observer: Observer | None = None,
     echo_steps: int | None = None,
     machine: type[NumpyMachine] = NumpyMachine,
+    carried: Carried | None = None,
 ) -> RunResult:
     """x [..., T, inputs] through the NumPy level; with a label (or targets) also the echo.
 
     `echo_steps` stops the echo after so many steps. A StagedNumpyMachine gives the same integers
-    in less time, for x [n, T, inputs]; only its observer sees things otherwise.
+    in less time, for x [n, T, inputs]; only its observer sees things otherwise. All sequences go on
+    from what is `carried`, from rest if None.
     """
     level = machine(artifact.program, artifact.coefficients, artifact.tables, observer)
-    return run(artifact.host, level.sweep, x, label, echo_steps)
+    return run(artifact.host, level.sweep, x, label, echo_steps, carried=carried)

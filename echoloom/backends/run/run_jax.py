@@ -19,7 +19,8 @@ from echoloom.backends.run.chunked_sweep import CHUNK, Code, Memory, compile_swe
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.jax_words import Kind, Numbers, kind_of, numbers, right, structure
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.ir.host import RunResult, Sweep, Swept, run
+from echoloom.ir.carried import Carried
+from echoloom.ir.host import RunResult, Sections, Sweep, Swept, run
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.sections import STEPS, Section
@@ -53,30 +54,46 @@ class JaxRunner:
         return jax.tree.map(jnp.asarray, found)
 
     def run(
-        self, samples: Floats, labels: Any = None, coefficients: Mapping[str, Words] | None = None
+        self,
+        samples: Floats,
+        labels: Any = None,
+        coefficients: Mapping[str, Words] | None = None,
+        carried: Carried | None = None,
     ) -> RunResult:
         """All integers of samples [..., T, inputs], each array with the same leading axes.
 
         labels [...] or targets [..., T', outputs]; without them there is no echo. `coefficients`
-        are words for the program's formats, its own if None. InputRange (a ValueError) for what
+        are words for the program's formats, its own if None. All sequences go on from what is
+        `carried`, words of one; from rest if None. InputRange (a ValueError) for what
         lies outside the calibrated range.
         """
         words = self.artifact.coefficients if coefficients is None else coefficients
         with jax.enable_x64(True):
             level = JaxLevel(self, words, self.chunk)
-            result = run(self.artifact.host, level.sweep, samples, labels)
+            result = run(self.artifact.host, level.sweep, samples, labels, carried=carried)
             if not level.doubtful.any():
                 return result
             some = None if labels is None else np.asarray(labels)[level.doubtful]
             exact = JaxLevel(self, words, 1)
-            by_step = run(self.artifact.host, exact.sweep, samples[level.doubtful], some)
+            by_step = run(
+                self.artifact.host, exact.sweep, samples[level.doubtful], some, carried=carried
+            )
         return _merged(result, by_step, level.doubtful)
 
-    def trace(self, samples: Floats, label: Any = None) -> Trace:
+    def sweep(self, given: Sweep) -> Swept:
+        """An `ir.host.Level` for sweeps that say all that is carried into them."""
+        with jax.enable_x64(True):
+            level = JaxLevel(self, self.artifact.coefficients, self.chunk)
+            found = level.sweep(given)
+            if level.doubtful.any():
+                found = JaxLevel(self, self.artifact.coefficients, 1).sweep(given)
+        return found
+
+    def trace(self, samples: Floats, label: Any = None, carried: Carried | None = None) -> Trace:
         """Every value of a run of samples [T, inputs] by section, step and name, in order."""
         with jax.enable_x64(True):
             level = JaxLevel(self, self.artifact.coefficients, self.chunk, watched=True)
-            run(self.artifact.host, level.sweep, samples, label)
+            run(self.artifact.host, level.sweep, samples, label, carried=carried)
         return level.watched()
 
 
@@ -98,7 +115,7 @@ class JaxLevel:
         """Run the sections, all sequences at once: their axes are one here."""
         program, kind, count = self.runner.artifact.program, self.code.kind, math.prod(given.batch)
 
-        def joined(words: Words, rank: int) -> Any:
+        def joined(words: Words, rank: int, kind: Any = kind) -> Any:
             own = words.shape[words.ndim - rank :]
             batched = np.broadcast_to(words, (*given.batch, *own))
             return np.asarray(batched.reshape((count, *own)), kind)
@@ -113,18 +130,31 @@ class JaxLevel:
         frames = {n: np.ascontiguousarray(joined(words, 2).swapaxes(0, 1))
                   for n, words in given.frames.items()}  # fmt: skip
         memory = replace(self.memory, flags=jnp.zeros(count, jnp.int64))
-        compiled = compile_sweep(replace(self.code, sections=given.sections))
+        if given.carried is not None:
+            states, sums = given.carried.states, given.carried.sums
+            memory = memory.with_words(
+                {name: joined(words, 1) for name, words in states.items()},
+                {name: joined(words, memory.accumulators[name].ndim - 1, np.int64)
+                 for name, words in sums.items()},
+            )  # fmt: skip
         registers = {DynamicShift.LENGTH.name: jnp.asarray(right(given.shift, kind))}
-        memory, found = compiled(self.runner.numbers, self.fixed, registers, memory, frames)
+        emitted: list[Any] = []
+        for sections, part in _parts(given):
+            code = replace(self.code, sections=sections, resumes=given.resumes)
+            own = {name: rows[part] for name, rows in frames.items()}
+            memory, found = compile_sweep(code)(
+                self.runner.numbers, self.fixed, registers, memory, own
+            )
+            self.doubtful = self.doubtful | parted(_doubtful(program, memory)).astype(bool)
+            if self.code.watched:
+                self.seen += zip(sections, found, strict=True)
+            emitted += [
+                values.reshape(-1, *values.shape[-2:])
+                for section, one in zip(sections, found, strict=True)
+                for values in one[: len(program.body(section).emits)]
+            ]
         self.memory = memory
-        self.doubtful = self.doubtful | parted(_doubtful(program, memory)).astype(bool)
-        self.seen += zip(given.sections, found, strict=True)
-        emitted = [
-            values.reshape(-1, *values.shape[-2:])
-            for section, own in zip(given.sections, found, strict=True)
-            for values in own[: len(program.body(section).emits)]
-        ]
-        rows = np.concatenate(emitted)[given.every - 1 :: given.every] if given.rows else None
+        rows = np.concatenate(emitted)[given.kept] if given.rows else None
         return Swept(
             None if rows is None else parted(rows.swapaxes(0, 1)),
             {name: parted(memory.states[name]) for name in given.states},
@@ -143,6 +173,23 @@ class JaxLevel:
                 for i in body.instrs:
                     value = values[i.name][step] if section in STEPS else values[i.name]
                     yield (section, step, i.name), value.reshape(i.type.shape or (1,)).astype(int)
+
+
+def _parts(given: Sweep) -> Iterator[tuple[Sections, slice]]:
+    """What is computed by one call each: sections, and which of the frames.
+
+    A sweep that goes on may have any length, and JAX compiles for every one: so it is cut into
+    powers of two, of which there are few.
+    """
+    if not given.resumes:
+        yield given.sections, slice(None)
+        return
+    start, length = 0, given.length
+    while length:
+        size = 1 << length.bit_length() - 1
+        yield (Section.FORWARD_STEP,), slice(start, start + size)
+        start, length = start + size, length - size
+    yield given.sections[1:], slice(0, 0)
 
 
 def _doubtful(program: Program, memory: Memory) -> np.ndarray:

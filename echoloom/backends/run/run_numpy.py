@@ -48,14 +48,10 @@ class StagedNumpyMachine(NumpyMachine, StagedMachine):
         steps = tuple(range(where.ndim - 1 - np.ndim(self.flags)))
         super().raise_flag(flag, np.asarray(where.any(steps)))
 
-    def add_outer(self, name: str, left: Words, right: Words, first: bool) -> None:
+    def add_outer(self, name: str, left: Words, right: Words) -> None:
         """Step by step, because an accumulator may overflow at any of them."""
         for k in range(len(left)):
-            new = left[k][..., :, None] * right[k][..., None, :]
-            start = first and k == 0
-            self.accumulators[name] = (
-                new if start else _accumulate(self, name, self.accumulators[name], new)
-            )
+            self.sum_up(name, left[k][..., :, None] * right[k][..., None, :])
 
 
 def _accumulate(m: Machine, name: str, old: Words, new: Words) -> Words:

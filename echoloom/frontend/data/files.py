@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,17 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         # It is gone already, or could not even be made.
         with suppress(OSError):
             partial.unlink()
+
+
+def check_destination(path: Path) -> None:
+    """Raises OSError, before any work, unless a file can be written at `path`."""
+    if path.is_dir():
+        raise OSError(f"cannot write {path}: it is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
 
 
 def json_bytes(values: Mapping[str, Any]) -> bytes:

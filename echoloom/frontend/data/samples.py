@@ -61,6 +61,40 @@ def host_sequence(
     return x, targets
 
 
+def host_chunk(model: Interface, x: Any) -> NDArray[np.float64]:
+    """Some samples of a longer sequence, for the integers' host: float64 [k, inputs], k = 0 too.
+
+    Raises ValueError for another shape, and unless the numbers are finite.
+    """
+    x = real_array("input", x).astype(np.float64)
+    if x.ndim != 2 or x.shape[1] != model.inputs:
+        raise ValueError(
+            f"input: its shape is {list(x.shape)}, but a stream of this model takes "
+            f"[k, {model.inputs}]."
+        )
+    check_numbers("input", x)
+    return x
+
+
+def window_label(model: Interface, label: Any, outputs: int) -> NDArray[Any]:
+    """The label, or targets [outputs, ...], of the last steps of a stream, for the integers' host.
+
+    Raises ValueError as `host_sequence`, and where there is no output to have a target for.
+    """
+    if model.task == "classification":
+        return np.asarray(class_label(model, label), np.int64)
+    targets = real_array("label", label).astype(np.float64)
+    if not outputs:
+        raise ValueError("a window of a stream needs an output in it to have a gradient")
+    if targets.shape != (outputs, model.outputs):
+        raise ValueError(
+            f"label: its shape is {list(targets.shape)}, but the targets of this window have shape "
+            f"{[outputs, model.outputs]}."
+        )
+    check_numbers("label", targets)
+    return targets
+
+
 def check_inputs(model: Interface, samples: Any) -> NDArray[Any]:
     """The samples of `check_samples`, alone."""
     x = real_array("samples", samples)

@@ -62,7 +62,11 @@ class Mapped(Placed):
 
     def cycles(self, forward: bool, length: int) -> int:
         """Clock cycles of one pass over `length` steps, waits excluded: exactly the RTL's count."""
-        played = (s for s in (FORWARD if forward else ECHO) if self.schedules[s].length)
+        return self.cycles_of(FORWARD if forward else ECHO, length)
+
+    def cycles_of(self, sections: tuple[Section, ...], length: int) -> int:
+        """Likewise, of a pass of these sections."""
+        played = (s for s in sections if self.schedules[s].length)
         return sum(
             self.schedules[s].entry().cycles(length if s in STEPS else 1, self.timing.overhead)
             for s in played

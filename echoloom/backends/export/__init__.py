@@ -1,0 +1,1 @@
+"""A program's engine as Verilog for other systems, with all that goes with it."""

@@ -1,0 +1,67 @@
+"""A folder that is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+MANIFEST = "export.json"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises OSError, before any work, unless a folder can be written at `folder`, and ValueError
+    if there is one that holds anything but an earlier export."""
+    if folder.is_dir():
+        strange = _strange(folder)
+        if strange is not None:
+            raise ValueError(
+                f"{folder} is there and holds {strange}, which is of no export; name an empty "
+                "folder, a new one, or that of an earlier export"
+            )
+    elif os.path.lexists(folder):
+        raise OSError(f"cannot write {folder}: it is a file")
+    parent = folder.resolve().parent
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {folder}: {error.strerror}") from error
+
+
+def write_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Write `files`, by their paths in the folder, beside it, and then put it in its place.
+
+    Raises as `check_folder`, and OSError; then what was there before is there still.
+    """
+    check_folder(folder)
+    target = folder.resolve()
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
+        fresh, former = Path(beside) / "new", Path(beside) / "old"
+        for name, text in files.items():
+            path = fresh / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        if target.exists():
+            target.rename(former)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if former.exists():
+                former.rename(target)
+            raise
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _strange(folder: Path) -> str | None:
+    """A file in a folder that an export did not write there."""
+    found = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    try:
+        own = set(json.loads((folder / MANIFEST).read_text())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        own = set()
+    return next((name for path in found
+                 if (name := path.relative_to(folder).as_posix()) not in own), None)  # fmt: skip
