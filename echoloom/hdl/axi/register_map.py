@@ -122,6 +122,7 @@ _ENGINE_TEXT = {
     Register.CYCLES: "clock cycles of the last sweep but for waits",
     Register.STALLS: "clock cycles that it waited",
     Register.BUSY: "useful products in it",
+    Register.OUTPUT_PHASE: "steps since the last one that gave an output, before a forward sweep",
 }
 
 COUNTED = (Register.STATUS, Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
