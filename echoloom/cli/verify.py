@@ -117,9 +117,9 @@ def verify(
             values |= {"ok": True, **asdict(found)}
         except Mismatch as mismatch:
             values["difference"] = asdict(mismatch.difference)
-            if waves is not None:
-                values["waves"] = mismatch.waves
-                say.errors.print(f"waves: {mismatch.waves}", markup=False)
+            values["notes"] = getattr(mismatch, "__notes__", [])
+            for note in values["notes"]:
+                say.errors.print(note, markup=False)
             raise
         except WrongModel as wrong:
             values["difference"] = str(wrong)
@@ -199,8 +199,8 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
         rows.append(f"ONNX {name}: at most {error:.2g} from JAX, relative")
     if (floats := values.get("float_model")) is not None:
         rows.append("from the float model: " + "; ".join(map(_distance, _measured(floats))))
-    if values.get("waves") is not None:
-        rows.append(f"waves: {values['waves']}")
+    if (waves := values.get("waves")) is not None:
+        rows.append(f"waves: {waves['shows']}, {waves['clocks']:,} clocks, in {waves['file']}")
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")

@@ -46,12 +46,8 @@ class Difference:
 
 
 class Mismatch(Exception):
-    """Two levels that must give identical integers do not; `difference` says where first.
-
-    `waves` says what waves were written of it, or why none were, where some were asked for.
-    """
-
-    waves: str = ""
+    """Two levels that must give identical integers do not; `difference` says where first. A note
+    says what waves were written of it."""
 
     def __init__(self, difference: Difference) -> None:
         super().__init__(str(difference))

@@ -12,7 +12,7 @@ from pathlib import Path
 from echoloom.sim.wave_layout import Group
 from echoloom.sim.wave_signals import Element, Lane, Vector
 
-OPEN = 4  # elements of a vector that are shown at once; more are folded away
+OPEN = 8  # elements of a vector that are shown at once; more are folded away
 FURTHEST = 255  # bits by which GTKWave moves a point to the left; it cannot move it to the right
 
 
@@ -40,7 +40,7 @@ def save_file(fst: Path, groups: Sequence[Group], start: int) -> str:
         f'[savefile] "{fst.with_suffix(".gtkw").absolute()}"',
         f"[timestart] {start}",
         "[size] 1400 900",
-        "*-4.0 -1" + " -1" * 26,  # 16 ns a pixel; no markers
+        "*-6.4 -1" + " -1" * 26,  # 0.4 ns a pixel; no markers
         "[sst_width] 200",
         "[signals_width] 300",
         "[sst_expanded] 0",

@@ -28,14 +28,18 @@ def _commands(groups: Sequence[Group]) -> Iterator[str]:
             if isinstance(item, str | Lane):
                 yield f"variable_add {item if isinstance(item, str) else item.path}"
                 if isinstance(item, Lane) and not item.texts:
-                    yield from (f"item_focus {_letters(shown)}", "item_set_format Unsigned")
+                    yield from _format(shown, "Unsigned")
                 shown += 1
                 continue
             for element in item.elements:
                 yield f"variable_add {_path(element)}"
-                yield from (f"item_focus {_letters(shown)}", f"item_set_format {FIXED}")
+                yield from _format(shown, FIXED)
                 shown += 1
-    yield "item_unfocus"
+
+
+def _format(row: int, name: str) -> Iterator[str]:
+    """What is added next would come after the focused row, not after the last one."""
+    yield from (f"item_focus {_letters(row)}", f"item_set_format {name}", "item_unfocus")
 
 
 def _path(element: Element) -> str:

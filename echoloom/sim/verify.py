@@ -25,7 +25,7 @@ from echoloom.sim.level_onnx import onnx_level
 from echoloom.sim.level_rtl import rtl_level
 from echoloom.sim.run_rtl import Simulator, Wrapper
 from echoloom.sim.wave_window import Around
-from echoloom.sim.waves import explain, wanted_waves, write_asked
+from echoloom.sim.waves import Dump, explain, wanted_waves, write_asked
 
 REFERENCE = "numpy"
 LEVELS: Mapping[str, Level] = {
@@ -36,6 +36,7 @@ LEVELS: Mapping[str, Level] = {
 }
 DEFAULT = (REFERENCE, "jax", "rtl")
 KNOWN = (REFERENCE, *LEVELS)
+NO_WAVES = "no waves were written, since nothing differs"
 GOLDEN = "the level rtl ran the image on the engine's golden twin: no circuit was simulated"
 
 ELSEWHERE = "sequences that do not begin at rest were not held against the float model"
@@ -77,7 +78,7 @@ class VerifyReport:
     # The worst relative errors of ONNX's real numbers.
     floats: Mapping[str, float] = field(default_factory=dict)
     float_model: FloatDistance | None = None  # None where every sequence overflowed
-    waves: str | None = None  # what was written of them
+    waves: Dump | None = None
 
 
 def verify(
@@ -166,6 +167,7 @@ def verify(
     simulated = "rtl" in levels
     notes = [GOLDEN] if simulated and simulator == "golden" else []
     notes += [ELSEWHERE] if elsewhere else []
+    notes += [NO_WAVES] if wanted is not None and written is None else []
     return VerifyReport(
         reports,
         _lsb_off(program, cases),

@@ -1,4 +1,5 @@
-"""In what order viewers show waves: the lanes, what all sections share, each section's values."""
+"""In what order viewers show waves: the lanes, what all sections share, each section's values, the
+circuit's streams."""
 
 from __future__ import annotations
 
@@ -28,9 +29,9 @@ def layout(artifact: Artifact, sections: Collection[str]) -> tuple[Group, ...]:
 
 def _groups(artifact: Artifact, sections: Collection[str]) -> Iterator[Group]:
     yield Group(LANES, (f"{TOP}.clk", *lanes(artifact)))
-    handshakes = (f"{TOP}.{name}__{port}" for name in STREAMS for port in ("valid", "ready"))
-    yield Group("streams", tuple(handshakes))
     own = tuple(vectors(artifact))
     for scope in dict.fromkeys(vector.scope for vector in own):
         if scope == STATE or scope in sections:
             yield Group(scope, tuple(vector for vector in own if vector.scope == scope))
+    handshakes = (f"{TOP}.{name}__{port}" for name in STREAMS for port in ("valid", "ready"))
+    yield Group("streams", tuple(handshakes))

@@ -46,6 +46,18 @@ class Wanted:
         return self.path.with_suffix(suffix)
 
 
+@dataclass(frozen=True)
+class Dump:
+    """Waves that were written."""
+
+    shows: str
+    clocks: int
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.shows}, {self.clocks:,} clocks, in {self.file}"
+
+
 def wanted_waves(
     program: CompiledProgram,
     x: Floats,
@@ -78,36 +90,36 @@ def wanted_waves(
     return wanted
 
 
-def write_asked(wanted: Wanted, job: Job) -> str | None:
-    """Write waves of the first sequence, unless they are wanted of a difference only; say what."""
+def write_asked(wanted: Wanted, job: Job) -> Dump | None:
+    """Write waves of the first sequence, unless they are wanted of a difference only."""
     if wanted.around == FIRST_DIFFERENCE:
-        return "none, since nothing differs"
+        return None
     case = job.cases[0]
     span = asked(job.program.artifact, len(case.x), case.label is not None, wanted.around)
     return _write(wanted, job, case, span)
 
 
 def explain(wanted: Wanted, job: Job, case: Case, mismatch: Mismatch) -> None:
-    """Write waves of the steps around a difference; what was written goes to the mismatch, which
-    stays what it is when they cannot be."""
+    """Write waves of the steps around a difference. A note on the mismatch, which stays what it is,
+    says what was written, or why not."""
     artifact, echo = job.program.artifact, case.label is not None
-    try:
-        if isinstance(wanted.around, int):
-            span = asked(artifact, len(case.x), echo, min(wanted.around, len(case.x) - 1))
-        else:
-            span = differing(artifact, len(case.x), echo, mismatch.difference)
-        mismatch.waves = (
-            f"none, since no step of the difference is known and the sequence is more than "
+    if isinstance(wanted.around, int):
+        span = asked(artifact, len(case.x), echo, min(wanted.around, len(case.x) - 1))
+    else:
+        span = differing(artifact, len(case.x), echo, mismatch.difference)
+    if span is None:
+        mismatch.add_note(
+            f"no waves: no step of the difference is known, and the whole would be more than "
             f"{MOST_CLOCKS:,} clocks"
-            if span is None
-            else _write(wanted, job, case, span)
         )
+        return
+    try:
+        mismatch.add_note(f"waves: {_write(wanted, job, case, span)}")
     except (OSError, SimulationError) as error:
-        mismatch.waves = f"none, since they could not be recorded: {error}"
-    mismatch.add_note(f"waves: {mismatch.waves}")
+        mismatch.add_note(f"no waves: {error}")
 
 
-def _write(wanted: Wanted, job: Job, case: Case, span: Span) -> str:
+def _write(wanted: Wanted, job: Job, case: Case, span: Span) -> Dump:
     job.progress(f"waves: building and running, {span.text}")
     artifact, image = job.program.artifact, job.loaded
     passes = [pass_request(artifact, image, sweep) for sweep in sweeps(job, case).values()]
@@ -118,4 +130,4 @@ def _write(wanted: Wanted, job: Job, case: Case, span: Span) -> str:
     write_whole(wanted.beside(".gtkw"), save_file(wanted.path, groups, start).encode())
     write_whole(wanted.beside(".sucl"), command_file(groups).encode())
     clocks = sum(end - begin for begin, end in times) // PERIOD
-    return f"{span.text}, {clocks:,} clocks, in {wanted.path}"
+    return Dump(span.text, clocks, str(wanted.path))

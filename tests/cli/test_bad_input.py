@@ -223,6 +223,24 @@ def test_verify_refuses(shelf, tmp_path):
         ((data, "--forward", 9), f"{data}: it holds 4 sequences, fewer than --forward 9."),
         ((data, "--split", "dev"), "--split is 'dev', but it must be train or test."),
         (
+            (data, "--waves", tmp_path / "w.fst", "--around", "half"),
+            "--around is 'half', but it must be a step or first-difference.",
+        ),
+        ((data, "--around", "2"), "around 2 of what? name a file with waves"),
+        (
+            (data, "--waves", tmp_path / "w.fst", "--around", STEPS),
+            f"there is no step {STEPS} to show waves around: the first sequence has steps 0 to "
+            f"{STEPS - 1}",
+        ),
+        (
+            (data, "--waves", tmp_path / "w.fst", "--simulator", "golden"),
+            "the simulator golden writes no waves: take verilator or verilator-cpp",
+        ),
+        (
+            (data, "--waves", tmp_path / "w.vcd"),
+            f"waves are written as FST: name a file *.fst, not {tmp_path / 'w.vcd'}",
+        ),
+        (
             (labels, "--forward", 4),
             "label: 5 is out of range; the classes of this model are 0 to 1.",
         ),

@@ -19,7 +19,7 @@ from echoloom.ir.contract import Register, Space
 from echoloom.sim.golden_axi import GoldenAxi
 
 IMAGE = image()
-START = {Register.LENGTH: 2}
+START = {Register.LENGTH: 2, Register.OUTPUT_STEP: 1}
 PRESETS = Presets(output_words=4, mark=0x0123456789ABCDEF)
 # Lanes (or columns) and words of memories.
 MEMORIES = {
@@ -96,7 +96,7 @@ async def random_access(axi: Axi, rng: random.Random) -> None:
                 await axi.read(Own.DATA_LOW)
                 await axi.read(Own.DATA_HIGH)
     elif kind < 0.7:
-        await axi.write(engine_offset(Register.COMMAND), rng.choice([1, 1, 1, 2, 3]))
+        await axi.write(engine_offset(Register.COMMAND), rng.choice([1, 1, 1, 2, 3, 4]))
     elif kind < 0.75:
         await axi.write(Own.CONTROL, rng.choice([0, *(field.mask for field in CONTROL)]))
     elif kind < 0.8:

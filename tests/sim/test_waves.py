@@ -71,18 +71,25 @@ class Waves:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Waves:
     file = tmp_path_factory.mktemp("waves") / "whole.fst"
     report = verify(file)
-    assert report.waves is not None and "the whole forward sweep and its echo" in report.waves
+    assert report.waves is not None
+    assert report.waves.shows == "the whole forward sweep and its echo"
+    assert report.waves.clocks >= sum(cycles.rtl for cycles in report.cycles.values())
     return Waves(file)
 
 
-def landings(waves: Waves) -> Iterator[tuple[Section, int, str, int, int]]:
-    """Section, step, value, element and a time at which this step's word is there for sure."""
+def landings(waves: Waves, only: int | None = None) -> Iterator[tuple[Section, int, str, int, int]]:
+    """Section, step (`only` this one), value, element and a time at which this step's word is
+    there for sure."""
     program, x = tiny()
     mapped = program.artifact.mapped
     for section, plan in mapped.schedules.items():
         for entry, (value, group) in zip(plan.drain, plan.labels, strict=True):
             for step in range(len(x[0]) if section in STEPS else 1):
-                begin = waves.beginnings[section.name.lower(), step + entry.stage]
+                if only not in (None, step):
+                    continue
+                begin = waves.beginnings.get((section.name.lower(), step + entry.stage))
+                if begin is None:
+                    continue
                 chunks = -(-entry.count // mapped.config.drains)
                 time = begin + PERIOD * (entry.start + chunks + mapped.timing.drain_table + 5)
                 for lane in range(entry.count):
@@ -113,6 +120,39 @@ def test_states_are_found_by_name(whole: Waves) -> None:
     for name, words in result.echo_states.items():
         for index, word in enumerate(words):
             assert whole.word("state", name, index, width, end) == word
+
+
+def test_what_the_host_writes_is_there_before_the_pass_begins(whole: Waves) -> None:
+    program, x = tiny()
+    host, width = program.artifact.host, program.artifact.mapped.config.word
+    shapes = {d.name: d.type.shape for d in program.ir.runtime}
+    forward = host.forward(x[0])
+    echo = host.echo(forward, program.run(x[0], LABEL).outputs, LABEL)
+    for sweep, section in ((forward, "forward_prologue"), (echo, "echo_prologue")):
+        time = whole.beginnings[section, 0]
+        assert sweep.runtime
+        for name, words in sweep.runtime.items():
+            if shapes[name]:
+                found = [whole.word("state", name, n, width, time) for n in range(len(words))]
+            else:
+                found = [whole.number(f"echoloom.state.{name}", time)]
+            assert np.array_equal(found, words)
+
+
+def test_a_word_changes_with_the_clock_that_writes_it(whole: Waves) -> None:
+    """A chunk without a table, issued in cycle t, is at the memories in cycle t + drain_direct - 1,
+    and the edge at that cycle's end writes it."""
+    program, _ = tiny()
+    mapped, changes = program.artifact.mapped, 0
+    plan, begin = mapped.schedules[Section.FORWARD_STEP], whole.beginnings["forward_step", 3]
+    for entry, (value, group) in zip(plan.drain, plan.labels, strict=True):
+        if entry.use_table:
+            continue
+        path = f"echoloom.forward_step.{value}.[{group * mapped.config.lanes}]"
+        time = begin + PERIOD * (entry.start + 1 + mapped.timing.drain_direct)
+        changes += whole.number(path, time - PERIOD) != whole.number(path, time)
+        assert whole.number(path, time) == whole.number(path, time + 5 * PERIOD)
+    assert changes == sum(not entry.use_table for entry in plan.drain)
 
 
 def test_lanes_tell_the_instructions_as_they_are_scheduled(whole: Waves) -> None:
@@ -149,7 +189,7 @@ def test_a_window_of_steps(tmp_path: Path) -> None:
     file = tmp_path / "window.fst"
     report = verify(file, around=3)
     assert report.waves is not None
-    assert report.waves.startswith("forward_step 1 to 5 and echo_step 1 to 5, ")
+    assert report.waves.shows == "forward_step 1 to 5 and echo_step 1 to 5"
     iterations = {i for (s, i) in Waves(file).beginnings if s == "forward_step"}
     program, _ = tiny()
     overlap = program.artifact.mapped.schedules[Section.FORWARD_STEP].overlap
@@ -160,6 +200,7 @@ def test_a_window_of_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("around", [None, "first-difference"])
 def test_after_a_mismatch_waves_are_of_the_steps_around_it(around: Any, tmp_path: Path) -> None:
     program, _ = tiny()
+    width = program.artifact.mapped.config.word
     place = program.artifact.mapped.allocation.weight.places["b1.unit.drive"]
     weight = [list(bank) for bank in program.image.weight]
     weight[1][place.address + 2] ^= 4
@@ -169,39 +210,23 @@ def test_after_a_mismatch_waves_are_of_the_steps_around_it(around: Any, tmp_path
         verify(file, around=around, image=image)
     difference = caught.value.difference
     assert difference.section == "forward_step" and difference.step is not None
-    assert caught.value.waves.startswith("forward_step 0 to ")
-    waves = Waves(file)
-    (name,) = (
-        value
-        for section, step, value, element, time in landings_of(waves, difference)
-        if waves.word(difference.section, value, element, program.artifact.mapped.config.word, time)
-        == difference.actual
-    )
-    assert name.startswith(difference.block)
-
-
-def landings_of(waves: Waves, difference: Any) -> list[tuple[Any, ...]]:
-    program, _ = tiny()
-    names = {f"{d}" for d in [difference.block]}
-    assert names
-    mapped = program.artifact.mapped
-    plan = mapped.schedules[Section.FORWARD_STEP]
-    found = []
-    for entry, (value, group) in zip(plan.drain, plan.labels, strict=True):
-        signal = difference.signal.split(" ")[0]
-        if value == f"{difference.block}.{signal}" and group == difference.element[0] // 2:
-            begin = waves.beginnings[difference.section, difference.step + entry.stage]
-            time = begin + PERIOD * (entry.start + 2 + mapped.timing.drain_table + 5)
-            found.append(
-                (Section.FORWARD_STEP, difference.step, value, difference.element[0], time)
-            )
-    return found
+    (note,) = caught.value.__notes__
+    assert note.startswith("waves: forward_step 0 to ") and str(file) in note
+    found = {
+        Waves(file).word(scope, value, element, width, time)
+        for section, step, value, element, time in landings(Waves(file), difference.step)
+        if (scope := section.name.lower()) == difference.section
+        and value == f"{difference.block}.{difference.signal.removesuffix(f' ({scope})')}"
+        and (element,) == difference.element
+    }
+    assert found == {difference.actual}
 
 
 def test_no_difference_no_waves(tmp_path: Path) -> None:
     file = tmp_path / "none.fst"
     report = verify(file, around="first-difference")
-    assert report.waves == "none, since nothing differs" and not file.exists()
+    assert report.waves is None and not file.exists()
+    assert report.notes == ("no waves were written, since nothing differs",)
 
 
 def test_viewers_are_told_names_that_are_there(whole: Waves) -> None:
