@@ -26,6 +26,7 @@ WITH_EXAMPLES = {
     ROOT / "docs" / "models.md": 10,
     ROOT / "docs" / "training.md": 15,
     ROOT / "docs" / "gradients.md": 15,
+    ROOT / "docs" / "streams.md": 25,
     ROOT / "docs" / "waves.md": 14,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

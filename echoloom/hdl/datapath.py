@@ -167,19 +167,21 @@ class Datapath(wiring.Component):
         m.d.comb += [port.eq(lane.product) for port, lane in zip(tree.products, lanes, strict=True)]
         operation = delay(m, add, tree.latency, name="tree_operation")[-1]
         output = Signal(tree_result(config))
-        overflow = Signal()
+        overflow, summed = Signal(), Signal(reset_less=True)
         m.submodules.tree_adder = adder = CarrySelectSum(max(config.accumulator, len(tree.total)))
         m.d.comb += adder.a.eq(Mux(operation.tree_restart, 0, output.value))
         m.d.comb += adder.b.eq(tree.total)
-        total = adder.total
+        exact = Signal.like(adder.total, reset_less=True)
         m.d.sync += [
+            exact.eq(adder.total),
+            summed.eq(operation.tree),
             output.valid.eq(operation.tree_push),
             output.slot.eq(operation.slot),
             output.row.eq(operation.row),
-            overflow.eq(operation.tree & wraps(total, config.accumulator)),
+            overflow.eq(summed & wraps(exact, config.accumulator)),
         ]
         with m.If(operation.tree):
-            m.d.sync += output.value.eq(total)
+            m.d.sync += output.value.eq(adder.total)
         return output, overflow
 
     def _drains(self, m: Module, access: Any, lanes: list[Lane], tree: Any) -> list[Drain]:

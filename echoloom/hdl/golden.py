@@ -90,6 +90,7 @@ class GoldenEngine:
         self.gradient = _filled((), config.lanes, config.gradient_depth)
         self._exponent = _filled(image.exponent, config.drains, config.exponent_depth)
         self._accumulator = [0] * config.lanes
+        self._summed_at = -2  # cycle of the last element that went there
         self._tree = 0
         self._slots = _filled((), config.slots, config.lanes)
         self._rows = _filled((), config.slots, config.lanes)  # the tree's
@@ -219,6 +220,12 @@ class GoldenEngine:
         section, step = self._where[0], self._steps[entry.stage]
         match entry.destination:
             case Destination.ACCUMULATOR:
+                if first and not entry.clear and now != self._summed_at + 1:
+                    raise ValueError(
+                        f"a MAC entry in cycle {now} goes on with a sum that does not end in the "
+                        "cycle before"
+                    )
+                self._summed_at = now
                 for lane in lanes:
                     if first and entry.clear and entry.load_gradient:
                         total = self.gradient[lane][entry.g_base]

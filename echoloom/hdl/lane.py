@@ -217,7 +217,6 @@ class Lane(wiring.Component):
         kept = signed(config.gradient_bits)
         m.submodules.gradients = gradients = memory(kept, config.gradient_depth)
         write, read = gradients.write_port(), gradients.read_port()
-        accumulator = Signal(signed(width), reset_less=True)
         m.submodules.adder = adder = CarrySelectSum(max(width, len(self.product)))
         total = adder.total
         updated = Signal.like(total, reset_less=True)
@@ -229,7 +228,8 @@ class Lane(wiring.Component):
         to = Mux(self._write_gradient[2], self._to[2], self.gradient_write)
         m.d.comb += [
             read.addr.eq(delay(m, self.gradient_read, 1, name="gradient_read")[-1]),
-            adder.a.eq(Mux(add.from_accumulator, accumulator, loaded)),
+            # An entry that goes on with a sum follows it at once.
+            adder.a.eq(Mux(add.from_accumulator, updated[:width].as_signed(), loaded)),
             adder.b.eq(self.product),
             write.addr.eq(delay(m, to, 1, name="gradient_write")[-1]),
             write.data.eq(updated),
@@ -242,8 +242,6 @@ class Lane(wiring.Component):
                 | (store.gradient & wraps(updated, config.gradient_bits))
             ),
         ]
-        with m.If(add.accumulate):
-            m.d.sync += accumulator.eq(total)
         return updated, gradient
 
     def _slots(self, m: Module, total: Signal) -> None:

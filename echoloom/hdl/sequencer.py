@@ -150,14 +150,16 @@ class Sequencer(wiring.Component):
             self.read_data.eq(table.column),
         ]
         empty = list(table.empty)
-        skipped = [
-            Mux(echo, of_echo, of_forward)
-            for of_forward, of_echo in zip(
-                empty[:SECTIONS_IN_PASS], empty[SECTIONS_IN_PASS:], strict=True
-            )
-        ]
-        skipped[PROLOGUE] = skipped[PROLOGUE] | resumes
-        skipped[STEP] = skipped[STEP] | (self.length == 0)
+        # Known when the pass begins: so they come from the host until it has.
+        backward = Mux(self.busy, echo, self.echo)
+        left_out = {
+            PROLOGUE: Mux(self.busy, resumes, self.resumes),
+            STEP: self.length == 0,
+        }
+        skipped = [Signal(name=f"skipped_{place}") for place in range(SECTIONS_IN_PASS)]
+        for place, skip in enumerate(skipped):
+            nothing = Mux(backward, empty[SECTIONS_IN_PASS + place], empty[place])
+            m.d.sync += skip.eq(nothing | left_out.get(place, 0))
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
         landed = Signal(init=1)  # landing == 0
         waited = Signal()

@@ -16,7 +16,7 @@ from echoloom.hdl.axi.register_map import ENGINE_BASE, WORD_BYTES, Access, Own
 from echoloom.hdl.axi.registers import Presets
 from echoloom.hdl.commands import identity
 from echoloom.hdl.golden import NEUTRAL, GoldenEngine
-from echoloom.hdl.host_port import ECHO, FORWARD
+from echoloom.hdl.host_port import CONTINUE, ECHO, FORWARD
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.sim.decode import decoded, signed
@@ -161,7 +161,7 @@ class GoldenAxi:
     def _engine_write(self, place: Place, word: int) -> None:
         space, _, address = place
         if place == (Space.REGISTER, 0, Register.COMMAND):
-            if not self.busy and word in (FORWARD, ECHO):
+            if not self.busy and word in (FORWARD, ECHO, CONTINUE):
                 self._sweep, self._done = word, False
         elif space == Space.REGISTER:
             bits = _REGISTER_BITS.get(address, (self._sizes[0].frame_depth).bit_length())
@@ -199,13 +199,14 @@ class GoldenAxi:
             if self._sweep is None or len(self._samples) < frame * length:
                 return
             frames = [[self._samples.popleft() for _ in range(frame)] for _ in range(length)]
-            self._run(self._sweep == ECHO, frames)
+            self._run(self._sweep, frames)
 
-    def _run(self, echo: bool, frames: list[list[int]]) -> None:
+    def _run(self, sweep: int, frames: list[list[int]]) -> None:
         engine = GoldenEngine(decoded(*self._sizes, self._memory))
         registers = {register: self._register(register) for register in NEUTRAL}
-        registers[Register.OUTPUT_STEP] = max(1, registers[Register.OUTPUT_STEP])  # 0 is as 1
-        found = engine.run(echo=echo, frames=frames, registers=registers)
+        found = engine.run(
+            echo=sweep == ECHO, resumes=sweep == CONTINUE, frames=frames, registers=registers
+        )
         for space, banks in ((Space.VECTOR, engine.vector), (Space.GRADIENT, engine.gradient)):
             self._memory |= {
                 (int(space), lane, at): word

@@ -19,7 +19,7 @@ from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.ir.contract import Register
 
 IMAGE = sums(emit=True)
-START = {Register.LENGTH: 1}
+START = {Register.LENGTH: 1, Register.OUTPUT_STEP: 1}
 
 
 def axi_top(**presets: Any) -> AxiTop:

@@ -10,8 +10,8 @@ from amaranth.sim import Simulator
 from echoloom.hdl.carry_select import CarrySelectSum
 
 
-def sums(width: int, terms: list[tuple[int, int, int]]) -> list[int]:
-    component, found = CarrySelectSum(width), []
+def sums(width: int, terms: list[tuple[int, int, int]], split: int = 2) -> list[int]:
+    component, found = CarrySelectSum(width, split), []
 
     async def bench(context):
         for a, b, carry in terms:
@@ -27,11 +27,12 @@ def sums(width: int, terms: list[tuple[int, int, int]]) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("split", [2, 6])
 @pytest.mark.parametrize("width", [2, 3, 4, 5])
-def test_every_sum_of_small_words(width: int) -> None:
+def test_every_sum_of_small_words(width: int, split: int) -> None:
     words = range(-(1 << width - 1), 1 << width - 1)
     terms = list(product(words, words, (0, 1)))
-    assert sums(width, terms) == [sum(term) for term in terms]
+    assert sums(width, terms, split) == [sum(term) for term in terms]
 
 
 @pytest.mark.parametrize("width", [36, 55, 63])

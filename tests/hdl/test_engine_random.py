@@ -71,6 +71,10 @@ def random_mac(rng: random.Random, lanes: int, start: int, *, stepping: bool) ->
     )
 
 
+def ended(entry: MacEntry) -> int:
+    return entry.start + entry.inner * entry.outer
+
+
 def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) -> DrainEntry:
     return DrainEntry(
         start=start,
@@ -102,7 +106,11 @@ def random_section(
     time = rng.randrange(3)
     for _ in range(rng.randint(3, 6)):
         macs.append(random_mac(rng, lanes, time, stepping=stepping))
-        time += macs[-1].inner * macs[-1].outer + rng.choice([0, 0, 0, 1, 4])
+        before = macs[-2] if len(macs) > 1 else None
+        summing = before is not None and before.destination is Destination.ACCUMULATOR
+        if before is None or not summing or ended(before) != time:
+            macs[-1] = replace(macs[-1], clear=True)
+        time = ended(macs[-1]) + rng.choice([0, 0, 0, 1, 4])
     end = time
     time = rng.randrange(6)
     # Tables and direct results use one write port: a section has the one or the other.
@@ -154,7 +162,9 @@ def overlapping(rng: random.Random, image: Image) -> Image:
         overlap = rng.choice([0, 1, 2, STAGES - 1])
         entry, following = sections[section], sections[section + 1]
         for index in range(entry.mac, following.mac - 1):
-            mac[index] = replace(mac[index], stage=rng.randint(0, overlap))
+            goes_on = mac[index].destination is Destination.ACCUMULATOR and not mac[index].clear
+            stage = mac[index - 1].stage if goes_on else rng.randint(0, overlap)
+            mac[index] = replace(mac[index], stage=stage)
         for index in range(entry.drain, following.drain - 1):
             drain[index] = replace(drain[index], stage=rng.randint(0, overlap))
         sections[section] = replace(entry, last=entry.last + rng.randrange(5), overlap=overlap)

@@ -74,6 +74,7 @@ class Player:
     # The lanes' sums and the tree's: (slot, lane).
     slots: tuple[dict[tuple[int, int], Sum], ...] = field(default_factory=lambda: ({}, {}))
     summed: tuple[Instance, ...] = ()
+    summed_at: int = -2  # cycle of the last element that was summed
     landing: dict[int, list[tuple[dict, tuple[int, int], object]]] = field(  # type: ignore[type-arg]
         default_factory=lambda: defaultdict(list)
     )
@@ -188,7 +189,10 @@ class Player:
                 self.gradients[address] = now + self.timing.gradient
         if e.destination is Destination.ACCUMULATOR:
             if o == i == 0:
+                if not e.clear and now != self.summed_at + 1:
+                    self.found.append(f"MAC entry {index} goes on with a sum that has ended")
                 self.summed = () if e.clear else self.summed
+            self.summed_at = now
             if last and o == e.outer - 1:
                 self.summed += (own,)
                 if e.push:

@@ -19,7 +19,7 @@ from echoloom.ir.contract import Register, Space
 from echoloom.sim.golden_axi import GoldenAxi
 
 IMAGE = image()
-START = {Register.LENGTH: 2}
+START = {Register.LENGTH: 2, Register.OUTPUT_STEP: 1}
 PRESETS = Presets(output_words=4, mark=0x0123456789ABCDEF)
 # Lanes (or columns) and words of memories.
 MEMORIES = {
@@ -96,7 +96,7 @@ async def random_access(axi: Axi, rng: random.Random) -> None:
                 await axi.read(Own.DATA_LOW)
                 await axi.read(Own.DATA_HIGH)
     elif kind < 0.7:
-        await axi.write(engine_offset(Register.COMMAND), rng.choice([1, 1, 1, 2, 3]))
+        await axi.write(engine_offset(Register.COMMAND), rng.choice([1, 1, 1, 2, 3, 4]))
     elif kind < 0.75:
         await axi.write(Own.CONTROL, rng.choice([0, *(field.mask for field in CONTROL)]))
     elif kind < 0.8:
@@ -117,3 +117,24 @@ def test_a_host_sees_a_sweep_at_once() -> None:
             assert await axi.raw_read(Own.STATUS) & 3 in (1, 2)
 
     play(body, 1)
+
+
+def test_an_upper_half_goes_with_one_write() -> None:
+    """And a read leaves its own, which no write takes along."""
+
+    async def body(axi: Axi) -> None:
+        await axi.write(Own.TARGET, Space.MAC << 24 | 8)  # behind the program
+        await axi.write(Own.DATA_HIGH, 0xA)
+        for word in (0x12345678, 0x3, 0x4):
+            await axi.write(Own.DATA_LOW, word)
+        await axi.write(Own.TARGET, Space.MAC << 24 | 8)
+        words = [(await axi.read(Own.DATA_LOW), await axi.read(Own.DATA_HIGH)) for _ in range(2)]
+        assert words == [(0x12345678, 0xA), (0x3, 0)]
+        await axi.write(Own.TARGET, Space.MAC << 24 | 8)
+        await axi.read(Own.DATA_LOW)
+        await axi.write(Own.DATA_LOW, 0x5)
+        await axi.write(Own.TARGET, Space.MAC << 24 | 9)
+        assert (await axi.read(Own.DATA_LOW), await axi.read(Own.DATA_HIGH)) == (0x5, 0)
+        assert axi.twin.read(Own.TARGET)[0] == Space.MAC << 24 | 10
+
+    play(body, 2)

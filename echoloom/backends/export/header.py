@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoloom.hdl.axi.register_map import MAGIC, MAP_VERSION, REGISTERS, Entry
-from echoloom.hdl.host_port import ECHO, FORWARD
+from echoloom.hdl.host_port import CONTINUE, ECHO, FORWARD
 from echoloom.ir.contract import EngineConfig, Space
 from echoloom.ir.flags import Flag
 
@@ -34,6 +34,7 @@ def c_header(config: EngineConfig, identity: int, mark: int) -> str:
         "/* What COMMAND takes, and what FLAGS holds. */",
         _define("FORWARD", f"{FORWARD}u"),
         _define("ECHO", f"{ECHO}u"),
+        _define("CONTINUE", f"{CONTINUE}u"),
         *(_define(f"FLAG_{flag.name}", f"{flag.value}u") for flag in Flag),
         "",
         "/* Memories that TARGET names. */",
@@ -83,7 +84,7 @@ static inline void echoloom_target(volatile uint32_t *base, uint32_t space, uint
         | lane << ECHOLOOM_TARGET_LANE_SHIFT | address;
 }
 
-/* Starts a sweep: ECHOLOOM_FORWARD or ECHOLOOM_ECHO. */
+/* Starts a sweep: ECHOLOOM_FORWARD, ECHOLOOM_ECHO or ECHOLOOM_CONTINUE. */
 static inline void echoloom_start(volatile uint32_t *base, uint32_t sweep)
 {
     base[ECHOLOOM_ENGINE_COMMAND_LOW / 4] = sweep;

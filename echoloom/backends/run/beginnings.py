@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def begun_at(program: IntegerProgram, initial: Any) -> Carried:
         return rest
     at = program.program.coordinates()
     blocks = 1 + max(c.block for c in at)
-    pairs = [tuple(pair) for pair in initial]
-    if len(pairs) != blocks or any(len(pair) != 2 for pair in pairs):
+    pairs = list(initial) if isinstance(initial, Sequence | np.ndarray) else [initial]
+    if len(pairs) != blocks or any(not _is_pair(p) for p in pairs):
         raise ValueError(
             f"initial: there are {len(pairs)} entries, but a pair (q0, p0) for each of {blocks} "
             "blocks is needed"
@@ -78,3 +79,7 @@ def begun(program: IntegerProgram, initial: Any) -> StreamState:
         digests(program), begun_at(program, initial), np.zeros((0, inputs)),
         np.zeros((0, output_type(program.program).size), np.int64),
     )  # fmt: skip
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, Sequence | np.ndarray) and len(entry) == 2

@@ -7,6 +7,7 @@ then the arrays it lists, little-endian. Nothing is pickled.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,9 +22,11 @@ from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.data.files import digest, read_header, sealed, write_whole
 from echoloom.ir.carried import Carried, carried_types
 from echoloom.ir.formats import Type
+from echoloom.ir.sections import Section
 
 FORMAT = "echoloom.stream"
 VERSION = 1
+STATE, SUM, OWN = "state", "sum", "own"  # kinds of arrays in a file
 
 
 class WrongState(ValueError):
@@ -76,10 +79,13 @@ class StreamState:
         write_whole(path, self._packed())
 
     def _packed(self) -> bytes:
-        arrays = {f"state {name}": words for name, words in self.carried.states.items()}
-        arrays |= {f"sum {name}": words for name, words in self.carried.sums.items()}
-        arrays |= {"samples": self.samples, "outputs": self.outputs}
-        payload = b"".join(_little(a).tobytes() for a in arrays.values())
+        kinds: Mapping[str, Mapping[str, Any]] = {
+            STATE: self.carried.states,
+            SUM: self.carried.sums,
+            OWN: {"samples": self.samples, "outputs": self.outputs},
+        }
+        arrays = [(k, n, _little(a)) for k, own in kinds.items() for n, a in own.items()]
+        payload = b"".join(array.tobytes() for _, _, array in arrays)
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -87,7 +93,7 @@ class StreamState:
             "program": self.program.text,
             "numbers": self.program.numbers,
             "steps": self.steps,
-            "arrays": [[name, _little(a).dtype.str, a.shape] for name, a in arrays.items()],
+            "arrays": [[kind, name, a.dtype.str, a.shape] for kind, name, a in arrays],
         }
         return sealed(header, payload)
 
@@ -106,25 +112,30 @@ def load_state(path: str | os.PathLike[str]) -> StreamState:
         )
     if header.get("sha256") != digest(header, payload):
         raise WrongState(f"{path}: the state is damaged or cut off: its checksum does not match")
-    arrays, start = dict[str, Any](), 0
-    for name, dtype, shape in header["arrays"]:
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    try:
+        return _unpacked(header, payload)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WrongState(
+            f"{path}: the state makes no sense to this release ({error}); write it again"
+        ) from error
+
+
+def _unpacked(header: Mapping[str, Any], payload: bytes) -> StreamState:
+    found: dict[str, dict[str, Any]] = {STATE: {}, SUM: {}, OWN: {}}
+    start = 0
+    for kind, name, dtype, shape in header["arrays"]:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         part = np.frombuffer(payload[start : start + size], dtype).reshape(shape)
-        arrays[name] = part.astype(np.dtype(dtype).newbyteorder("="))
+        found[kind][name] = part.astype(np.dtype(dtype).newbyteorder("="))
         start += size
-
-    def named(kind: str) -> dict[str, Words]:
-        return {
-            name[len(kind) + 1 :]: array
-            for name, array in arrays.items()
-            if name[: len(kind) + 1] == f"{kind} "
-        }
-
+    steps = header["steps"]
+    if type(steps) is not int or start != len(payload):
+        raise ValueError(f"{steps!r} steps, {start} of {len(payload)} bytes")
     return StreamState(
         Digests(header["program"], header["numbers"]),
-        Carried(header["steps"], named("state"), named("sum")),
-        arrays["samples"],
-        arrays["outputs"],
+        Carried(steps, found[STATE], found[SUM]),
+        found[OWN]["samples"],
+        found[OWN]["outputs"],
     )
 
 
@@ -158,6 +169,14 @@ def check_state(program: IntegerProgram, state: StreamState) -> None:
     else:
         step = program.output_step
         outputs = steps // step - (steps - count) // step
+    inputs = next(iter(program.program.body(Section.FORWARD_STEP).frame)).type.size
+    if state.samples.ndim != 2 or state.samples.shape[1] != inputs:
+        raise WrongState(
+            f"the state has samples of shape {list(state.samples.shape)}, but [w, {inputs}] is "
+            "needed"
+        )
+    if not np.isfinite(state.samples).all():
+        raise WrongState("the state has samples that are not finite")
     if not (
         type(steps) is int and count <= steps and state.outputs.shape == (outputs, emitted.size)
     ):

@@ -110,7 +110,8 @@ _OWN = (
 )  # fmt: skip
 
 _ENGINE_TEXT = {
-    Register.COMMAND: "write 1: forward sweep, 2: echo; ignored while BUSY",
+    Register.COMMAND: "write 1: forward sweep, 2: echo, 3: forward from the present state; "
+    "ignored while BUSY",
     Register.STATUS: "bit 0 busy, bit 1 done",
     Register.FLAGS: "overflows of the last sweep: "
     + ", ".join(f"{flag.value} {flag.name}" for flag in Flag),
@@ -137,7 +138,7 @@ def _engine(register: Register) -> tuple[Entry, Entry]:
     name, offset = f"ENGINE_{register.name}", engine_offset(register)
     access = Access.READ if register in COUNTED else Access.BOTH
     return (
-        Entry(f"{name}_LOW", offset, access, _ENGINE_TEXT[register]),
+        Entry(f"{name}_LOW", offset, access, _ENGINE_TEXT.get(register, "")),
         Entry(f"{name}_HIGH", offset + WORD_BYTES, access, "its upper half"),
     )
 

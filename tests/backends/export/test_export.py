@@ -152,7 +152,8 @@ def test_the_header_is_the_register_map(exports, tmp_path):
     assert told[-1] == json.loads((exports["axi"] / "export.json").read_text())["mark"]
 
 
-def test_registers_do_not_overlap():
+def test_registers_do_not_overlap_and_are_told():
+    assert all(entry.text or entry.fields for entry in REGISTERS)
     offsets = [entry.offset for entry in REGISTERS]
     assert sorted(set(offsets)) == sorted(offsets) and not any(o % 4 for o in offsets)
     for entry in REGISTERS:
