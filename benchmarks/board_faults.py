@@ -7,9 +7,13 @@ if a number was ever wrong, a call took too long, or a board did not come back.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from operator import add
 from typing import Protocol
 
 import equinox as eqx
@@ -70,9 +74,27 @@ class Golden:
 
 
 @contextlib.contextmanager
-def board(golden: bool, config: EngineConfig, timing: Timing) -> Iterator[Board]:
+def board(golden: bool, program: el.CompiledProgram) -> Iterator[Board]:
+    mapped = program.artifact.mapped
     with contextlib.ExitStack() as stack:
-        yield (Golden if golden else Virtual)(config, timing, stack)
+        yield (Golden if golden else Virtual)(mapped.config, mapped.timing, stack)
+
+
+def campaign(
+    found: Board,
+    programs: tuple[el.CompiledProgram, el.CompiledProgram],
+    x: np.ndarray,
+    count: int,
+    seed: int,
+    options: argparse.Namespace,
+) -> Tally:
+    """Faults on one line, by a driver and with a board of its own."""
+    timeout_s = options.timeout
+    with faulty_line(found.port, TIMEOUTS * timeout_s, found.press_button) as line:
+        return Campaign(
+            line, programs, x, 1, found.restart,
+            timeout_s=timeout_s, limit_s=CALLS * timeout_s, seed=seed,
+        ).run(count, said, options.minutes)  # fmt: skip
 
 
 def main() -> None:
@@ -81,6 +103,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after these, if there are fewer faults")
     parser.add_argument("--timeout", type=float, default=0.2, help="the driver's, in seconds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", type=int, default=4, help="boards at the same time")
     parser.add_argument("--golden", action="store_true", help="no RTL: the board's golden twin")
     options = parser.parse_args()
     x = np.random.default_rng(0).normal(size=(2, 6, 2))
@@ -89,17 +112,16 @@ def main() -> None:
     )
     program = el.compile(model, x, [0, 1], lanes=2)
     scaled = eqx.tree_at(lambda m: m.encoder.weight, model, replace_fn=lambda w: 0.9 * w)
-    mapped = program.artifact.mapped
-    with (
-        board(options.golden, mapped.config, mapped.timing) as found,
-        faulty_line(found.port, TIMEOUTS * options.timeout, found.press_button) as line,
-    ):
-        programs = (program, program.with_parameters(scaled))
-        campaign = Campaign(
-            line, programs, x[0], 1, found.restart,
-            timeout_s=options.timeout, limit_s=CALLS * options.timeout, seed=options.seed,
-        )  # fmt: skip
-        tally = campaign.run(options.count, said, options.minutes)
+    programs = (program, program.with_parameters(scaled))
+    counts = [len(range(line, options.count, options.lines)) for line in range(options.lines)]
+    progress.print("building the boards")
+    with ThreadPoolExecutor(options.lines) as pool, contextlib.ExitStack() as stack:
+        boards = [stack.enter_context(board(options.golden, programs[0])) for _ in counts]
+        runs = [
+            pool.submit(campaign, found, programs, x[0], count, options.seed + line, options)
+            for line, (found, count) in enumerate(zip(boards, counts, strict=True))
+        ]
+        tally = reduce(add, (run.result() for run in runs))
     show(
         "Faults and how they ended",
         rows(tally),
@@ -117,8 +139,8 @@ def main() -> None:
 
 
 def said(done: int, count: int) -> None:
-    if done % 50 == 0:
-        progress.print(f"{done} of {count} faults")
+    if done % 25 == 0:
+        progress.print(f"{done} of {count} faults on this line")
 
 
 def rows(tally: Tally) -> list[dict[str, str | int]]:

@@ -70,3 +70,13 @@ def test_what_the_fabric_reaches(tmp_path):
     assert (line["seeds, MHz"], line["best"], line["bar"]) == ("99.5 -", "99.5", 110.0)
     assert (line["built, MHz"], line["luts"], line["s a seed"]) == ("89.0625", 7000, "60, 9")
     assert "a to b: 10.05 ns" in table
+
+
+def test_a_long_stream(tmp_path):
+    """Both tasks, on the engine's twin instead of its RTL."""
+    arguments = ("--steps", "150", "--simulator", "golden", "--json", str(tmp_path / "rows.json"))
+    table = run("streams.py", *arguments, cwd=tmp_path)
+    assert "| classification" in table and "| regression" in table
+    for row in json.loads((tmp_path / "rows.json").read_text())["rows"]:
+        assert row["samples"] == 150 and row["counted"] == row["cycles predicted"] > 0
+        assert row["integers equal, rtl"] == row["integers equal, jax"] > 100

@@ -12,9 +12,9 @@ from serial.tools import list_ports
 from echoloom.backends.board.board import Board, open_board
 from echoloom.backends.board.check import check_memories, check_sequence, stand_in
 from echoloom.backends.compile.program import CompiledProgram, load
+from echoloom.backends.link.serial import baud_of
 from echoloom.cli.options import Json, Saved, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
-from echoloom.hdl.board import BAUD
 from echoloom.sim.golden_board import golden_board
 from echoloom.sim.virtual_board import ENGINE_MHZ, FASTEST, virtual_board
 
@@ -26,7 +26,10 @@ Port = Annotated[
         metavar="PORT", help="/dev/ttyUSB0, or a URL of pyserial's: socket://localhost:4000."
     ),
 ]
-Baud = Annotated[int, typer.Option(help="The serial line's speed.")]
+Baud = Annotated[
+    int | None,
+    typer.Option(help="The serial line's speed; that of boards with the USB chip if not given."),
+]
 Timeout = Annotated[float, typer.Option(help="Seconds that the board may take for an answer.")]
 
 
@@ -78,13 +81,13 @@ def list_boards(as_json: Json = False) -> None:
     """
     with command("board list", as_json) as say:
         found = [
-            {"port": port.device, "what": port.description, "id": port.hwid}
+            {"port": port.device, "what": port.description, "id": port.hwid, "baud": baud_of(port)}
             for port in sorted(list_ports.comports())
         ]
         say.result["ports"] = found
-        table = Table("port", "what", "id")
+        table = Table("port", "what", "id", "baud, if it is a board's")
         for one in found:
-            table.add_row(*one.values())
+            table.add_row(*map(str, one.values()))
         say.show(table if found else "no serial ports")
 
 
@@ -92,7 +95,7 @@ def list_boards(as_json: Json = False) -> None:
 def check(
     port: Port,
     program: Saved,
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     as_json: Json = False,
@@ -120,7 +123,7 @@ def check(
 def load_program(
     port: Port,
     program: Saved,
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     anew: Annotated[bool, typer.Option(help="Even if the board says that it is there.")] = False,
     unit: Unit = None,

@@ -21,7 +21,6 @@ from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
 from echoloom.frontend.data.files import check_destination
-from echoloom.hdl.board import BAUD
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences, from the first.")]
 Part = Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")]
@@ -34,7 +33,7 @@ def predict(
     source: Source,
     count: Count = 8,
     split: Part = None,
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     normalise: Normalise = True,
@@ -70,7 +69,7 @@ def gradient(
     ] = None,
     count: Count = 8,
     split: Part = "train",
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     normalise: Normalise = True,
@@ -115,12 +114,11 @@ def bench(
     source: Source,
     clock: Annotated[
         float | None,
-        typer.Option(help="The engine's clock in MHz; measured if not given (a virtual board's "
-                     "is what the simulator makes of it)."),
+        typer.Option(help="The engine's clock in MHz, as it was built; the board's if not given."),
     ] = None,
     count: Count = 4,
     split: Part = None,
-    baud: Baud = BAUD,
+    baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
     normalise: Normalise = True,

@@ -40,6 +40,14 @@ def build(
     seed: Annotated[int, typer.Option(help="Of the placer; the first, if there are several.")] = 1,
     seeds: Annotated[int, typer.Option(min=1, help="How many; the quickest is built.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Placements at a time.")] = 1,
+    baud: Annotated[
+        int | None,
+        typer.Option(help="The serial line's speed; what the board's USB chip makes if not given."),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="How many the board keeps, a power of two; up to 8,192 as they fit."),
+    ] = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +70,8 @@ def build(
                 seed=seed,
                 seeds=seeds,
                 jobs=jobs,
+                baud=baud,
+                samples=samples,
             )
         values = json.loads((output / REPORT).read_text())
         say.result |= {"folder": str(output), **values}

@@ -30,7 +30,7 @@ from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.hdl.uart import UartReceiver, UartTransmitter, divisor_for
 from echoloom.ir.contract import EngineConfig, Timing
 
-BAUD = 1_000_000  # the boards' USB chips make it exactly, and so do all clocks of whole MHz
+BAUD = 1_000_000  # every USB chip makes it exactly, and so do all clocks of whole MHz
 SLOWEST = 4  # an engine's clock is at least the board's divided by this
 START_CYCLES = 1 << 12  # of the board's clock: so long it stays in reset after configuration
 LIGHT_SECONDS = 0.05  # a light that shows an event is on for so long
@@ -44,7 +44,7 @@ class Board:
 
     `pins` maps a port's bit to its site and attributes; `clock`, `rx` and `tx` must be there, the
     others are left out of the design where they are not on the board. The board's clock also times
-    the serial line: the line's speed has to divide it.
+    the serial line; `baud` is the line's speed unless a design asks for another.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Board:
     pins: Mapping[str, tuple[str, str]]
     pressed: int = 1  # the button's level when it is pressed
     lit: int = 1  # the level that lights a light
+    baud: int = BAUD
 
     @property
     def lights(self) -> int:
@@ -71,7 +72,7 @@ class BoardTop(wiring.Component):
     nowhere else, so that it can be chosen when all is routed.
 
     Parameters: `clock_mhz`, the engine's clock, by the PLL if it is not the board's; `baud`, the
-    serial line's speed; `sizes`, the link's.
+    serial line's speed if it is not the board's; `sizes`, the link's.
     Ports: `clock`; `rx` and `tx`, the serial lines; `button`, resets all; `lights`: 0 engine at
     work, 1 bytes from the host, 2 outputs waiting for the host, 3 break on the line (as many as
     there are), the last slowly blinking: configured and clocked; `stay_on`, constantly high.
@@ -93,12 +94,12 @@ class BoardTop(wiring.Component):
         config: EngineConfig,
         timing: Timing,
         clock_mhz: float | None = None,
-        baud: int = BAUD,
+        baud: int | None = None,
         sizes: LinkSizes | None = None,
     ) -> None:
         self.clock_mhz = board.clock_mhz if clock_mhz is None else clock_mhz
         self._board = board
-        self._divisor = divisor_for(board.clock_mhz * 1e6, baud)
+        self._divisor = divisor_for(board.clock_mhz * 1e6, baud or board.baud)
         self._pll = None
         if self.clock_mhz != board.clock_mhz:
             self._pll = board.pll(self.clock_mhz)
@@ -109,7 +110,11 @@ class BoardTop(wiring.Component):
             )
         self._engine = Engine(config, timing)
         self._link = Link(
-            config, identity(config, timing), sizes, reset_cycles=SLOWEST * RESET_CYCLES
+            config,
+            identity(config, timing),
+            sizes,
+            reset_cycles=SLOWEST * RESET_CYCLES,
+            clock_khz=round(1000 * board.clock_mhz),
         )
         ports = {"clock": In(1), "rx": In(1, init=1), "tx": Out(1)}
         if "button" in board.pins:

@@ -24,7 +24,7 @@ class Command(enum.IntEnum):
     """Codes of the host's packets, their numbers and -> the reply's. The reply to `c` has the code
     `c | REPLY`."""
 
-    IDENTIFY = 1  # -> identity, mark, the link's cycles since the last reset, window, samples
+    IDENTIFY = 1  # -> identity, mark, link's cycles since its reset, its kHz, window, samples
     WRITE = 2  # space, lane, address, words for consecutive addresses
     READ = 3  # space, lane, address, count -> words from consecutive addresses
     PUSH = 4  # position of the first, samples -> position filled up to, position reached

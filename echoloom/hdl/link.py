@@ -8,7 +8,10 @@ cycles at the latest.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,19 +31,26 @@ from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
 from echoloom.hdl.numbers import DIGIT_BITS, DIGITS, NUMBER_BITS
 from echoloom.hdl.packets import PAYLOAD, PacketReader, PacketWriter
 from echoloom.hdl.pipeline import RESET_CYCLES
-from echoloom.hdl.store import PLAY, POSITION_BITS, OutputStore, SampleStore
+from echoloom.hdl.store import OUTPUT_BITS, POSITION_BITS, OutputStore, SampleStore
 from echoloom.ir.contract import EngineConfig, Register, Space
 
 OUTPUTS = 64  # held until the host has them
-SETTLED = 16  # cycles without an output, after which those of a pass that is done are all there
+SETTLED = 64  # cycles without an output, after which those of a pass that is done are all there
 UPTIME_BITS = 48  # of the counter of cycles
+
+
+def extended(value: Value, bits: int) -> Value:
+    """A number in so many bits."""
+    sign = value[-1] if value.shape().signed else Const(0)
+    return Cat(value, sign.replicate(bits - len(value)))
 
 
 class Link(wiring.Component):
     """Carries out the host's packets one after another.
 
     Parameters: `config`, the engine's sizes; `identity`, what IDENTIFY answers; `sizes`;
-    `patience`, cycles that a COLLECT waits; `reset_cycles`, how long a reset of the engine lasts.
+    `patience`, cycles that a COLLECT waits; `reset_cycles`, how long a reset of the engine lasts;
+    `clock_khz`, what IDENTIFY says of the link's clock.
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
     for `reset_cycles` when the engine is to be reset.
@@ -56,16 +66,17 @@ class Link(wiring.Component):
         sizes: LinkSizes | None = None,
         patience: int = PATIENCE,
         reset_cycles: int = RESET_CYCLES,
+        clock_khz: int = 0,
     ) -> None:
         if config.word > WORD_BITS:
             raise ValueError(
                 f"the link carries words of {WORD_BITS} bits at most, "
                 f"the engine has word={config.word}"
             )
-        self._word = config.word
+        self._config = config
         self._identity = identity
         self._sizes, self._patience = sizes or LinkSizes(), patience
-        self._reset_cycles = reset_cycles
+        self._reset_cycles, self._clock_khz = reset_cycles, clock_khz
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
@@ -84,8 +95,8 @@ class Link(wiring.Component):
         m.submodules.waiting = waiting = fifo.SyncFIFOBuffered(width=8, depth=sizes.window)
         m.submodules.reader = reader = PacketReader()
         m.submodules.writer = writer = PacketWriter(sizes.window)
-        store = SampleStore(self._word, sizes.samples)
-        outputs = OutputStore(self._word, OUTPUTS)
+        store = SampleStore(self._config, sizes.samples)
+        outputs = OutputStore(self._config.word, OUTPUTS)
         m.submodules.samples = ResetInserter(self.reset)(store)
         m.submodules.outputs = ResetInserter(self.reset)(outputs)
         wiring.connect(m, wiring.flipped(self.rx), waiting.w_stream)
@@ -96,14 +107,14 @@ class Link(wiring.Component):
 
         packet = reader.packet.payload
         word = Signal(DIGITS * DIGIT_BITS)  # a number that comes or goes, digit by digit
-        digit = Signal(range(DIGITS))
+        digit = Signal(range(DIGITS + 1))
+        shift, entering, fetch = Signal(), Signal(DIGIT_BITS), Signal()
         order = Signal(2)  # of the number, in its packet or reply; 3 for all that follow
         taken = Signal(8)  # numbers of the packet that have come
         left = Signal(range(PAYLOAD + 1))  # numbers still to be sent
         last = Signal()  # the digit that goes is its number's last
         access = Signal(REQUEST)
         fault = Signal(Fault)
-        play = {name: Signal(bits, name=name) for name, bits in PLAY.items()}
         fresh = Signal()  # these samples are the next ones
         wait, done = Signal(), Signal()
         patience, quiet = Signal(range(self._patience)), Signal(range(SETTLED))
@@ -116,13 +127,30 @@ class Link(wiring.Component):
         mark = Signal(NUMBER_BITS)
         uptime = Signal(UPTIME_BITS)
         m.d.sync += uptime.eq(uptime + 1)
-        had = Signal(POSITION_BITS)
+        had = Signal(OUTPUT_BITS)
         held = Signal(range(MOST_OUTPUTS + 1))  # outputs for a reply, as of a cycle ago
-        ready = (outputs.made - had)[:POSITION_BITS]
+        ready = (outputs.made - had)[:OUTPUT_BITS]
         m.d.sync += held.eq(Mux(ready < MOST_OUTPUTS, ready, MOST_OUTPUTS))
         m.d.sync += quiet.eq(Mux(self.outputs.valid, 0, quiet + (quiet != SETTLED - 1)))
 
-        own = Const(self._identity, NUMBER_BITS).as_signed()
+        answers = (
+            self.response.payload.as_signed(),
+            Const(self._identity, NUMBER_BITS).as_signed(),
+            mark.as_signed(),
+            uptime,
+            Const(self._clock_khz),
+            Const(sizes.window),
+            Const(sizes.samples),
+            store.filled,
+            store.reached,
+            outputs.made,
+            outputs.word,
+        )
+        response, own, _, _, _, _, samples, filled, _, made, output = range(len(answers))
+        # One of them is ored into the word, chosen a cycle before: that is how it takes few LUTs.
+        pick = Signal(len(answers))
+        wide = [Mux(pick[at], extended(answer, len(word)), 0) for at, answer in enumerate(answers)]
+
         known, fits = Signal(), Signal()
         with m.Switch(packet.code):
             for command, (least, most) in TAKES.items():
@@ -137,13 +165,19 @@ class Link(wiring.Component):
             self.request.payload.write.eq(packet.code == Command.WRITE),
             self.request.payload.data.eq(word),
             store.push.payload.eq(word),
-            *(getattr(store, name).eq(value) for name, value in play.items()),
+            store.what.eq(order),
+            store.value.eq(word),
             outputs.had.eq(had),
             writer.payload.payload.eq(Cat(word[:DIGIT_BITS], ~last)),
             writer.header.payload.code.eq(packet.code | REPLY),
             writer.header.payload.sequence.eq(packet.sequence),
         ]
 
+        m.d.comb += entering.eq(word[-1].replicate(DIGIT_BITS))
+        with m.If(fetch):
+            m.d.sync += word.eq(reduce(or_, wide))
+        with m.If(shift):
+            m.d.sync += word.eq(Cat(word[DIGIT_BITS:], entering))
         with m.If(patience != 0):
             m.d.sync += patience.eq(patience - 1)
         with m.FSM():
@@ -163,23 +197,26 @@ class Link(wiring.Component):
                         m.d.sync += fault.eq(Fault.CHECK)
                         m.next = "FAULT"
             # The reader's memory answers a cycle after its index is set, and into a register of its
-            # own, because a memory is slow: three cycles a byte.
+            # own, because a memory is slow: three cycles a byte. Digits enter at the top, and after
+            # the last one its sign, until the first is at the bottom.
             with m.State("GATHER"):
                 m.next = "READ BYTE"
             with m.State("READ BYTE"):
                 m.next = "TAKE BYTE"
             with m.State("TAKE BYTE"):
-                for place in range(DIGITS):
-                    part = word[place * DIGIT_BITS : (place + 1) * DIGIT_BITS]
-                    with m.If(digit == place):
-                        m.d.sync += part.eq(byte)
-                    with m.If(digit < place):
-                        m.d.sync += part.eq(byte[DIGIT_BITS - 1].replicate(DIGIT_BITS))
+                m.d.comb += [shift.eq(1), entering.eq(byte)]
                 m.d.sync += [reader.index.eq(reader.index + 1), digit.eq(digit + 1)]
                 m.next = "GATHER"
                 with m.If(~byte[-1]):
-                    m.d.sync += [digit.eq(0), taken.eq(taken + 1)]
+                    m.d.sync += taken.eq(taken + 1)
+                    m.next = "FILL"
+            with m.State("FILL"):
+                m.d.sync += digit.eq(digit + 1)
+                with m.If(digit == DIGITS):
+                    m.d.sync += digit.eq(0)
                     m.next = "NUMBER"
+                with m.Else():
+                    m.d.comb += shift.eq(1)
 
             with m.State("NUMBER"):
                 m.d.sync += order.eq(order + (order != 3))
@@ -196,8 +233,6 @@ class Link(wiring.Component):
                                 m.d.sync += [left.eq(word), fault.eq(Fault.LENGTH)]
                                 with m.If(packet.code == Command.WRITE):
                                     m.next = "REQUEST"
-                                with m.Elif((word == 0) | (word > MOST_READ)):
-                                    m.next = "FAULT"
                     with m.Case(Command.PUSH):
                         with m.If(order == 0):
                             m.d.sync += fresh.eq(word[:POSITION_BITS] == store.filled)
@@ -209,17 +244,14 @@ class Link(wiring.Component):
                     with m.Case(Command.MARK):
                         m.d.sync += mark.eq(word)
                     with m.Case(Command.PLAY):
-                        with m.Switch(order):
-                            for at, value in enumerate(play.values()):
-                                with m.Case(at):
-                                    m.d.sync += value.eq(word)
+                        m.d.comb += store.tell.eq(1)
 
             with m.State("ACT"):
                 m.d.sync += order.eq(0)
                 m.next = "REPLY"
                 with m.Switch(packet.code):
                     with m.Case(Command.IDENTIFY):
-                        m.d.sync += left.eq(5)
+                        m.d.sync += [left.eq(samples - own + 1), pick.eq(1 << own)]
                         m.next = "NEXT"
                     with m.Case(Command.RESET):
                         m.d.comb += resets.eq(1)
@@ -230,18 +262,19 @@ class Link(wiring.Component):
                             m.d.sync += resetting.eq(0)
                     with m.Case(Command.READ):
                         m.next = "NEXT"
+                        with m.If((left == 0) | (left > MOST_READ)):
+                            m.next = "FAULT"
                     with m.Case(Command.PUSH):
-                        m.d.sync += left.eq(2)
+                        m.d.sync += [left.eq(2), pick.eq(1 << filled)]
                         m.next = "NEXT"
                     with m.Case(Command.COLLECT):
                         m.d.sync += access.space.eq(Space.REGISTER)
                         m.d.sync += access.address.eq(Register.STATUS)
                         m.next = "REQUEST"
-                    with m.Case(Command.PLAY):
-                        m.d.comb += store.play.eq(1)
 
             with m.State("REQUEST"):
                 m.d.comb += self.request.valid.eq(1)
+                m.d.sync += pick.eq(1 << response)
                 with m.If(self.request.ready):
                     m.d.sync += access.address.eq(access.address + 1)
                     m.next = "RESPONSE"
@@ -251,7 +284,7 @@ class Link(wiring.Component):
                             m.next = "REPLY"
             with m.State("RESPONSE"):
                 m.d.comb += self.response.ready.eq(1)
-                m.d.sync += word.eq(self.response.payload.as_signed())
+                m.d.comb += fetch.eq(1)
                 m.d.sync += done.eq(self.response.payload[1])
                 with m.If(self.response.valid):
                     m.next = "JUDGE"
@@ -264,39 +297,31 @@ class Link(wiring.Component):
                 with m.If(~enough):
                     m.next = "ACT"
                 with m.Elif((quiet == SETTLED - 1) | ~self.outputs.ready):
-                    m.d.sync += [left.eq(1 + held), order.eq(1)]
+                    m.d.sync += [left.eq(1 + held), pick.eq(1 << made)]
                     m.next = "JUDGE"
 
             with m.State("NEXT"):
-                m.d.sync += [left.eq(left - 1), order.eq(order + (order != 3))]
-                m.next = "JUDGE"
-                with m.Switch(packet.code):
-                    with m.Case(Command.READ):
-                        m.next = "REQUEST"
-                    with m.Case(Command.IDENTIFY):
-                        answers = (own, mark.as_signed(), uptime, sizes.window, sizes.samples)
-                        for index, answer in enumerate(reversed(answers), 1):
-                            with m.If(left == index):
-                                m.d.sync += word.eq(answer)
-                    with m.Case(Command.PUSH):
-                        m.d.sync += word.eq(Mux(order == 0, store.filled, store.reached))
-                    with m.Case(Command.COLLECT):
-                        m.d.sync += word.eq(outputs.word)
-                        with m.If(order == 1):
-                            m.d.sync += word.eq(outputs.made)
-                        with m.Else():
-                            m.d.sync += outputs.index.eq(outputs.index + 1)
+                m.d.sync += left.eq(left - 1)
+                m.next = "FETCH"
+                with m.If(packet.code == Command.READ):
+                    m.next = "REQUEST"
                 with m.If(left == 0):
                     m.d.sync += left.eq(0)
                     m.next = "REPLY"
+            with m.State("FETCH"):
+                m.d.comb += fetch.eq(1)
+                m.d.sync += pick.eq(pick << 1)
+                with m.If(pick[output]):  # as many as there are
+                    m.d.sync += [pick.eq(pick), outputs.index.eq(outputs.index + 1)]
+                m.next = "JUDGE"
             with m.State("JUDGE"):
-                rest = word[DIGIT_BITS - 1 :]
-                m.d.sync += last.eq((rest == 0) | rest.all())
+                rest = word[DIGIT_BITS - 1 : -1]
+                m.d.sync += last.eq(rest == word[-1].replicate(len(rest)))
                 m.next = "EMIT"
             with m.State("EMIT"):
                 m.d.comb += writer.payload.valid.eq(1)
                 with m.If(writer.payload.ready):
-                    m.d.sync += word.eq(word.as_signed() >> DIGIT_BITS)
+                    m.d.comb += shift.eq(1)
                     m.next = "JUDGE"
                     with m.If(last):
                         m.next = "NEXT"

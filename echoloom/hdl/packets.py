@@ -16,19 +16,17 @@ from __future__ import annotations
 import zlib
 from typing import Any, NamedTuple
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.crc import Processor
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.checker import CRC_BYTES, Checker
 from echoloom.hdl.numbers import DIGITS, MORE
 from echoloom.hdl.pipeline import memory
 
 SYNC = 0xA5
 PAYLOAD = 255  # most bytes of payload
 START_BYTES = 4  # sync, code, sequence and length
-CRC_BYTES = 4
 OVERHEAD = START_BYTES + CRC_BYTES  # bytes of a packet beside its payload
 SEQUENCES = 256
 FLUSH = PAYLOAD + OVERHEAD
@@ -94,8 +92,8 @@ class PacketDecoder:
 class PacketReader(wiring.Component):
     """Collects one packet, then holds it until `packet` is taken; meanwhile no byte is accepted.
 
-    Ports: `data`, received bytes; `packet`, the one that is held; `byte`, the payload's byte
-    that `index` named one clock cycle earlier.
+    Ports: `data`, received bytes, of which one is taken in nine clock cycles; `packet`, the one
+    that is held; `byte`, the payload's byte that `index` named one clock cycle earlier.
     """
 
     def __init__(self) -> None:
@@ -112,7 +110,7 @@ class PacketReader(wiring.Component):
         m = Module()
         m.submodules.payload = payload = memory(8, PAYLOAD + 1)
         write, read = payload.write_port(), payload.read_port()
-        m.submodules.crc = crc = Processor(CRC32_ISO_HDLC(data_width=8))
+        m.submodules.crc = crc = Checker()
         code, sequence, length, count = Signal(8), Signal(8), Signal(8), Signal(8)
         numbers, digits = Signal(8), Signal(range(DIGITS + 1))  # complete; and of the next one
         overlong = Signal()
@@ -121,7 +119,7 @@ class PacketReader(wiring.Component):
 
         m.d.comb += [
             taken.eq(self.data.valid & self.data.ready),
-            crc.data.eq(self.data.payload),
+            crc.data.payload.eq(self.data.payload),
             write.addr.eq(count),
             write.data.eq(self.data.payload),
             read.addr.eq(self.index),
@@ -130,12 +128,12 @@ class PacketReader(wiring.Component):
             self.packet.payload.sequence.eq(sequence),
             self.packet.payload.numbers.eq(numbers),
             self.packet.payload.whole.eq((digits == 0) & ~overlong),
-            self.packet.payload.intact.eq(crc.match_detected),
+            self.packet.payload.intact.eq(crc.match),
         ]
         with m.FSM() as fsm:
-            m.d.comb += self.data.ready.eq(~fsm.ongoing("HOLD"))
+            m.d.comb += self.data.ready.eq(~fsm.ongoing("HOLD") & crc.data.ready)
             m.d.comb += crc.start.eq(fsm.ongoing("SYNC"))
-            m.d.comb += crc.valid.eq(taken & ~fsm.ongoing("SYNC"))
+            m.d.comb += crc.data.valid.eq(taken & ~fsm.ongoing("SYNC"))
             with m.State("SYNC"), m.If(taken & (self.data.payload == SYNC)):
                 m.next = "CODE"
             with m.State("CODE"), m.If(taken):
@@ -168,8 +166,8 @@ class PacketReader(wiring.Component):
                 with m.If(checked == CRC_BYTES - 1):
                     m.next = "HOLD"
             with m.State("HOLD"):
-                m.d.comb += self.packet.valid.eq(1)
-                with m.If(self.packet.ready):
+                m.d.comb += self.packet.valid.eq(crc.data.ready)
+                with m.If(self.packet.valid & self.packet.ready):
                     m.next = "SYNC"
         return m
 
@@ -182,8 +180,7 @@ class PacketWriter(wiring.Component):
     taken while there is no room for it.
 
     Parameters: `size` of the ring in bytes, a power of two with room for any packet.
-    Ports: `payload` and `header`; `data`, bytes to send, each five clock cycles after the last
-    at the soonest.
+    Ports: `payload` and `header`; `data`, bytes to send, nine clock cycles or more apart.
 
     Raises ValueError for a `size` that cannot be.
     """
@@ -204,7 +201,9 @@ class PacketWriter(wiring.Component):
         m = Module()
         m.submodules.ring = ring = memory(8, self._size)
         write, read = ring.write_port(), ring.read_port()
-        begin = Signal(range(self._size))  # of the packet that is being gathered
+        # Of the packet that is being gathered: where its header goes when it is there. It moves on
+        # while that is written, but the sender never comes so far so soon.
+        begin = Signal(range(self._size))
         reached = Signal.like(begin)  # of what has been sent
         m.d.comb += read.addr.eq(reached)
         self._gather(m, write, begin, reached)
@@ -212,39 +211,51 @@ class PacketWriter(wiring.Component):
         return m
 
     def _gather(self, m: Module, write: Any, begin: Signal, reached: Signal) -> None:
-        count, room = Signal(8), Signal()
-        free = Signal.like(begin)
-        m.d.comb += free.eq(reached - begin - 1)
-        m.d.comb += room.eq(free > HEADER_BYTES + count)
+        at = Signal.like(begin, init=HEADER_BYTES)  # where the next byte of the payload goes
+        after = Signal.like(at, init=HEADER_BYTES + 1)
+        count, reserved, room = Signal(8), Signal(range(HEADER_BYTES + 1)), Signal()
         header = Signal(HEADER)
+        m.d.comb += room.eq(after != reached)
+
+        def advance() -> None:
+            m.d.sync += [at.eq(after), after.eq(after + 1)]
+
         with m.FSM():
             with m.State("PAYLOAD"):
-                m.d.comb += [self.payload.ready.eq(room), self.header.ready.eq(room)]
-                m.d.comb += write.addr.eq(begin + HEADER_BYTES + count)
-                m.d.comb += write.data.eq(self.payload.payload)
+                m.d.comb += [self.payload.ready.eq(room), self.header.ready.eq(1)]
+                m.d.comb += [write.addr.eq(at), write.data.eq(self.payload.payload)]
                 m.d.sync += header.eq(self.header.payload)
                 with m.If(self.payload.valid & room):
                     m.d.comb += write.en.eq(1)
                     m.d.sync += count.eq(count + 1)
-                with m.Elif(self.header.valid & room):
+                    advance()
+                with m.Elif(self.header.valid & ~self.payload.valid):
                     m.next = "CODE"
-            for place, (state, byte) in enumerate(
-                (("CODE", header.code), ("SEQUENCE", header.sequence), ("LENGTH", count))
+            for state, byte, following in (
+                ("CODE", header.code, "SEQUENCE"),
+                ("SEQUENCE", header.sequence, "LENGTH"),
+                ("LENGTH", count, "RESERVE"),
             ):
                 with m.State(state):
-                    m.d.comb += [write.addr.eq(begin + place), write.data.eq(byte), write.en.eq(1)]
-                    m.next = "SEQUENCE" if state == "CODE" else "LENGTH"
-                    if state == "LENGTH":
-                        m.d.sync += [begin.eq(begin + HEADER_BYTES + count), count.eq(0)]
+                    m.d.comb += [write.addr.eq(begin), write.data.eq(byte), write.en.eq(1)]
+                    m.d.sync += begin.eq(begin + 1)
+                    m.next = following
+            with m.State("RESERVE"):  # the header of the next one
+                m.d.sync += [begin.eq(Mux(reserved == 0, at, begin)), count.eq(0)]
+                with m.If(room):
+                    m.d.sync += reserved.eq(reserved + 1)
+                    advance()
+                    with m.If(reserved == HEADER_BYTES - 1):
+                        m.d.sync += reserved.eq(0)
                         m.next = "PAYLOAD"
 
     def _send(self, m: Module, stored: Any, begin: Signal, reached: Signal) -> None:
-        m.submodules.crc = crc = Processor(CRC32_ISO_HDLC(data_width=8))
+        m.submodules.crc = crc = Checker()
         byte = Signal(8, reset_less=True)
         place = Signal(range(HEADER_BYTES + 1))  # in the header, or behind it
         left, check = Signal(8), Signal(range(CRC_BYTES))
         sent = Signal()
-        m.d.comb += [sent.eq(self.data.valid & self.data.ready), crc.data.eq(byte)]
+        m.d.comb += [sent.eq(self.data.valid & self.data.ready), crc.data.payload.eq(byte)]
 
         def offer(what: Any) -> None:
             m.d.comb += self.data.valid.eq(1)
@@ -264,8 +275,9 @@ class PacketWriter(wiring.Component):
                 m.d.sync += byte.eq(stored)
                 m.next = "BYTE"
             with m.State("BYTE"):
-                offer(byte)
-                m.d.comb += crc.valid.eq(sent)
+                with m.If(crc.data.ready):
+                    offer(byte)
+                m.d.comb += crc.data.valid.eq(sent)
                 with m.If(sent):
                     m.d.sync += [reached.eq(reached + 1), left.eq(left - 1)]
                     m.next = "FETCH"
@@ -278,7 +290,8 @@ class PacketWriter(wiring.Component):
                     with m.Elif((place == HEADER_BYTES) & (left == 1)):
                         m.next = "CRC"
             with m.State("CRC"):
-                offer(crc.crc.word_select(check, 8))
+                with m.If(crc.data.ready):
+                    offer(crc.crc.word_select(check, 8))
                 with m.If(sent):
                     m.d.sync += check.eq(check + 1)
                     with m.If(check == CRC_BYTES - 1):

@@ -1,17 +1,20 @@
 """A UART: 8 data bits, least significant first, no parity, one stop bit.
 
-`frame_bits` and `sample_points` are the golden twin: what is on the line, and when the
-receiver looks at it.
+`frame_bits`, `bit_ends` and `sample_points` are the golden twin: what is on the line, until when,
+and when the receiver looks at it.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from fractions import Fraction
+
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 FRAME_BITS = 10  # start, eight data, stop
+PARTS = 8  # of a clock cycle, at most, that a bit's length is a multiple of
 
 
 def frame_bits(byte: int) -> list[int]:
@@ -19,21 +22,53 @@ def frame_bits(byte: int) -> list[int]:
     return [0, *(byte >> i & 1 for i in range(8)), 1]
 
 
-def sample_points(divisor: int) -> list[int]:
+def sample_points(divisor: Fraction | int) -> list[int]:
     """Clock cycles from the first low cycle to each look at the line: the middles of the bits."""
-    return [divisor // 2 + i * divisor for i in range(FRAME_BITS)]
+    whole, parts = divisor.as_integer_ratio()
+    return [(whole // 2 + i * whole) // parts for i in range(FRAME_BITS)]
 
 
-def divisor_for(clock_hz: float, baud: int) -> int:
-    """Clock cycles per bit.
+def bit_ends(divisor: Fraction | int) -> list[int]:
+    """Clock cycles from a byte's start to the end of each bit of the transmitter's."""
+    whole, parts = divisor.as_integer_ratio()
+    return [i * whole // parts for i in range(1, FRAME_BITS + 1)]
 
-    Raises ValueError when the nearest whole number is more than 2 % off: over ten bits the
-    receiver would look beside the bit's middle by more than a fifth of it.
+
+def divisor_for(clock_hz: float, baud: int) -> Fraction:
+    """Clock cycles per bit, on average: some bits may be a cycle longer than others.
+
+    Raises ValueError for less than 4, and when the nearest fraction with at most PARTS as its
+    denominator is more than 2 % off: over ten bits the receiver would look beside the bit's middle
+    by more than a fifth of it.
     """
-    divisor = round(clock_hz / baud)
-    if divisor < 4 or abs(clock_hz / divisor - baud) > 0.02 * baud:
+    divisor = Fraction(clock_hz / baud).limit_denominator(PARTS)
+    if divisor < 4 or abs(clock_hz / float(divisor) - baud) > 0.02 * baud:
         raise ValueError(f"a {clock_hz / 1e6:g} MHz clock cannot make {baud} baud")
     return divisor
+
+
+class _Timer:
+    """Counts the cycles of bits: `rings` in the last one of each."""
+
+    def __init__(self, m: Module, divisor: Fraction | int) -> None:
+        self._m = m
+        self._whole, self._parts = divisor.as_integer_ratio()
+        self._left = Signal(range(self._whole))  # parts of cycles, until the end
+        self.rings = self._left < self._parts
+
+    def start(self, whole: int | None = None) -> None:
+        """In this cycle begins a bit, or one of so many parts of cycles."""
+        self._m.d.sync += self._left.eq((self._whole if whole is None else whole) - self._parts)
+
+    def run(self) -> None:
+        """A cycle of bits that follow one another."""
+        more = Mux(self.rings, self._whole - self._parts, -self._parts)
+        self._m.d.sync += self._left.eq(self._left + more)
+
+    @property
+    def half(self) -> int:
+        """The parts of cycles to a bit's middle."""
+        return self._whole // 2
 
 
 class UartTransmitter(wiring.Component):
@@ -43,7 +78,7 @@ class UartTransmitter(wiring.Component):
     Ports: `data`, bytes to send; `line`, the serial output, high when idle.
     """
 
-    def __init__(self, divisor: int) -> None:
+    def __init__(self, divisor: Fraction | int) -> None:
         self._divisor = divisor
         super().__init__({"data": In(stream.Signature(8)), "line": Out(1, init=1)})
 
@@ -51,7 +86,7 @@ class UartTransmitter(wiring.Component):
         m = Module()
         bits = Signal(FRAME_BITS, init=-1)
         left = Signal(range(FRAME_BITS + 1))
-        timer = Signal(range(self._divisor))
+        timer = _Timer(m, self._divisor)
 
         m.d.comb += self.data.ready.eq(left == 0)
         m.d.sync += self.line.eq(bits[0])
@@ -61,13 +96,12 @@ class UartTransmitter(wiring.Component):
                 m.d.sync += bits[1:9].eq(self.data.payload)
                 m.d.sync += bits[9].eq(1)
                 m.d.sync += left.eq(FRAME_BITS)
-                m.d.sync += timer.eq(self._divisor - 1)
-        with m.Elif(timer == 0):
-            m.d.sync += bits.eq(bits[1:] | 1 << FRAME_BITS - 1)
-            m.d.sync += left.eq(left - 1)
-            m.d.sync += timer.eq(self._divisor - 1)
+                timer.start()
         with m.Else():
-            m.d.sync += timer.eq(timer - 1)
+            timer.run()
+            with m.If(timer.rings):
+                m.d.sync += bits.eq(bits[1:] | 1 << FRAME_BITS - 1)
+                m.d.sync += left.eq(left - 1)
         return m
 
 
@@ -83,7 +117,7 @@ class UartReceiver(wiring.Component):
     Ports: `line`, the asynchronous serial input; `data`, received bytes; `broken`.
     """
 
-    def __init__(self, divisor: int) -> None:
+    def __init__(self, divisor: Fraction | int) -> None:
         self._divisor = divisor
         super().__init__(
             {"line": In(1, init=1), "data": Out(stream.Signature(8)), "broken": Out(1)}
@@ -95,21 +129,20 @@ class UartReceiver(wiring.Component):
         m.submodules.synchronizer = FFSynchronizer(self.line, line, init=1)
         bits = Signal(8)
         count = Signal(range(FRAME_BITS))
-        timer = Signal(range(self._divisor))
+        timer = _Timer(m, self._divisor)
 
         with m.If(self.data.ready):
             m.d.sync += self.data.valid.eq(0)
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += timer.eq(self._divisor // 2 - 1)
+                timer.start(timer.half)
                 m.d.sync += count.eq(0)
                 with m.If(~line):
                     m.next = "BIT"
             with m.State("BIT"):
-                m.d.sync += timer.eq(timer - 1)
-                with m.If(timer == 0):
-                    m.d.sync += timer.eq(self._divisor - 1)
+                timer.run()
+                with m.If(timer.rings):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count < FRAME_BITS - 1):
                         m.d.sync += bits.eq(Cat(bits[1:], line))

@@ -1,7 +1,7 @@
 // A board in Verilator: its pins move bit by bit, its serial line ends in a file descriptor.
-// Usage: board tty|tcp FD BOARD_PS ENGINE_PS DIVISOR; FD is a pseudo-terminal's far end or a
-// socket that listens, *_PS are the clocks' periods, DIVISOR board clocks make a bit. The signal
-// SIGUSR1 is a finger on the board's button.
+// Usage: board tty|tcp FD BOARD_PS ENGINE_PS WHOLE PARTS; FD is a pseudo-terminal's far end or a
+// socket that listens, *_PS are the clocks' periods, WHOLE / PARTS board clocks make a bit. The
+// signal SIGUSR1 is a finger on the board's button.
 //
 // Time passes while there is something to do. A board whose line has been silent for REST clocks
 // sleeps until the host says something: a pass that takes longer goes on with the next poll.
@@ -37,10 +37,15 @@ constexpr std::size_t UNREAD = 1 << 16;  // what a host may leave unread before 
 
 volatile std::sig_atomic_t pressed = 0;
 
+// A bit takes whole / parts clocks.
+struct Bit {
+    unsigned whole, parts;
+};
+
 // From bytes to the level of a line, one clock at a time.
 class Sender {
 public:
-    explicit Sender(unsigned divisor) : divisor_(divisor) {}
+    explicit Sender(Bit bit) : bit_(bit) {}
     bool idle() const { return !left_ && bytes_.empty(); }
     void queue(const std::uint8_t* data, std::size_t count) {
         bytes_.insert(bytes_.end(), data, data + count);
@@ -50,24 +55,30 @@ public:
         if (!left_ && !bytes_.empty()) {
             frame_ = 1u << (FRAME_BITS - 1) | bytes_.front() << 1;
             bytes_.pop_front();
-            left_ = FRAME_BITS * divisor_;
+            left_ = FRAME_BITS;
+            clocks_ = 0;
         }
         if (!left_) return true;
         const bool level = frame_ & 1;
-        if (--left_ % divisor_ == 0) frame_ >>= 1;
+        clocks_ += bit_.parts;
+        if (clocks_ >= bit_.whole) {
+            clocks_ -= bit_.whole;
+            frame_ >>= 1;
+            --left_;
+        }
         return level;
     }
 
 private:
-    const unsigned divisor_;
+    const Bit bit_;
     std::deque<std::uint8_t> bytes_;
-    unsigned frame_ = 0, left_ = 0;
+    unsigned frame_ = 0, left_ = 0, clocks_ = 0;
 };
 
 // From the level of a line to bytes: looks at the middle of every bit.
 class Receiver {
 public:
-    explicit Receiver(unsigned divisor) : divisor_(divisor) {}
+    explicit Receiver(Bit bit) : bit_(bit) {}
     bool idle() const { return !running_; }
     // Whether a byte has come, which is then `byte`.
     bool clock(bool level) {
@@ -76,10 +87,12 @@ public:
             running_ = true;
             clocks_ = 0;
             frame_ = 0;
+            seen_ = 0;
         }
-        const unsigned bit = clocks_ / divisor_;
-        if (clocks_++ % divisor_ == divisor_ / 2) frame_ |= unsigned{level} << bit;
-        if (clocks_ <= (FRAME_BITS - 1) * divisor_ + divisor_ / 2) return false;
+        const unsigned looks = (bit_.whole / 2 + seen_ * bit_.whole) / bit_.parts;
+        if (clocks_++ != looks) return false;
+        frame_ |= unsigned{level} << seen_++;
+        if (seen_ != FRAME_BITS) return false;
         running_ = false;
         byte = static_cast<std::uint8_t>(frame_ >> 1);
         return frame_ >> (FRAME_BITS - 1) & 1;
@@ -87,9 +100,9 @@ public:
     std::uint8_t byte = 0;
 
 private:
-    const unsigned divisor_;
+    const Bit bit_;
     bool running_ = false;
-    unsigned clocks_ = 0, frame_ = 0;
+    unsigned clocks_ = 0, frame_ = 0, seen_ = 0;
 };
 
 // The host's end: a terminal, or one connection at a time.
@@ -145,9 +158,8 @@ private:
 
 class Board {
 public:
-    Board(Host host, std::uint64_t board_ps, std::uint64_t engine_ps, unsigned divisor)
-        : host_(host), board_ps_(board_ps), engine_ps_(engine_ps), sender_(divisor),
-          receiver_(divisor) {}
+    Board(Host host, std::uint64_t board_ps, std::uint64_t engine_ps, Bit bit)
+        : host_(host), board_ps_(board_ps), engine_ps_(engine_ps), sender_(bit), receiver_(bit) {}
 
     [[noreturn]] void run() {
         std::uint64_t board = board_ps_, engine = engine_ps_;  // when the next edges are
@@ -202,8 +214,8 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 6) {
-        std::cerr << "usage: board tty|tcp FD BOARD_PS ENGINE_PS DIVISOR\n";
+    if (argc != 7) {
+        std::cerr << "usage: board tty|tcp FD BOARD_PS ENGINE_PS WHOLE PARTS\n";
         return 2;
     }
 #ifdef __linux__
@@ -213,6 +225,7 @@ int main(int argc, char** argv) {
     std::signal(SIGUSR1, [](int) { pressed = 1; });
     Host host(std::string(argv[1]) == "tcp", std::atoi(argv[2]));
     Board board(host, std::strtoull(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10),
-                static_cast<unsigned>(std::atoi(argv[5])));
+                Bit{static_cast<unsigned>(std::atoi(argv[5])),
+                    static_cast<unsigned>(std::atoi(argv[6]))});
     board.run();
 }

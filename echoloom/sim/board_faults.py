@@ -44,6 +44,18 @@ class Tally:
     reruns: int = 0
     slowest: float = 0.0
 
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            self.ended + other.ended,
+            self.wrong + other.wrong,
+            self.late + other.late,
+            self.unrecovered + other.unrecovered,
+            self.repeated + other.repeated,
+            self.reruns + other.reruns,
+            max(self.slowest, other.slowest),
+        )
+
 
 class Campaign:
     """Faults into the work of a driver at one end of a line.

@@ -39,10 +39,11 @@ from echoloom.ir.contract import (
     Timing,
 )
 from echoloom.sim.decode import decoded, signed
-from echoloom.sim.golden_store import POSITIONS, GoldenStore
+from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
 
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
+KHZ = 25_000  # of the clock that it is said to count
 READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 SIZES = LinkSizes(window=2048, samples=8192)
@@ -108,7 +109,7 @@ class GoldenBoard:
         least, most = TAKES[command]
         belong = least <= len(numbers) <= most
         if command is Command.READ:
-            belong = belong and 0 < numbers[-1] <= MOST_READ
+            belong = belong and 0 < numbers[-1] % 256 <= MOST_READ
         if not belong:
             return ERROR, bytes([Fault.LENGTH])
         return command | REPLY, encode_numbers(self._carry_out(command, numbers))
@@ -117,7 +118,7 @@ class GoldenBoard:
         """The numbers of the reply."""
         if command is Command.IDENTIFY:
             own = signed(identity(*self._content), NUMBER_BITS)
-            return own, self._mark, self._cycles, self._sizes.window, self._sizes.samples
+            return own, self._mark, self._cycles, KHZ, self._sizes.window, self._sizes.samples
         if command is Command.RESET:
             self._reset_engine()
         elif command is Command.MARK:
@@ -128,7 +129,7 @@ class GoldenBoard:
                 self._write(space, lane, at, word % (1 << NUMBER_BITS))
         elif command is Command.READ:
             space, lane, address, count = numbers
-            words = [self._read(space, lane, address + at) for at in range(count)]
+            words = [self._read(space, lane, address + at) for at in range(count % 256)]
             return [signed(word % (1 << NUMBER_BITS), NUMBER_BITS) for word in words]
         elif command is Command.PLAY:
             self._store.play(*numbers)
@@ -143,11 +144,11 @@ class GoldenBoard:
 
     def _collect(self, had: int, wait: int) -> Sequence[int]:
         """Everything here is done when it is asked for: `wait` or not."""
-        for _ in range(min((had - self._had) % POSITIONS, len(self._outputs))):
+        for _ in range(min((had - self._had) % OUTPUT_POSITIONS, len(self._outputs))):
             self._outputs.popleft()
             self._had += 1
         self._finish()
-        made = (self._had + len(self._outputs)) % POSITIONS
+        made = (self._had + len(self._outputs)) % OUTPUT_POSITIONS
         return self._status, made, *list(self._outputs)[:MOST_OUTPUTS]
 
     def _write(self, space: int, lane: int, address: int, word: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from echoloom.hdl.store import POSITION_BITS
+from echoloom.hdl.store import OUTPUT_BITS, POSITION_BITS
 
-POSITIONS = 1 << POSITION_BITS
+POSITIONS, OUTPUT_POSITIONS = 1 << POSITION_BITS, 1 << OUTPUT_BITS
 
 
 class GoldenStore:
@@ -18,7 +18,8 @@ class GoldenStore:
     def __init__(self, depth: int) -> None:
         self._words = [0] * depth
         self.filled = self.reached = 0
-        self._at = self._element = self._frame = self._stride = self._steps = 0
+        self._left = self._frame = self._jump = self._end = 0
+        self._playing = False
 
     def push(self, position: int, *samples: int) -> None:
         """Keep samples, if they are the next ones."""
@@ -28,19 +29,19 @@ class GoldenStore:
             self._words[self.filled % len(self._words)] = sample
             self.filled += 1
 
-    def play(self, begin: int, frame: int, stride: int, steps: int) -> None:
+    def play(self, begin: int, frame: int, jump: int, end: int) -> None:
         """What is to be played next."""
         behind = (self.filled - begin + POSITIONS // 2) % POSITIONS - POSITIONS // 2
-        self._at = self.reached = self.filled - behind
-        self._element, self._frame, self._stride, self._steps = 0, frame, stride, steps
+        self.reached = self.filled - behind
+        self._left = self._frame = frame
+        self._jump, self._end, self._playing = jump, end, True
 
     def played(self) -> Iterator[int]:
         """The samples of the play that are there."""
-        while self._steps and self.reached < self.filled:
+        while self._playing and self.reached < self.filled:
             yield self._words[self.reached % len(self._words)]
-            self._element += 1
-            self.reached += 1
-            if self._element == self._frame:
-                self._at += self._stride
-                self.reached, self._element = self._at, 0
-                self._steps -= 1
+            self._left -= 1
+            self.reached += 1 if self._left else self._jump
+            if not self._left:
+                self._left = self._frame
+                self._playing = self.reached % POSITIONS != self._end

@@ -151,9 +151,9 @@ def virtual_board(
         identity = f"{package_sources()} {config} {timing} {baud} {sizes}"
         model = build(lambda: VirtualTop(config, timing, baud, sizes), "board", identity)
         periods = [str(round(1e6 / mhz)) for mhz in (BOARD_MHZ, clock_mhz)]
-        number = end.far.fileno()
+        number, bit = end.far.fileno(), map(str, divisor.as_integer_ratio())
         process = subprocess.Popen(
-            [model / "player", "tcp" if end.tcp else "tty", str(number), *periods, str(divisor)],
+            [model / "player", "tcp" if end.tcp else "tty", str(number), *periods, *bit],
             pass_fds=[number],
             stdin=subprocess.DEVNULL,
         )

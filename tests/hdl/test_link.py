@@ -332,7 +332,6 @@ def test_mark_outlasts_a_reset_of_the_engine():
         (Command.READ, bytes(3), Fault.LENGTH),
         (Command.READ, bytes(4), Fault.LENGTH),
         (Command.READ, bytes(3) + b"\x1a", Fault.LENGTH),
-        (Command.READ, bytes(3) + encode_numbers([256 + 3]), Fault.LENGTH),
         (Command.READ, bytes(3) + encode_numbers([-2]), Fault.LENGTH),
         (Command.PUSH, b"", Fault.LENGTH),
         (Command.COLLECT, bytes(1), Fault.LENGTH),

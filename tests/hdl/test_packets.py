@@ -9,6 +9,7 @@ import zlib
 import pytest
 from amaranth.sim import Simulator
 
+from echoloom.hdl.checker import Checker
 from echoloom.hdl.numbers import MORE, decode_numbers
 from echoloom.hdl.packets import (
     FLUSH,
@@ -40,6 +41,9 @@ def read_packets(received):
             ctx.set(reader.data.valid, 1)
             await ctx.tick().until(reader.data.ready)
             ctx.set(reader.data.valid, 0)
+            for _ in range(8):  # the last byte's bits
+                if not ctx.get(reader.packet.valid):
+                    await ctx.tick()
             if ctx.get(reader.packet.valid):
                 arrival = ctx.get(reader.packet.payload)
                 payload, numbers = bytearray(), 0
@@ -105,6 +109,30 @@ def test_reader_and_decoder_find_the_same_packets():
     assert {True, False} == {all_numbers for _, all_numbers in read}
     assert any(not intact for *_, intact in whole)
     assert sum(intact for *_, intact in whole) > 20
+
+
+def test_checker_is_zlibs():
+    checker, data = Checker(), bytes(random.Random(4).randbytes(9))
+    whole = data + zlib.crc32(data).to_bytes(4, "little")
+
+    async def bench(ctx):
+        for _ in range(2):
+            ctx.set(checker.start, 1)
+            await ctx.tick()
+            ctx.set(checker.start, 0)
+            for count, byte in enumerate(whole, 1):
+                ctx.set(checker.data.payload, byte)
+                ctx.set(checker.data.valid, 1)
+                await ctx.tick()
+                ctx.set(checker.data.valid, 0)
+                await ctx.tick().repeat(7)
+                assert not ctx.get(checker.data.ready)
+                await ctx.tick()
+                assert ctx.get(checker.data.ready)
+                assert ctx.get(checker.match) == (count == len(whole))
+                assert ctx.get(checker.crc) == zlib.crc32(whole[:count])
+
+    simulate(checker, bench)
 
 
 @pytest.mark.parametrize("cut", range(1, 13))

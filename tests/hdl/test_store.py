@@ -7,24 +7,32 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from echoloom.hdl.store import POSITION_BITS, OutputStore, SampleStore
+from echoloom.backends.link.ends import play
+from echoloom.hdl.store import ENDLESS, POSITION_BITS, OutputStore, SampleStore
+from echoloom.ir.contract import EngineConfig
 from echoloom.sim.golden_store import GoldenStore
 
+CONFIG = EngineConfig(lanes=1, drains=1, word=12)
 DEPTH, WIDTH = 32, 12
+
+
+async def tell(ctx, store, numbers):
+    for what, value in enumerate(numbers):
+        ctx.set(store.what, what)
+        ctx.set(store.value, value % (1 << len(store.value)))
+        ctx.set(store.tell, 1)
+        await ctx.tick()
+        ctx.set(store.tell, 0)
 
 
 def played(actions, count, hurried=True):
     """What a SampleStore hands over: `actions` are pushes (samples) and plays (tuples) in turn."""
-    store, rng, taken = SampleStore(WIDTH, DEPTH), random.Random(5), []
+    store, rng, taken = SampleStore(CONFIG, DEPTH), random.Random(5), []
 
     async def act(ctx):
         for action in actions:
             if isinstance(action, tuple):
-                for name, value in zip(("begin", "frame", "stride", "steps"), action, strict=True):
-                    ctx.set(getattr(store, name), value % (1 << POSITION_BITS))
-                ctx.set(store.play, 1)
-                await ctx.tick()
-                ctx.set(store.play, 0)
+                await tell(ctx, store, action)
             for sample in action if isinstance(action, list) else []:
                 ctx.set(store.push.payload, sample)
                 ctx.set(store.push.valid, 1)
@@ -58,12 +66,13 @@ def played(actions, count, hurried=True):
 @pytest.mark.parametrize(
     "actions",
     [
-        [[5, -6, 7, 8], (0, 2, 2, 2)],
-        [(0, 3, 3, 2), [1, 2, 3, 4, 5, 6]],  # played while they come
-        [[1, 2, 3, 4, 5, 6], (3, 3, -3, 2)],  # the other way
-        [list(range(50)), (20, 4, 4, 7)],  # round the memory's end
-        [list(range(40)), (36, 4, -4, 7)],
-        [[1, 2, 3, 4], (1, 1, 0, 5)],
+        [[5, -6, 7, 8], play(0, 2, 1, 2)],
+        [play(0, 3, 1, 2), [1, 2, 3, 4, 5, 6]],  # played while they come
+        [[1, 2, 3, 4, 5, 6], play(3, 3, 1 - 6, 2)],  # the other way
+        [list(range(50)), play(20, 4, 1, 7)],  # round the memory's end
+        [list(range(40)), play(36, 4, 1 - 8, 7)],
+        [[1, 2, 3, 4], play(1, 1, 1, 3)],
+        [play(0, 3, 1, 1)._replace(end=ENDLESS), list(range(30))],
     ],
 )
 def test_plays_are_the_golden_twins(actions, hurried):
@@ -79,23 +88,19 @@ def test_plays_are_the_golden_twins(actions, hurried):
 
 
 def test_a_sample_in_three_cycles():
-    store = SampleStore(WIDTH, DEPTH)
+    store = SampleStore(CONFIG, DEPTH)
 
     async def bench(ctx):
         ctx.set(store.push.valid, 1)
         await ctx.tick().repeat(8)
         ctx.set(store.push.valid, 0)
-        for name, value in (("begin", 0), ("frame", 8), ("stride", 8), ("steps", 1)):
-            ctx.set(getattr(store, name), value)
-        ctx.set(store.play, 1)
         ctx.set(store.samples.ready, 1)
-        await ctx.tick()
-        ctx.set(store.play, 0)
+        await tell(ctx, store, play(0, 4, 1, 2))
         offered = []
-        for cycle in range(24):
+        for cycle in range(30):
             offered += [cycle] * ctx.get(store.samples.valid)
             await ctx.tick()
-        assert offered == list(range(2, 24, 3))
+        assert offered == [2, 5, 8, 11, 15, 18, 21, 24]  # a cycle between frames
 
     simulator = Simulator(store)
     simulator.add_clock(1e-6)
@@ -109,9 +114,9 @@ def test_golden_positions_wrap():
     golden.push((1 << POSITION_BITS) - 2, 1, 2, 3, 4)
     golden.push(7, 9)  # not the next one: ignored
     assert golden.filled == (1 << POSITION_BITS) + 2
-    golden.play((1 << POSITION_BITS) - 2, 2, 2, 2)
+    golden.play(*play((1 << POSITION_BITS) - 2, 2, 1, 2))
     assert list(golden.played()) == [1, 2, 3, 4]
-    golden.play(0, 2, -2, 2)
+    golden.play(*play(1 << POSITION_BITS, 2, 1 - 4, 2))
     assert list(golden.played()) == [3, 4, 1, 2]
 
 
@@ -148,4 +153,4 @@ def test_outputs_stay_until_the_host_has_them():
 @pytest.mark.parametrize("depth", [0, 1, 48, 1 << POSITION_BITS - 1])
 def test_depths_that_cannot_be(depth):
     with pytest.raises(ValueError, match="a store has 2, 4, 8"):
-        SampleStore(WIDTH, depth)
+        SampleStore(CONFIG, depth)

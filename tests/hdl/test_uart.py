@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import pairwise
+
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
@@ -10,6 +13,7 @@ from echoloom.hdl.uart import (
     FRAME_BITS,
     UartReceiver,
     UartTransmitter,
+    bit_ends,
     divisor_for,
     frame_bits,
     sample_points,
@@ -26,9 +30,9 @@ def simulate(top, *testbenches):
     simulator.run()
 
 
-def receive(levels, consume=True):
+def receive(levels, consume=True, divisor=DIVISOR):
     """Put one level per clock on a receiver's line; its bytes and whether it saw a break."""
-    receiver = UartReceiver(DIVISOR)
+    receiver = UartReceiver(divisor)
     received, breaks = [], []
 
     async def bench(ctx):
@@ -149,8 +153,58 @@ def test_byte_that_is_not_taken_stays():
     assert set(held) == {0x11}
 
 
+def lengths(divisor):
+    """How long the transmitter makes each bit."""
+    ends = bit_ends(divisor)
+    return [end - begin for begin, end in pairwise([0, *ends])]
+
+
+def levels_for(data, divisor):
+    """What the transmitter puts on the line, with the idle clock that is between two bytes."""
+    levels = []
+    for byte in data:
+        for level, length in zip(frame_bits(byte), lengths(divisor), strict=True):
+            levels += [level] * length
+        levels.append(1)
+    return levels
+
+
+@pytest.mark.parametrize("divisor", [Fraction(25, 3), Fraction(9, 2), Fraction(33, 8), 4, 9])
+def test_bits_that_are_no_whole_number_of_clocks(divisor):
+    """25 MHz and 3 Mbaud: 8 1/3. Each way by itself, so that no error hides in another one."""
+    data = bytes(range(0, 256, 15)) + b"\x00\xff"
+    transmitter, levels = UartTransmitter(divisor), []
+    wanted = levels_for(data, divisor)
+
+    async def send(ctx):
+        for byte in data:
+            ctx.set(transmitter.data.payload, byte)
+            ctx.set(transmitter.data.valid, 1)
+            await ctx.tick().until(transmitter.data.ready)
+        ctx.set(transmitter.data.valid, 0)
+
+    async def watch(ctx):
+        while ctx.get(transmitter.line):
+            await ctx.tick()
+        while len(levels) < len(wanted):
+            levels.append(ctx.get(transmitter.line))
+            await ctx.tick()
+
+    simulate(transmitter, send, watch)
+    assert levels == wanted
+    assert receive(wanted, divisor=divisor)[0] == list(data)
+    # Only what is there at the sample points matters.
+    byte, points = 0b0101_1010, sample_points(divisor)
+    clean = [1 - level for level in levels_for([byte], divisor)]
+    for point, level in zip(points, frame_bits(byte), strict=True):
+        clean[point] = level
+    clean[0] = 0
+    assert receive(clean, divisor=divisor)[0] == [byte]
+
+
 def test_divisor():
     assert divisor_for(25e6, 1_000_000) == 25
+    assert divisor_for(25e6, 3_000_000) == Fraction(25, 3)
     assert divisor_for(25e6, 115_200) == 217
     with pytest.raises(ValueError, match="25 MHz clock cannot make 9000000 baud"):
         divisor_for(25e6, 9_000_000)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from echoloom.backends.bitstream.aim import MARGIN, Aim
+from echoloom.backends.bitstream.resources import link_sizes
 from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.compile.program import CompiledProgram
@@ -32,6 +33,7 @@ from echoloom.frontend.data.files import write_whole
 from echoloom.hdl.commands import Command, identity
 from echoloom.hdl.numbers import encode_numbers
 from echoloom.hdl.packets import FLUSH, encode
+from echoloom.ir.blocks import CHIPS
 from echoloom.ir.contract import Image
 from echoloom.ir.passes.estimate import step_cycles, utilisation
 from echoloom.ir.sections import STEPS
@@ -51,6 +53,8 @@ def build(
     seed: int = 1,
     seeds: int = 1,
     jobs: int = 1,
+    baud: int | None = None,
+    samples: int | None = None,
 ) -> BuildReport:
     """Build the bitstream of the program's engine, and the program as its host sends it; minutes.
 
@@ -59,6 +63,9 @@ def build(
     is the highest that the PLL makes and that lies `margin` (a part of 1) or more below what the
     quickest reaches. `target_mhz` is what the router aims at: `clock_mhz`, else the board's own,
     unless given; a target near what can be reached gives the best result.
+
+    `baud` is the serial line's speed, the board's own if not given; `samples`, a power of two, are
+    how many the board keeps: up to 8,192 in half of the block RAM that the engine leaves.
 
     `board` is a name, or a board's own file (`.toml`; docs/boards.md).
 
@@ -78,13 +85,17 @@ def build(
     besides = [directory / STREAM, directory / REPORT]
     mapped = program.artifact.mapped
     try:
-        report = to_bitstream(mapped.config, mapped.timing, board, directory, aim)
+        report = to_bitstream(
+            mapped.config, mapped.timing, board, directory, aim, baud=baud, samples=samples
+        )
         _remove(besides)
     finally:
         if directory.is_dir() and not (directory / f"{target.name}.bit").exists():
             _remove(besides)
     write_whole(directory / STREAM, stream)
-    text = json.dumps(_report(program, report, stream), indent=2) + "\n"
+    link = link_sizes(mapped.config, CHIPS[target.chip], samples)
+    line = {"baud": baud or target.baud, **asdict(link)}
+    text = json.dumps(_report(program, report, stream, line), indent=2) + "\n"
     write_whole(directory / REPORT, text.encode())
     return report
 
@@ -109,7 +120,9 @@ def _remove(paths: list[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _report(program: CompiledProgram, report: BuildReport, stream: bytes) -> dict[str, Any]:
+def _report(
+    program: CompiledProgram, report: BuildReport, stream: bytes, line: dict[str, int]
+) -> dict[str, Any]:
     mapped = program.artifact.mapped
     used = utilisation(mapped)
     files = {report.bitstream.name: report.bitstream.read_bytes(), STREAM: stream}
@@ -119,6 +132,7 @@ def _report(program: CompiledProgram, report: BuildReport, stream: bytes) -> dic
         **asdict(report),
         "bitstream": report.bitstream.name,
         "engine": asdict(mapped.config),
+        "line": line,
         "identity": f"{identity(mapped.config, mapped.timing):016x}",
         "steps": {
             section.name.lower(): {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.inventory import Bank, inventory
-from echoloom.hdl.store import POSITION_BITS
+from echoloom.hdl.store import MOST_DEPTH
 from echoloom.ir.blocks import CHIPS, Cells, Chip
 from echoloom.ir.contract import EngineConfig
 
@@ -118,10 +118,10 @@ def link_sizes(config: EngineConfig, chip: Chip, samples: int | None = None) -> 
     least = LinkSizes()
     window = WINDOW if resources(config, chip, replace(least, window=WINDOW)).fits else least.window
     if samples is not None:
-        if samples < least.samples or samples & (samples - 1) or samples > 1 << POSITION_BITS - 2:
+        if samples < least.samples or samples & (samples - 1) or samples > MOST_DEPTH:
             raise ValueError(
-                f"a board's store has a power of two of samples, {least.samples} or more, "
-                f"not {samples:,}"
+                f"a board's store has {least.samples}, {2 * least.samples} ... {MOST_DEPTH:,} "
+                f"samples, not {samples:,}"
             )
         return LinkSizes(window, samples)
     sizes = LinkSizes(window, least.samples)

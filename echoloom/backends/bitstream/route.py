@@ -30,6 +30,7 @@ from echoloom.backends.bitstream.targets.target import Target
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, BoardTop
+from echoloom.hdl.uart import divisor_for
 from echoloom.ir.blocks import CHIPS
 from echoloom.ir.contract import EngineConfig, Timing
 
@@ -77,22 +78,29 @@ def to_bitstream(
     board: str = "ulx3s-85f",
     directory: Path | str = "build/bitstream",
     aim: Aim | None = None,
+    *,
+    baud: int | None = None,
+    samples: int | None = None,
 ) -> BuildReport:
     """Build the bitstream of an engine behind its host link; minutes.
+
+    `baud` is the serial line's speed, the board's own if not given; `samples` are kept on the
+    board, as many as `resources.link_sizes` finds room for if not given.
 
     `directory` gets `<board>.bit`, the routing report of the best seed and the tools' logs. The
     same aim and tools give the same bitstream.
 
-    Raises ValueError for an unknown board, a clock that it cannot make, or an engine that takes
-    more block RAM or multipliers than it has, OSError if `directory` cannot be written, BuildFailed
-    if a tool is missing or fails, TimingMissed (a BuildFailed) if the clock is not met.
+    Raises ValueError for an unknown board, a clock or a speed that it cannot make, or an engine
+    that takes more block RAM or multipliers than it has, OSError if `directory` cannot be written,
+    BuildFailed if a tool is missing or fails, TimingMissed (a BuildFailed) if the clock is not met.
     """
     target = find_board(board)
     check_fits(config, target)
-    sizes = link_sizes(config, CHIPS[target.chip])
+    divisor_for(target.clock_mhz * 1e6, baud or target.baud)
+    sizes = link_sizes(config, CHIPS[target.chip], samples)
 
     def make(clock_mhz: float) -> Component:
-        return BoardTop(target, config, timing, clock_mhz, sizes=sizes)
+        return BoardTop(target, config, timing, clock_mhz, baud, sizes)
 
     return build(make, target, Path(directory), aim or Aim())
 

@@ -18,9 +18,9 @@ class BenchRow:
     """Means over sequences of one kind, "predict" or "gradient".
 
     engine_cycles: what the engine's own counter says of the passes, waits excluded; board_cycles:
-    all cycles of the engine's clock from the first sequence's request to the last one's answer;
-    through_link, engine_alone: sequences in a second. `clock_mhz` is the clock that both are said
-    for, and `seconds` what a sequence took by this machine's clock.
+    all cycles of the link's clock from the first sequence's request to the last one's answer;
+    through_link, engine_alone: sequences in a second of the board's. `clock_mhz` is the engine's
+    clock, and `seconds` what a sequence took by this machine's.
     """
 
     what: str
@@ -42,7 +42,7 @@ def bench(
 ) -> list[BenchRow]:
     """Run sequences xs [n, T, inputs] on a loaded board: `predict` and, with labels, `gradient`.
 
-    The board counts the cycles; `clock_mhz` makes seconds of them, and is measured if not given.
+    The board counts the cycles; `clock_mhz` is the engine's clock, the link's if not given.
     """
     kinds: list[tuple[str, Sequence[Any]]] = [("predict", [None] * len(xs))]
     if labels is not None:
@@ -56,12 +56,13 @@ def bench(
             progress(index * len(xs) + number, len(kinds) * len(xs))
         after, seconds = board.status(), time.monotonic() - began
         cycles = after.cycles - before.cycles
-        clock = cycles / seconds if clock_mhz is None else clock_mhz * 1e6
+        line = 1e3 * after.clock_khz
+        clock = line if clock_mhz is None else clock_mhz * 1e6
         moved = after.bytes_out + after.bytes_in - before.bytes_out - before.bytes_in
         n = len(xs)
         rows.append(
             BenchRow(
-                what, n * clock / cycles, n * clock / engine, clock / 1e6, round(engine / n),
+                what, n * line / cycles, n * clock / engine, clock / 1e6, round(engine / n),
                 round(cycles / n), round(moved / n), seconds / n,
             )
         )  # fmt: skip

@@ -16,7 +16,8 @@ from echoloom.backends.engine.sweeps import Held, held_after, pass_request, swep
 from echoloom.backends.link import conversation as link
 from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
-from echoloom.backends.link.image_writes import Write, image_mark, image_writes
+from echoloom.backends.link.image_writes import Write, alike, by_place, image_mark, image_writes
+from echoloom.backends.link.serial import usual_baud
 from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import host_sequence
@@ -24,7 +25,7 @@ from echoloom.frontend.models.hssm import HSSM
 from echoloom.hdl.board import BAUD
 from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.ir.carried import Carried
-from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.contract import Register, Space
 from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.ir.host import run as run_sweeps
 
@@ -35,17 +36,18 @@ T = TypeVar("T")
 CLEARED = (Space.SECTION, Space.REGISTER)
 
 
-def open_board(port: str, *, baud: int = BAUD, timeout_s: float = 1.0) -> Board:
+def open_board(port: str, *, baud: int | None = None, timeout_s: float = 1.0) -> Board:
     """A board at a serial port ("/dev/ttyUSB0") or at what else pyserial opens by a URL
     ("socket://localhost:4000"). A context manager; nobody else can open the port meanwhile.
 
-    `timeout_s` is how long the board may take for an answer. A request is tried 4 times, a sequence
-    3 times, before LinkError is raised.
+    `baud` is the speed that the board was built for; if not given, what boards with the USB chip
+    have that is at the port. `timeout_s` is how long the board may take for an answer. A request is
+    tried 4 times, a sequence 3 times, before LinkError is raised.
 
     Raises OSError if there is no such port, PortBusy if another program has it, LinkError if no
     board answers, ValueError for a speed that no system has.
     """
-    board = Board(port, baud, timeout_s)
+    board = Board(port, usual_baud(port) if baud is None else baud, timeout_s)
     try:
         board.recover()
     except BaseException:
@@ -97,7 +99,7 @@ class Board:
         rows = sorted(image_writes(program.image, clear=True))
         anew = anew or self._doubtful
         if self._mark(program) == image_mark(program.image) and not anew:
-            self._program, self._held = program, _by_place(rows)
+            self._program, self._held = program, by_place(rows)
             self._reset(program)
             return 0
         self._write(program, rows, rows, progress)
@@ -111,7 +113,7 @@ class Board:
         holds. Raises OtherEngine.
         """
         before, held = self._program, self._held
-        if before is None or not _alike(before.image, program.image) or not self._holds(before):
+        if before is None or not alike(before.image, program.image) or not self._holds(before):
             return self.load(program, progress=progress)
         self._forget()
         rows = sorted(image_writes(program.image, clear=True))
@@ -144,15 +146,22 @@ class Board:
         return self._loaded().real_gradient(self.measured(x, label, whole=False).result, len(x))
 
     def measured(
-        self, x: Any, label: Any = None, initial: Any = None, *, whole: bool = True
+        self,
+        x: Any,
+        label: Any = None,
+        initial: Any = None,
+        *,
+        whole: bool = True,
+        sums: bool = True,
     ) -> Measured:
         """As `run`, with the engine's own counters: cycles, stalls, busy lanes. Without `whole` the
-        states are left on the board: a result has outputs, and gradients if there is a label.
+        states are left on the board: a result has outputs, and gradients if there is a label. And
+        without `sums` those are left there too.
         """
         program = self._loaded()
         x, label = host_sequence(program.model, x, label)
         carried = None if initial is None else begun_at(program.artifact, initial)
-        return self._repeated(lambda: self._measured(program, x, label, carried, whole))
+        return self._repeated(lambda: self._measured(program, x, label, carried, whole, sums))
 
     def stream(self, *, window: int = 0, initial: Any = None) -> Stream:
         """A sequence without an end on the board, as `program.stream`.
@@ -186,7 +195,7 @@ class Board:
         seen = self._line.carrier
         return BoardStatus(
             self.port, f"{found.engine:016x}", holds, found.mark > link.LOADING, bool(status & 1),
-            found.cycles, seen.bytes_out, seen.bytes_in, seen.repeated, self.reruns,
+            found.cycles, found.khz, seen.bytes_out, seen.bytes_in, seen.repeated, self.reruns,
         )  # fmt: skip
 
     def recover(self) -> None:
@@ -244,7 +253,13 @@ class Board:
         self._clean = False
 
     def _measured(
-        self, program: CompiledProgram, x: Any, label: Any, carried: Carried | None, whole: bool
+        self,
+        program: CompiledProgram,
+        x: Any,
+        label: Any,
+        carried: Carried | None,
+        whole: bool,
+        sums: bool,
     ) -> Measured:
         artifact, image = program.artifact, program.image
         passes: dict[str, PassResult] = {}
@@ -252,7 +267,9 @@ class Board:
 
         def level(sweep: Sweep) -> Swept:
             nonlocal mark
-            asked = sweep if whole else replace(sweep, states=())
+            asked = replace(
+                sweep, states=sweep.states if whole else (), sums=sweep.sums if sums else ()
+            )
             request = pass_request(artifact, image, asked)
             cycles = artifact.mapped.cycles_of(sweep.sections, sweep.length)
             found, said = self._line.converse(run_request(request, cycles, self._ends))
@@ -282,7 +299,7 @@ class Board:
             heard=counting(len(needed), progress),
         )
         self._doubtful = False
-        self._program, self._held = program, _by_place(rows)
+        self._program, self._held = program, by_place(rows)
         self._ends, self._clean = Ends(self._depth), True
 
     def _reset(self, program: CompiledProgram) -> None:
@@ -322,16 +339,3 @@ class Board:
         if self._program is None:
             raise NotLoaded(f"no program was loaded into the board at {self.port}; load one first")
         return self._program
-
-
-def _by_place(rows: Iterable[Write]) -> dict[tuple[int, int, int], int]:
-    return {(space, lane, address): word for space, lane, address, word in rows}
-
-
-def _alike(before: Image, after: Image) -> bool:
-    """Whether two programs have the same schedule: what one leaves in memory does not matter to
-    the other, beside the words that differ from the start."""
-    return all(
-        getattr(before, name) == getattr(after, name)
-        for name in ("config", "timing", "mac", "drain", "sections", "frame")
-    )

@@ -15,8 +15,8 @@ class BoardStatus:
 
     engine: the identity of its engine; holds: whether it has the program that was loaded here (None
     where none was); marked: whether it holds any whole program; busy: a pass is under way; cycles:
-    of the engine's clock since the board was reset. repeated: requests that had to be sent again;
-    reruns: sequences that had to be run again.
+    of the link's clock since the board was reset, and how quick that clock is. repeated: requests
+    that had to be sent again; reruns: sequences that had to be run again.
     """
 
     port: str
@@ -25,6 +25,7 @@ class BoardStatus:
     marked: bool
     busy: bool
     cycles: int
+    clock_khz: int
     bytes_out: int
     bytes_in: int
     repeated: int

@@ -20,13 +20,11 @@ from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.commands import ERROR, MOST_READ, REPLY, Command, Fault
 from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, size_of
 from echoloom.hdl.packets import PAYLOAD, Packet
-from echoloom.hdl.store import POSITION_BITS
 from echoloom.ir.contract import Space
 from echoloom.ir.fields import check_place
 
 T = TypeVar("T")
 LOADING = 1  # the mark of a board that holds a part of a program
-POSITIONS = 1 << POSITION_BITS
 
 
 class Request(NamedTuple):
@@ -51,12 +49,14 @@ _FAULTS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """What IDENTIFY answers: which engine, the last MARK, cycles of the engine's clock so far; and
-    what the link has room for, `window` bytes of packets on the way and `samples`."""
+    """What IDENTIFY answers: which engine, the last MARK, cycles of the link's clock so far and how
+    quick that is; and what the link has room for, `window` bytes of packets on the way, `samples`.
+    """
 
     engine: int
     mark: int
     cycles: int
+    khz: int
     window: int
     samples: int
 
@@ -102,9 +102,9 @@ def identify() -> Conversation[Identity]:
 
 def identity_of(numbers: Sequence[int]) -> Identity:
     """What the numbers of a reply to IDENTIFY say."""
-    engine, holds, cycles, window, samples = counted(IDENTIFY, numbers, 5)
+    engine, holds, cycles, khz, window, samples = counted(IDENTIFY, numbers, 6)
     every = (1 << NUMBER_BITS) - 1
-    return Identity(engine & every, holds & every, cycles, window, samples)
+    return Identity(engine & every, holds & every, cycles, khz, window, samples)
 
 
 def mark(word: int) -> Conversation[None]:

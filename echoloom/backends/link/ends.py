@@ -7,16 +7,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.hdl.store import ENDLESS, POSITION_BITS
+
 Words = NDArray[np.int64]
+POSITIONS = 1 << POSITION_BITS
 
 
 class Play(NamedTuple):
-    """What a pass is to get of the samples; `hdl.store.PLAY` has the meaning of each number."""
+    """What a pass is to get of the samples; `hdl.store.Play` has the meaning of each number."""
 
     begin: int
     frame: int
-    stride: int
-    steps: int
+    jump: int
+    end: int
+
+
+def play(begin: int, frame: int, jump: int, steps: int) -> Play:
+    """Frames of a sequence of so many steps, from the one at `begin` on."""
+    end = begin + steps * (frame - 1 + jump)
+    return Play(begin % POSITIONS, frame, jump, end % POSITIONS)
 
 
 class Ends:
@@ -39,15 +48,17 @@ class Ends:
             if held.shape != frames.shape:
                 continue
             if np.array_equal(held, frames):
-                return Play(begin, frame, frame, steps)
+                return play(begin, frame, 1, steps)
             if np.array_equal(held[::-1], frames):
-                return Play(begin + (steps - 1) * frame, frame, -frame, steps)
+                return play(begin + (steps - 1) * frame, frame, 1 - 2 * frame, steps)
         return None
 
     def following(self, frames: Words) -> Play:
         """How to play frames [T, F] that are sent next."""
         steps, frame = frames.shape
-        return Play(self.samples, frame, frame, steps)
+        found = play(self.samples, frame, 1, steps)
+        # A longer one ends where the samples do.
+        return found if frames.size <= self.depth else found._replace(end=ENDLESS)
 
     def sent(self, count: int) -> None:
         """So many more samples are there, and as many older ones may not be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from echoloom.backends.link.conversation import LOADING
 from echoloom.ir.contract import COLUMN_BITS, Image, Register, SectionEntry, Space
@@ -64,6 +64,20 @@ def image_mark(image: Image) -> int:
     """64 bits that tell images apart: the mark of a board that holds `image`, above LOADING."""
     digest = hashlib.sha256(repr(image).encode()).digest()
     return max(int.from_bytes(digest[:8], "little"), LOADING + 1)
+
+
+def by_place(rows: Iterable[Write]) -> dict[tuple[int, int, int], int]:
+    """The words by where they go."""
+    return {(space, lane, address): word for space, lane, address, word in rows}
+
+
+def alike(before: Image, after: Image) -> bool:
+    """Whether two programs have the same schedule: what one leaves in memory does not matter to
+    the other, beside the words that differ from the start."""
+    return all(
+        getattr(before, name) == getattr(after, name)
+        for name in ("config", "timing", "mac", "drain", "sections", "frame")
+    )
 
 
 def _signed(value: int, bits: int, what: str) -> int:

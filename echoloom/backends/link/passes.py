@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from echoloom.backends.link.conversation import (
     IDENTIFY,
-    POSITIONS,
     Conversation,
     Identity,
     ReadPlan,
@@ -17,15 +16,17 @@ from echoloom.backends.link.conversation import (
     identity_of,
     packed,
 )
-from echoloom.backends.link.ends import Ends, Play, Words
+from echoloom.backends.link.ends import POSITIONS, Ends, Play, Words
 from echoloom.backends.link.errors import LinkError
 from echoloom.hdl.commands import MOST_OUTPUTS, PATIENCE, Command
 from echoloom.hdl.packets import PAYLOAD
+from echoloom.hdl.store import OUTPUT_BITS
 from echoloom.ir.contract import Space
 
 BUSY, DONE = 1, 2  # bits of STATUS
 POLLS = 1000  # turns in a row in which nothing moves, before a pass is given up
-POSITION_BYTES = 4
+POSITION_BYTES = 3
+OUTPUT_POSITIONS = 1 << OUTPUT_BITS
 
 Access = tuple[int, int, int, int]  # space, lane, address, data
 
@@ -107,7 +108,7 @@ class _Outputs:
         self.complete = False  # the pass is done, and these are all
 
     def request(self, wait: bool) -> Request:
-        return Request(Command.COLLECT, (self._ends.outputs % POSITIONS, int(wait)))
+        return Request(Command.COLLECT, (self._ends.outputs % OUTPUT_POSITIONS, int(wait)))
 
     def take(self, numbers: Sequence[int]) -> bool:
         """A reply to `request`; whether it has more than the ones before. Raises LinkError."""
@@ -118,10 +119,10 @@ class _Outputs:
             raise LinkError("the pass is not under way any more: the board was reset")
         known = self._ends.outputs - self._begin
         more = known + len(words) - len(self.words)
-        if more < 0 or (made - self._ends.outputs) % POSITIONS < len(words):
+        if more < 0 or (made - self._ends.outputs) % OUTPUT_POSITIONS < len(words):
             raise LinkError("the board's reply to COLLECT makes no sense")
         self.words[known:] = words
-        all_here = (made - self._ends.outputs) % POSITIONS == len(words)
+        all_here = (made - self._ends.outputs) % OUTPUT_POSITIONS == len(words)
         self.complete = bool(status & DONE) and all_here
         return more > 0
 
@@ -143,8 +144,7 @@ def _start(ends: Ends, accesses: Sequence[Access], play: Play) -> Iterator[Reque
     yield from all_writes(others)
     yield from all_writes((Space.REGISTER, 0, at, changed[at]) for at in sorted(changed))
     if play.frame:
-        begin = play.begin % POSITIONS
-        yield Request(Command.PLAY, play._replace(begin=begin), repeatable=False)
+        yield Request(Command.PLAY, play, repeatable=False)
     for request in all_writes([command]):
         yield request._replace(repeatable=False)
 

@@ -10,15 +10,34 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import serial
+from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from echoloom.backends.link.errors import LinkError, PortBusy, PortLost
 from echoloom.hdl.board import BAUD
 
+# What boards' own USB chips make, by their vendor's and product's numbers: FT231X, FT2232H. The
+# latter makes more, which boards of this package have no clock for.
+CHIPS = {(0x0403, 0x6015): 3_000_000, (0x0403, 0x6010): 3_000_000}
 BREAK_S = 0.02  # many times longer than a byte
 
 
+def usual_baud(path: str) -> int:
+    """The speed of the boards that come with the USB chip at `path`; BAUD if it is another one."""
+    for port in list_ports.comports():
+        if os.path.realpath(path) == os.path.realpath(port.device):
+            return baud_of(port)
+    return BAUD
+
+
+def baud_of(port: ListPortInfo) -> int:
+    """The speed of the boards that come with this port's chip."""
+    return CHIPS.get((port.vid, port.pid), BAUD)
+
+
 class SerialPort:
-    """An open serial port, or what pyserial opens by a URL; a `carrier.Port`.
+    """An open serial port, or what pyserial opens by a URL; a `carrier.Port`. Its driver is asked
+    to hand over what has come at once, where it can.
 
     Raises OSError if `path` cannot be opened or is no serial port, PortBusy if another program has
     it, ValueError for a speed that no system has.
@@ -43,6 +62,8 @@ class SerialPort:
                 what = "cannot be opened" if by_url else "is not a serial port"
                 raise OSError(f"{path} {what}: {reason}") from error
             raise OSError(error.errno, os.strerror(error.errno), path) from error
+        with contextlib.suppress(AttributeError, NotImplementedError, OSError, ValueError):
+            self._line.set_low_latency_mode(True)
 
     def write(self, data: bytes, /) -> None:
         """Send all of `data`. Raises LinkError if nobody takes it within the time-out."""

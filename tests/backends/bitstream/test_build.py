@@ -67,7 +67,7 @@ def fake_bitstream(monkeypatch):
     """Stands in for minutes of synthesis; fake_bitstream(error) makes the next one fail."""
     failures: list[Exception] = []
 
-    def to_bitstream(config, timing, board, directory, aim):
+    def to_bitstream(config, timing, board, directory, aim, *, baud, samples):
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{board}.bit"
         path.unlink(missing_ok=True)
@@ -93,6 +93,7 @@ def test_report_and_files(classifier, tmp_path, fake_bitstream):
     assert written["kind"] == "build"
     assert written["fmax_mhz"] == report.fmax_mhz
     assert written["engine"]["lanes"] == 2
+    assert written["line"] == {"baud": 3_000_000, "window": 2048, "samples": 8192}
     assert [step["utilisation"] for step in written["steps"].values()] == list(
         utilisation(classifier.artifact.mapped).values()
     )

@@ -155,7 +155,7 @@ def truncated(model: el.HSSM, x: np.ndarray, label: Any, window: int) -> el.HSSM
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_windows_gradient_is_truncated_backpropagation(kind: str) -> None:
     program = program_of(kind)
-    x, window = signal(program.model, T), 13
+    x, window = signal(program.model, T), 14  # which begins between two outputs
     stream = program.stream(window=20)
     for at in range(0, T, 8):
         stream.push(x[at : at + 8])

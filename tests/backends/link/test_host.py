@@ -52,21 +52,21 @@ def board():
 def test_conversation_over_a_serial_port(board):
     def answer(packet):
         assert packet.intact
-        numbers = [1, 2, 3, 600, 256]
+        numbers = [1, 2, 3, 4, 600, 256]
         if packet.code == Command.READ:
             _, _, start, count = decode_numbers(packet.payload)
             numbers = [at - 50 for at in range(start, start + count)]
         return encode(packet.code | REPLY, encode_numbers(numbers), packet.sequence)
 
     carrier, heard = board(answer), []
-    assert carrier.converse(host.identify()) == host.Identity(1, 2, 3, 600, 256)
+    assert carrier.converse(host.identify()) == host.Identity(1, 2, 3, 4, 600, 256)
     # More than one packet's worth, with bytes that a terminal would take for control characters.
     words = carrier.converse(host.read(Space.VECTOR, 0, 0, 100), heard.append)
     assert words == list(range(-50, 50))
     assert [request.numbers[-1] for request in heard] == [25, 25, 25, 25]
     assert (carrier.packets, carrier.repeated) == (5, 0)
     assert carrier.bytes_out == 8 + 4 * 12 + 1  # one address in two bytes
-    assert carrier.bytes_in == 8 + 7 + 4 * 8 + 100
+    assert carrier.bytes_in == 8 + 8 + 4 * 8 + 100
 
 
 def test_several_packets_are_on_the_way_but_no_more_than_a_window(board):

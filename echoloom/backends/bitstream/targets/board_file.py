@@ -47,6 +47,7 @@ class BoardFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     package: str | None = None
     speed: str | int | None = None
     clock_mhz: float | None = None
+    baud: int = BAUD
     button_pressed: Level | None = None
     light_lit: Level | None = None
     lights: bool = True
@@ -94,7 +95,7 @@ def _target(name: str, board: BoardFile) -> Target:
     for field, mhz in (("clock_mhz", given["clock_mhz"]), ("target_mhz", board.target_mhz)):
         if not 1 <= mhz <= 1000:
             raise ValueError(f"{field} = {mhz:g} is no clock of an FPGA in MHz")
-    divisor_for(given["clock_mhz"] * 1e6, BAUD)
+    divisor_for(given["clock_mhz"] * 1e6, board.baud)
     device = DEVICES[given["device"]]
     levels = {
         "pressed": board.button_pressed or known.get("button_pressed", "high"),
@@ -105,6 +106,7 @@ def _target(name: str, board: BoardFile) -> Target:
         chip=device.chip,
         clock_mhz=float(given["clock_mhz"]),
         target_mhz=float(board.target_mhz),
+        baud=board.baud,
         pins=pins,
         package=device.packages.get(given["package"], given["package"]),
         speed=str(given.get("speed", "")),
