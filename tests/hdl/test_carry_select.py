@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import pytest
@@ -10,7 +11,7 @@ from amaranth.sim import Simulator
 from echoloom.hdl.carry_select import CarrySelectSum
 
 
-def sums(width: int, terms: list[tuple[int, int, int]], split: int = 2) -> list[int]:
+def sums(width: int, terms: Sequence[tuple[int, int, int]], split: int = 2) -> list[int]:
     component, found = CarrySelectSum(width, split), []
 
     async def bench(context):
