@@ -115,7 +115,7 @@ def explain(wanted: Wanted, job: Job, case: Case, mismatch: Mismatch) -> None:
         return
     try:
         mismatch.add_note(f"waves: {_write(wanted, job, case, span)}")
-    except (OSError, SimulationError) as error:
+    except (OSError, SimulationError, ValueError) as error:
         mismatch.add_note(f"no waves: {error}")
 
 

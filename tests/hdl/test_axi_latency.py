@@ -136,18 +136,23 @@ def test_streams_and_the_start_of_a_sweep() -> None:
         words = []
         for _ in range(3):
             await until(ctx, top.m_axis_outputs_tvalid)
-            # It stays until it is taken.
-            for _ in range(3):
-                assert ctx.get(top.m_axis_outputs_tvalid)
-                word, last = ctx.get(top.m_axis_outputs_tdata), ctx.get(top.m_axis_outputs_tlast)
-                await ctx.tick()
-            words.append((word, last))
+            offered = [await _offered(ctx, top) for _ in range(3)]
+            assert len(set(offered)) == 1  # it stays until it is taken
+            words.append(offered[0])
             ctx.set(top.m_axis_outputs_tready, 1)
             await ctx.tick()
             ctx.set(top.m_axis_outputs_tready, 0)
         assert words == [(0, 0), (0, 0), (0, 1)]
 
     simulate(top, body)
+
+
+async def _offered(ctx: Any, top: Any) -> tuple[int, int]:
+    """The word at the output, and whether it is a packet's last; then a cycle goes by."""
+    assert ctx.get(top.m_axis_outputs_tvalid)
+    offered = ctx.get(top.m_axis_outputs_tdata), ctx.get(top.m_axis_outputs_tlast)
+    await ctx.tick()
+    return offered
 
 
 @pytest.mark.parametrize("hard", [False, True])

@@ -33,6 +33,22 @@ def test_entries_follow_each_other_without_a_gap() -> None:
     assert len(result.writes) == count + 1
 
 
+@pytest.mark.parametrize("gap", [0, 1])
+def test_a_sum_goes_on_at_once_or_not_at_all(gap: int) -> None:
+    macs = [MacEntry(start=0, push=False), MacEntry(start=1 + gap, clear=False)]
+    drain = DrainEntry(start=1 + TIMING.mac_to_slot, slot=0, count=1, destination=1)
+    image = image_of(
+        small(1, 1), {Section.FORWARD_PROLOGUE: (macs, [drain], 2 * LAST)},
+        weight=[[3]], vector=[[5]],
+    )  # fmt: skip
+    if gap:
+        with pytest.raises(ValueError, match="cycle 2 goes on with a sum that does not end"):
+            check(image, [Pass()])
+    else:
+        (result,) = check(image, [Pass()])
+        assert result.vector[0][1] == 30
+
+
 @pytest.mark.parametrize("rounding", list(Rounding))
 def test_wrong_rounding_is_noticed(rounding: Rounding) -> None:
     """Half of 1, -1, 3 and -3."""

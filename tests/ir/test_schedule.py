@@ -149,6 +149,18 @@ def test_products_that_overlap() -> None:
     complains(replace(plan, mac=late), f"MAC entry {index + 1} starts in cycle")
 
 
+def test_a_sum_that_goes_on_after_something_else() -> None:
+    """A lane has no accumulator beside the register behind its adder."""
+    plan, _ = example()
+    kinds = [e.destination for e in plan.mac]
+    index = next(
+        i for i in range(1, len(kinds))
+        if kinds[i] is Destination.ACCUMULATOR and kinds[i - 1] is not Destination.ACCUMULATOR
+    )  # fmt: skip
+    late = changed(plan.mac, index, clear=False)
+    complains(replace(plan, mac=late), f"MAC entry {index} goes on with a sum that has ended")
+
+
 def test_operands_that_are_not_there_yet() -> None:
     """Where the multipliers wait for a word, one cycle less is too early; some wait for a slot."""
     plan, _ = example()

@@ -197,6 +197,20 @@ def test_a_window_of_steps(tmp_path: Path) -> None:
     assert any(section == "not_recorded" for section, _ in Waves(file).beginnings)
 
 
+def test_a_sequence_that_does_not_begin_at_rest(tmp_path: Path) -> None:
+    program, x = tiny()
+    pairs = [(np.full(4, 0.25), np.full(4, -0.5)) for _ in range(2)]
+    file = tmp_path / "begun.fst"
+    el.verify(
+        program, x[:1], [LABEL], initial=[pairs], simulator=CPP, levels=("rtl",), waves=file
+    )  # fmt: skip
+    waves, width = Waves(file), program.artifact.mapped.config.word
+    time = waves.beginnings["forward_step", 0]
+    (q,) = (d.type.q for d in program.ir.states if d.name == "b1.free.q")
+    found = [waves.word("state", "b1.free.q", n, width, time) for n in range(4)]
+    assert found == [2**q.scalar_frac // 4] * 4
+
+
 @pytest.mark.parametrize("around", [None, "first-difference"])
 def test_after_a_mismatch_waves_are_of_the_steps_around_it(around: Any, tmp_path: Path) -> None:
     program, _ = tiny()
@@ -245,10 +259,11 @@ def test_viewers_are_told_names_that_are_there(whole: Waves) -> None:
 def test_a_point_is_put_where_the_format_has_it() -> None:
     program, _ = tiny()
     text = save_file(Path("a.fst"), layout(program.artifact, ()), 0)
-    (element,) = (
-        e for v in vectors(program.artifact) for e in v.elements if e.path.endswith("b0.free.q[1]")
-    )
-    assert f"[fpshift_count] {element.frac}\n@40000420\n+{{b0.free.q[1] {element.format}}} " in text
+    (q,) = (d.type.q for d in program.ir.states if d.name == "b0.free.q")
+    frac, width = q.scalar_frac, program.artifact.mapped.config.word
+    name = f"echoloom.state.b0.free.q[1][{width - 1 - frac}:{-frac}]"
+    shown = f"+{{b0.free.q[1] Q({width - frac},{frac})}} {name}"
+    assert f"[fpshift_count] {frac}\n@40000420\n{shown}\n" in text
 
 
 @pytest.mark.parametrize(
