@@ -39,6 +39,7 @@ class Ends:
         self.depth = depth
         self.samples = self.outputs = 0
         self.registers: dict[int, int] = {}
+        self.waits: dict[int, int] = {}  # COLLECTs that a pass of so many cycles took
         self._kept: list[tuple[int, Words]] = []
 
     def find(self, frames: Words) -> Play | None:

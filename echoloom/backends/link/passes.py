@@ -67,7 +67,9 @@ def run_pass(
     if sent or frames.size <= ends.depth:
         pushes = [] if sent else list(_pushes(ends.samples, frames.ravel().tolist()))
         few = outputs is not None and outputs <= MOST_OUTPUTS
-        waits = [collected.request(wait=True)] * (cycles // PATIENCE + 2 if few else 0)
+        # How much quicker the engine's clock is than the link's shows after the first pass.
+        most = ends.waits.get(cycles, cycles // PATIENCE + 2)
+        waits = [collected.request(wait=True)] * (most if few else 0)
         rest = [*plan.requests, IDENTIFY] if few else []
         replies = yield [*start, *pushes, *waits, *rest]
         at = len(start)
@@ -75,8 +77,11 @@ def run_pass(
         for push, numbers in zip(pushes, replies[at:], strict=False):
             _pushed(ends, push, numbers)
         at += len(pushes)
-        for numbers in replies[at : at + len(waits)]:
+        for number, numbers in enumerate(replies[at : at + len(waits)], 1):
+            before = collected.complete
             collected.take(numbers)
+            if collected.complete and not before:
+                ends.waits[cycles] = number
         collected.release()
         if pushes:
             ends.keep(frames)
