@@ -58,7 +58,7 @@ class Case:
 # What --boards routes: boards of three families, each with a program of its size.
 BOARDS = {
     "icebreaker": Case("tiny", 1, 1, 1),
-    "ice40-hx8k-evn": Case("small", 2, 1, 1),
+    "ice40-hx8k-evn": Case("tiny", 1, 1, 1),
     "ulx3s-12f": Case("one block", 4, 1, 4),
     "orangecrab-25f": Case("one block", 4, 1, 4),
     "tang-nano-20k": Case("one block", 4, 1, 4),

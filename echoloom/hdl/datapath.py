@@ -40,7 +40,7 @@ from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing, XMode
 from echoloom.ir.flags import Flag
 
-GROUP = 4  # lanes from which one register chooses
+GROUP = 4  # lanes from which one register chooses, and that share what the host says
 FRAME_WORD = 2  # cycle in which the input frame's word is there
 
 
@@ -94,7 +94,7 @@ class Datapath(wiring.Component):
     @staticmethod
     def read_latency(config: EngineConfig) -> int:
         """A word goes through all lanes behind its own."""
-        return ADD + config.lanes + 1
+        return ADD + config.lanes + 2
 
     @staticmethod
     def timing() -> Timing:
@@ -110,7 +110,9 @@ class Datapath(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        access = delay(m, self.access, 1, name="access")[-1]
+        # What the host says has time: it goes to the first lane of each group and from there to
+        # the others, and a cycle later to the drains.
+        _, access, later = delay(m, self.access, 2, name="access")
         stages = delay(m, self.operation, ADD, name="operation")
         weights = delay(m, self.address.weight, WEIGHT, name="weight")
         gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
@@ -126,7 +128,9 @@ class Datapath(wiring.Component):
             m.submodules[f"lane_{index}"] = lane
             write = self.writes[index % config.drains]
             m.d.comb += [
-                lane.access.eq(access),
+                lane.access.eq(
+                    access if index % GROUP == 0 else lanes[index - index % GROUP].passed
+                ),
                 lane.x.eq(self.address.x),
                 lane.y.eq(self.address.y),
                 lane.weight_address.eq(weights[-1]),
@@ -139,7 +143,7 @@ class Datapath(wiring.Component):
                 lane.write.address.eq(write.address),
                 lane.write.value.eq(write.value),
             ]
-        drains = self._drains(m, access, lanes, tree_output)
+        drains = self._drains(m, later, lanes, tree_output)
         self._flags(m, [lane.overflow for lane in lanes], tree_overflow, drains)
         self._read(m, lanes, drains, broadcast)
         return m

@@ -9,11 +9,12 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.engine import IN_FLIGHT_EMITS
-from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry
+from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry, section_entry
 from echoloom.hdl.link import OUTPUTS
 from echoloom.hdl.packets import PAYLOAD
 from echoloom.hdl.table_memory import READERS
 from echoloom.ir.contract import COLUMN_BITS, EngineConfig
+from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def inventory(config: EngineConfig, link: LinkSizes) -> tuple[Bank, ...]:
         *_tables(config),
         *_program("MAC program", mac_entry(config).size, config.mac_depth),
         *_program("drain program", drain_entry(config).size, config.drain_depth),
+        *_program("section table", section_entry(config).size, len(Section)),
         Bank("outputs", word, 2 * config.output_depth + IN_FLIGHT_EMITS - 1, 1),
         Bank("link outputs", word, OUTPUTS, 1),
         Bank("link replies", 8, link.window, 1),

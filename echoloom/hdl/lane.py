@@ -71,8 +71,9 @@ class Lane(wiring.Component):
     idle then.
     `product` is word + narrow bits signed, sums are `accumulator` bits,
     gradient words `gradient_bits`.
-    Words that a host reads go from lane to lane: `read_word` is this lane's weight or gradient
-    word if `access` names the lane, else what came as `read_before`, a cycle later.
+    `passed` is `access` a cycle later, for other lanes. Words that a host reads go from lane to
+    lane: `read_word` is this lane's weight or gradient word if `access` names the lane, else what
+    came as `read_before`, a cycle later.
     """
 
     slot_latency = STORE  # from issue to the first `slot` that asks for the sum
@@ -80,6 +81,7 @@ class Lane(wiring.Component):
     gradient_latency = STORE - GRADIENT
 
     access: data.View
+    passed: data.View
     x: Signal
     y: Signal
     weight_address: Signal
@@ -104,6 +106,7 @@ class Lane(wiring.Component):
         super().__init__(
             {
                 "access": In(ACCESS),
+                "passed": Out(ACCESS),
                 "x": In(bits["x"].shape),
                 "y": In(bits["y"].shape),
                 "weight_address": In(bits["weight"].shape),
@@ -169,6 +172,7 @@ class Lane(wiring.Component):
         address = max(self._config.weight_depth, self._config.gradient_depth)
         self._to = delay(m, self.access.address[: ceil_log2(address)], 2, name="to")
         self._data = delay(m, self.access.data[:bits], 1, name="given")[-1]
+        m.d.comb += self.passed.eq(delay(m, self.access, 1, name="passed")[-1])
         here = self.access.write & (self.access.lane == self._index)
         chosen = here & (self.access.space == Space.GRADIENT)
         self._write_gradient = delay(m, chosen, 3, name="write_gradient")

@@ -90,7 +90,7 @@ def test_registers_answer_when_they_are_said_to() -> None:
         assert await write(ctx, top, engine_offset(Register.LENGTH), 3) == own + Registers.engine
         word, edges = await read(ctx, top, engine_offset(Register.LENGTH))
         assert (word, edges) == (3, own + Registers.engine + engine_read)
-        assert edges == own + IMAGE.config.lanes + 20  # as the page says
+        assert edges == own + IMAGE.config.lanes + 21  # as the page says
 
     simulate(top, body)
 
