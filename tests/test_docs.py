@@ -1,7 +1,7 @@
 """The documentation: its examples run, its links lead somewhere.
 
-`python tests/test_docs.py` writes the outputs that the pages' examples give now into them; read the
-difference before you commit it.
+`python tests/test_docs.py [PAGE ...]` writes the outputs that the pages' examples give now into
+them; read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import doctest
 import io
 import re
 import runpy
+import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,7 +129,11 @@ def write_outputs(page: Path) -> None:
         result += lines[written:end]
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(example.source, page.name, "single"), scope)
+            try:
+                exec(compile(example.source, page.name, "single"), scope)
+            except Exception as error:
+                print("Traceback (most recent call last):")
+                print(*traceback.format_exception_only(error), sep="", end="")
         result += printed.getvalue().splitlines()
         written = end + example.want.count("\n")
     page.write_text("\n".join([*result, *lines[written:]]) + "\n")
@@ -135,4 +141,5 @@ def write_outputs(page: Path) -> None:
 
 if __name__ == "__main__":
     for page in WITH_EXAMPLES:
-        write_outputs(page)
+        if not sys.argv[1:] or page.name in sys.argv[1:]:
+            write_outputs(page)

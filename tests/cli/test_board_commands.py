@@ -131,7 +131,9 @@ def test_another_engine(shelf, program):
 def test_serve_until_interrupted(shelf):
     """The port is the first line, as soon as it can be opened; interrupted is not failed."""
     arguments = ["board", "serve", str(shelf / "program.elp"), "--simulator", "golden"]
-    code = f"from echoloom.cli import app; app({arguments!r})"
+    # A shell's background jobs, and so their children, ignore interrupts unless they say otherwise.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeds}; from echoloom.cli import app; app({arguments!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -24,7 +24,9 @@ class FakeTools:
         self.failure: Exception | None = None
         self.aim: Aim | None = None
 
-    def __call__(self, config, timing, board, directory, aim) -> BuildReport:
+    def __call__(
+        self, config, timing, board, directory, aim, *, baud=None, samples=None
+    ) -> BuildReport:
         directory.mkdir(parents=True, exist_ok=True)
         bitstream = directory / f"{board}.bit"
         bitstream.unlink(missing_ok=True)

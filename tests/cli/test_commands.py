@@ -119,12 +119,12 @@ def test_mismatch_is_told_and_reported(shelf, tmp_path, monkeypatch):
     """One bit of one output at the JAX level."""
     true = JaxRunner.run
 
-    def wrong(runner, x, label=None):
-        result = true(runner, x, label)
+    def wrong(runner, x, label=None, **more):
+        result = true(runner, x, label, **more)
         return replace(result, outputs=result.outputs ^ np.asarray([4, 0]))
 
     monkeypatch.setattr(JaxRunner, "run", wrong)
-    monkeypatch.setattr(level_jax, "_locate", lambda runner, x, label: None)
+    monkeypatch.setattr(level_jax, "_locate", lambda *arguments, **more: None)
     report = tmp_path / "report.json"
     arguments = (shelf / "program.elp", shelf / "data.npz", "--levels", "jax", "--report", report)
     said = echoloom("verify", *arguments, "--json")

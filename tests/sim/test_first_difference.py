@@ -32,7 +32,9 @@ def test_sentence_names_everything():
     actual[1, 3] = 8
     difference = signal_difference("verilator", "block1.q", expected, actual, 2, "echo_step")
     signal = "q (echo_step)"
-    assert difference == Difference("verilator", 2, "block1", signal, (1, 3), 3, 0, 8)
+    assert difference == Difference(
+        "verilator", 2, "block1", signal, (1, 3), 3, 0, 8, section="echo_step"
+    )
     assert str(difference) == (
         "verilator: first difference at step 2, block block1, signal q (echo_step)[1, 3], bit 3: "
         "expected 0, found 8."

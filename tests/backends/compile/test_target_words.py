@@ -20,9 +20,12 @@ def test_targets_are_not_rounded_to_float32_first(monkeypatch: pytest.MonkeyPatc
     targets = np.random.default_rng(1).uniform(-0.9, 0.9, (len(x[0]), model.outputs))
     seen: list[Any] = []
     run = compiled_program.numpy_run
-    monkeypatch.setattr(
-        compiled_program, "numpy_run", lambda a, x, y: seen.append(y) or run(a, x, y)
-    )
+
+    def spied(artifact: Any, x: Any, y: Any, **more: Any) -> Any:
+        seen.append(y)
+        return run(artifact, x, y, **more)
+
+    monkeypatch.setattr(compiled_program, "numpy_run", spied)
     with jax.enable_x64(False):
         program.run(x[0], targets)
     np.testing.assert_array_equal(seen[0], targets)
