@@ -24,7 +24,8 @@ class Requantise(wiring.Component):
     """result = narrow(r, base + r or base - r), r = round(value / 2**shift).
 
     value: `accumulator` bits signed; shift 0..63, the same from SELECTS registers; base, result:
-    `word` bits signed; width 2..word is the range that `overflow` wraps or saturates to (symmetric).
+    `word` bits signed; width 2..word is the range that `overflow` wraps or saturates to
+    (symmetric).
     `overflowed` says that the value before narrowing was outside it.
     Latency: 6 cycles (shift in three, add, compare with the range, narrow), one result a cycle.
     """
