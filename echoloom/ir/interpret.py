@@ -63,7 +63,7 @@ class Machine:
         for section in given.sections:
             stepping = section in STEPS
             frames = given.steps() if stepping else ({},)
-            self.run(section, frames, resumes=given.resumes and stepping)
+            self.run(section, frames, resumes=given.adds or (given.resumes and stepping))
             if section is Section.FORWARD_PROLOGUE:
                 # Each sequence has states of its own, also where no input ever reaches them.
                 for state, _ in self.program.body(section).updates:
