@@ -30,8 +30,8 @@ class LearnedTensor(Learned):
 class LearningPlan:
     """All that a host needs to make an engine learn, tensor by tensor in this order.
 
-    The addresses are of vector memory: `step` and `lift` (in lane 0) are written before every
-    tensor's update, `noise` (in every lane; None where the rule needs none) before an update's first.
+    The addresses are of vector memory: `step` and `lift` (in lane 0) are written before the update
+    of every tensor, `noise` (in every lane; None where a rule needs none) before the first one's.
     `frozen` and `length` as in `Learning`.
     """
 
