@@ -51,8 +51,8 @@ class Sweep:
     the register LENGTH; rows: how many outputs there are, one in `every` of the values emitted;
     states, sums: what to read afterwards. The sums are to be multiplied by 2**exponent [...].
     carried: what states and sums are before it, where that is not what the sweep before has left;
-    started: steps of the sequence that other sweeps have made before the first frame. adds: its sums
-    go on from what they were before it, those of all its bodies.
+    started: steps of the sequence that other sweeps have made before the first frame.
+    adds: the sums of all its bodies go on from what they were before it.
     """
 
     sections: Sections

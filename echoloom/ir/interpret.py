@@ -77,9 +77,8 @@ class Machine:
         )
 
     def sum_up(self, name: str, new: Value) -> None:
-        """Add to an accumulator, or begin it."""
-        old = self.accumulators.get(name)
-        self.accumulators[name] = new if old is None else self.add(self, name, old, new)
+        """Add to an accumulator, which begins at zero."""
+        self.accumulators[name] = self.add(self, name, self.accumulators.get(name, 0), new)
 
     def clear(self, section: Section) -> None:
         """The sums that a body adds to begin at zero."""
