@@ -63,6 +63,8 @@ from .frontend.models.published.import_rhel import (
 )
 from .frontend.training.train import train as train
 from .ir.host import RunResult as RunResult
+from .ir.learning import ScaledUpdate as ScaledUpdate
+from .ir.learning import SignUpdate as SignUpdate
 from .sim.first_difference import Mismatch as Mismatch
 from .sim.float_distance import WrongModel as WrongModel
 from .sim.verify import VerifyReport as VerifyReport

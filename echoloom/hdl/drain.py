@@ -14,8 +14,9 @@ from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.lane import tree_result
 from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
 from echoloom.hdl.lookup import Lookup
-from echoloom.hdl.pipeline import delay, memory
+from echoloom.hdl.pipeline import copies, delay, memory
 from echoloom.hdl.requantise import Requantise
+from echoloom.hdl.rounding import SELECTS
 from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.contract import EngineConfig, Space
 from echoloom.ir.flags import Flag
@@ -90,7 +91,7 @@ class Drain(wiring.Component):
         )
         m.d.comb += [
             requantise.value.eq(total),
-            requantise.shift.eq(shift),
+            *(port.eq(own) for port, own in zip(requantise.shift, shift, strict=True)),
             requantise.base.eq(base),
             requantise.add.eq(stages[SELECT].add),
             requantise.width.eq(stages[SELECT].width),
@@ -158,7 +159,7 @@ class Drain(wiring.Component):
         m.d.sync += total.eq(Mux(stages[SUMS].tree, row, sums))
         return total
 
-    def _shift(self, m: Module, stages: list[Any]) -> Signal:
+    def _shift(self, m: Module, stages: list[Any]) -> list[Any]:
         """By how much to shift, SELECT cycles after issue."""
         m.submodules.exponents = exponents = memory(
             SHIFT, self._config.exponent_depth, self._contents.exponents_of(self._index)
@@ -186,9 +187,9 @@ class Drain(wiring.Component):
         amount = known + exponent
         # The largest shift leaves nothing but the rounding of the sign: more changes nothing.
         most = (1 << SHIFT.width) - 1
-        shift = Signal(SHIFT, reset_less=True)
-        m.d.sync += shift.eq(Mux(amount > most, most, amount))
-        return shift
+        shift = Signal(SHIFT)
+        m.d.comb += shift.eq(Mux(amount > most, most, amount))
+        return copies(m, shift, SELECTS, name="shift")
 
     def _base(self, m: Module, stages: list[Any]) -> Signal:
         """The base word, SELECT cycles after issue.
