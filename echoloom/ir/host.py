@@ -203,6 +203,9 @@ class Host:
         the error by labels [...] or targets [..., T', outputs]. Every nudge is taken times `nudge`,
         a power of two."""
         told = self.objective.told(self.decode(outputs), labels, nudge)
+        runtime = dict(told.runtime)
+        if any(d.name == "error_step" for d in self.program.runtime):
+            runtime["error_step"] = runtime["error"]
         streamed = {
             name: self._over_time(rows, forward)
             for name, rows in self._encoded(told.frames).items()
@@ -210,7 +213,7 @@ class Host:
         frames = {name: rows[..., ::-1, :] for name, rows in {**forward.frames, **streamed}.items()}
         sums = tuple(a.name for a in self.program.accumulators if a.target)
         return replace(
-            forward, sections=ECHO, runtime=self._encoded(told.runtime), frames=frames, rows=0,
+            forward, sections=ECHO, runtime=self._encoded(runtime), frames=frames, rows=0,
             every=1, states=echo_states(self.program), sums=sums, exponent=told.exponent,
             carried=None,
         )  # fmt: skip

@@ -20,6 +20,7 @@ from echoloom.ir.contract import (
     Timing,
 )
 from echoloom.ir.fields import never
+from echoloom.ir.learning import Learning
 from echoloom.ir.ops import Constant
 from echoloom.ir.passes.allocate import Allocation, Owner, allocate, constants_of
 from echoloom.ir.passes.entries import Shared, share
@@ -93,7 +94,12 @@ def place(
     return scheduled(placed(program, tables, config), timing)
 
 
-def placed(program: Program, tables: Mapping[str, TableContents], config: EngineConfig) -> Placed:
+def placed(
+    program: Program,
+    tables: Mapping[str, TableContents],
+    config: EngineConfig,
+    learning: Learning | None = None,
+) -> Placed:
     """Allocate and lower for an engine of these lanes, drains, slots and words. A state whose
     readers cannot all come before its new word is written gets a place for the old one too. Words
     that drains add to come first.
