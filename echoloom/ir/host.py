@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from echoloom.ir.carried import Carried, carried_states, carried_sums
 from echoloom.ir.flags import Flag
-from echoloom.ir.objective import Classification, Objective, Regression, length_words
+from echoloom.ir.objective import (
+    ERROR,
+    ERROR_STEP,
+    Classification,
+    Objective,
+    Regression,
+    SharedError,
+    length_words,
+)
 from echoloom.ir.places import Copy
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO, FORWARD, RESUMED, Section
@@ -44,6 +52,7 @@ class Sweep:
     states, sums: what to read afterwards. The sums are to be multiplied by 2**exponent [...].
     carried: what states and sums are before it, where that is not what the sweep before has left;
     started: steps of the sequence that other sweeps have made before the first frame.
+    adds: the sums of all its bodies go on from what they were before it.
     """
 
     sections: Sections
@@ -57,6 +66,7 @@ class Sweep:
     exponent: Words
     carried: Carried | None = None
     started: int = 0
+    adds: bool = False
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -198,14 +208,24 @@ class Host:
         emitted = (self.program.types(b)[v] for b in self.program.bodies for v in b.emits)
         return next(emitted).size
 
-    def echo(self, forward: Sweep, outputs: Any, labels: Any, nudge: float = 1.0) -> Sweep:
+    def echo(
+        self,
+        forward: Sweep,
+        outputs: Any,
+        labels: Any,
+        nudge: float = 1.0,
+        shared: SharedError | None = None,
+        adds: bool = False,
+    ) -> Sweep:
         """The echo of a forward sweep that gave these outputs: samples again, last one first, with
         the error by labels [...] or targets [..., T', outputs]. Every nudge is taken times `nudge`,
-        a power of two."""
-        told = self.objective.told(self.decode(outputs), labels, nudge)
+        a power of two. Sequences whose sums go on from each other's (`adds`) have a `shared` error.
+        """
+        told = self.objective.told(self.decode(outputs), labels, nudge, shared)
         runtime = dict(told.runtime)
-        if any(d.name == "error_step" for d in self.program.runtime):
-            runtime["error_step"] = runtime["error"]
+        if any(d.name == ERROR_STEP for d in self.program.runtime):
+            weight = 1.0 if shared is None else shared.weight(forward.length)
+            runtime[ERROR_STEP] = runtime[ERROR] * weight
         streamed = {
             name: self._over_time(rows, forward)
             for name, rows in self._encoded(told.frames).items()
@@ -215,7 +235,7 @@ class Host:
         return replace(
             forward, sections=ECHO, runtime=self._encoded(runtime), frames=frames, rows=0,
             every=1, states=echo_states(self.program), sums=sums, exponent=told.exponent,
-            carried=None,
+            carried=None, adds=adds,
         )  # fmt: skip
 
     def result(

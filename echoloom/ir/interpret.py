@@ -63,7 +63,7 @@ class Machine:
         for section in given.sections:
             stepping = section in STEPS
             frames = given.steps() if stepping else ({},)
-            self.run(section, frames, resumes=given.resumes and stepping)
+            self.run(section, frames, resumes=given.adds or (given.resumes and stepping))
             if section is Section.FORWARD_PROLOGUE:
                 # Each sequence has states of its own, also where no input ever reaches them.
                 for state, _ in self.program.body(section).updates:
@@ -77,9 +77,8 @@ class Machine:
         )
 
     def sum_up(self, name: str, new: Value) -> None:
-        """Add to an accumulator, or begin it."""
-        old = self.accumulators.get(name)
-        self.accumulators[name] = new if old is None else self.add(self, name, old, new)
+        """Add to an accumulator, which begins at zero."""
+        self.accumulators[name] = self.add(self, name, self.accumulators.get(name, 0), new)
 
     def clear(self, section: Section) -> None:
         """The sums that a body adds to begin at zero."""

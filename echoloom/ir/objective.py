@@ -29,6 +29,27 @@ EXP_TAYLOR = tuple(1.0 / math.factorial(n) for n in reversed(range(14)))
 OUT_OF_REACH = -708.0  # below, exp is not a normal number and counts as zero
 
 
+# Runtime vectors of a classification: the error of the head's own gradients, and the one that is
+# pulled back into the steps, where a program that learns has the two apart.
+ERROR, ERROR_STEP = "error", "error_step"
+
+
+@dataclass(frozen=True)
+class SharedError:
+    """How the errors of sequences are told whose gradient sums are added up.
+
+    All are times 2**-exponent. A mean over time shares its error among the T steps, so that the
+    steps' sums of a longer sequence weigh less: by `length`/T, `length` being the least T.
+    """
+
+    exponent: int
+    length: int
+
+    def weight(self, length: int) -> float:
+        """What the error of a sequence of so many steps is times, in its steps."""
+        return self.length / length
+
+
 class Told(NamedTuple):
     """What an echo is told, in real numbers.
 
@@ -61,7 +82,9 @@ class Objective(Protocol):
         """The run's outputs from those of a sweep [..., rows, outputs]."""
         ...
 
-    def told(self, outputs: Floats, labels: Any, nudge: float) -> Told:
+    def told(
+        self, outputs: Floats, labels: Any, nudge: float, shared: SharedError | None = None
+    ) -> Told:
         """What the echo is told. The error, and with it every nudge, is taken times `nudge`, a
         power of two, which the exponent makes up for."""
         ...
@@ -94,10 +117,17 @@ class Classification:
         """Logits [..., outputs]."""
         return rows[..., 0, :]
 
-    def told(self, outputs: Floats, labels: Any, nudge: float = 1.0) -> Told:
-        """The error of the logits, normalised."""
-        error, exponent = normalised_error(softmax_error(outputs, np.asarray(labels)))
-        return Told({"error": error * nudge}, {}, exponent - _log2(nudge))
+    def told(
+        self, outputs: Floats, labels: Any, nudge: float = 1.0, shared: SharedError | None = None
+    ) -> Told:
+        """The error of the logits, normalised or with the shared exponent."""
+        error = softmax_error(outputs, np.asarray(labels))
+        if shared is None:
+            error, exponent = normalised_error(error)
+        else:
+            exponent = np.full(error.shape[:-1], shared.exponent, np.int64)
+            error = np.ldexp(error, -shared.exponent)
+        return Told({ERROR: error * nudge}, {}, exponent - _log2(nudge))
 
     def losses(self, outputs: Floats, labels: Any) -> Floats:
         """-log softmax(logits)[label], without cancellation where the label is nearly certain."""
@@ -131,10 +161,15 @@ class Regression:
         """Predictions [..., T', outputs]."""
         return rows
 
-    def told(self, outputs: Floats, labels: Any, nudge: float = 1.0) -> Told:
-        """Targets, and a gain that brings the largest error near 1."""
+    def told(
+        self, outputs: Floats, labels: Any, nudge: float = 1.0, shared: SharedError | None = None
+    ) -> Told:
+        """Targets, and a gain that brings the largest error near 1, or the shared one."""
         targets = np.asarray(labels, np.float64)
-        exponent = gain_exponent(outputs - targets)
+        if shared is None:
+            exponent = gain_exponent(outputs - targets)
+        else:
+            exponent = np.full(targets.shape[:-2], -shared.exponent, np.int64)
         gain = np.asarray(nudge * 2.0**exponent, np.float64)[..., None, None]
         gain = np.broadcast_to(gain, (*targets.shape[:-1], 1))
         return Told({}, {"target": targets, "gain": gain}, -exponent - _log2(nudge))

@@ -85,7 +85,7 @@ class Code:
     program: a `structure`; most: steps in a chunk, at most. In chunks of one step sums wrap and
     raise their flag exactly when they leave their range; in longer ones, which only know where they
     end, `reached` has to show that they never did. watched: every value of a body is given out too.
-    resumes: the step body's sums go on from what the memory has.
+    resumes: the step body's sums go on from what the memory has; adds: those of all bodies do.
     """
 
     program: Program
@@ -94,6 +94,7 @@ class Code:
     most: int = CHUNK
     watched: bool = False
     resumes: bool = False
+    adds: bool = False
 
 
 @lru_cache(maxsize=32)
@@ -130,6 +131,8 @@ class _Section:
 
     def once(self, memory: Memory) -> tuple[Memory, Any]:
         """A body that runs once: (memory, given out)."""
+        if not self.code.adds:
+            memory = self._from_zero(memory)
         step = Step(self.numbers, self.registers)
         env = {**self.fixed, **memory.states}
         for instr in self.body.instrs:
@@ -139,21 +142,36 @@ class _Section:
             else:
                 env[instr.name] = JAX_RULES[instr.op](step, instr, [env[a] for a in instr.args])
         accumulators, reached = dict(memory.accumulators), dict(memory.reached)
+        flags = _with_raised(memory.flags, step.raised)
         for name, value in self.body.accumulates:
-            words = jnp.broadcast_to(env[value], accumulators[name].shape)
-            accumulators[name], reached[name] = words.astype(jnp.int64), _largest(words, 1)
+            part = jnp.broadcast_to(env[value], accumulators[name].shape).astype(jnp.int64)
+            accumulators[name], reached[name], flags = self.added(
+                name, memory, flags, part, _largest(part, 1)
+            )
         states = {
             name: jnp.broadcast_to(env[self.updates[name]], old.shape)
             if name in self.updates
             else old
             for name, old in memory.states.items()
         }
-        flags = _with_raised(memory.flags, step.raised)
         return Memory(states, accumulators, reached, flags), [env[v] for v in self.given_out]
+
+    def added(
+        self, name: str, memory: Memory, flags: jax.Array, part: jax.Array, bound: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """A sum with `part` added, which is up to `bound` on its way; what it may have reached so
+        far; and the flags."""
+        old, own = memory.accumulators[name], self.sums[name]
+        total = old + part
+        outside = (total >= own["end"]) | (total < -own["end"])
+        where = outside.reshape(len(flags), -1)
+        flags = _with_raised(flags, {(Flag.ACCUMULATOR, where.shape[-1]): where})
+        reached = jnp.maximum(memory.reached[name], _largest(old, 1) + bound)
+        return wrapped(total, own), reached, flags
 
     def all_steps(self, memory: Memory, frames: Values) -> tuple[Memory, Any]:
         """A step body over all steps of the frames: (memory, given out [T, batch, size])."""
-        if not self.code.resumes:
+        if not self.code.resumes and not self.code.adds:
             memory = self._from_zero(memory)
         steps = next(iter(frames.values())).shape[0]
         length = chunk_length(steps, self.code.most)
@@ -266,12 +284,9 @@ class _Chunk:
         flags = _with_raised(self.flags, self.step.raised)
         for name, value in self.section.body.accumulates:
             part, bound = self._total(value)
-            total, own = accumulators[name] + part, self.section.sums[name]
-            outside = (total >= own["end"]) | (total < -own["end"])
-            where = outside.reshape(len(flags), -1)
-            flags = _with_raised(flags, {(Flag.ACCUMULATOR, where.shape[-1]): where})
-            accumulators[name] = wrapped(total, own)
-            reached[name] = reached[name] + bound
+            accumulators[name], reached[name], flags = self.section.added(
+                name, self.memory, flags, part, bound
+            )
         given_out = [self._series(v) for v in self.section.given_out]
         return Memory(states, accumulators, reached, flags), given_out
 

@@ -140,7 +140,7 @@ class JaxLevel:
         registers = {DynamicShift.LENGTH.name: jnp.asarray(right(given.shift, kind))}
         emitted: list[Any] = []
         for sections, part in _parts(given):
-            code = replace(self.code, sections=sections, resumes=given.resumes)
+            code = replace(self.code, sections=sections, resumes=given.resumes, adds=given.adds)
             own = {name: rows[part] for name, rows in frames.items()}
             memory, found = compile_sweep(code)(
                 self.runner.numbers, self.fixed, registers, memory, own
