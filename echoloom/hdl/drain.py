@@ -14,8 +14,9 @@ from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.lane import tree_result
 from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
 from echoloom.hdl.lookup import Lookup
-from echoloom.hdl.pipeline import delay, memory
+from echoloom.hdl.pipeline import copies, delay, memory
 from echoloom.hdl.requantise import Requantise
+from echoloom.hdl.rounding import SELECTS
 from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.contract import EngineConfig, Space
 from echoloom.ir.flags import Flag
@@ -42,7 +43,6 @@ class Drain(wiring.Component):
     sums: list[Signal]
     tree: data.View
     shift_length: Signal
-    shift_loss: Signal
     write: data.View
     flags: Signal
     exponent: Signal
@@ -68,7 +68,6 @@ class Drain(wiring.Component):
                 "sums": In(signed(config.accumulator)).array(chunks(config)),
                 "tree": In(tree_result(config)),
                 "shift_length": In(SHIFT),
-                "shift_loss": In(SHIFT),
                 "write": Out(vector_write(config)),
                 "flags": Out(len(Flag)),
                 "exponent": Out(SHIFT),
@@ -92,7 +91,7 @@ class Drain(wiring.Component):
         )
         m.d.comb += [
             requantise.value.eq(total),
-            requantise.shift.eq(shift),
+            *(port.eq(own) for port, own in zip(requantise.shift, shift, strict=True)),
             requantise.base.eq(base),
             requantise.add.eq(stages[SELECT].add),
             requantise.width.eq(stages[SELECT].width),
@@ -160,7 +159,7 @@ class Drain(wiring.Component):
         m.d.sync += total.eq(Mux(stages[SUMS].tree, row, sums))
         return total
 
-    def _shift(self, m: Module, stages: list[Any]) -> Signal:
+    def _shift(self, m: Module, stages: list[Any]) -> list[Any]:
         """By how much to shift, SELECT cycles after issue."""
         m.submodules.exponents = exponents = memory(
             SHIFT, self._config.exponent_depth, self._contents.exponents_of(self._index)
@@ -182,17 +181,15 @@ class Drain(wiring.Component):
         with m.Switch(before.dynamic):
             with m.Case(DynamicShift.LENGTH):
                 m.d.comb += dynamic.eq(self.shift_length)
-            with m.Case(DynamicShift.LOSS):
-                m.d.comb += dynamic.eq(self.shift_loss)
         known = Signal(SHIFT.width + 1, reset_less=True)  # all but the exponent
         m.d.sync += known.eq(before.shift + dynamic)
         exponent = Mux(stages[SUMS].use_exponents, self.exponent, 0)
         amount = known + exponent
         # The largest shift leaves nothing but the rounding of the sign: more changes nothing.
         most = (1 << SHIFT.width) - 1
-        shift = Signal(SHIFT, reset_less=True)
-        m.d.sync += shift.eq(Mux(amount > most, most, amount))
-        return shift
+        shift = Signal(SHIFT)
+        m.d.comb += shift.eq(Mux(amount > most, most, amount))
+        return copies(m, shift, SELECTS, name="shift")
 
     def _base(self, m: Module, stages: list[Any]) -> Signal:
         """The base word, SELECT cycles after issue.

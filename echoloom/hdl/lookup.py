@@ -13,7 +13,7 @@ from echoloom.hdl import rounding as rounds
 from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.layouts import ACCESS, SHIFT
 from echoloom.hdl.multiplier import Multiplier
-from echoloom.hdl.pipeline import delay
+from echoloom.hdl.pipeline import copies, delay
 from echoloom.ir.arithmetic import Rounding
 
 SEGMENT_BITS = 4  # of the field that says how many bits a segment number has
@@ -79,7 +79,7 @@ class Lookup(wiring.Component):
         zs = delay(m, self.z, 3, name="z")
         origins = delay(m, self.table, 1, name="table")
         fractions = delay(m, self.fraction_bits, 2, name="fraction_bits")
-        slope_shifts = delay(m, self.slope_shift, MULTIPLIED, name="slope_shift")
+        slope_shift = delay(m, self.slope_shift, MULTIPLIED - 1, name="slope_shift")[-1]
 
         # 1: the segment, not yet clamped.
         shifted = Signal(signed(word), reset_less=True)
@@ -124,7 +124,8 @@ class Lookup(wiring.Component):
 
         # Shift; then round and add; then saturate.
         bases = delay(m, entry.base, MULTIPLIED - ENTRY + SHIFTING, name="base")
-        shifted = rounds.shift_right(m, rise, slope_shifts[-1], name="rise")
+        slope_shifts = copies(m, slope_shift, rounds.SELECTS, name="slope_shift")
+        shifted = rounds.shift_right(m, rise, slope_shifts, name="rise")
         m.submodules.adder = adder = CarrySelectSum(len(rise))
         total = Signal.like(adder.total, reset_less=True)
         m.d.comb += [

@@ -23,8 +23,9 @@ SHIFTING = rounds.shift_latency(SHIFT.width)
 class Requantise(wiring.Component):
     """result = narrow(r, base + r or base - r), r = round(value / 2**shift).
 
-    value: `accumulator` bits signed; shift 0..63; base, result: `word` bits signed;
-    width 2..word is the range that `overflow` wraps or saturates to (symmetric).
+    value: `accumulator` bits signed; shift 0..63, the same from SELECTS registers; base, result:
+    `word` bits signed; width 2..word is the range that `overflow` wraps or saturates to
+    (symmetric).
     `overflowed` says that the value before narrowing was outside it.
     Latency: 6 cycles (shift in three, add, compare with the range, narrow), one result a cycle.
     """
@@ -32,7 +33,7 @@ class Requantise(wiring.Component):
     latency = SHIFTING + 3
 
     value: Signal
-    shift: Signal
+    shift: list[Signal]
     base: Signal
     add: Signal
     width: Signal
@@ -49,7 +50,7 @@ class Requantise(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(accumulator)),
-                "shift": In(SHIFT),
+                "shift": In(SHIFT).array(rounds.SELECTS),
                 "base": In(signed(word)),
                 "add": In(2),
                 "width": In(6),

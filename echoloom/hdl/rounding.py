@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import C, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 
-from echoloom.hdl.pipeline import delay
+from echoloom.hdl.pipeline import copies
 from echoloom.ir.arithmetic import Rounding
 
 STEPS_A_CYCLE = 2  # of a barrel shifter
+SELECTS = 2  # registers of each of its select bits: one alone would drive all bits of a wide sum
 
 
 def shifted_layout(width: int) -> data.StructLayout:
@@ -19,30 +21,38 @@ def shifted_layout(width: int) -> data.StructLayout:
 
 
 def shift_right(
-    m: Module, value: Any, shift: Value, *, name: str, invert: Value | None = None
+    m: Module, value: Any, shifts: Sequence[Value], *, name: str, invert: Value | None = None
 ) -> data.View:
     """Barrel shifter, largest step first; right for any shift, also beyond the value's width.
 
+    `shifts` are registers of the same number, of which each selects in a part of the bits.
     `invert`, of the cycle before the result's, asks for the complement of the quotient.
 
-    Latency: `shift_latency(len(shift))` cycles, a register after every second step.
+    Latency: `shift_latency(len(shifts[0]))` cycles, a register after every second step.
     """
     width = len(value) + 2
+    part = -(-width // len(shifts))
     stage = Signal(signed(width), name=f"{name}_stage")
     m.d.comb += stage.eq(Cat(C(0, 2), value))
-    for done, bit in enumerate(reversed(range(len(shift))), start=1):
+    for done, bit in enumerate(reversed(range(len(shifts[0]))), start=1):
         step = 1 << bit
         lost = stage[: min(step + 1, width)].any()
         # The lowest bit is the sticky bit: it never leaves.
         moved = Cat(lost, (stage >> step)[1:width])
         registered = done % STEPS_A_CYCLE == 0 or bit == 0
         following = Signal(signed(width), name=f"{name}_by_{step}", reset_less=registered)
-        chosen = Mux(shift[bit], moved, stage)
+        chosen = Cat(
+            Mux(own[bit], moved[start : start + part], stage[start : start + part])
+            for own, start in zip(shifts, range(0, width, part), strict=True)
+        )
         if bit == 0 and invert is not None:
             chosen = Cat(chosen[:2], chosen[2:] ^ invert.replicate(width - 2))
         m.d["sync" if registered else "comb"] += following.eq(chosen)
-        if registered:
-            shift = delay(m, shift, 1, name=f"{name}_beyond_{step}")[-1]
+        if registered and bit:
+            shifts = [
+                copies(m, own[:bit], 1, name=f"{name}_{place}_beyond_{step}")[0]
+                for place, own in enumerate(shifts)
+            ]
         stage = following
     return data.View(shifted_layout(width - 2), stage)
 

@@ -143,13 +143,23 @@ private:
         if (listening_ < 0) return false;
         const int found = accept(listening_, nullptr, nullptr);
         if (found < 0) return false;
-        if (fd_ >= 0) {  // the board has one line, and somebody is on it
+        if (fd_ >= 0 && !hung_up()) {  // the board has one line, and somebody is on it
             close(found);
             return false;
         }
+        if (fd_ >= 0) close(fd_);
         fcntl(found, F_SETFL, fcntl(found, F_GETFL) | O_NONBLOCK);
         fd_ = found;
         return true;
+    }
+
+    // Whether the host has gone already. What it said last is for nobody: the next one is fresh.
+    bool hung_up() const {
+        std::uint8_t buffer[4096];
+        ssize_t count;
+        do count = recv(fd_, buffer, sizeof buffer, MSG_PEEK);
+        while (count > 0 && read(fd_, buffer, static_cast<std::size_t>(count)) > 0);
+        return count == 0;
     }
 
     const int listening_;

@@ -18,7 +18,8 @@ def stream_through(
     setup: Sequence[dict[str, int]] = (),
 ) -> list[tuple[int, ...]]:
     """Row k of the result is what stands at `outputs` exactly `latency` cycles after row k of
-    `operands` was presented: a component with another latency gives other rows.
+    `operands` was presented: a component with another latency gives other rows. An array of ports
+    gets the same number in all of them.
 
     `setup`: fields of `access`, one write a cycle before the first row.
     """
@@ -34,7 +35,8 @@ def stream_through(
         ports = [getattr(component, name) for name in inputs]
         for cycle in range(len(rows) + latency):
             for port, value in zip(ports, rows[min(cycle, len(rows) - 1)], strict=True):
-                ctx.set(port, value)
+                for one in port if isinstance(port, list) else [port]:
+                    ctx.set(one, value)
             if cycle >= latency:
                 results.append(tuple(ctx.get(getattr(component, name)) for name in outputs))
             await ctx.tick()

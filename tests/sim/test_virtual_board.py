@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -92,6 +94,22 @@ def test_another_engine(served: Served):
             board.predict(X[0])
         board.load(PROGRAM)
         assert_equal(board.run(X[0]), PROGRAM.run(X[0]))
+
+
+def test_over_tcp_a_host_is_served_that_comes_before_the_last_one_was_seen_to_go():
+    with virtual_board(MAPPED.config, MAPPED.timing, tcp=0) as served:
+        first = el.open_board(served.port)
+        address = "localhost", int(served.port.rpartition(":")[2])
+        served.process.send_signal(signal.SIGSTOP)
+        first.close()
+        with socket.create_connection(address):  # in the queue of a server that sees nothing yet
+            pass
+        with socket.create_connection(address) as second:
+            served.process.send_signal(signal.SIGCONT)
+            second.settimeout(0.5)
+            with pytest.raises(TimeoutError):  # neither a word nor the end
+                second.recv(1)
+        el.open_board(served.port).close()
 
 
 def test_over_tcp_with_the_server_killed_in_between():

@@ -8,7 +8,8 @@ from typing import Any, SupportsIndex
 from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.ir.arithmetic import Rounding
-from echoloom.ir.contract import DRAIN_LAYOUT, MOST_LANES, Register
+from echoloom.ir.contract import Register
+from echoloom.ir.entry_layouts import DRAIN_LAYOUT, MOST_LANES
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.learning import Rule
 from echoloom.ir.widths import Widths

@@ -31,7 +31,7 @@ from echoloom.ir.passes.schedule import Schedule, schedule, states_in_cycles
 from echoloom.ir.passes.tasks import Task
 from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
-from echoloom.ir.sections import ECHO, FORWARD, STEPS, Section
+from echoloom.ir.sections import ECHO, FORWARD, STEPS, SWEPT, Section
 from echoloom.ir.tables import TableContents
 from echoloom.ir.verifier import verify_target
 
@@ -112,7 +112,7 @@ def placed(
     bases: frozenset[Owner] = frozenset()
     while True:
         at = allocate(program, stored, config, copied, bases)
-        tasks = {s: lower(program, program.body(s), tables, at, config) for s in Section}
+        tasks = {s: lower(program, program.body(s), tables, at, config) for s in SWEPT}
         shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
         check_fits(program, tables, at, shared, tasks.values())
         stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own, shared)}
@@ -193,7 +193,7 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
     drain: list[DrainEntry] = []
     end = never(mapped.config)
     sections: list[SectionEntry] = []
-    for section in Section:
+    for section in SWEPT:
         plan = mapped.schedules[section]
         sections.append(plan.entry(len(mac), len(drain)))
         mac += [*plan.mac, MacEntry(end)]
@@ -237,7 +237,7 @@ def summary(image: Image) -> str:
         ("section", "first mac", "first drain", "cycles", "last", "overlap")
     ]
     sections += [
-        (s.name.lower(), *astuple(e)) for s, e in zip(Section, image.sections, strict=True)
+        (s.name.lower(), *astuple(e)) for s, e in zip(Section, image.sections, strict=False)
     ]
     return f"{columns(rows)}\n{columns(sections)}\n{image.config}\n"
 
