@@ -94,8 +94,8 @@ def checked_rule(rule: Any, labelled: bool) -> Rule | None:
         )
     if not labelled:
         raise ValueError(
-            "learning needs labels (or targets) of the samples: the course of training that formats "
-            "are chosen for is run on them"
+            "learning needs labels (or targets) of the samples: the training that formats are "
+            "chosen for is run on them"
         )
     return rule
 

@@ -1,4 +1,4 @@
-"""A training in floats by the rule that the board is going to follow: what the formats have to hold.
+"""A training in floats by the rule that a board is going to follow: what its formats have to hold.
 
 The board has no way to choose its formats anew while its weights move. So the same course is run
 beforehand, in real numbers, on the samples that the program is compiled with; snapshots of the
@@ -147,5 +147,3 @@ def _loss(model: HSSM, stack: StackCoefficients, x: Any, label: Any) -> jax.Arra
         return cross_entropy(parts.head(stack.head, jnp.mean(features, axis=0)), label)
     emitted = features[model.output_step - 1 :: model.output_step]
     return squared_error(jnp.tanh(jax.vmap(lambda h: parts.head(stack.head, h))(emitted)), label)
-
-

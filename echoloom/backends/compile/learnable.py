@@ -73,9 +73,7 @@ def _chosen(rule: Rule, able: dict[str, Learned], frozen: dict[str, str]) -> fro
                     f"learn names {wanted!r}, but {stuck[0]} cannot learn on a board: "
                     f"{frozen[stuck[0]]}"
                 )
-            raise NothingLearns(
-                f"learn names {wanted!r}, but what can learn is {', '.join(able)}"
-            )
+            raise NothingLearns(f"learn names {wanted!r}, but what can learn is {', '.join(able)}")
         chosen |= found
     return frozenset(chosen)
 

@@ -218,7 +218,9 @@ STAGES = (
     Stage("model", ("arguments",), checked),
     Stage("energies", ("model",), energies, lambda plans: _listed(enumerate(plans))),
     Stage("graphs", ("model", "energies"), graphs),
-    Stage("course", ("model", "graphs"), course, lambda s: "" if s.course is None else str(s.course)),
+    Stage(
+        "course", ("model", "graphs"), course, lambda s: "" if s.course is None else str(s.course)
+    ),
     Stage("nudges", ("course",), choose_nudges),
     Stage("real", ("course", "nudges"), real),
     Stage("ranges", ("course", "real"), ranges),
@@ -289,10 +291,10 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
-    With a rule of `learning` (`SignUpdate`, `ScaledUpdate`) the engine can update its own weights by
-    it. Its formats hold for the whole course: `rule.updates` updates are made in floats on the
-    samples, for which labels or targets are needed, and what they reach is spared `rule.margin` bits
-    more.
+    With a rule of `learning` (`SignUpdate`, `ScaledUpdate`) the engine can update its own weights.
+    Its formats hold for the whole course: `rule.updates` updates are made in floats on the samples,
+    for which labels or targets are needed, and `rule.margin` bits are spared beyond what they
+    reach.
 
     ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
     that needs more memory than an engine of these sizes can have, and for a row or column of

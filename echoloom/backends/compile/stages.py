@@ -16,9 +16,9 @@ from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
-from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.formats import Q
 from echoloom.ir.learning import Learning
+from echoloom.ir.passes.assemble import StackGraphs, assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, joined, measure
 from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
@@ -153,9 +153,7 @@ def integer_program(source: Source, real: RealProgram, words: Formatted) -> Inte
     """A program in words with the integers of its coefficients and tables."""
     tables = program_tables(words.program, source.widths.narrow)
     held = coefficient_words(words.program, real.coefficients)
-    return IntegerProgram(
-        words.program, held, tables, source.output_step, learning=source.learning
-    )
+    return IntegerProgram(words.program, held, tables, source.output_step, learning=source.learning)
 
 
 def integers_at(source: Source, epsilons: Epsilons) -> IntegerProgram:

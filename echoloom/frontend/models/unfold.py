@@ -211,13 +211,10 @@ def _probe(model: HSSM, folding: Folding) -> _Probe:
     found = {k: np.asarray(v) for k, v in jax.jit(moved)(base, tangents).items()}
     points = jax.jit(jax.vmap(folded))(np.stack([base, 2.0 * base, -base]))
     n = len(bits)
+    at = [{k: np.asarray(v[number]) for k, v in points.items()} for number in range(3)]
+    moves = {k: v[1 : 1 + 2 * n].reshape(2, n, -1) != 0.0 for k, v in found.items()}
+    reached = {k: np.flatnonzero((v[1 + 2 * n :] != 0.0).any(1)) for k, v in found.items()}
     return _Probe(
-        base,
-        *({k: np.asarray(v[number]) for k, v in points.items()} for number in range(3)),
-        {k: v[0] for k, v in found.items()},
-        {k: v[1 : 1 + 2 * n].reshape(2, n, -1) != 0.0 for k, v in found.items()},
-        {k: frozenset(np.flatnonzero((v[1 + 2 * n :] != 0.0).any(1)).tolist())
-         for k, v in found.items()},
+        base, at[0], at[1], at[2], {k: v[0] for k, v in found.items()}, moves,
+        {k: frozenset(leaves.tolist()) for k, leaves in reached.items()},
     )  # fmt: skip
-
-

@@ -97,8 +97,8 @@ class Ranges:
 
 
 def joined(parts: Sequence[Ranges], learned: Mapping[str, Floats]) -> Ranges:
-    """The largest of everything in several runs of one program, whose coefficients that learn get as
-    large as `learned` says."""
+    """The largest of everything in several runs of one program. `learned` is how large its
+    coefficients get that learn."""
     crests: dict[tuple[Section, str], float] = {}
     channels: dict[str, Floats] = {}
     for own in parts:

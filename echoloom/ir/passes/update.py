@@ -215,12 +215,11 @@ def learning_plan(learning: Learning, program: Program, at: Allocation) -> Learn
             raise NoUpdate(
                 f"{t.name} and its gradient lie otherwise in memory; take it from the rule's learn"
             )
-        tensors.append(
-            LearnedTensor(
-                **vars(t), frac=fracs[t.name], weight=weight, gradient=gradient,
-                rows=weight.words(at.lanes),
-            )  # fmt: skip
+        rows = weight.words(at.lanes)
+        placed = LearnedTensor(
+            **vars(t), frac=fracs[t.name], weight=weight, gradient=gradient, rows=rows
         )
+        tensors.append(placed)
     places = at.vectors.places
     return LearningPlan(
         learning.rule, tuple(tensors), learning.frozen, learning.length, places[STEP].address,
