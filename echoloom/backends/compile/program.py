@@ -34,6 +34,7 @@ from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
+from echoloom.ir.passes.learning_plan import LearningPlan
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
 
@@ -64,6 +65,12 @@ class CompiledProgram(Contents):
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy` take along; the folding holds traced code and is made anew."""
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "folding": None}
+
+    @property
+    def learning(self) -> LearningPlan | None:
+        """What of it a board updates by itself, by which rule, and where it is; None where it was
+        compiled for no rule."""
+        return self.artifact.mapped.learning
 
     @cached_property
     def image(self) -> Image:
