@@ -218,9 +218,7 @@ STAGES = (
     Stage("model", ("arguments",), checked),
     Stage("energies", ("model",), energies, lambda plans: _listed(enumerate(plans))),
     Stage("graphs", ("model", "energies"), graphs),
-    Stage(
-        "course", ("model", "graphs"), course, lambda s: "" if s.course is None else str(s.course)
-    ),
+    Stage("course", ("model", "graphs"), course, lambda s: str(s.course or "nothing learns\n")),
     Stage("nudges", ("course",), choose_nudges),
     Stage("real", ("course", "nudges"), real),
     Stage("ranges", ("course", "real"), ranges),
