@@ -1,0 +1,176 @@
+"""Trainings that `learning.py` compares: in floats by Adam, and by a board's integers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from learning_cases import Case, Setting, part
+from parity.tasks import Task
+
+import echoloom as el
+from echoloom.backends.compile.learned import LearnResult, lesson_of, result_of
+from echoloom.backends.run.learning_jax import JaxLearner
+from echoloom.backends.run.learning_run import learn
+from echoloom.backends.run.run_jax import JaxLevel, JaxRunner
+from echoloom.frontend.gradients.loss import sequence_loss
+from echoloom.frontend.models.hssm import trainable
+from echoloom.ir.host import FAILURES
+from echoloom.ir.learning import Rule, batch_order
+
+LANES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Where a training ended. loss: mean of the last tenth of its batches, each before its update.
+    The counts are of integers and 0 in floats: sequences, tests among them, whose states or sums
+    overflowed; sums of updates that were clamped; and out of how many clamped."""
+
+    train: float
+    test: float
+    loss: float
+    updates: int
+    seconds: float
+    compile_seconds: float = 0.0
+    overflowed: int = 0
+    clamped: int = 0
+    weights: int = 0
+    cycles: Mapping[str, int] = field(default_factory=dict)
+
+
+def accuracy(model: el.HSSM, X: np.ndarray, y: np.ndarray) -> float:
+    """The share of sequences X [n, T, inputs] that the floats classify rightly."""
+    return float(
+        np.mean(np.argmax(np.asarray(_logits(model, jnp.asarray(X, jnp.float32))), 1) == y)
+    )
+
+
+@eqx.filter_jit
+def _logits(model: el.HSSM, X: jax.Array) -> jax.Array:
+    return jax.vmap(model)(X)
+
+
+@eqx.filter_jit
+def _adam_step(model: el.HSSM, state: Any, X: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
+    own, frozen = eqx.partition(model, trainable(model))
+
+    def mean(own: el.HSSM) -> jax.Array:
+        full = eqx.combine(own, frozen)
+        return jnp.mean(jax.vmap(lambda x, label: sequence_loss(full, x, label))(X, y))
+
+    loss, gradient = jax.value_and_grad(mean)(own)
+    changes, state = optax.scale_by_adam().update(gradient, state)
+    own = jax.tree.map(lambda w, change: w - rate * change, own, changes)
+    return eqx.combine(own, frozen), state, loss
+
+
+def adam_course(
+    model: el.HSSM, X: np.ndarray, y: np.ndarray, order: np.ndarray, rate: float
+) -> Iterator[tuple[el.HSSM, float]]:
+    """The model after each of Adam's steps of `rate`, on batches order [updates, batch], and the
+    batch's loss before it."""
+    state = optax.scale_by_adam().init(eqx.filter(model, trainable(model)))
+    step = jnp.asarray(rate, jnp.float32)
+    for batch in order:
+        xs, labels = jnp.asarray(X[batch], jnp.float32), jnp.asarray(y[batch])
+        model, state, loss = _adam_step(model, state, xs, labels, step)
+        yield model, float(loss)
+
+
+def in_floats(case: Case, task: Task, seed: int, setting: Setting) -> Outcome:
+    """Adam, every parameter free, on the order of batches that the integers learn in."""
+    began = time.perf_counter()
+    updates = case.sequences // setting.batch
+    order = batch_order(len(task.X), setting.batch, updates)
+    start = case.model(task, seed)
+    course = adam_course(start, task.X, task.y, order, setting.step)
+    models, losses = zip(*course, strict=True)
+    return Outcome(
+        train=accuracy(models[-1], task.X, task.y),
+        test=accuracy(models[-1], task.X_test, task.y_test),
+        loss=tail(np.array(losses)),
+        updates=updates,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def tail(losses: np.ndarray) -> float:
+    """Mean loss of the last tenth of the updates."""
+    return float(np.mean(losses[-max(1, len(losses) // 10) :]))
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A program that has learnt at the JAX level, and what runs it."""
+
+    result: LearnResult[el.CompiledProgram]
+    runner: JaxRunner
+    batch: int
+
+    def right(self, X: np.ndarray, y: np.ndarray) -> tuple[float, int]:
+        """The share of sequences that the integers classify rightly, and how many overflowed."""
+        return classified(self.runner, self.result.program, X, y, self.batch)
+
+
+def classified(
+    runner: JaxRunner, program: el.CompiledProgram, X: np.ndarray, y: np.ndarray, batch: int
+) -> tuple[float, int]:
+    """The share of X [n, T, inputs] that a program's integers classify rightly, run in batches of a
+    size that JAX has already compiled; and how many overflowed."""
+    artifact, right, overflowed = program.artifact, 0, 0
+    for first in range(0, len(X), batch):
+        picks = np.arange(first, first + batch)
+        real = picks < len(X)
+        with jax.enable_x64(True):
+            level = JaxLevel(runner, artifact.coefficients, runner.chunk)
+            swept = level.sweep(artifact.host.forward(X[np.minimum(picks, len(X) - 1)]))
+        logits = artifact.host.outputs(swept)[real]
+        right += int(np.count_nonzero(logits.argmax(1) == y[picks[real]]))
+        overflowed += int(np.count_nonzero(swept.flags[real] & FAILURES))
+    return right / len(X), overflowed
+
+
+def taught(
+    program: el.CompiledProgram, X: np.ndarray, y: np.ndarray, order: np.ndarray | None = None
+) -> Taught:
+    """What `program.learn(X, y, level="jax")` does, with its runner kept."""
+    lesson = lesson_of(program, list(X), list(y), order=order)
+    runner = JaxRunner(program.artifact)
+    updates = [*learn(JaxLearner(program.artifact, runner), lesson)]
+    return Taught(result_of(program, lesson, updates), runner, lesson.order.shape[1])
+
+
+def in_fabric(case: Case, task: Task, seed: int, name: str, setting: Setting) -> Outcome:
+    """The rule `name` from an untrained model to the end, by integers."""
+    began = time.perf_counter()
+    rule: Rule = setting.rule(name, case.sequences // setting.batch)
+    known = part(task, case.calibration)
+    program = el.compile(case.model(task, seed), known.X, known.y, lanes=LANES, learning=rule)
+    compiled = time.perf_counter()
+    done = taught(program, task.X, task.y)
+    train, over = done.right(task.X, task.y)
+    test, over_too = done.right(task.X_test, task.y_test)
+    mapped, length = program.artifact.mapped, task.X.shape[1]
+    return Outcome(
+        train=train,
+        test=test,
+        loss=tail(done.result.losses.mean(axis=1)),
+        updates=rule.updates,
+        seconds=time.perf_counter() - compiled,
+        compile_seconds=compiled - began,
+        overflowed=int(np.count_nonzero(done.result.overflowed)) + over + over_too,
+        clamped=sum(int(counts.sum()) for counts in done.result.clamped.values()),
+        weights=sum(words[0].size for words in done.result.weights.values()),
+        cycles={
+            "sequence": mapped.cycles(True, length) + mapped.cycles(False, length),
+            "update": mapped.update_cycles(),
+        },
+    )
