@@ -56,14 +56,34 @@ class LearningPasses:
     ) -> Iterator[LearningPass]:
         """Forward pass and echo of sequence `number` of an update's batch, whose forward pass gives
         these outputs. The sums are read after the batch's last one."""
-        host, batch = self.artifact.host, lesson.order[update]
-        forward = replace(host.forward(lesson.xs[batch[number]]), states=())
-        yield self._swept(forward)
+        forward = self.forward(lesson, update, number)
+        yield forward
+        last = number == len(lesson.order[update]) - 1
+        yield self.echo(lesson, update, number, forward, outputs, sums=last)
+
+    def forward(self, lesson: Lesson, update: int, number: int) -> LearningPass:
+        """The forward pass of sequence `number` of an update's batch."""
+        samples = lesson.xs[lesson.order[update, number]]
+        return self._swept(replace(self.artifact.host.forward(samples), states=()))
+
+    def echo(
+        self,
+        lesson: Lesson,
+        update: int,
+        number: int,
+        forward: LearningPass,
+        outputs: Words,
+        *,
+        sums: bool,
+    ) -> LearningPass:
+        """The echo after it, where it gave these outputs; then `sums` are read if that is said."""
+        assert forward.sweep is not None
         begins = number == 0 and (update == 0 or not goes_on(self.plan))
-        label = lesson.labels[batch[number]]
-        echo = host.echo(forward, outputs, label, shared=lesson.shared, adds=not begins)
-        last = number == len(batch) - 1
-        yield self._swept(replace(echo, states=(), sums=self.accumulators if last else ()))
+        label = lesson.labels[lesson.order[update, number]]
+        echo = self.artifact.host.echo(
+            forward.sweep, outputs, label, shared=lesson.shared, adds=not begins
+        )
+        return self._swept(replace(echo, states=(), sums=self.accumulators if sums else ()))
 
     def _swept(self, sweep: Sweep) -> LearningPass:
         return LearningPass(pass_request(self.artifact, self.image, sweep), sweep)
