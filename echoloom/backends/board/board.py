@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from echoloom.backends.board.line import Progress
-from echoloom.backends.board.records import BoardStatus, Measured
+from echoloom.backends.board.records import BoardStatus, Measured, Trained
 from echoloom.backends.board.session import Session
+from echoloom.backends.board.training import Watch, train
+from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.stream import Stream
 from echoloom.backends.engine.requests import PassResult
@@ -17,6 +19,7 @@ from echoloom.backends.link.errors import NotLoaded
 from echoloom.backends.link.serial import usual_baud
 from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats
+from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.hdl.board import BAUD
@@ -158,6 +161,29 @@ class Board:
         program = self._session.loaded()
         return self._session.repeatedly(lambda: self._swept(program, sweep))
 
+    def learn(
+        self,
+        X: Any,
+        y: Any,
+        updates: int | None = None,
+        *,
+        order: Any = None,
+        exponent: int | None = None,
+        every: int | None = None,
+        watch: Watch = lambda so_far: None,
+    ) -> Trained:
+        """Have the board learn from sequences X [n][T, inputs] with labels y, as `program.learn`
+        does: the same words after every update. It holds the trained program then.
+
+        `every` so many updates (by default after the last one) the weights are read, and `watch` is
+        called; it may use the board. ValueError for what does not fit the program.
+        """
+        lesson = lesson_of(self._session.loaded(), X, y, updates, order, exponent)
+        often = lesson.updates if every is None else whole_number("learn: every", every)
+        if often < 1:
+            raise ValueError(f"learn: every is {often}, but it must be > 0")
+        return train(self._session, lesson, often, watch)
+
     def status(self) -> BoardStatus:
         """What the board says of itself, and what the line has seen."""
         return self._session.status()
@@ -185,7 +211,7 @@ class Board:
         self._session.begin(program)
         held = self._session.carried
         request = pass_request(artifact, program.image, sweep, held)
-        found, mark = self._session.play(program, request)
+        found, mark = self._session.play(artifact, request)
         self._session.insist(mark, program)
         result = swept(artifact, sweep, found)
         self._session.ended(held_after(held, sweep, result))
@@ -210,7 +236,7 @@ class Board:
                 sweep, states=sweep.states if whole else (), sums=sweep.sums if sums else ()
             )
             request = pass_request(artifact, image, asked)
-            found, mark = self._session.play(program, request)
+            found, mark = self._session.play(artifact, request)
             passes[request.kind] = found
             return swept(artifact, asked, found)
 

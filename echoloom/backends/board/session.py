@@ -17,6 +17,7 @@ from echoloom.backends.link.conversation import Conversation
 from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
 from echoloom.backends.link.image_writes import Write, alike, by_place, image_mark, image_writes
+from echoloom.backends.run.levels import Artifact
 from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.ir.contract import Register, Space
 
@@ -132,15 +133,41 @@ class Session:
         """Give the port back; the board keeps the program."""
         self._line.close()
 
-    def play(self, program: CompiledProgram, request: PassRequest) -> tuple[PassResult, int]:
-        """A pass of a program that the board holds, and the mark that the board has after it."""
-        cycles = program.artifact.mapped.cycles_of(SECTIONS[request.kind], len(request.frames))
+    def play(self, artifact: Artifact, request: PassRequest) -> tuple[PassResult, int]:
+        """A pass of the program that the board holds, and the mark that the board has after it."""
+        cycles = artifact.mapped.cycles_of(SECTIONS[request.kind], len(request.frames))
         found, said = self._line.converse(run_request(request, cycles, self._ends))
         return found, said.mark
 
     def converse(self, conversation: Callable[[Ends], Conversation[T]]) -> T:
         """Carry a conversation with a board whose link holds what `Ends` says."""
         return self._line.converse(conversation(self._ends))
+
+    def take(self, program: CompiledProgram) -> None:
+        """Have a board that holds `program`, whose weights are to move up to `left`. Until then it
+        says that it holds no whole program, so that nobody takes its numbers for another's."""
+        if not (self._clean and self._program is program and self._holds(program)):
+            self.load(program, anew=True)
+        self._clean = False
+        self._line.converse(link.mark(link.LOADING))
+
+    def left(self, program: CompiledProgram) -> None:
+        """The weights have come to those of `program`, and stay."""
+        self._line.converse(link.mark(image_mark(program.image)))
+        self._program, self._held = program, by_place(sorted(image_writes(program.image)))
+        self.ended()
+
+    def moving(self, mark: int) -> None:
+        """NotLoaded if a board with this mark is not one that was taken."""
+        if mark != link.LOADING:
+            raise NotLoaded(
+                f"the board at {self.port} was reset, switched off, or loaded by somebody else "
+                "while it learnt; recover, and learn again from the last checkpoint"
+            )
+
+    def write_words(self, rows: Iterable[Write]) -> None:
+        """Write words that are no part of a program's image."""
+        self._line.converse(link.write_all(rows))
 
     def repeatedly(self, play: Callable[[], T]) -> T:
         """What `play` gives, played again where something was lost on the line."""

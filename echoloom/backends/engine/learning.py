@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -119,14 +119,13 @@ class LearningPasses:
             for _, lane, address in t.weight.elements(self._lanes)
         )
 
-    def weight_writes(
-        self, weights: Mapping[str, Words]
-    ) -> tuple[tuple[Space, int, int, int], ...]:
-        """What a host writes to give an engine these weights."""
+    @property
+    def sum_reads(self) -> tuple[Access, ...]:
+        """Where the sums are that updates go by."""
         return tuple(
-            (Space.WEIGHT, lane, address, int(np.asarray(weights[t.name]).flat[index]))
+            (Space.GRADIENT, lane, address)
             for t in self.plan.tensors
-            for index, lane, address in t.weight.elements(self._lanes)
+            for _, lane, address in t.gradient.elements(self._lanes)
         )
 
     def batch_sums(self, found: Sequence[tuple[LearningPass, PassResult]]) -> BatchSums:
@@ -151,14 +150,15 @@ class LearningPasses:
         }
         updates, scans = by_kind["update"], by_kind["scan"]
         return UpdatedWords(
-            self._weights(iter(found[-1][1].reads.tolist())),
+            self.weights(iter(found[-1][1].reads.tolist())),
             {name: own.clamped for name, own in updates.items()},
             {name: scans[name].peak if name in scans else 0 for name in updates},
             {name: own.flags | (scans[name].flags if name in scans else 0)
              for name, own in updates.items()},
         )  # fmt: skip
 
-    def _weights(self, words: Iterator[int]) -> dict[str, Words]:
+    def weights(self, words: Iterator[int]) -> dict[str, Words]:
+        """The tensors that these words are, as `weight_reads` has them."""
         shapes = {d.name: d.type.shape for d in self.artifact.program.coefficients}
         return {t.name: _gathered(t.weight, self._lanes, words, shapes[t.name])
                 for t in self.plan.tensors}  # fmt: skip
