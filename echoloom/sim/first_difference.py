@@ -13,10 +13,10 @@ import numpy as np
 class Difference:
     """The first place where `level` is not what was expected.
 
-    `step` is None where there is no time axis, `element` the index inside the signal (empty for
-    a scalar), `update` of a training's updates the one. `bit` is the lowest differing bit of the two's complement words, counted from 0,
-    and None when there is no pair of values to compare: a missing signal or a wrong shape,
-    then `expected` and `actual` are words.
+    `step` is None where there is no time axis, `update` outside of a training, `element` the index
+    inside the signal (empty for a scalar). `bit` is the lowest differing bit of the two's
+    complement words, counted from 0, and None when there is no pair of values to compare: a missing
+    signal or a wrong shape, then `expected` and `actual` are words.
     """
 
     level: str

@@ -152,7 +152,8 @@ def verify_learning(
         stall_seed,
         (GOLDEN,) if simulated and simulator == "golden" else (),
         learning=LearningReport(
-            *lesson.order.shape,
+            lesson.updates,
+            lesson.order.shape[1],
             sum(words.size for words in expected[0][1].weights.values()),
             sum(sum(after.clamped.values()) for _, after in expected),
             *totals,
@@ -175,8 +176,12 @@ def named(update: Update) -> dict[str, Words]:
 def compare(level: str, number: int, expected: Update, actual: Update) -> int:
     """Number of integers compared; raises Mismatch at the first that differs in this update."""
     wanted, found = named(expected), named(actual)
-    for name, words in wanted.items():
-        difference = signal_difference(level, name, words, found[name])
+    for name in dict.fromkeys([*wanted, *found]):
+        if name not in wanted or name not in found:
+            words = ("some", "none") if name in wanted else ("none", "some")
+            difference = Difference(level, None, "", name, (), None, *words)
+        else:
+            difference = signal_difference(level, name, wanted[name], found[name])
         if difference is not None:
             # Names of tensors have dots, which stand for no block here.
             raise Mismatch(replace(difference, update=number, block="", signal=name))

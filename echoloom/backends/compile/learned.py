@@ -54,7 +54,7 @@ class LearnResult(Generic[P]):
     [U + 1, *shape]. outputs: of each update's sequences before it, [U, B, outputs] (logits) or
     [U, B, T', outputs]; losses [U, B] theirs. forward_flags, echo_flags [U, B]: Flag bits.
     By tensor, [U]: clamped, how many sums left a weight's range and were clamped; shifts, by how
-    many bits gradients were made smaller (0 where the rule takes signs). order [U, B]: which
+    many bits gradients were made smaller (of a rule that scales). order [U, B]: which
     sequences each update took. exponent: errors were told times 2**-exponent, all alike. program:
     the program with the last weights.
     """
@@ -182,7 +182,7 @@ def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnRes
         np.array([batch.forward_flags for batch, _ in updates]),
         np.array([batch.echo_flags for batch, _ in updates]),
         {n: np.array([after.clamped[n] for _, after in updates]) for n in names},
-        {n: np.array([after.shifts[n] for _, after in updates]) for n in names},
+        {n: np.array([after.shifts[n] for _, after in updates]) for n in updates[0][1].shifts},
         lesson.order,
         lesson.shared.exponent,
     )

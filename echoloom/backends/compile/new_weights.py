@@ -27,12 +27,12 @@ class Weighed(Protocol):
     def artifact(self) -> Artifact: ...
     @property
     def ir(self) -> Program: ...
-    @property
-    def folded(self) -> Folding: ...
     def coefficient_values(self, model: HSSM) -> dict[str, Floats]: ...
 
 
-def new_weights(program: Weighed, words: Mapping[str, Any]) -> tuple[HSSM, dict[str, Words]]:
+def new_weights(
+    program: Weighed, folding: Folding, words: Mapping[str, Any]
+) -> tuple[HSSM, dict[str, Words]]:
     """The model whose coefficients round to these words, all others as they are; and all words.
 
     Its parameters keep their float type unless that is too coarse for them: then they are float64.
@@ -42,13 +42,14 @@ def new_weights(program: Weighed, words: Mapping[str, Any]) -> tuple[HSSM, dict[
     wanted = {**program.artifact.coefficients, **given}
     types = {d.name: d.type for d in program.ir.coefficients}
     values = {name: to_real(own, types[name].q) for name, own in given.items()}
-    for model in (program.model, float64(program.model)):
-        with jax.enable_x64(True):
-            found = Unfolding(model, program.folded).model_of(values)
-        held = coefficient_words(program.ir, program.coefficient_values(found))
-        wrong = [name for name, own in wanted.items() if not np.array_equal(held[name], own)]
-        if not wrong:
-            return found, wanted
+    wrong: list[str] = []
+    with jax.enable_x64(True):
+        for model in (program.model, float64(program.model)):
+            found = Unfolding(model, folding).model_of(values)
+            held = coefficient_words(program.ir, program.coefficient_values(found))
+            wrong = [name for name, own in wanted.items() if not np.array_equal(held[name], own)]
+            if not wrong:
+                return found, wanted
     raise ValueError(f"no model of this program's kind has these words of {wrong[0]}")
 
 

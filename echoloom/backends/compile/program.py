@@ -194,7 +194,7 @@ class CompiledProgram(Contents):
         Its `model` is the one whose raw parameters fold to them exactly. ValueError, in one
         sentence, for words of other names, shapes or ranges.
         """
-        model, held = new_weights(self, words)
+        model, held = new_weights(self, self.folded, words)
         artifact = replace(self.artifact, coefficients=held)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 

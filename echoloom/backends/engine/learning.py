@@ -152,7 +152,7 @@ class LearningPasses:
         return UpdatedWords(
             self.weights(iter(found[-1][1].reads.tolist())),
             {name: own.clamped for name, own in updates.items()},
-            {name: scans[name].peak if name in scans else 0 for name in updates},
+            {name: own.peak for name, own in scans.items()},
             {name: own.flags | (scans[name].flags if name in scans else 0)
              for name, own in updates.items()},
         )  # fmt: skip

@@ -23,7 +23,7 @@ from echoloom.ir.update_rules import (
 Values = dict[str, jax.Array]
 # Weights by name, sums by accumulator, signed steps, the generator's words by lane -> weights,
 # sums, and of every tensor how many sums were clamped and its shift.
-Step = Callable[[Values, Values, Any, Any], tuple[Values, Values, jax.Array, jax.Array]]
+Step = Callable[[Any, Any, Any, Any], tuple[Values, Values, jax.Array, jax.Array]]
 
 
 def update_step(rule: Update, tensors: Sequence[Tensor], word: int) -> Step:

@@ -123,7 +123,8 @@ class JaxLearner:
         self._weights |= new
         self._sums = {**self._sums, **{name: np.asarray(words) for name, words in sums.items()}}
         counts = {t.name: int(n) for t, n in zip(tensors, clamped, strict=True)}
-        by = {t.name: int(n) for t, n in zip(tensors, shifts, strict=True)}
+        scaled = isinstance(rule, ScaledUpdate)
+        by = {t.name: int(n) for t, n in zip(tensors, shifts, strict=True) if scaled}
         return UpdatedWords(new, counts, by, update_flags(counts))
 
 

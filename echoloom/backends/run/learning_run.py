@@ -60,8 +60,9 @@ class BatchSums:
 
 @dataclass(frozen=True, eq=False)
 class UpdatedWords:
-    """Words of all that learns after an update; by name how many sums were clamped on the way, by
-    how many bits gradients were made smaller, and the Flag bits of the update."""
+    """Words of all that learns after an update; by name how many sums were clamped on the way, the
+    Flag bits of the update, and where the rule scales, by how many bits gradients got smaller.
+    """
 
     weights: Mapping[str, Words]
     clamped: Mapping[str, int]
@@ -172,7 +173,6 @@ class NumpyLearner:
         word = self._artifact.mapped.config.word
         for t, step in zip(self._tensors, steps, strict=True):
             w, g = self._machine.values[t.name], self._machine.accumulators[t.accumulator]
-            shifts[t.name] = 0
             if noise is None:
                 new = by_sign(w, g, step, t.lift, t.width)
                 if goes_on(self._plan):
