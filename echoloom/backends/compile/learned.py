@@ -84,7 +84,7 @@ class LearnResult(Generic[P]):
 def lesson_of(
     program: Learning,
     X: Sequence[Any] | Floats,
-    y: Sequence[Any],
+    y: Any,
     updates: int | None = None,
     order: Any = None,
     exponent: int | None = None,
