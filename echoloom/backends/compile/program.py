@@ -14,6 +14,8 @@ import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
+from echoloom.backends.compile.learned import LearnResult, lesson_of, trained
+from echoloom.backends.compile.new_weights import new_weights
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
@@ -166,6 +168,35 @@ class CompiledProgram(Contents):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
         write_whole(path, packed(self))
+
+    def learn(
+        self,
+        X: Any,
+        y: Any,
+        updates: int | None = None,
+        level: str = "numpy",
+        order: Any = None,
+        exponent: int | None = None,
+    ) -> LearnResult[CompiledProgram]:
+        """Learn from sequences X [n][T, inputs] with labels y, as the board would: all integers.
+
+        Every update takes a batch, in the order of `order` [updates, batch] or else of one random
+        permutation of all sequences after the other; there are `updates` of them, or the rule's.
+        `level`: "numpy", or "jax" for speed. `exponent`: errors are told times 2**-exponent; if not
+        given, a classification's as they are and a regression's so large that the largest of the
+        first batch is in [0.5, 1). ValueError, in one sentence, for what does not fit.
+        """
+        return trained(self, lesson_of(self, X, y, updates, order, exponent), level)
+
+    def with_weights(self, words: Mapping[str, Any]) -> CompiledProgram:
+        """The same program with these words, by name, of weights that learn.
+
+        Its `model` is the one whose raw parameters fold to them exactly. ValueError, in one
+        sentence, for words of other names, shapes or ranges.
+        """
+        model, held = new_weights(self, self.folded, words)
+        artifact = replace(self.artifact, coefficients=held)
+        return replace(self, model=model, artifact=artifact, folding=self.folded)
 
     def _insist(self, result: RunResult) -> None:
         if result.overflow:
