@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from echoloom.ir.contract import COLUMN_BITS, EngineConfig, Image, Register
+from echoloom.ir.contract import EngineConfig, Image, Register
+from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack
 
 Bank = tuple[int, ...]

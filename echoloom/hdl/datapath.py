@@ -60,7 +60,6 @@ class Datapath(wiring.Component):
     chunk: data.View
     frame_word: Signal
     shift_length: Signal
-    shift_loss: Signal
     emit: data.View
     flags: Signal
     writes: list[data.View]
@@ -83,7 +82,6 @@ class Datapath(wiring.Component):
                 "chunk": In(chunk(config)),
                 "frame_word": In(signed(config.word)),
                 "shift_length": In(SHIFT),
-                "shift_loss": In(SHIFT),
                 "emit": Out(data.StructLayout({"valid": 1, "value": signed(config.word)})),
                 "flags": Out(len(Flag)),
                 "writes": Out(vector_write(config)).array(config.drains),
@@ -200,7 +198,6 @@ class Datapath(wiring.Component):
                 drain.chunk.eq(self.chunk),
                 drain.tree.eq(tree),
                 drain.shift_length.eq(self.shift_length),
-                drain.shift_loss.eq(self.shift_loss),
                 self.writes[index].eq(drain.write),
             ]
             for number in range(chunks(config)):

@@ -43,7 +43,6 @@ class Drain(wiring.Component):
     sums: list[Signal]
     tree: data.View
     shift_length: Signal
-    shift_loss: Signal
     write: data.View
     flags: Signal
     exponent: Signal
@@ -69,7 +68,6 @@ class Drain(wiring.Component):
                 "sums": In(signed(config.accumulator)).array(chunks(config)),
                 "tree": In(tree_result(config)),
                 "shift_length": In(SHIFT),
-                "shift_loss": In(SHIFT),
                 "write": Out(vector_write(config)),
                 "flags": Out(len(Flag)),
                 "exponent": Out(SHIFT),
@@ -183,8 +181,6 @@ class Drain(wiring.Component):
         with m.Switch(before.dynamic):
             with m.Case(DynamicShift.LENGTH):
                 m.d.comb += dynamic.eq(self.shift_length)
-            with m.Case(DynamicShift.LOSS):
-                m.d.comb += dynamic.eq(self.shift_loss)
         known = Signal(SHIFT.width + 1, reset_less=True)  # all but the exponent
         m.d.sync += known.eq(before.shift + dynamic)
         exponent = Mux(stages[SUMS].use_exponents, self.exponent, 0)

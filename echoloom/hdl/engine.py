@@ -152,7 +152,6 @@ class Engine(wiring.Component):
             datapath.chunk.eq(drain_issue.chunk),
             datapath.frame_word.eq(frames.word),
             datapath.shift_length.eq(host.shift_length),
-            datapath.shift_loss.eq(host.shift_loss),
             buffer.w_data.eq(datapath.emit.value),
             buffer.w_en.eq(datapath.emit.valid),
             self.outputs.payload.eq(buffer.r_data),

@@ -12,7 +12,8 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS
 from echoloom.hdl.pipeline import delay, memory
-from echoloom.ir.contract import COLUMN_BITS, STAGES, Space
+from echoloom.ir.contract import Space
+from echoloom.ir.entry_layouts import COLUMN_BITS, STAGES
 
 
 class Fetch(wiring.Component):

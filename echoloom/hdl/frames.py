@@ -12,7 +12,8 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.layouts import word_stream
 from echoloom.hdl.pipeline import memory
-from echoloom.ir.contract import STAGES, EngineConfig
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.entry_layouts import STAGES
 
 
 class Frames(wiring.Component):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from echoloom.hdl.pass_results import NEUTRAL, NEUTRAL_ROWS, PassResult, Write
 from echoloom.ir.arithmetic import Overflow, Rounding, narrow, piecewise_linear, round_shift
 from echoloom.ir.contract import (
     Add,
@@ -28,44 +28,12 @@ from echoloom.ir.contract import (
     Wide,
     XMode,
 )
+from echoloom.ir.engine_passes import PLAYS, REPEATED, EnginePass, adds, passes_of
 from echoloom.ir.fields import never
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
-from echoloom.ir.sections import ECHO, FORWARD, RESUMED, STEPS, Section
-
-
-@dataclass(frozen=True)
-class Write:
-    """A word written into vector memory by drain `lane % drains`, as in the engine's trace.
-
-    The section and iteration are those in which the word lands, not those of its entry.
-    """
-
-    section: Section
-    iteration: int
-    lane: int
-    address: int
-    value: int
-
-
-# What a register that a pass reads holds where the host writes nothing else.
-NEUTRAL = {
-    Register.OUTPUT_STEP: 1,
-    Register.OUTPUT_PHASE: 0,
-    Register.SHIFT_LENGTH: 0,
-    Register.SHIFT_LOSS: 0,
-}
-
-
-@dataclass
-class PassResult:
-    """What a host sees of a pass; `writes` is in the order of the cycles they happen in."""
-
-    outputs: list[int] = field(default_factory=list)
-    writes: list[Write] = field(default_factory=list)
-    flags: Flag = field(default_factory=lambda: Flag(0))
-    cycles: int = 0
-    busy: int = 0
+from echoloom.ir.reports import Report, peak_shift
+from echoloom.ir.sections import LEARNING, Section
 
 
 class _Landing(NamedTuple):
@@ -78,7 +46,11 @@ class _Landing(NamedTuple):
 
 
 class GoldenEngine:
-    """An engine with its memories; `vector[lane][address]` and so on are plain integers."""
+    """An engine with its memories; `vector[lane][address]` and so on are plain integers.
+
+    `peak`: the OR over z ^ (its sign) of what was measured since the last SCAN pass began;
+    `clamped`: Register.CLAMPED.
+    """
 
     def __init__(self, image: Image, rounding: Rounding = Rounding.HALF_EVEN) -> None:
         config = image.config
@@ -94,30 +66,39 @@ class GoldenEngine:
         self._tree = 0
         self._slots = _filled((), config.slots, config.lanes)
         self._rows = _filled((), config.slots, config.lanes)  # the tree's
+        self.peak = 0
+        self.clamped = 0
 
     def run(
         self,
+        kind: EnginePass,
         *,
-        echo: bool,
         frames: Sequence[Sequence[int]],
         registers: Mapping[Register, int] = NEUTRAL,
         waits: Mapping[Section, Collection[int]] = MappingProxyType({}),
-        resumes: bool = False,
     ) -> PassResult:
-        """One pass; changes the memories. T is the number of frames. A forward pass that `resumes`
-        has no prologue, and adds to the sums of the one before.
+        """One pass; changes the memories. LENGTH is the number of frames, empty ones in SCAN and
+        UPDATE.
 
         `waits` names iterations of sections before which the engine waits, which takes no cycle
         that CYCLES counts.
+
+        Raises ValueError for a pass that only an engine that learns has, where this does not.
         """
+        if kind not in passes_of(self._image.config.learns):
+            raise ValueError(f"only an engine that learns has a pass {kind.name}")
         self._result = PassResult()
-        self._registers = {**NEUTRAL, **registers}
+        self._registers = {**NEUTRAL, **NEUTRAL_ROWS, **registers}
         self._landing: dict[int, list[_Landing]] = {}
-        self._resumes = resumes
+        self._kind = kind
+        if kind is EnginePass.SCAN:
+            self.peak = 0
+        if kind is EnginePass.UPDATE:
+            self.clamped = 0
         now = 0
-        for section in ECHO if echo else RESUMED if resumes else FORWARD:
+        for section in PLAYS[kind]:
             entry = self._image.sections[section]
-            steps = len(frames) if section in STEPS else 1
+            steps = len(frames) if section in REPEATED else 1
             iterations = steps + entry.overlap if steps and entry.length else 0
             for iteration in range(iterations):
                 if iteration in waits.get(section, ()):
@@ -126,7 +107,7 @@ class GoldenEngine:
                 # By stage: the step that it works for.
                 self._steps = [iteration - stage for stage in range(entry.overlap + 1)]
                 self._frames = [
-                    frames[step] if section in STEPS and 0 <= step < steps else ()
+                    frames[step] if section in REPEATED and 0 <= step < steps else ()
                     for step in self._steps
                 ]
                 macs = deque(self._elements(entry.mac))
@@ -145,6 +126,7 @@ class GoldenEngine:
                     now += 1
         self._result.cycles = now
         self._land_all()
+        self._result.clamped, self._result.peak = self.clamped, peak_shift(self.peak)
         return self._result
 
     def _land_all(self) -> None:
@@ -202,14 +184,24 @@ class GoldenEngine:
             case XMode.INPUT:
                 return [self._frames[entry.stage][entry.x_base + i * entry.x_step]] * lanes
 
+    def _row(self, register: Register, stage: int) -> int:
+        """By how much addresses are further on, of an entry of this stage."""
+        if self._where[0] not in LEARNING:
+            return 0
+        return self._registers[register] + self._steps[stage]
+
     def _multiply(self, now: int, entry: MacEntry, o: int, i: int) -> None:
         timing, config = self._timing, self._image.config
         lanes = range(config.lanes)
         self._result.busy += entry.lanes
         x = self._x(entry, i)
         y = [bank[entry.y_base + i * entry.y_step] for bank in self.vector]
-        w_address = (entry.w_base + o * entry.w_outer + i * entry.w_inner) % config.weight_depth
-        weight = [bank[w_address] for bank in self.weight]
+        w_row, g_row = (
+            self._row(register, entry.stage)
+            for register in (Register.WEIGHT_ROW, Register.GRADIENT_ROW)
+        )
+        w_address = entry.w_base + w_row + o * entry.w_outer + i * entry.w_inner
+        weight = [bank[w_address % config.weight_depth] for bank in self.weight]
         narrow_operand = {Narrow.WEIGHT: weight, Narrow.X: x, Narrow.Y: y}[entry.narrow]
         wide_operand = {Wide.X: x, Wide.Y: y}[entry.wide]
         products = [
@@ -228,7 +220,7 @@ class GoldenEngine:
                 self._summed_at = now
                 for lane in lanes:
                     if first and entry.clear and entry.load_gradient:
-                        total = self.gradient[lane][entry.g_base]
+                        total = self.gradient[lane][entry.g_base + g_row]
                     elif first and entry.clear:
                         total = products[lane]
                     else:
@@ -244,10 +236,11 @@ class GoldenEngine:
                     when = now + timing.tree_to_slot + config.tree_latency
                     self._store(when, self._rows[entry.slot], o, self._tree)
             case Destination.GRADIENT:
+                address = entry.g_base + g_row + i
+                overwrites = step == 0 and not adds(self._kind, section)
                 for lane in lanes:
-                    overwrites = step == 0 and not (self._resumes and section in STEPS)
-                    old = 0 if overwrites else self.gradient[lane][entry.g_base + i]
-                    self._store(now + timing.gradient, self.gradient[lane], entry.g_base + i,
+                    old = 0 if overwrites else self.gradient[lane][address]
+                    self._store(now + timing.gradient, self.gradient[lane], address,
                                 self._wrap(old + products[lane], config.gradient_bits))  # fmt: skip
             case Destination.EMIT:
                 every = self._registers[Register.OUTPUT_STEP]
@@ -260,7 +253,7 @@ class GoldenEngine:
         dynamic = {
             DynamicShift.NONE: 0,
             DynamicShift.LENGTH: self._registers[Register.SHIFT_LENGTH],
-            DynamicShift.LOSS: self._registers[Register.SHIFT_LOSS],
+            DynamicShift.PEAK: peak_shift(self.peak),
         }[entry.dynamic]
         for drain in range(config.drains):
             lane = c * config.drains + drain
@@ -271,18 +264,32 @@ class GoldenEngine:
             sums = self._rows if entry.tree else self._slots
             total = int(round_shift(sums[entry.slot][lane], shift, self._rounding))
             base = self.vector[lane][entry.base]
-            z, over = narrow(
-                {Add.NONE: total, Add.PLUS: base + total, Add.MINUS: base - total}[entry.add],
-                entry.width,
-                entry.overflow,
-            )
-            if over:
-                wraps = entry.overflow is Overflow.WRAP
-                self._result.flags |= Flag.STATE if wraps else Flag.SATURATED
+            exact = {Add.NONE: total, Add.PLUS: base + total, Add.MINUS: base - total}[entry.add]
+            z, over = narrow(exact, entry.width, entry.overflow)
+            self._report(entry, exact, bool(over))
             value, when = int(z), now + timing.drain_direct
+            if entry.to_weight:
+                address = entry.destination + self._row(Register.WEIGHT_ROW, entry.stage)
+                value = _low_bits(value, config.narrow)
+                self._store(when, self.weight[lane], address % config.weight_depth, value)
+                continue
             if entry.use_table:
                 value, when = self._look_up(entry, value), now + timing.drain_table
             self._store(when, self.vector[lane], entry.destination, value, lane)
+
+    def _report(self, entry: DrainEntry, exact: int, over: bool) -> None:
+        """What comes of a result `exact` that is `over` its range, beside its word."""
+        match entry.report:
+            case Report.SWEEP if over:
+                wraps = entry.overflow is Overflow.WRAP
+                self._result.flags |= Flag.STATE if wraps else Flag.SATURATED
+            case Report.PEAK:
+                self.peak |= exact ^ (exact >> 63)
+            case Report.CLAMP if over:
+                self._result.flags |= Flag.WEIGHT
+                self.clamped += 1
+            case _:
+                pass
 
     def _look_up(self, entry: DrainEntry, z: int) -> int:
         table = np.asarray(

@@ -14,11 +14,11 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, mac_entry
 from echoloom.ir.contract import EngineConfig, Register, Space
+from echoloom.ir.engine_passes import EnginePass, passes_of
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.flags import Flag
 
 COUNTER_BITS = 48
-FORWARD, ECHO, CONTINUE = 1, 2, 3  # values of Register.COMMAND
 
 
 class Host(wiring.Component):
@@ -52,7 +52,6 @@ class Host(wiring.Component):
     output_phase: Signal
     frame: Signal
     shift_length: Signal
-    shift_loss: Signal
 
     def __init__(
         self,
@@ -86,7 +85,6 @@ class Host(wiring.Component):
                 "output_phase": written[Register.OUTPUT_PHASE],
                 "frame": Out(range(config.frame_depth + 1), init=registers.get(Register.FRAME, 0)),
                 "shift_length": written[Register.SHIFT_LENGTH],
-                "shift_loss": written[Register.SHIFT_LOSS],
             }
         )
 
@@ -157,13 +155,12 @@ class Host(wiring.Component):
             Register.OUTPUT_PHASE: self.output_phase,
             Register.FRAME: self.frame,
             Register.SHIFT_LENGTH: self.shift_length,
-            Register.SHIFT_LOSS: self.shift_loss,
         }
         command = write & (held.address == Register.COMMAND) & ~busy
         m.d.sync += [
-            self.start.eq(command & held.data.matches(FORWARD, ECHO, CONTINUE)),
-            self.echo.eq(held.data == ECHO),
-            self.resumes.eq(held.data == CONTINUE),
+            self.start.eq(command & held.data.matches(*passes_of(False))),
+            self.echo.eq(held.data == EnginePass.ECHO),
+            self.resumes.eq(held.data == EnginePass.RESUME),
         ]
         # A cycle later, so that no decoder stands before the registers' enables.
         word = Signal(max(len(value) for value in written.values()), reset_less=True)

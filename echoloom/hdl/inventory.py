@@ -13,8 +13,9 @@ from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry, section_
 from echoloom.hdl.link import OUTPUTS
 from echoloom.hdl.packets import PAYLOAD
 from echoloom.hdl.table_memory import READERS
-from echoloom.ir.contract import COLUMN_BITS, EngineConfig
-from echoloom.ir.sections import Section
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.entry_layouts import COLUMN_BITS
+from echoloom.ir.sections import sections_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def inventory(config: EngineConfig, link: LinkSizes) -> tuple[Bank, ...]:
         *_tables(config),
         *_program("MAC program", mac_entry(config).size, config.mac_depth),
         *_program("drain program", drain_entry(config).size, config.drain_depth),
-        *_program("section table", section_entry(config).size, len(Section)),
+        *_program("section table", section_entry(config).size, len(sections_of(config.learns))),
         Bank("outputs", word, 2 * config.output_depth + IN_FLIGHT_EMITS - 1, 1),
         Bank("link outputs", word, OUTPUTS, 1),
         Bank("link replies", 8, link.window, 1),

@@ -17,7 +17,8 @@ from echoloom.hdl.layouts import (
     mac_entry,
     operation,
 )
-from echoloom.ir.contract import STAGES, Destination, EngineConfig, XMode
+from echoloom.ir.contract import Destination, EngineConfig, XMode
+from echoloom.ir.entry_layouts import STAGES
 
 
 class MacIssue(wiring.Component):

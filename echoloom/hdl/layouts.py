@@ -9,7 +9,8 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import ceil_log2
 
-from echoloom.ir.contract import ADDRESS_BITS, LANE_BITS, EngineConfig
+from echoloom.ir.contract import EngineConfig
+from echoloom.ir.entry_layouts import ADDRESS_BITS, LANE_BITS
 from echoloom.ir.fields import drain_fields, mac_fields, section_fields
 
 HOST_BITS = 64

@@ -13,8 +13,9 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS
 from echoloom.hdl.pipeline import delay, memory
-from echoloom.ir.contract import COLUMN_BITS, Space
-from echoloom.ir.sections import Section
+from echoloom.ir.contract import Space
+from echoloom.ir.entry_layouts import COLUMN_BITS
+from echoloom.ir.sections import SWEPT
 
 
 class SectionTable(wiring.Component):
@@ -23,7 +24,8 @@ class SectionTable(wiring.Component):
 
     `empty` has a bit a section: not all of its columns were written since the last reset, or its
     length is 0. The memory itself has no reset: a column that was not written since reads as 0.
-    `sections`: the fields of those that are there from the start, and after a reset too.
+    There are `count` sections; `sections`: the fields of those that are there from the start, and
+    after a reset too.
     Latency: a write reaches the table two cycles after `access`.
     """
 
@@ -34,9 +36,13 @@ class SectionTable(wiring.Component):
     column: Signal
 
     def __init__(
-        self, layout: data.StructLayout, sections: Sequence[Mapping[str, int]] = ()
+        self,
+        layout: data.StructLayout,
+        sections: Sequence[Mapping[str, int]] = (),
+        count: int = len(SWEPT),
     ) -> None:
         self._layout = layout
+        self._count = count
         # As columns of the memory: what is in each at the start.
         packed = [layout.const(dict(entry)).as_value().value for entry in sections]
         self._columns = [
@@ -46,9 +52,9 @@ class SectionTable(wiring.Component):
         super().__init__(
             {
                 "access": In(ACCESS),
-                "index": In(range(len(Section))),
+                "index": In(range(count)),
                 "entry": Out(layout),
-                "empty": Out(len(Section)),
+                "empty": Out(count),
                 "column": Out(HOST_BITS),
             }
         )
@@ -62,12 +68,12 @@ class SectionTable(wiring.Component):
         for number, start in enumerate(self._columns):
             low = number * COLUMN_BITS
             bits = min(COLUMN_BITS, self._layout.size - low)
-            m.submodules[f"column_{number}"] = column = memory(unsigned(bits), len(Section), start)
+            m.submodules[f"column_{number}"] = column = memory(unsigned(bits), self._count, start)
             write, read = column.write_port(), column.read_port()
             chosen = Signal(name=f"write_{number}")
             m.d.sync += chosen.eq(
                 self.access.write & (self.access.space == Space.SECTION)
-                & (self.access.lane == number) & (self.access.address < len(Section))
+                & (self.access.lane == number) & (self.access.address < self._count)
             )  # fmt: skip
             m.d.comb += [
                 write.addr.eq(section),
@@ -76,10 +82,10 @@ class SectionTable(wiring.Component):
                 read.addr.eq(self.index),
             ]
             part = self._part_of_length(low)
-            written = Signal(len(Section), name=f"written_{number}", init=(1 << len(start)) - 1)
+            written = Signal(self._count, name=f"written_{number}", init=(1 << len(start)) - 1)
             # Sections whose part of the length in this column is not 0.
             lasts = Signal(
-                len(Section), name=f"lasts_{number}",
+                self._count, name=f"lasts_{number}",
                 init=sum(bool(old & part) << at for at, old in enumerate(start)),
             )  # fmt: skip
             with m.If(chosen):

@@ -12,7 +12,8 @@ from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
 from echoloom.hdl.section_table import SectionTable
-from echoloom.ir.contract import STAGES, EngineConfig, Register
+from echoloom.ir.contract import EngineConfig, Register
+from echoloom.ir.entry_layouts import STAGES
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.sections import Section
 

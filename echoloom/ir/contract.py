@@ -7,11 +7,12 @@ The scheduler writes these values and the hardware reads them; neither knows the
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from echoloom.ir.arithmetic import Overflow
+from echoloom.ir.entry_layouts import MAC_LAYOUT, MOST_LANES, MOST_WORDS, NEVER
 from echoloom.ir.ops import DynamicShift
+from echoloom.ir.reports import Report
 from echoloom.ir.widths import Widths
 
 
@@ -56,20 +57,24 @@ class Add(enum.IntEnum):
 
 
 class Register(enum.IntEnum):
-    """Word addresses in Space.REGISTER."""
+    """Word addresses in Space.REGISTER. An engine that does not learn lacks those from WEIGHT_ROW
+    on, and its PEAK is 0."""
 
-    COMMAND = 0  # write 1: forward pass, 2: echo pass, 3: forward pass that goes on from the last
+    COMMAND = 0  # write an EnginePass: it starts
     STATUS = 1  # bit 0 busy, bit 1 done (cleared by COMMAND)
     FLAGS = 2  # sticky Flag bits of the last pass
     LENGTH = 3  # T, number of steps
     OUTPUT_STEP = 4  # every n-th EMIT instruction group reaches the output stream (1: all)
     FRAME = 5  # elements in one input frame
     SHIFT_LENGTH = 6
-    SHIFT_LOSS = 7
+    PEAK = 7  # read only: the shift that leaves PEAK_BITS bits of what the last SCAN measured
     CYCLES = 8  # clock cycles of the last pass, waits for input and output excluded
     STALLS = 9  # clock cycles the last pass waited
     BUSY = 10  # sum over cycles of useful lanes (MacEntry.lanes)
     OUTPUT_PHASE = 11  # steps since the last kept one, before a forward pass; below OUTPUT_STEP
+    WEIGHT_ROW = 12  # of weight memory: where a SCAN or UPDATE pass begins, beside its entries' own
+    GRADIENT_ROW = 13  # likewise of gradient memory
+    CLAMPED = 14  # results of report CLAMP out of their range, since an UPDATE pass began
 
 
 class Space(enum.IntEnum):
@@ -86,41 +91,6 @@ class Space(enum.IntEnum):
     SECTION = 8  # likewise, address = Section
 
 
-# field -> bits, least significant first. Fields that a size of the engine bounds are as wide as an
-# engine of the sizes below asks for; `ir.fields` has those of any engine.
-MAC_LAYOUT: Mapping[str, int] = {
-    "start": 14, "stage": 2, "inner": 11, "outer": 7, "destination": 2,
-    "clear": 1, "push": 1, "slot": 3,
-    "narrow": 2, "wide": 1, "load_gradient": 1,
-    "w_base": 13, "w_inner": 11, "w_outer": 11,
-    "x_mode": 2, "x_base": 11, "x_bank": 7, "x_step": 1,
-    "y_base": 11, "y_step": 1,
-    "g_base": 13, "lanes": 7,
-}  # fmt: skip
-
-DRAIN_LAYOUT: Mapping[str, int] = {
-    "start": 14, "stage": 2, "tree": 1, "slot": 3, "count": 7, "destination": 11, "base": 11,
-    "add": 2,
-    "shift": 6, "dynamic": 2, "use_exponents": 1, "exponents": 10,
-    "width": 6, "overflow": 1,
-    "use_table": 1, "table": 13, "segment_bits": 4, "fraction_bits": 5, "slope_shift": 6,
-}  # fmt: skip
-
-SECTION_LAYOUT: Mapping[str, int] = {"mac": 12, "drain": 12, "length": 14, "last": 14,
-                                     "overlap": 2}  # fmt: skip
-
-STAGES = 1 << MAC_LAYOUT["stage"]  # time steps that a step section can have in flight
-
-NEVER = (1 << MAC_LAYOUT["start"]) - 1  # start time of the entry that ends a stream, at least
-
-# What the host bus can name.
-LANE_BITS, ADDRESS_BITS = 8, 16
-MOST_LANES, MOST_WORDS = 1 << LANE_BITS, 1 << ADDRESS_BITS
-# Bits of a program entry that one access carries. Each column is a memory of its own, and block RAM
-# comes in parts of 9, 18 and 36 bits.
-COLUMN_BITS = 36
-
-
 @dataclass(frozen=True)
 class MacEntry:
     """One multiply instruction: `outer` x `inner` elements, one a cycle, from cycle `start`.
@@ -131,6 +101,9 @@ class MacEntry:
     g_base, product ignored, when load_gradient); `push` copies every lane's sum after the
     last element into result slot `slot`. TREE: sum over inner and over lanes, restarted for
     every o, becomes row o of the tree's own slot `slot`.
+
+    In SCAN and UPDATE an entry that works for step k adds WEIGHT_ROW + k to its weight addresses
+    and GRADIENT_ROW + k to its gradient address.
     """
 
     start: int
@@ -169,6 +142,9 @@ class DrainEntry:
     y = saturate(base[segment] + half_even(slope[segment] * f / 2**slope_shift)) to the word.
     Exponent memory: drain d reads address exponents + c for its c-th result.
     Table memory: address table + segment + 2**(segment_bits - 1).
+    With `to_weight` the result, of `narrow` bits or less, becomes weight word `destination` of its
+    lane instead (in SCAN and UPDATE, for step k: destination + WEIGHT_ROW + k); not through a
+    table. `report` says what z out of its range raises.
     """
 
     start: int
@@ -190,6 +166,8 @@ class DrainEntry:
     fraction_bits: int = 0
     slope_shift: int = 0
     stage: int = 0
+    to_weight: bool = False
+    report: Report = Report.SWEEP
 
 
 SHORTEST = 4  # cycles of a section: the next one's entries are fetched before it ends
@@ -237,7 +215,7 @@ class EngineConfig:
     and requantisers, and as many between the tree and them. Depths count words per lane.
     `gradient` is the width of a gradient word, where that is less than the accumulator's;
     `base_depth` counts the first words of vector memory that a drain can add to, where those are
-    not all.
+    not all. `learns`: it has the sections SCAN and UPDATE and what only these need.
 
     Raises ValueError for sizes that the host bus cannot address, and for parts that are larger than
     what they are a part of.
@@ -263,6 +241,13 @@ class EngineConfig:
     run: int = (1 << MAC_LAYOUT["inner"]) - 1  # elements that an instruction walks in one row
     gradient: int | None = None
     base_depth: int | None = None
+    learns: bool = False
+
+    def __repr__(self) -> str:
+        """As of any dataclass; `learns` where it does, so that what names an engine by this text
+        goes on to mean the engines that do not."""
+        said = (f for f in fields(self) if f.name != "learns" or self.learns)
+        return f"EngineConfig({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in said)})"
 
     def __post_init__(self) -> None:
         if not 1 <= self.lanes <= MOST_LANES or not 1 <= self.drains <= self.lanes:

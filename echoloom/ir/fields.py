@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from echoloom.ir.contract import (
+from echoloom.ir.contract import EngineConfig, Register
+from echoloom.ir.entry_layouts import (
+    ADDRESS_BITS,
     DRAIN_LAYOUT,
+    LEARNING_LAYOUT,
     MAC_LAYOUT,
     MOST_LANES,
     MOST_WORDS,
     SECTION_LAYOUT,
-    EngineConfig,
-    Register,
 )
 from echoloom.ir.widths import Widths
 
@@ -24,8 +25,9 @@ REGISTER_BITS: Mapping[Register, int] = {
     Register.LENGTH: 32,
     Register.OUTPUT_STEP: 16,
     Register.SHIFT_LENGTH: 6,
-    Register.SHIFT_LOSS: 6,
     Register.OUTPUT_PHASE: 16,
+    Register.WEIGHT_ROW: ADDRESS_BITS,
+    Register.GRADIENT_ROW: ADDRESS_BITS,
 }
 
 
@@ -68,12 +70,14 @@ def mac_fields(config: EngineConfig) -> Mapping[str, int]:
 
 def drain_fields(config: EngineConfig) -> Mapping[str, int]:
     """Bits of every field of a DrainEntry, least significant first."""
+    layout = {**DRAIN_LAYOUT, **LEARNING_LAYOUT} if config.learns else DRAIN_LAYOUT
+    weights = config.weight_depth if config.learns else 0
     return _fitted(
-        DRAIN_LAYOUT,
+        layout,
         start=_time(config),
         slot=_bits(config.slots - 1),
         count=_bits(config.lanes),
-        destination=_bits(config.vector_depth - 1),
+        destination=_bits(max(config.vector_depth, weights) - 1),
         base=_bits(config.bases - 1),
         exponents=_bits(config.exponent_depth - 1),
         width=_bits(max(config.word, Widths.word)),  # the second is an entry's that says nothing

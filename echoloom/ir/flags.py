@@ -11,3 +11,4 @@ class Flag(enum.IntFlag):
     STATE = 1  # a wrapping (state-path) value left its symmetric range
     SATURATED = 2  # a saturating value was clamped
     ACCUMULATOR = 4  # an accumulator or gradient word overflowed
+    WEIGHT = 8  # a weight that learns was clamped

@@ -35,11 +35,11 @@ ODD_ROUNDINGS = frozenset({Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.TO_Z
 
 
 class DynamicShift(enum.IntEnum):
-    """Registers that the host writes before a pass and a shift to the right adds to its own."""
+    """Registers that a shift to the right adds to its own."""
 
     NONE = 0
     LENGTH = 1  # how many bits to divide a sum over T steps by, beside the factor 2**s / T
-    LOSS = 2  # the engine's second register; the compiler has no use for it
+    PEAK = 2  # by how much the largest measured result is too long; never in a sweep
 
 
 @dataclass(frozen=True)

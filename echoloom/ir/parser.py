@@ -16,7 +16,7 @@ from echoloom.ir.formats import Q, Real, Type
 from echoloom.ir.ops import ATTRIBUTE_OF, Attribute, Op
 from echoloom.ir.printer import NAME, UNSAID
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import SWEPT
 
 
 class ParseError(ValueError):
@@ -122,7 +122,7 @@ class _Reader:
 
     def section(self, name: str) -> None:
         self.close_body()
-        known = {s.name.lower(): s for s in Section}
+        known = {s.name.lower(): s for s in SWEPT}
         if name not in known:
             raise self.fail(f"{name!r} is not a body; bodies are {', '.join(known)}.")
         self.bodies.append(Body(known[name]))

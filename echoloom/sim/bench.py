@@ -9,8 +9,8 @@ from amaranth.hdl import Cat, Module, Shape
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.hdl.golden import Write
 from echoloom.hdl.layouts import drain_entry, mac_entry, trace
+from echoloom.hdl.pass_results import Write
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.sections import Section
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from echoloom.backends.engine.requests import COUNTERS, SECTIONS, Kind, PassRequest, PassResult
+from echoloom.backends.engine.requests import SECTIONS, Kind, PassRequest, PassResult, counted
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.layouts import REQUEST
 from echoloom.ir.contract import Image, Register, Space
-from echoloom.ir.sections import STEPS
+from echoloom.ir.engine_passes import REPEATED
 from echoloom.sim.bench import sign_extend, trace_columns, trace_writes
 from echoloom.sim.image_load import load_image, reads, writes
 from echoloom.sim.script import TURN, Recording, Script, draw_gaps, pack_fields, total_gap
@@ -21,7 +21,7 @@ def predicted_cycles(image: Image, kind: Kind, steps: int) -> int:
     """Clock cycles of a pass that never waits: what Register.CYCLES must count."""
     overhead = image.timing.overhead
     return sum(
-        image.sections[s].cycles(steps if s in STEPS else 1, overhead) for s in SECTIONS[kind]
+        image.sections[s].cycles(steps if s in REPEATED else 1, overhead) for s in SECTIONS[kind]
     )
 
 
@@ -32,13 +32,15 @@ def _before(number: int, request: PassRequest, load: np.ndarray) -> np.ndarray:
 
 
 def _after(request: PassRequest) -> np.ndarray:
-    return reads([*((Space.REGISTER, 0, register) for register in COUNTERS), *request.reads])
+    return reads(
+        [*((Space.REGISTER, 0, register) for register in request.counters), *request.reads]
+    )
 
 
 def check_samples(number: int, request: PassRequest, image: Image) -> None:
     """ValueError for frames that the engine would cut."""
     frames, word = request.frames, image.config.word
-    if frames.shape[1] != image.frame:
+    if not request.by_rows and frames.shape[1] != image.frame:
         raise ValueError(
             f"pass {number} has frames of {frames.shape[1]} elements, the image {image.frame}"
         )
@@ -129,20 +131,17 @@ def results(image: Image, passes: Sequence[PassRequest], recording: Recording) -
         outputs = recording.outputs[first["outputs"] : last["outputs"]]
         check_outputs(number, request, len(outputs))
         responses = recording.responses[first["responses"] : last["responses"]].view(np.int64)
-        if len(responses) != len(COUNTERS) + len(request.reads):
+        counters = request.counters
+        if len(responses) != len(counters) + len(request.reads):
             raise SimulationError(
                 f"pass {number} answered {len(responses)} reads, "
-                f"expected {len(COUNTERS) + len(request.reads)}"
+                f"expected {len(counters) + len(request.reads)}"
             )
-        flags, cycles, stalls, busy = (int(value) for value in responses[: len(COUNTERS)])
         found.append(
             PassResult(
                 outputs=sign_extend(outputs, image.config.word),
-                reads=responses[len(COUNTERS) :].copy(),
-                flags=flags,
-                cycles=cycles,
-                stalls=stalls,
-                busy=busy,
+                reads=responses[len(counters) :].copy(),
+                **counted(counters, responses),
                 trace=trace_writes(image.config, recording.trace[first["trace"] : last["trace"]]),
             )
         )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from echoloom.ir.contract import (
-    COLUMN_BITS,
     DrainEntry,
     EngineConfig,
     Image,
@@ -16,8 +15,9 @@ from echoloom.ir.contract import (
     Space,
     Timing,
 )
+from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, section_fields
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import sections_of
 
 Memory = Mapping[tuple[int, int, int], int]
 """Words by space, lane and address; what is not there is zero."""
@@ -47,7 +47,11 @@ def decoded(config: EngineConfig, timing: Timing, memory: Memory) -> Image:
         mac=_entries(MacEntry, Space.MAC, mac_fields(config), config.mac_depth, memory),
         drain=_entries(DrainEntry, Space.DRAIN, drain_fields(config), config.drain_depth, memory),
         sections=_entries(
-            SectionEntry, Space.SECTION, section_fields(config), len(Section), memory
+            SectionEntry,
+            Space.SECTION,
+            section_fields(config),
+            len(sections_of(config.learns)),
+            memory,
         ),
         frame=memory.get((Space.REGISTER, 0, Register.FRAME), 0),
         timing=timing,

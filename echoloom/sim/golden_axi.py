@@ -15,9 +15,10 @@ from echoloom.hdl.axi.lite import Response
 from echoloom.hdl.axi.register_map import ENGINE_BASE, WORD_BYTES, Access, Own
 from echoloom.hdl.axi.registers import Presets
 from echoloom.hdl.commands import identity
-from echoloom.hdl.golden import NEUTRAL, GoldenEngine
-from echoloom.hdl.host_port import CONTINUE, ECHO, FORWARD
+from echoloom.hdl.golden import GoldenEngine
+from echoloom.hdl.pass_results import neutral
 from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.sim.decode import decoded, signed
 
@@ -61,8 +62,9 @@ class GoldenAxi:
         self._memory = kept | first
         self._samples: deque[int] = deque()
         self._packet = 0
-        self._sweep: int | None = None
+        self._sweep: EnginePass | None = None
         self._done = False
+        self._kept = 0, 0  # what the engine measured and counted for its next pass
 
     @property
     def busy(self) -> bool:
@@ -161,8 +163,8 @@ class GoldenAxi:
     def _engine_write(self, place: Place, word: int) -> None:
         space, _, address = place
         if place == (Space.REGISTER, 0, Register.COMMAND):
-            if not self.busy and word in (FORWARD, ECHO, CONTINUE):
-                self._sweep, self._done = word, False
+            if not self.busy and word in passes_of(self._sizes[0].learns):
+                self._sweep, self._done = EnginePass(word), False
         elif space == Space.REGISTER:
             bits = _REGISTER_BITS.get(address, (self._sizes[0].frame_depth).bit_length())
             self._memory[place] = word & (1 << bits) - 1
@@ -194,20 +196,31 @@ class GoldenAxi:
         while True:
             own_start = self._control & book.SELF_START.mask and self._frame_waits
             if not self.busy and own_start:
-                self._sweep, self._done = FORWARD, False
-            frame, length = self._register(Register.FRAME), self._register(Register.LENGTH)
+                self._sweep, self._done = EnginePass.FORWARD, False
+            length = self._register(Register.LENGTH)
+            frame = 0 if self._sweep in BY_ROWS else self._register(Register.FRAME)
             if self._sweep is None or len(self._samples) < frame * length:
                 return
             frames = [[self._samples.popleft() for _ in range(frame)] for _ in range(length)]
             self._run(self._sweep, frames)
 
-    def _run(self, sweep: int, frames: list[list[int]]) -> None:
+    def _run(self, kind: EnginePass, frames: list[list[int]]) -> None:
+        config = self._sizes[0]
         engine = GoldenEngine(decoded(*self._sizes, self._memory))
-        registers = {register: self._register(register) for register in NEUTRAL}
-        found = engine.run(
-            echo=sweep == ECHO, resumes=sweep == CONTINUE, frames=frames, registers=registers
-        )
-        for space, banks in ((Space.VECTOR, engine.vector), (Space.GRADIENT, engine.gradient)):
+        engine.peak, engine.clamped = self._kept
+        for lane, bank in enumerate(engine.gradient):
+            bank[:] = (
+                signed(self._memory.get((Space.GRADIENT, lane, at), 0), config.gradient_bits)
+                for at in range(len(bank))
+            )
+        registers = {register: self._register(register) for register in neutral(kind)}
+        found = engine.run(kind, frames=frames, registers=registers)
+        self._kept = engine.peak, engine.clamped
+        for space, banks in (
+            (Space.WEIGHT, engine.weight),
+            (Space.VECTOR, engine.vector),
+            (Space.GRADIENT, engine.gradient),
+        ):
             self._memory |= {
                 (int(space), lane, at): word
                 for lane, bank in enumerate(banks)
@@ -217,6 +230,8 @@ class GoldenAxi:
             Register.FLAGS: int(found.flags),
             Register.CYCLES: found.cycles,
             Register.BUSY: found.busy,
+            Register.CLAMPED: found.clamped,
+            Register.PEAK: found.peak,
         }
         self._memory |= {(0, 0, int(at)): value for at, value in counted.items()}
         for word in found.outputs:

@@ -29,15 +29,17 @@ from echoloom.hdl.commands import (
     LinkSizes,
     identity,
 )
-from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult
+from echoloom.hdl.golden import GoldenEngine
 from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, encode_numbers
 from echoloom.hdl.packets import Packet, PacketDecoder, encode
+from echoloom.hdl.pass_results import PassResult, neutral
 from echoloom.ir.contract import (
     EngineConfig,
     Register,
     Space,
     Timing,
 )
+from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
 from echoloom.sim.decode import decoded, signed
 from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
@@ -48,7 +50,6 @@ READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 SIZES = LinkSizes(window=2048, samples=8192)
 BUSY, DONE = 1, 2
-FORWARD, ECHO, RESUME = 1, 2, 3
 
 
 class GoldenBoard:
@@ -82,9 +83,10 @@ class GoldenBoard:
         self._samples: deque[int] = deque()  # that the engine has taken
         self._outputs: deque[int] = deque()  # that the host may not have
         self._had = 0  # the position of the first of these
-        self._pass: int | None = None  # the COMMAND under way
+        self._pass: EnginePass | None = None  # the COMMAND under way
         self._running: tuple[GoldenEngine, Future[PassResult]] | None = None
         self._status = 0
+        self._kept = 0, 0  # what the engine measured and counted for its next pass
 
     def feed(self, received: bytes) -> bytes:
         """The board's answer to more bytes from the host."""
@@ -157,8 +159,8 @@ class GoldenBoard:
             self._memory[space, lane, address] = word
         elif space == Space.REGISTER and address != Register.COMMAND:
             self._memory[space, 0, address] = word
-        elif space == Space.REGISTER and not busy and word in (FORWARD, ECHO, RESUME):
-            self._pass, self._status = word, BUSY
+        elif space == Space.REGISTER and not busy and word in passes_of(self._content[0].learns):
+            self._pass, self._status = EnginePass(word), BUSY
             self._advance()
 
     def _read(self, space: int, lane: int, address: int) -> int:
@@ -179,21 +181,25 @@ class GoldenBoard:
     def _advance(self) -> None:
         """Run the pass under way once all its samples are there."""
         self._samples += self._store.played()
-        frame, length = self._register(Register.FRAME), self._register(Register.LENGTH)
+        length = self._register(Register.LENGTH)
+        frame = 0 if self._pass in BY_ROWS else self._register(Register.FRAME)
         if self._pass is None or self._running or len(self._samples) < length * frame:
             return
         frames = [[self._samples.popleft() for _ in range(frame)] for _ in range(length)]
-        registers = {register: self._register(register) for register in NEUTRAL}
+        registers = {register: self._register(register) for register in neutral(self._pass)}
         try:
             engine = GoldenEngine(decoded(*self._content, self._memory))
         except (IndexError, ValueError):
             return  # a program of nonsense: the pass never ends
         for lane, bank in enumerate(engine.gradient):
             bank[:] = (self._read(Space.GRADIENT, lane, at) for at in range(len(bank)))
+        engine.peak, engine.clamped = self._kept
         run = partial(
-            engine.run, echo=self._pass == ECHO, resumes=self._pass == RESUME, frames=frames,
+            engine.run,
+            self._pass,
+            frames=frames,
             registers=registers,
-        )  # fmt: skip
+        )
         self._running = engine, self._worker.submit(run)
 
     def _finish(self) -> None:
@@ -205,7 +211,12 @@ class GoldenBoard:
             found = future.result(PATIENCE_S)
         except (TimeoutError, IndexError, ValueError):
             return  # not yet; or never, of a program of nonsense
-        for space, banks in ((Space.VECTOR, engine.vector), (Space.GRADIENT, engine.gradient)):
+        self._kept = engine.peak, engine.clamped
+        for space, banks in (
+            (Space.WEIGHT, engine.weight),
+            (Space.VECTOR, engine.vector),
+            (Space.GRADIENT, engine.gradient),
+        ):
             self._memory |= {
                 (space, lane, address): word
                 for lane, bank in enumerate(banks)
@@ -217,6 +228,8 @@ class GoldenBoard:
             Register.CYCLES: found.cycles,
             Register.STALLS: 0,
             Register.BUSY: found.busy,
+            Register.CLAMPED: found.clamped,
+            Register.PEAK: found.peak,
         }
         self._memory |= {(Space.REGISTER, 0, at): value for at, value in counted.items()}
         self._cycles += found.cycles

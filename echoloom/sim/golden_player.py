@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from echoloom.backends.engine.requests import PassRequest, PassResult
+from echoloom.backends.engine.requests import COMMANDS, PassRequest, PassResult
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.contract import Image, Space
 from echoloom.sim.compose import check_outputs, check_samples
@@ -44,8 +44,7 @@ def _play(engine: GoldenEngine, request: PassRequest, trace: bool) -> PassResult
     for space, lane, address, value in request.writes:
         memories[space][lane][address] = value
     found = engine.run(
-        echo=request.kind == "echo",
-        resumes=request.kind == "resume",
+        COMMANDS[request.kind],
         frames=request.frames.tolist(),
         registers=request.registers,
     )
@@ -56,5 +55,7 @@ def _play(engine: GoldenEngine, request: PassRequest, trace: bool) -> PassResult
         cycles=found.cycles,
         stalls=0,
         busy=found.busy,
+        clamped=found.clamped if request.by_rows else 0,
+        peak=found.peak if request.by_rows else 0,
         trace=tuple(found.writes) if trace else (),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from echoloom.backends.engine.requests import PassResult
 from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.run.levels import Artifact, numpy_run
-from echoloom.hdl.golden import Write
+from echoloom.hdl.pass_results import Write
 from echoloom.ir.host import RunResult, Sweep
 from echoloom.ir.sections import Section
 from echoloom.sim.first_difference import Difference, signal_difference

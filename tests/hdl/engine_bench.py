@@ -12,10 +12,10 @@ from amaranth.sim import Simulator
 
 from echoloom.hdl.contents import EMPTY, contents_of
 from echoloom.hdl.engine import Engine
-from echoloom.hdl.golden import NEUTRAL, GoldenEngine, PassResult, Write
+from echoloom.hdl.golden import GoldenEngine
+from echoloom.hdl.pass_results import PassResult, Write, neutral
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import (
-    COLUMN_BITS,
     DrainEntry,
     EngineConfig,
     Image,
@@ -25,9 +25,11 @@ from echoloom.ir.contract import (
     Space,
     Timing,
 )
+from echoloom.ir.engine_passes import EnginePass
+from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.fields import drain_fields, mac_fields, never, pack, section_fields
 from echoloom.ir.flags import Flag
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import Section, sections_of
 
 Request = tuple[int, Space, int, int, int]  # write, space, lane, address, data
 FRAME = 4
@@ -36,8 +38,7 @@ FRAME = 4
 @dataclass(frozen=True)
 class Pass:
     frames: tuple[tuple[int, ...], ...] = ()
-    echo: bool = False
-    resumes: bool = False
+    kind: EnginePass = EnginePass.FORWARD
     registers: Mapping[Register, int] = field(default_factory=dict)
     writes: tuple[tuple[Space, int, int, int], ...] = ()  # before it: space, lane, address, word
 
@@ -51,7 +52,7 @@ class Observed(PassResult):
     gradient: list[list[int]] = field(default_factory=list)
 
 
-def small(lanes: int, drains: int, **changes: int) -> EngineConfig:
+def small(lanes: int, drains: int, **changes: Any) -> EngineConfig:
     """A configuration that simulates quickly."""
     sizes = {
         "weight_depth": 64, "vector_depth": 16, "gradient_depth": 16, "table_depth": 64,
@@ -71,7 +72,7 @@ def after_tree(config: EngineConfig) -> int:
 
 def image_of(
     config: EngineConfig,
-    sections: dict[Section, tuple[Sequence[MacEntry], Sequence[DrainEntry], int]],
+    sections: Mapping[Section, tuple[Sequence[MacEntry], Sequence[DrainEntry], int]],
     *,
     weight: Sequence[Sequence[int]] | np.ndarray = (),
     vector: Sequence[Sequence[int]] | np.ndarray = (),
@@ -84,7 +85,7 @@ def image_of(
     drain: list[DrainEntry] = []
     entries = []
     end = never(config)
-    for section in Section:
+    for section in sections_of(config.learns):
         macs, drains, length = sections.get(section, ((), (), 0))
         entries.append(SectionEntry(len(mac), len(drain), length, length))
         mac += [*macs, MacEntry(start=end)]
@@ -187,8 +188,8 @@ class Bench:
             await self.request(ctx, (1, space, lane, address, word))
         for register, value in (
             (Register.LENGTH, len(one.frames)),
-            *{**NEUTRAL, **one.registers}.items(),
-            (Register.COMMAND, 3 if one.resumes else 1 + one.echo),
+            *{**neutral(one.kind), **one.registers}.items(),
+            (Register.COMMAND, one.kind),
         ):
             await self.request(ctx, (1, Space.REGISTER, 0, register, value))
         while await self.register(ctx, Register.STATUS) != 2:
@@ -285,9 +286,7 @@ def check(
             {Space.VECTOR: golden.vector, Space.GRADIENT: golden.gradient}[space][lane][address] = (
                 word
             )
-        expected = golden.run(
-            echo=one.echo, frames=one.frames, registers=one.registers, resumes=one.resumes
-        )
+        expected = golden.run(one.kind, frames=one.frames, registers=one.registers)
         where = f"pass {number}"
         assert result.outputs == expected.outputs, where
         assert result.writes == expected.writes, where

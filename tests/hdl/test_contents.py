@@ -15,6 +15,7 @@ from echoloom.hdl.contents import contents_of
 from echoloom.hdl.engine import Engine
 from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.ir.contract import Register, Space
+from echoloom.ir.engine_passes import EnginePass
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -22,7 +23,11 @@ from echoloom.ir.contract import Register, Space
 def test_a_random_program_plays_without_being_loaded(lanes: int, drains: int, seed: int) -> None:
     rng = random.Random(f"built in {lanes} {drains} {seed}")
     image = random_image(rng, lanes, drains, waits=False)
-    check(image, [random_pass(rng, image, echo=echo) for echo in (False, True)], built_in=True)
+    check(
+        image,
+        [random_pass(rng, image, kind) for kind in (EnginePass.FORWARD, EnginePass.ECHO)],
+        built_in=True,
+    )
 
 
 def test_registers_and_sections_come_back_with_a_reset() -> None:

@@ -9,7 +9,6 @@ from amaranth.sim import Simulator
 from engine_bench import Bench, Pass, check, image_of, load
 
 from echoloom.ir.contract import (
-    COLUMN_BITS,
     Destination,
     DrainEntry,
     EngineConfig,
@@ -19,11 +18,13 @@ from echoloom.ir.contract import (
     Space,
     XMode,
 )
+from echoloom.ir.engine_passes import EnginePass
+from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.fields import drain_fields, mac_fields, pack, section_fields
 from echoloom.ir.sections import Section
 
 
-def sums(*, emit: bool = False, **changes: int) -> Image:
+def sums(*, emit: bool = False, **changes: Any) -> Image:
     """Each step: vector word 1 becomes weight * (sum of the frame); optionally emits it too."""
     sizes = {
         "weight_depth": 8, "vector_depth": 8, "gradient_depth": 8, "table_depth": 8,
@@ -170,7 +171,7 @@ def test_a_busy_engine_ignores_commands_and_memory_requests() -> None:
 
 
 def test_a_pass_of_nothing_ends() -> None:
-    (forward, echo) = check(sums(), [Pass(), Pass(echo=True)])
+    (forward, echo) = check(sums(), [Pass(), Pass(kind=EnginePass.ECHO)])
     assert forward.cycles == echo.cycles == 0
 
 
@@ -200,6 +201,6 @@ def test_empty_frames_need_no_samples() -> None:
         vector=[[1]],
         frame=0,
     )  # fmt: skip
-    (result,) = check(image, [Pass(((),) * 5, echo=True)])
+    (result,) = check(image, [Pass(((),) * 5, kind=EnginePass.ECHO)])
     assert result.vector[0][0] == 32
     assert result.stalls == 0

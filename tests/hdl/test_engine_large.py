@@ -11,9 +11,6 @@ import pytest
 from engine_bench import Pass, check, image_of, small
 
 from echoloom.ir.contract import (
-    DRAIN_LAYOUT,
-    MAC_LAYOUT,
-    NEVER,
     Add,
     Destination,
     DrainEntry,
@@ -22,6 +19,8 @@ from echoloom.ir.contract import (
     Timing,
     XMode,
 )
+from echoloom.ir.engine_passes import EnginePass
+from echoloom.ir.entry_layouts import DRAIN_LAYOUT, MAC_LAYOUT, NEVER
 from echoloom.ir.fields import drain_fields, pack
 from echoloom.ir.sections import Section
 
@@ -81,7 +80,7 @@ def test_addresses_and_times_beyond_the_least_fields() -> None:
     assert 2 ** MAC_LAYOUT["g_base"] <= GRADIENT and 2 ** MAC_LAYOUT["inner"] <= RUN
     assert 2 ** DRAIN_LAYOUT["table"] <= TABLE and 2 ** DRAIN_LAYOUT["exponents"] <= EXPONENT
     assert NEVER < LATE
-    (observed,) = check(large_image(), [Pass(frames=((),), echo=True)])
+    (observed,) = check(large_image(), [Pass(frames=((),), kind=EnginePass.ECHO)])
     # By hand: the product, a word plus its eighth, and the table's lower line.
     product = -321 * 77
     written = [(write.address, write.value) for write in observed.writes]

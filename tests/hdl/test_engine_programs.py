@@ -23,6 +23,7 @@ from echoloom.ir.contract import (
     Wide,
     XMode,
 )
+from echoloom.ir.engine_passes import EnginePass
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import Section
@@ -99,7 +100,7 @@ def test_transposed_matvec_through_the_tree(lanes: int, drains: int) -> None:
         weight=[[*weight[0, lane], *weight[1, lane]] for lane in range(lanes)],
         vector=[[0, 0, *g[:, lane]] for lane in range(lanes)],
     )  # fmt: skip
-    (result,) = check(image, [Pass(echo=True)])
+    (result,) = check(image, [Pass(kind=EnginePass.ECHO)])
     expected = round_shift(np.einsum("glc,gl->c", weight, g), 3)
     assert [bank[0] for bank in result.vector] == expected.tolist()
 
@@ -138,7 +139,10 @@ def test_outer_product_accumulates_and_overwrites_first(lanes: int, drains: int)
         vector=[[0, 0, int(g[lane])] for lane in range(lanes)],
     )  # fmt: skip
     x = numbers((3, 4))
-    results = check(image, [Pass(frames_of(x), echo=True), Pass(frames_of(2 * x), echo=True)])
+    results = check(
+        image,
+        [Pass(frames_of(x), kind=EnginePass.ECHO), Pass(frames_of(2 * x), kind=EnginePass.ECHO)],
+    )
     for scale, result in zip((1, 2), results, strict=True):
         total = scale * np.einsum("l,tk->lk", g, x)
         assert [bank[1:] for bank in result.gradient] == total[:, :3].tolist()
@@ -164,9 +168,9 @@ def test_shifts_add_up_and_the_base_is_added_or_taken_from(lanes: int, drains: i
                                add=Add.PLUS, shift=1, use_exponents=True, exponents=1,
                                dynamic=DynamicShift.LENGTH),
                     DrainEntry(start=READY + 5, slot=0, count=lanes, destination=3, base=1,
-                               add=Add.MINUS, shift=2, dynamic=DynamicShift.LOSS),
-                    DrainEntry(start=READY + 10, slot=0, count=lanes, destination=4, shift=60,
-                               dynamic=DynamicShift.LOSS),
+                               add=Add.MINUS, shift=7),
+                    DrainEntry(start=READY + 10, slot=0, count=lanes, destination=4, shift=62,
+                               dynamic=DynamicShift.LENGTH),
                 ],
                 END + 10,
             )
@@ -175,7 +179,7 @@ def test_shifts_add_up_and_the_base_is_added_or_taken_from(lanes: int, drains: i
         vector=[[int(x[lane]), int(base[lane])] for lane in range(lanes)],
         exponent=exponents,
     )  # fmt: skip
-    registers = {Register.SHIFT_LENGTH: 2, Register.SHIFT_LOSS: 5}
+    registers = {Register.SHIFT_LENGTH: 2}
     (result,) = check(image, [Pass(registers=registers)])
     extra = np.array([exponents[lane % drains, 1 + lane // drains] for lane in range(lanes)])
     assert [b[2] for b in result.vector] == (base + round_shift(3 * x, 3 + extra)).tolist()
@@ -258,9 +262,9 @@ def test_a_pass_that_resumes_adds_to_the_sums_and_has_no_prologue() -> None:
     word = ((Space.GRADIENT, 0, 1, 100), (Space.VECTOR, 0, 1, -5))
     passes = [
         Pass(((1,), (10,))),
-        Pass(((100,),), resumes=True),
-        Pass(((1,), (1,)), resumes=True, writes=word),
-        Pass((), resumes=True),
+        Pass(((100,),), kind=EnginePass.RESUME),
+        Pass(((1,), (1,)), kind=EnginePass.RESUME, writes=word),
+        Pass((), kind=EnginePass.RESUME),
         Pass(((1,),)),
     ]
     found = check(image, passes)
@@ -282,8 +286,8 @@ def test_the_output_phase_says_how_many_steps_went_before(phase: int) -> None:
     image = image_of(small(1, 1), {Section.FORWARD_STEP: (emit, [], 6)}, frame=1)
     registers = {Register.OUTPUT_STEP: 3, Register.OUTPUT_PHASE: phase}
     frames = tuple((k,) for k in range(7))
-    for resumes in (False, True):
-        (found,) = check(image, [Pass(frames, registers=registers, resumes=resumes)])
+    for kind in (EnginePass.FORWARD, EnginePass.RESUME):
+        (found,) = check(image, [Pass(frames, kind, registers)])
         assert found.outputs == [k for k in range(7) if (phase + k) % 3 == 2]
 
 

@@ -14,7 +14,6 @@ from engine_bench import FRAME, Pass, check, image_of
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
-    STAGES,
     Add,
     Destination,
     DrainEntry,
@@ -28,12 +27,17 @@ from echoloom.ir.contract import (
     Wide,
     XMode,
 )
+from echoloom.ir.engine_passes import PLAYS, REPEATED, EnginePass
+from echoloom.ir.entry_layouts import STAGES
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.sections import STEPS, Section
 
 WORDS = 8  # of every memory that programs use
 BASES = 4  # of vector memory's that a drain adds to
 LANDED = Timing().drain_table + Timing().tree_to_slot + 3  # cycles until all has landed
+KINDS = [
+    EnginePass.FORWARD, EnginePass.ECHO, EnginePass.FORWARD, EnginePass.RESUME, EnginePass.RESUME,
+]  # fmt: skip
 SIZES = [(1, 1), (2, 1), (3, 2), (5, 1), (5, 2), (5, 4), (5, 5)]
 
 
@@ -85,7 +89,7 @@ def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) ->
         base=rng.randrange(BASES),
         add=rng.choice(list(Add)),
         shift=rng.choice([0, 1, 2, 6, 9, 50]),
-        dynamic=rng.choice(list(DynamicShift)),
+        dynamic=rng.choice([DynamicShift.NONE, DynamicShift.LENGTH]),
         use_exponents=rng.random() < 0.5,
         exponents=rng.randrange(2),
         width=rng.choice([9, 12, 14]),
@@ -175,10 +179,8 @@ def overlapping(rng: random.Random, image: Image) -> Image:
     )
 
 
-def random_pass(
-    rng: random.Random, image: Image, *, echo: bool = False, resumes: bool = False
-) -> Pass:
-    step = image.sections[Section.ECHO_STEP if echo else Section.FORWARD_STEP]
+def random_pass(rng: random.Random, image: Image, kind: EnginePass = EnginePass.FORWARD) -> Pass:
+    (step,) = (image.sections[s] for s in PLAYS[kind] if s in REPEATED)
     # A pass without a step section would leave its frames to the next one.
     steps = rng.randrange(1, 4) if step.length else 0
     frames = tuple(tuple(rng.randrange(-999, 999) for _ in range(FRAME)) for _ in range(steps))
@@ -187,15 +189,14 @@ def random_pass(
     writes = tuple(
         (space, rng.randrange(config.lanes), rng.randrange(WORDS), rng.randrange(1 - end, end))
         for space, end in most.items()
-        for _ in range(rng.randrange(4) if resumes else 0)
+        for _ in range(rng.randrange(4) if kind is EnginePass.RESUME else 0)
     )
     registers = {
         Register.OUTPUT_STEP: every,
         Register.OUTPUT_PHASE: rng.randrange(every),
         Register.SHIFT_LENGTH: rng.randrange(4),
-        Register.SHIFT_LOSS: rng.randrange(4),
     }
-    return Pass(frames, echo=echo, resumes=resumes, registers=registers, writes=writes)
+    return Pass(frames, kind, registers, writes)
 
 
 @pytest.mark.parametrize("stalls", [False, True])
@@ -204,6 +205,5 @@ def random_pass(
 def test_random_program(lanes: int, drains: int, seed: int, stalls: bool) -> None:
     rng = random.Random(f"{lanes} {drains} {seed}")
     image = random_image(rng, lanes, drains, waits=stalls)
-    passes = [random_pass(rng, image, echo=echo) for echo in (False, True, False)]
-    passes += [random_pass(rng, image, resumes=True) for _ in range(2)]
+    passes = [random_pass(rng, image, kind) for kind in KINDS]
     check(image, passes, seed=seed if stalls else None)

@@ -9,7 +9,8 @@ from amaranth.sim import Simulator
 
 from echoloom.hdl.fetch import Fetch
 from echoloom.hdl.layouts import struct
-from echoloom.ir.contract import COLUMN_BITS, STAGES, Space
+from echoloom.ir.contract import Space
+from echoloom.ir.entry_layouts import COLUMN_BITS, STAGES
 
 # Two columns: an entry that is longer than one.
 LAYOUT = struct({"start": 8, "stage": 2, "mark": 16, "rest": 20})

@@ -11,8 +11,9 @@ from engine_bench import small
 
 from echoloom.hdl.layouts import section_entry
 from echoloom.hdl.section_table import SectionTable
-from echoloom.ir.contract import COLUMN_BITS, Space
-from echoloom.ir.sections import Section
+from echoloom.ir.contract import Space
+from echoloom.ir.entry_layouts import COLUMN_BITS
+from echoloom.ir.sections import SWEPT
 
 LAYOUT = section_entry(small(5, 2))
 COLUMNS = -(-LAYOUT.size // COLUMN_BITS)
@@ -54,7 +55,7 @@ class Host:
 
     @property
     def empty(self) -> list[int]:
-        return [number for number in range(len(Section)) if self.ctx.get(self.table.empty[number])]
+        return [number for number in range(len(SWEPT)) if self.ctx.get(self.table.empty[number])]
 
 
 def play(scenario: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
@@ -70,7 +71,7 @@ def play(scenario: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
 
 
 def test_a_section_is_empty_until_all_of_it_is_written_since_a_reset() -> None:
-    everything = list(range(len(Section)))
+    everything = list(range(len(SWEPT)))
 
     async def scenario(host: Host) -> None:
         assert host.empty == everything and await host.read(2) == 0
@@ -93,7 +94,7 @@ def test_a_section_is_empty_until_all_of_it_is_written_since_a_reset() -> None:
 def test_addresses_beyond_the_table_are_nobodys() -> None:
     async def scenario(host: Host) -> None:
         await host.write(2, ENTRY)
-        for address in (len(Section), len(Section) + 1, 8 + 2, 256 + 2):
+        for address in (len(SWEPT), len(SWEPT) + 1, 8 + 2, 256 + 2):
             await host.write(address, NOTHING)
         assert await host.read(2) == ENTRY and host.empty == [0, 1, 3, 4, 5]
 

@@ -9,18 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoloom.ir.contract import (
-    DRAIN_LAYOUT,
-    MAC_LAYOUT,
-    NEVER,
-    SECTION_LAYOUT,
     SHORTEST,
-    STAGES,
     DrainEntry,
     EngineConfig,
     MacEntry,
     Register,
     SectionEntry,
 )
+from echoloom.ir.entry_layouts import DRAIN_LAYOUT, MAC_LAYOUT, NEVER, SECTION_LAYOUT, STAGES
 from echoloom.ir.fields import (
     check_place,
     check_register,
@@ -116,7 +112,7 @@ def test_the_standard_sizes_have_the_listed_widths() -> None:
         (Register.LENGTH, 2**32, 2**32 - 1),
         (Register.OUTPUT_STEP, 70_000, 65_535),
         (Register.SHIFT_LENGTH, 64, 63),
-        (Register.SHIFT_LOSS, -1, 63),
+        (Register.SHIFT_LENGTH, -1, 63),
     ],
 )
 def test_a_register_never_cuts_a_value(register: Register, value: int, most: int) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 from echoloom.backends.engine.requests import PassRequest
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
-    NEVER,
     Add,
     Destination,
     DrainEntry,
@@ -21,6 +20,7 @@ from echoloom.ir.contract import (
     Timing,
     XMode,
 )
+from echoloom.ir.entry_layouts import NEVER
 
 CONFIG = EngineConfig(
     lanes=4,

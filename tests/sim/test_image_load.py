@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 from machines import CONFIG, leaky_machine
 
-from echoloom.ir.contract import (
-    COLUMN_BITS,
-    Register,
-    Space,
-)
+from echoloom.ir.contract import Register, Space
+from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import SWEPT
 from echoloom.sim.image_load import load_image
 
 Memory = dict[tuple[int, int, int], int]
@@ -81,7 +78,7 @@ def test_clear_makes_a_load_right_after_any_other():
 def test_a_short_list_of_sections_leaves_no_older_program():
     accesses = load_image(replace(leaky_machine(), sections=leaky_machine().sections[:2]))
     sections = accesses[accesses["space"] == Space.SECTION]
-    assert set(sections["address"].tolist()) == set(Section)
+    assert set(sections["address"].tolist()) == set(SWEPT)
     assert not sections["data"][sections["address"] >= 2].any()
 
 

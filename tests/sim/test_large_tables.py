@@ -11,7 +11,7 @@ import pytest
 
 import echoloom as el
 from echoloom.backends.link.image_writes import image_writes
-from echoloom.ir.contract import DRAIN_LAYOUT
+from echoloom.ir.entry_layouts import DRAIN_LAYOUT
 
 STATE, HIDDEN = 4, 4
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CONFIG, FRAME, echo, forward, frames, leaky_machine
 
-from echoloom.backends.engine.requests import PassRequest
-from echoloom.hdl.golden import Write
+from echoloom.backends.engine.requests import COUNTERS, PassRequest
 from echoloom.hdl.layouts import REQUEST
+from echoloom.hdl.pass_results import Write
 from echoloom.ir.contract import Register, Space
 from echoloom.ir.sections import Section
 from echoloom.sim.bench import sign_extend, trace_columns, trace_layout, trace_writes
-from echoloom.sim.compose import COUNTERS, compose, predicted_cycles, results
+from echoloom.sim.compose import compose, predicted_cycles, results
 from echoloom.sim.image_load import reads, writes
 from echoloom.sim.script import (
     MARK,
@@ -88,7 +88,6 @@ def test_a_pass_ends_with_its_command_and_names_every_register():
     second = script.requests[-int(script.turns["before"][1] + script.turns["after"][1]) :]
     registers = (
         (Register.OUTPUT_STEP, 1), (Register.OUTPUT_PHASE, 0), (Register.SHIFT_LENGTH, 0),
-        (Register.SHIFT_LOSS, 0),
         (Register.LENGTH, 5), (Register.COMMAND, 2),
     )  # fmt: skip
     expected = [
@@ -131,7 +130,7 @@ def test_total_gap_is_a_bound():
 
 def test_requests_that_mean_nothing_are_refused():
     good = forward(frames(2))
-    with pytest.raises(ValueError, match="'forward', 'echo' or 'resume'"):
+    with pytest.raises(ValueError, match="one of forward, echo, resume, add, scan, update"):
         replace(good, kind="sideways")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="int64"):
         replace(good, frames=np.zeros((2, FRAME)))

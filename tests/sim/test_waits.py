@@ -11,6 +11,7 @@ from small_models import tiny
 
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.contract import Image
+from echoloom.ir.engine_passes import EnginePass
 from echoloom.ir.sections import Section
 
 
@@ -19,7 +20,8 @@ def played(image: Image, steps: int, waits: Mapping[Section, Collection[int]]) -
     rng = random.Random(steps)
     frames = [[rng.randrange(-500, 500) for _ in range(image.frame)] for _ in range(steps)]
     engine = GoldenEngine(image)
-    passes = [engine.run(echo=echo, frames=frames, waits=waits) for echo in (False, True)]
+    kinds = EnginePass.FORWARD, EnginePass.ECHO
+    passes = [engine.run(kind, frames=frames, waits=waits) for kind in kinds]
     seen = [(one.outputs, one.flags, one.cycles, one.busy) for one in passes]
     return *seen, engine.vector, engine.gradient
 

@@ -12,7 +12,8 @@ from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.errors import BoardError
 from echoloom.backends.link.image_writes import SHIFT_BITS, image_writes
 from echoloom.backends.run.integers import Floats
-from echoloom.ir.contract import COLUMN_BITS, EngineConfig, Space
+from echoloom.ir.contract import EngineConfig, Space
+from echoloom.ir.entry_layouts import COLUMN_BITS
 
 STEPS = 16  # of the sequence that stands in for data
 REACH = 0.5  # of the largest samples that the program was made for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echoloom.backends.engine.requests import COUNTERS, PassRequest, PassResult
+from echoloom.backends.engine.requests import PassRequest, PassResult, counted
 from echoloom.backends.link.conversation import Conversation, Identity
 from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError
@@ -21,7 +21,7 @@ def run_request(
     Raises LinkError for a pass that does not end, or not as it must: with other than the outputs
     that it gives, or in other than its cycles. Then something was lost, or the board was reset.
     """
-    counters = [(Space.REGISTER, 0, register) for register in COUNTERS]
+    counters = [(Space.REGISTER, 0, register) for register in request.counters]
     places = [*counters, *request.reads]
     found = yield from run_pass(
         ends, request.accesses, request.frames, places, request.outputs, cycles
@@ -29,15 +29,12 @@ def run_request(
     outputs = found.outputs
     if len(outputs) != request.outputs:
         raise LinkError(f"the pass gave {len(outputs)} output words instead of {request.outputs}")
-    flags, counted, stalls, busy = found.words[: len(COUNTERS)]
-    if counted != cycles:
-        raise LinkError(f"the pass took {counted} cycles instead of {cycles}")
+    counts = counted(request.counters, found.words)
+    if counts["cycles"] != cycles:
+        raise LinkError(f"the pass took {counts['cycles']} cycles instead of {cycles}")
     result = PassResult(
         outputs=np.array(outputs, np.int64),
-        reads=np.array(found.words[len(COUNTERS) :], np.int64),
-        flags=flags,
-        cycles=counted,
-        stalls=stalls,
-        busy=busy,
+        reads=np.array(found.words[len(counts) :], np.int64),
+        **counts,
     )
     return result, found.identity

@@ -6,15 +6,22 @@ Source -> real program -> ranges -> formats -> integer program
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.compile.course import Course
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.formats import Q
+from echoloom.ir.learning import Learning
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, joined, measure
+from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
 from echoloom.ir.passes.materialise import materialise
@@ -32,7 +39,8 @@ Epsilons = tuple[float, ...]  # nudge sizes, by block
 @dataclass(frozen=True, eq=False)
 class Source:
     """A traced model with its coefficients' values, the samples [n, T, inputs] (and targets) that
-    it is calibrated on, and the word lengths to choose formats of."""
+    it is calibrated on, and the word lengths to choose formats of; of a model that is going to
+    learn on the board the `course` that formats have to hold for."""
 
     folding: Folding
     values: Mapping[str, Floats]
@@ -40,6 +48,7 @@ class Source:
     targets: Floats | None
     output_step: int
     widths: Widths
+    course: Course | None = None
 
     def __str__(self) -> str:
         return str(self.graphs)
@@ -47,6 +56,24 @@ class Source:
     @property
     def graphs(self) -> StackGraphs:
         return self.folding.graphs
+
+    def first(self, count: int) -> Source:
+        """With the first so many samples only, and of a course its ends."""
+        course = self.course
+        if course is not None:
+            ends = dict(zip((0, len(course.losses)), course.ends, strict=True))
+            course = replace(course, snapshots=ends, labels=course.labels[:count])
+        targets = None if self.targets is None else self.targets[:count]
+        return replace(self, samples=self.samples[:count], targets=targets, course=course)
+
+    @property
+    def learning(self) -> Learning | None:
+        return None if self.course is None else self.course.learning
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The coefficients that learn."""
+        return frozenset(t.name for t in self.learning.tensors) if self.learning else frozenset()
 
 
 def traced(
@@ -72,15 +99,46 @@ class RealProgram:
 def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
     """The whole of forward pass and echo for these nudge sizes, simplified, every number that an
     engine cannot make by a shift a coefficient."""
-    program, held = materialise(simplify(assemble(source.graphs, epsilons)), source.values)
+    whole = simplify(assemble(source.graphs, epsilons, learns=source.course is not None))
+    program, held = materialise(whole, source.values, source.learned)
     return RealProgram(verify(program), held)
 
 
 def ranges(source: Source, real: RealProgram) -> Ranges:
-    """What every value reaches on the samples. Runaway (a ValueError) where one leaves."""
-    return measure(
-        real.program, real.coefficients, source.samples, source.targets, source.output_step
-    )
+    """What every value reaches on the samples, at all snapshots of a course. Runaway (a ValueError)
+    where one leaves.
+
+    The echo of a classification goes back from every class, at the snapshots within a course from
+    the samples' own.
+    """
+    course = source.course
+    if course is None:
+        return _measured(source, real, source.values, source.targets)
+    ends = tuple(map(id, course.ends))
+    found = [
+        _measured(source, real, values, source.targets if id(values) in ends else course.labels)
+        for values in course.snapshots.values()
+    ]
+    return joined(found, course.largest)
+
+
+def _measured(
+    source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
+) -> Ranges:
+    held = {name: values.get(name, own) for name, own in real.coefficients.items()}
+    return measure(real.program, held, source.samples, labels, source.output_step)
+
+
+def learned_formats(source: Source) -> dict[str, Q]:
+    """One format for every tensor that learns: what it reaches on the course and the rule's margin
+    beyond."""
+    if source.course is None:
+        return {}
+    margin, narrow = source.course.learning.rule.margin, source.widths.narrow
+    return {
+        name: coefficient_format(np.max(largest, keepdims=True), narrow, False, margin)
+        for name, largest in source.course.largest.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +157,10 @@ def formatted(
 ) -> Formatted:
     """The program in words: a format for each, every rounding written down. With the cuts of an
     `earlier` one it is of the same code, as far as formats allow."""
-    plan = plan_formats(real.program, real.coefficients, found, source.widths, earlier or {})
+    plan = plan_formats(
+        real.program, real.coefficients, found, source.widths, earlier or {},
+        learned_formats(source),
+    )  # fmt: skip
     program, formats = settled(plan)
     return Formatted(check_retrace(verify(program)), formats)
 
@@ -108,7 +169,7 @@ def integer_program(source: Source, real: RealProgram, words: Formatted) -> Inte
     """A program in words with the integers of its coefficients and tables."""
     tables = program_tables(words.program, source.widths.narrow)
     held = coefficient_words(words.program, real.coefficients)
-    return IntegerProgram(words.program, held, tables, source.output_step)
+    return IntegerProgram(words.program, held, tables, source.output_step, learning=source.learning)
 
 
 def integers_at(source: Source, epsilons: Epsilons) -> IntegerProgram:
@@ -120,5 +181,10 @@ def integers_at(source: Source, epsilons: Epsilons) -> IntegerProgram:
 def probed(source: Source) -> tuple[Ranges, Epsilons]:
     """Ranges with nudges of size PROBE, and the largest sizes that cost no range."""
     probing = (PROBE,) * len(source.graphs.blocks)
-    found = ranges(source, real_program(source, probing))
+    real, course = real_program(source, probing), source.course
+    if course is None:
+        found = ranges(source, real)
+    else:
+        ends = [_measured(source, real, values, course.labels) for values in course.ends]
+        found = joined(ends, course.largest)
     return found, choose_epsilons(found, probing)

@@ -6,38 +6,41 @@ streams, links or simulators: vectors are integers, memories are (space, lane, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from echoloom.hdl.golden import NEUTRAL, Write
+from echoloom.hdl.pass_results import Write, neutral
 from echoloom.ir.contract import Register, Space
+from echoloom.ir.engine_passes import BY_ROWS, PLAYS, EnginePass
 from echoloom.ir.fields import check_place, check_register
 from echoloom.ir.sections import ECHO, FORWARD, RESUMED, Section
 
-Kind = Literal["forward", "echo", "resume"]
+Kind = Literal["forward", "echo", "resume", "add", "scan", "update"]
 
-COMMANDS: Mapping[Kind, int] = {"forward": 1, "echo": 2, "resume": 3}
-SECTIONS: Mapping[str, tuple[Section, ...]] = {
-    "forward": FORWARD,
-    "echo": ECHO,
-    "resume": RESUMED,
+COMMANDS: Mapping[Kind, EnginePass] = {
+    "forward": EnginePass.FORWARD,
+    "echo": EnginePass.ECHO,
+    "resume": EnginePass.RESUME,
+    "add": EnginePass.ADD,
+    "scan": EnginePass.SCAN,
+    "update": EnginePass.UPDATE,
 }
-KINDS: Mapping[tuple[Section, ...], Kind] = {SECTIONS[kind]: kind for kind in COMMANDS}
+SECTIONS: Mapping[str, tuple[Section, ...]] = {kind: PLAYS[at] for kind, at in COMMANDS.items()}
+KINDS: Mapping[tuple[Section, ...], Kind] = {FORWARD: "forward", ECHO: "echo", RESUMED: "resume"}
 
-# Written for every pass by what plays it, or not writable at all.
-RESERVED_REGISTERS = frozenset(Register) - NEUTRAL.keys()
-
-# Read after every pass, before the reads that it asks for.
+# Read after every pass, before the reads that it asks for; and after one over rows.
 COUNTERS = (Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
+ROW_COUNTERS = (*COUNTERS, Register.CLAMPED, Register.PEAK)
 
 
 @dataclass(frozen=True, eq=False)
 class PassRequest:
     """One pass: memory writes, registers, then the run itself, then memory reads. A "resume" is a
-    forward pass without a prologue, whose sums go on.
+    forward pass without a prologue, whose sums go on; an "add" is an echo whose sums go on; "scan"
+    and "update" go over rows of a tensor's words and have frames of no elements, one a row.
 
     `frames` is int64 [T, F] in the order the engine consumes it (the caller reverses time for
     the echo) and sets LENGTH = T. Registers that are not named get their neutral value
@@ -56,7 +59,7 @@ class PassRequest:
 
     def __post_init__(self) -> None:
         if self.kind not in COMMANDS:
-            raise ValueError(f"a pass is 'forward', 'echo' or 'resume', got {self.kind!r}")
+            raise ValueError(f"a pass is one of {', '.join(COMMANDS)}, got {self.kind!r}")
         if self.frames.ndim != 2 or self.frames.dtype != np.int64:
             raise ValueError(
                 f"frames must be int64 [T, F], got {self.frames.dtype} {self.frames.shape}"
@@ -65,23 +68,46 @@ class PassRequest:
             raise ValueError("a pass needs at least one frame")
         if self.outputs < 0:
             raise ValueError(f"outputs must not be negative, got {self.outputs}")
-        if reserved := RESERVED_REGISTERS.intersection(self.registers):
+        if self.by_rows and self.frames.shape[1]:
+            raise ValueError(
+                f"a pass over rows has frames of no elements, got {self.frames.shape[1]}"
+            )
+        if reserved := self.registers.keys() - neutral(COMMANDS[self.kind]).keys():
             names = ", ".join(sorted(Register(register).name for register in reserved))
-            raise ValueError(f"a pass cannot set {names}: the engine or what plays the pass does")
+            raise ValueError(
+                f"a pass of kind {self.kind!r} cannot set {names}: the engine or what plays the "
+                "pass does, or the pass does not read it"
+            )
         for register, value in {**self.registers, Register.LENGTH: len(self.frames)}.items():
             check_register(register, value)
         for _, lane, address, *_ in (*self.writes, *self.reads):
             check_place(lane, address)
 
     @property
+    def by_rows(self) -> bool:
+        """Whether it goes over rows of a tensor's words: nothing is streamed."""
+        return COMMANDS[self.kind] in BY_ROWS
+
+    @property
+    def counters(self) -> tuple[Register, ...]:
+        """What is read after it, before the reads that it asks for."""
+        return ROW_COUNTERS if self.by_rows else COUNTERS
+
+    @property
     def accesses(self) -> list[tuple[int, int, int, int]]:
         """Writes (space, lane, address, data) up to the one of COMMAND, which starts the pass."""
-        registers = {**NEUTRAL, **self.registers, Register.LENGTH: len(self.frames)}
+        at_rest = neutral(COMMANDS[self.kind])
+        registers = {**at_rest, **self.registers, Register.LENGTH: len(self.frames)}
         return [
             *self.writes,
             *((Space.REGISTER, 0, register, value) for register, value in registers.items()),
             (Space.REGISTER, 0, Register.COMMAND, COMMANDS[self.kind]),
         ]
+
+
+def counted(counters: Sequence[Register], words: Iterable[Any]) -> dict[str, Any]:
+    """What was read of counters, as fields of a PassResult."""
+    return {at.name.lower(): int(word) for at, word in zip(counters, words, strict=False)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +117,8 @@ class PassResult:
     `outputs` int64 [outputs]; `reads` int64, one per requested read, two's complement where the
     space is unsigned and 64 bits wide. `flags` are the sticky `Flag` bits; `cycles`, `stalls`
     and `busy` the engine's own counters, `cycles` and `stalls` in clock cycles, `busy` in lane
-    cycles. `trace` holds vector memory writes in the order of time, empty unless asked for.
+    cycles. `clamped` and `peak` are the registers after a pass over rows, 0 after any other.
+    `trace` holds vector memory writes in the order of time, empty unless asked for.
     """
 
     outputs: np.ndarray
@@ -100,4 +127,6 @@ class PassResult:
     cycles: int
     stalls: int
     busy: int
+    clamped: int = 0
+    peak: int = 0
     trace: tuple[Write, ...] = ()

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from echoloom.hdl.axi.register_map import MAGIC, MAP_VERSION, REGISTERS, Entry
-from echoloom.hdl.host_port import CONTINUE, ECHO, FORWARD
 from echoloom.ir.contract import EngineConfig, Space
+from echoloom.ir.engine_passes import EnginePass, passes_of
 from echoloom.ir.flags import Flag
 
 PREFIX = "ECHOLOOM"
+PASSES = {
+    EnginePass.FORWARD: "FORWARD",
+    EnginePass.ECHO: "ECHO",
+    EnginePass.RESUME: "CONTINUE",
+    EnginePass.ADD: "ADD",
+    EnginePass.SCAN: "SCAN",
+    EnginePass.UPDATE: "UPDATE",
+}
 
 
 def c_header(config: EngineConfig, identity: int, mark: int) -> str:
@@ -32,9 +40,7 @@ def c_header(config: EngineConfig, identity: int, mark: int) -> str:
         *(line for entry in REGISTERS for line in _register(entry)),
         "",
         "/* What COMMAND takes, and what FLAGS holds. */",
-        _define("FORWARD", f"{FORWARD}u"),
-        _define("ECHO", f"{ECHO}u"),
-        _define("CONTINUE", f"{CONTINUE}u"),
+        *(_define(PASSES[kind], f"{kind.value}u") for kind in passes_of(config.learns)),
         *(_define(f"FLAG_{flag.name}", f"{flag.value}u") for flag in Flag),
         "",
         "/* Memories that TARGET names. */",
@@ -84,7 +90,7 @@ static inline void echoloom_target(volatile uint32_t *base, uint32_t space, uint
         | lane << ECHOLOOM_TARGET_LANE_SHIFT | address;
 }
 
-/* Starts a sweep: ECHOLOOM_FORWARD, ECHOLOOM_ECHO or ECHOLOOM_CONTINUE. */
+/* Starts a pass: ECHOLOOM_FORWARD, ECHOLOOM_ECHO, ECHOLOOM_CONTINUE or what else there is. */
 static inline void echoloom_start(volatile uint32_t *base, uint32_t sweep)
 {
     base[ECHOLOOM_ENGINE_COMMAND_LOW / 4] = sweep;

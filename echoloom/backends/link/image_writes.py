@@ -6,9 +6,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from echoloom.backends.link.conversation import LOADING
-from echoloom.ir.contract import COLUMN_BITS, Image, Register, SectionEntry, Space
+from echoloom.ir.contract import (
+    Image,
+    Register,
+    SectionEntry,
+    Space,
+)
+from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.fields import drain_fields, layout_bits, mac_fields, pack, section_fields
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import sections_of
 
 SHIFT_BITS = 7  # of a signed word that holds every shift
 
@@ -48,12 +54,13 @@ def image_writes(image: Image, clear: bool = False) -> Iterator[Write]:
         Space.EXPONENT, image.exponent, config.drains, SHIFT_BITS, config.exponent_depth, clear
     )
     # A section that the image does not name must not run an older image's program.
-    missing = (SectionEntry(0, 0, 0, 0),) * (len(Section) - len(image.sections))
+    count = len(sections_of(config.learns))
+    missing = (SectionEntry(0, 0, 0, 0),) * (count - len(image.sections))
     sections = (*image.sections, *missing)
     for space, fields, entries, depth in (
         (Space.MAC, mac_fields(config), image.mac, config.mac_depth),
         (Space.DRAIN, drain_fields(config), image.drain, config.drain_depth),
-        (Space.SECTION, section_fields(config), sections, len(Section)),
+        (Space.SECTION, section_fields(config), sections, count),
     ):
         packed = [pack(fields, entry) for entry in entries]
         yield from _program(space, packed, layout_bits(fields), depth)

@@ -10,10 +10,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.engine import Engine
-from echoloom.hdl.host_port import FORWARD
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
 from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.ir.contract import EngineConfig, Register, Space, Timing
+from echoloom.ir.engine_passes import EnginePass
 
 COUNT_BITS = 32  # of OUTPUT_WORDS
 SETTLING = 4  # cycles from a command on the engine's bus until `busy` shows it, and one
@@ -107,7 +107,7 @@ class Core(wiring.Component):
             m.d.comb += [
                 engine.request.valid.eq(~clearing),
                 *(engine.request.payload[name].eq(value) for name, value in command.items()),
-                engine.request.payload.data.eq(FORWARD),
+                engine.request.payload.data.eq(EnginePass.FORWARD),
             ]
             with m.If(engine.request.ready):
                 m.d.sync += settling.eq(SETTLING - 1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from echoloom.ir.contract import ADDRESS_BITS, LANE_BITS, Register
+from echoloom.ir.contract import Register
+from echoloom.ir.entry_layouts import ADDRESS_BITS, LANE_BITS
 from echoloom.ir.flags import Flag
 
 WORD_BYTES = 4  # of the AXI bus
 ADDRESS_WIDTH = 12  # of the byte address, the smallest region that interconnects give
 MAGIC = 0x454C  # "EL"
-MAP_VERSION = 1  # changes with anything below
+MAP_VERSION = 2  # changes with anything below
 ENGINE_BASE = 0x80  # where the engine's own registers begin, 8 bytes each
 
 
@@ -110,23 +111,34 @@ _OWN = (
 )  # fmt: skip
 
 _ENGINE_TEXT = {
-    Register.COMMAND: "write 1: forward sweep, 2: echo, 3: forward from the present state; "
-    "ignored while BUSY",
+    Register.COMMAND: "write 1: forward sweep, 2: echo, 3: forward from the present state; in "
+    "engines that learn 4: echo whose sums go on, 5: SCAN, 6: UPDATE; ignored while BUSY",
     Register.STATUS: "bit 0 busy, bit 1 done",
-    Register.FLAGS: "overflows of the last sweep: "
+    Register.FLAGS: "overflows of the last pass: "
     + ", ".join(f"{flag.value} {flag.name}" for flag in Flag),
     Register.LENGTH: "time steps of a sweep",
     Register.OUTPUT_STEP: "of which every n-th gives outputs",
     Register.FRAME: "samples of a time step",
     Register.SHIFT_LENGTH: "a shift that the host computes from LENGTH",
-    Register.SHIFT_LOSS: "a shift that the host chooses",
+    Register.PEAK: "the shift that the last SCAN found; 0 in engines that do not learn",
     Register.CYCLES: "clock cycles of the last sweep but for waits",
     Register.STALLS: "clock cycles that it waited",
     Register.BUSY: "useful products in it",
     Register.OUTPUT_PHASE: "steps since the last one that gave an output, before a forward sweep",
+    Register.WEIGHT_ROW: "first weight word of a SCAN or UPDATE, in engines that learn",
+    Register.GRADIENT_ROW: "first sum of a SCAN or UPDATE, in engines that learn",
+    Register.CLAMPED: "weights that the last UPDATE clamped, in engines that learn",
 }
 
-COUNTED = (Register.STATUS, Register.FLAGS, Register.CYCLES, Register.STALLS, Register.BUSY)
+COUNTED = (
+    Register.STATUS,
+    Register.FLAGS,
+    Register.PEAK,
+    Register.CYCLES,
+    Register.STALLS,
+    Register.BUSY,
+    Register.CLAMPED,
+)
 
 
 def engine_offset(register: Register) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from echoloom.ir.contract import MOST_LANES, MOST_WORDS
+from echoloom.ir.entry_layouts import MOST_LANES, MOST_WORDS
 from echoloom.ir.ops import Table
 from echoloom.ir.passes.allocate import Allocation
 from echoloom.ir.passes.entries import Shared

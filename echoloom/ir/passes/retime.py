@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from echoloom.ir.contract import SHORTEST, STAGES
+from echoloom.ir.contract import SHORTEST
+from echoloom.ir.entry_layouts import STAGES
 from echoloom.ir.passes.dependences import Dependences
 from echoloom.ir.passes.kernel import Kernel, alone, steady
 from echoloom.ir.passes.links import Links, NoOrder, links, urgency

@@ -1,0 +1,126 @@
+"""SCAN and UPDATE on the golden engine, by hand-made programs: the rule of signs on rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from engine_bench import image_of, numbers, small
+
+from echoloom.hdl.golden import GoldenEngine
+from echoloom.ir.arithmetic import Overflow
+from echoloom.ir.contract import (
+    Destination,
+    DrainEntry,
+    Image,
+    MacEntry,
+    Narrow,
+    Register,
+    Timing,
+    XMode,
+)
+from echoloom.ir.engine_passes import EnginePass
+from echoloom.ir.flags import Flag
+from echoloom.ir.ops import DynamicShift
+from echoloom.ir.reports import PEAK_BITS, Report
+from echoloom.ir.sections import Section
+
+TIMING = Timing()
+READY, LANDED = TIMING.mac_to_slot, TIMING.drain_direct
+ROWS, MOST = 3, (1 << 17) - 1
+ONE, STEP, SIGN = range(3)  # words of vector memory, the same in every lane
+
+
+def sign_rule(lanes: int, drains: int, step: int) -> Image:
+    """w <- saturate(w + step * sign(g)) for rows of words."""
+    taken = -(-lanes // drains)
+    moved = READY + taken + LANDED
+    macs = [
+        MacEntry(0, load_gradient=True),
+        # A weight is the narrow operand, a word the wide one.
+        MacEntry(moved, push=False, x_base=ONE),
+        MacEntry(moved + 1, clear=False, narrow=Narrow.Y, y_base=SIGN, x_mode=XMode.BROADCAST,
+                 x_base=STEP, slot=1),
+    ]  # fmt: skip
+    drains_ = [
+        DrainEntry(READY, 0, lanes, SIGN, width=2, report=Report.QUIET),
+        DrainEntry(moved + 1 + READY, 1, lanes, 0, width=18, to_weight=True, report=Report.CLAMP),
+    ]
+    length = moved + 1 + READY + taken + LANDED
+    return image_of(
+        small(lanes, drains, learns=True),
+        {Section.UPDATE: (macs, drains_, length)},
+        weight=numbers((lanes, 8), MOST), vector=[[1, step, 0]] * lanes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (3, 2), (4, 4)])
+def test_signs_move_weights_of_the_rows_named(lanes: int, drains: int) -> None:
+    image = sign_rule(lanes, drains, step=70_000)
+    engine = GoldenEngine(image)
+    engine.gradient = numbers((lanes, 16), 2, seed=1).tolist()
+    weight, gradient = np.array(engine.weight), np.array(engine.gradient)
+    registers = {Register.WEIGHT_ROW: 4, Register.GRADIENT_ROW: 7}
+    result = engine.run(EnginePass.UPDATE, frames=[()] * ROWS, registers=registers)
+    exact = weight[:, 4 : 4 + ROWS] + 70_000 * np.sign(gradient[:, 7 : 7 + ROWS])
+    expected = weight.copy()
+    expected[:, 4 : 4 + ROWS] = np.clip(exact, -MOST, MOST)
+    assert np.array_equal(engine.weight, expected)
+    clamped = np.count_nonzero(np.abs(exact) > MOST)
+    assert result.clamped == clamped
+    assert result.flags == (Flag.WEIGHT if clamped else Flag(0))
+    assert result.cycles == ROWS * (image.sections[Section.UPDATE].length + TIMING.overhead)
+    again = engine.run(EnginePass.UPDATE, frames=[()], registers={Register.WEIGHT_ROW: 20})
+    assert again.clamped == 0
+
+
+def test_a_scan_measures_and_the_shift_leaves_as_many_bits() -> None:
+    macs = [MacEntry(0, load_gradient=True, g_base=1)]
+    image = image_of(
+        small(2, 1, learns=True),
+        {
+            Section.SCAN: (macs, [DrainEntry(READY, 0, 2, 1, report=Report.PEAK)], 30),
+            Section.UPDATE: (macs, [DrainEntry(READY, 0, 2, 2, dynamic=DynamicShift.PEAK)], 30),
+        },
+    )
+    engine = GoldenEngine(image)
+    engine.gradient[0][3], engine.gradient[1][4] = 1000, -(1 << 40)
+    at = {Register.GRADIENT_ROW: 2}
+    scan = engine.run(EnginePass.SCAN, frames=[()] * 2, registers=at)
+    # -2**40 has 40 bits and its sign.
+    assert (scan.flags, scan.peak) == (Flag(0), 40 - PEAK_BITS)
+    update = engine.run(EnginePass.UPDATE, frames=[()] * 2, registers=at)
+    assert engine.vector[1][2] == -(1 << PEAK_BITS)
+    assert (update.flags, update.peak) == (Flag(0), 40 - PEAK_BITS)
+    assert engine.run(EnginePass.SCAN, frames=[()], registers=at).peak == 0
+
+
+def test_sums_of_an_update_go_on_and_an_echo_can_add_in_all_sections() -> None:
+    add = [MacEntry(0, destination=Destination.GRADIENT)]
+    sections = {
+        section: (add, [], 20)
+        for section in (Section.ECHO_PROLOGUE, Section.ECHO_STEP, Section.UPDATE)
+    }
+    image = image_of(small(1, 1, learns=True), sections, weight=[[2]], vector=[[5]], frame=0)
+    engine = GoldenEngine(image)
+    seen = []
+    for kind in (EnginePass.ECHO, EnginePass.ADD, EnginePass.UPDATE, EnginePass.ECHO):
+        engine.run(kind, frames=[()])
+        seen.append(engine.gradient[0][0])
+    assert seen == [10, 30, 40, 10]
+
+
+def test_a_wrapped_result_is_quiet() -> None:
+    drains = [DrainEntry(READY, 0, 1, 1, width=4, overflow=Overflow.WRAP, report=Report.QUIET)]
+    image = image_of(
+        small(1, 1, learns=True), {Section.UPDATE: ([MacEntry(0)], drains, 30)},
+        weight=[[3]], vector=[[5]],
+    )  # fmt: skip
+    engine = GoldenEngine(image)
+    assert engine.run(EnginePass.UPDATE, frames=[()]).flags == Flag(0)
+    assert engine.vector[0][1] == -1
+
+
+def test_only_an_engine_that_learns_has_the_passes() -> None:
+    engine = GoldenEngine(image_of(small(1, 1), {}))
+    with pytest.raises(ValueError, match="only an engine that learns has a pass SCAN"):
+        engine.run(EnginePass.SCAN, frames=[()])
