@@ -164,16 +164,12 @@ def trained(program: P, lesson: Lesson, level: str) -> LearnResult[P]:
 
 def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnResult[P]:
     """What all updates of a lesson gave, at whichever level."""
-    host, names = program.artifact.host, [t.name for t in plan_of(program.artifact).tensors]
+    names = [t.name for t in plan_of(program.artifact).tensors]
     start = program.artifact.coefficients
     weights = {n: np.stack([start[n], *(after.weights[n] for _, after in updates)]) for n in names}
     losses = [
         [
-            float(
-                host.objective.losses(host.decode(out)[None], np.asarray(lesson.labels[at])[None])[
-                    0
-                ]
-            )
+            loss(program.artifact, out, lesson.labels[at])
             for out, at in zip(batch.outputs, taken, strict=True)
         ]
         for (batch, _), taken in zip(updates, lesson.order, strict=True)
@@ -190,3 +186,9 @@ def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnRes
         lesson.order,
         lesson.shared.exponent,
     )
+
+
+def loss(artifact: Artifact, outputs: Words, label: Any) -> float:
+    """The loss of a sequence that gave these words."""
+    host = artifact.host
+    return float(host.objective.losses(host.decode(outputs)[None], np.asarray(label)[None])[0])
