@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -44,6 +44,7 @@ class Learning(Protocol):
 
 
 P = TypeVar("P", bound=Learning)
+Watch = Callable[[int, Update], None]  # gets an update's number and what it gave
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +158,15 @@ def learner(artifact: Artifact, level: str) -> Learner:
     return LEARNERS[level](artifact)
 
 
-def trained(program: P, lesson: Lesson, level: str) -> LearnResult[P]:
-    """The lesson learnt at a level."""
-    return result_of(program, lesson, [*learn(learner(program.artifact, level), lesson)])
+def trained(
+    program: P, lesson: Lesson, level: str, watch: Watch = lambda number, update: None
+) -> LearnResult[P]:
+    """The lesson learnt at a level; `watch` sees every update."""
+    found: list[Update] = []
+    for number, update in enumerate(learn(learner(program.artifact, level), lesson)):
+        watch(number, update)
+        found.append(update)
+    return result_of(program, lesson, found)
 
 
 def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnResult[P]:
