@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from echoloom.cli.board_flash import flash
+from echoloom.cli.board_learn import learn as board_learn
 from echoloom.cli.board_runs import board
 from echoloom.cli.build import build
 from echoloom.cli.compile import compile
@@ -15,6 +16,7 @@ from echoloom.cli.doctor import doctor
 from echoloom.cli.export_onnx import export_onnx
 from echoloom.cli.export_verilog import export
 from echoloom.cli.import_rhel import import_rhel
+from echoloom.cli.learn import learn
 from echoloom.cli.report import report
 from echoloom.cli.train import train
 from echoloom.cli.verify import verify
@@ -27,10 +29,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, import_rhel, compile, export_onnx, verify, build, report, doctor):
+for _command in (train, import_rhel, compile, export_onnx, verify, learn, build, report, doctor):
     app.command()(_command)
 app.command("export-verilog")(export)
 board.command()(flash)
+board.command("learn")(board_learn)
 app.add_typer(board, name="board")
 
 

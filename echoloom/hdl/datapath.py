@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -31,10 +31,14 @@ from echoloom.hdl.layouts import (
     chunk,
     chunks,
     operation,
+    row_addresses,
+    to_vector,
     vector_write,
 )
 from echoloom.hdl.pipeline import delay
+from echoloom.hdl.rows import Rows
 from echoloom.hdl.table_memory import READERS, TableMemory
+from echoloom.hdl.tally import measured_bits
 from echoloom.hdl.tree import AdderTree
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing, XMode
@@ -44,11 +48,23 @@ GROUP = 4  # lanes from which one register chooses, and that share what the host
 FRAME_WORD = 2  # cycle in which the input frame's word is there
 
 
+def _learning(config: EngineConfig) -> dict[str, Any]:
+    """The ports of an engine that learns."""
+    return {
+        "moved": In(row_addresses(config)),
+        "peak": In(SHIFT),
+        "measured": Out(measured_bits(config)).array(config.drains),
+        "clamps": Out(config.drains),
+    }
+
+
 class Datapath(wiring.Component):
     """Everything that computes. `address`, `operation` and `chunk` are issued in cycle t.
 
     `frame_word`: the input frame's word, cycle t + 2. `emit`: a value for the output stream.
-    `flags`: events of this cycle. `read_data`: what a host asked for, of the memories that
+    `flags`: events of this cycle. In an engine that learns `moved` are the addresses with their
+    rows, cycle t + 2, `peak` is Register.PEAK, and `measured` and `clamps` are what the drains say.
+    `read_data`: what a host asked for, of the memories that
     live here, `read_latency` cycles after the issue registers took its address.
     """
 
@@ -58,6 +74,10 @@ class Datapath(wiring.Component):
     address: data.View
     operation: data.View
     chunk: data.View
+    moved: data.View
+    peak: Signal
+    measured: list[Signal]
+    clamps: Signal
     frame_word: Signal
     shift_length: Signal
     emit: data.View
@@ -86,6 +106,7 @@ class Datapath(wiring.Component):
                 "flags": Out(len(Flag)),
                 "writes": Out(vector_write(config)).array(config.drains),
                 "read_data": Out(signed(HOST_BITS)),
+                **(_learning(config) if config.learns else {}),
             }
         )
 
@@ -112,8 +133,8 @@ class Datapath(wiring.Component):
         # the others, and a cycle later to the drains.
         _, access, later = delay(m, self.access, 2, name="access")
         stages = delay(m, self.operation, ADD, name="operation")
-        weights = delay(m, self.address.weight, WEIGHT, name="weight")
-        gradients = delay(m, self.address.gradient, STORE - 1, name="gradient")
+        weights = self._address(m, "weight", WEIGHT)
+        gradients = self._address(m, "gradient", STORE - 1)
 
         lanes = [Lane(config, index, self._contents) for index in range(config.lanes)]
         broadcast = self._broadcast(m, [lane.x_word for lane in lanes], stages)
@@ -137,14 +158,46 @@ class Datapath(wiring.Component):
                 lane.gradient_read.eq(gradients[GRADIENT]),
                 lane.gradient_write.eq(gradients[-1]),
                 lane.slot.eq(self.chunk.slot),
-                lane.write.valid.eq(write.valid & (write.chunk == index // config.drains)),
+                lane.write.valid.eq(to_vector(write) & (write.chunk == index // config.drains)),
                 lane.write.address.eq(write.address),
                 lane.write.value.eq(write.value),
             ]
         drains = self._drains(m, later, lanes, tree_output)
+        if config.learns:
+            self._learn(m, lanes, drains)
         self._flags(m, [lane.overflow for lane in lanes], tree_overflow, drains)
         self._read(m, lanes, drains, broadcast)
         return m
+
+    def _address(self, m: Module, name: str, cycles: int) -> list[Any]:
+        """An element's address, cycle by cycle from its issue on; where rows move it, they have
+        by cycle Rows.latency."""
+        issued = self.address[name]
+        if not self._config.learns:
+            return delay(m, issued, cycles, name=name)
+        late = delay(m, self.moved[name], cycles - Rows.latency, name=name)
+        return [*delay(m, issued, Rows.latency - 1, name=f"{name}_issued"), *late]
+
+    def _learn(self, m: Module, lanes: list[Lane], drains: list[Drain]) -> None:
+        """Weights as results, and what drains say of them."""
+        for index, drain in enumerate(drains):
+            m.d.comb += [
+                drain.destination.eq(self.moved.destination),
+                drain.peak.eq(self.peak),
+                self.measured[index].eq(drain.measured),
+            ]
+            # An element's weight is read so much later than its words: so one latency says of both
+            # when they may be read.
+            write = delay(m, drain.write, WEIGHT, name=f"weight_write_{index}")[-1]
+            for number, lane in enumerate(lanes[index :: self._config.drains]):
+                m.d.comb += [
+                    lane.weight_write.valid.eq(
+                        write.valid & write.to_weight & (write.chunk == number)
+                    ),
+                    lane.weight_write.address.eq(write.address),
+                    lane.weight_write.value.eq(write.value),
+                ]
+        m.d.comb += self.clamps.eq(Cat(drain.clamps for drain in drains))
 
     def _broadcast(self, m: Module, words: list[Signal], stages: list[Any]) -> Signal:
         """The word that all lanes get, in cycle BROADCAST: chosen first within groups of GROUP

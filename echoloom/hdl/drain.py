@@ -12,23 +12,39 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.contents import EMPTY, Contents
 from echoloom.hdl.lane import tree_result
-from echoloom.hdl.layouts import ACCESS, SHIFT, chunk, chunks, vector_write
+from echoloom.hdl.layouts import (
+    ACCESS,
+    SHIFT,
+    chunk,
+    chunks,
+    destination_bits,
+    to_vector,
+    vector_write,
+)
 from echoloom.hdl.lookup import Lookup
 from echoloom.hdl.pipeline import copies, delay, memory
 from echoloom.hdl.requantise import Requantise
 from echoloom.hdl.rounding import SELECTS
+from echoloom.hdl.rows import Rows
+from echoloom.hdl.tally import measured_bits
 from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.contract import EngineConfig, Space
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
+from echoloom.ir.reports import PEAK_BITS, Report
 
 SUMS = 2  # cycles from a chunk's issue until the lanes' sums are there
 SELECT = SUMS + 1  # and until the requantiser's inputs are
+WHERE = Rows.latency  # and until the address of its results is, in an engine that learns
+EXACT = Requantise.latency - 2  # cycles of the requantiser until it has the sum to narrow
 
 
 class Drain(wiring.Component):
     """Drain `index`: in chunk c it takes lane c * drains + index.
 
+    In an engine that learns `destination` is the chunk's, where its row has moved it to, WHERE
+    cycles after the chunk's issue; `peak` is Register.PEAK; `measured` has the bits of a result
+    beyond those that this leaves, and `clamps` says that it was clamped, if its entry reports so.
     `sums[c]` is that lane's sum, SUMS cycles after the chunk's issue; `tree` is a row's sum as it
     comes: a drain keeps the rows of its lanes. `write` goes to vector memory; it is registered.
     Latency from a chunk's issue until the written word may be read: `direct_latency` cycles,
@@ -43,7 +59,11 @@ class Drain(wiring.Component):
     sums: list[Signal]
     tree: data.View
     shift_length: Signal
+    destination: Signal
+    peak: Signal
     write: data.View
+    measured: Signal
+    clamps: Signal
     flags: Signal
     exponent: Signal
     table_entry: Signal
@@ -74,8 +94,19 @@ class Drain(wiring.Component):
                 "table_entry": Out(config.word + config.narrow),
                 "table_address": Out(ceil_log2(config.table_depth)),
                 "table_word": In(config.word + config.narrow),
+                **(self._learning(config) if config.learns else {}),
             }
         )
+
+    @staticmethod
+    def _learning(config: EngineConfig) -> dict[str, Any]:
+        """The ports of an engine that learns."""
+        return {
+            "destination": In(destination_bits(config)),
+            "peak": In(SHIFT),
+            "measured": Out(measured_bits(config)),
+            "clamps": Out(1),
+        }
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -104,8 +135,9 @@ class Drain(wiring.Component):
             rounding=self._rounding,
         )
         # The words that go on from here: the requantiser's, and later the table's.
-        direct = delay(m, stages[SELECT], Requantise.latency, name="direct")[-1]
-        done = delay(m, valid[SELECT], Requantise.latency, name="done")[-1]
+        narrowing = delay(m, stages[SELECT], Requantise.latency, name="direct")
+        narrowed = delay(m, valid[SELECT], Requantise.latency, name="done")
+        direct, done = narrowing[-1], narrowed[-1]
         m.d.comb += [
             lookup.access.eq(self.access),
             lookup.z.eq(requantise.result),
@@ -117,11 +149,21 @@ class Drain(wiring.Component):
             self.table_address.eq(lookup.address),
             lookup.word.eq(self.table_word),
         ]
+        learns = config.learns
         place = data.StructLayout(
-            {"chunk": len(direct.chunk), "destination": len(direct.destination)}
+            {
+                "chunk": len(direct.chunk),
+                "destination": len(direct.destination),
+                **({"to_weight": 1} if learns else {}),
+            }
         )
         here = Signal(place)
-        m.d.comb += [here.chunk.eq(direct.chunk), here.destination.eq(direct.destination)]
+        m.d.comb += [
+            here.chunk.eq(direct.chunk),
+            here.destination.eq(self._moved(m) if learns else direct.destination),
+        ]
+        if learns:
+            m.d.comb += here.to_weight.eq(direct.to_weight)
         looked_up = delay(m, here, Lookup.latency, name="looked_up")[-1]
         looking = delay(m, done & direct.use_table, Lookup.latency, name="looking")
         self._write(m, done & ~direct.use_table, here, requantise.result, looking[-1], looked_up,
@@ -129,11 +171,27 @@ class Drain(wiring.Component):
 
         wrapping = direct.overflow == Overflow.WRAP
         overflowed = done & requantise.overflowed
-        m.d.comb += self.flags.eq(
-            Mux(overflowed & wrapping, Flag.STATE, 0)
-            | Mux((overflowed & ~wrapping) | (looking[-1] & lookup.saturated), Flag.SATURATED, 0)
+        swept = overflowed & (direct.report == Report.SWEEP) if learns else overflowed
+        flags = Mux(swept & wrapping, Flag.STATE, 0) | Mux(
+            (swept & ~wrapping) | (looking[-1] & lookup.saturated), Flag.SATURATED, 0
         )
+        if learns:
+            clamps = overflowed & (direct.report == Report.CLAMP)
+            flags = flags | Mux(clamps, Flag.WEIGHT, 0)
+            m.d.sync += self.clamps.eq(clamps)
+            self._measure(m, requantise.exact, narrowing[EXACT], narrowed[EXACT])
+        m.d.comb += self.flags.eq(flags)
         return m
+
+    def _moved(self, m: Module) -> Signal:
+        """The destination with its row, when a result is narrowed."""
+        return delay(m, self.destination, SELECT - WHERE + Requantise.latency, name="moved")[-1]
+
+    def _measure(self, m: Module, exact: Any, of: Any, valid: Any) -> None:
+        """What of a result Register.PEAK counts, a cycle later."""
+        magnitude = exact ^ exact[-1].replicate(len(exact))
+        counts = valid & (of.report == Report.PEAK)
+        m.d.sync += self.measured.eq(Mux(counts, magnitude[PEAK_BITS:], 0))
 
     def _select(self, m: Module, stages: list[Any]) -> Signal:
         """The sum, SELECT cycles after issue: a lane's, or a row's of the tree."""
@@ -181,6 +239,9 @@ class Drain(wiring.Component):
         with m.Switch(before.dynamic):
             with m.Case(DynamicShift.LENGTH):
                 m.d.comb += dynamic.eq(self.shift_length)
+            if self._config.learns:
+                with m.Case(DynamicShift.PEAK):
+                    m.d.comb += dynamic.eq(self.peak)
         known = Signal(SHIFT.width + 1, reset_less=True)  # all but the exponent
         m.d.sync += known.eq(before.shift + dynamic)
         exponent = Mux(stages[SUMS].use_exponents, self.exponent, 0)
@@ -207,7 +268,7 @@ class Drain(wiring.Component):
         m.d.comb += [
             port.addr.eq(Cat(write.chunk, write.address)),
             port.data.eq(write.value),
-            port.en.eq(write.valid & (write.address < config.bases)),
+            port.en.eq(to_vector(write) & (write.address < config.bases)),
             read.addr.eq(Cat(stages[1].chunk, stages[1].base)),
         ]
         return delay(m, read.data, 1, name="base")[-1]
@@ -223,6 +284,8 @@ class Drain(wiring.Component):
             self.write.address.eq(Mux(looked, looked_up.destination, here.destination)),
             self.write.value.eq(Mux(looked, y, result)),
         ]
+        if self._config.learns:
+            m.d.sync += self.write.to_weight.eq(~looked & here.to_weight)
         with m.If(host.valid):
             m.d.sync += self.write.eq(host)
 

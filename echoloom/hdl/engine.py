@@ -20,11 +20,14 @@ from echoloom.hdl.layouts import (
     REQUEST,
     drain_entry,
     mac_entry,
+    to_vector,
     trace,
     word_stream,
 )
 from echoloom.hdl.pipeline import RESET_CYCLES
+from echoloom.hdl.rows import Rows
 from echoloom.hdl.sequencer import Sequencer
+from echoloom.hdl.tally import Tally
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import EngineConfig, Space, Timing
 
@@ -132,8 +135,7 @@ class Engine(wiring.Component):
             host.lanes.eq(mac_issue.lanes),
             host.flags.eq(datapath.flags),
             sequencer.start.eq(host.start),
-            sequencer.echo.eq(host.echo),
-            sequencer.resumes.eq(host.resumes),
+            sequencer.wanted.eq(host.wanted),
             sequencer.length.eq(host.length),
             sequencer.output_step.eq(host.output_step),
             sequencer.output_phase.eq(host.output_phase),
@@ -179,10 +181,47 @@ class Engine(wiring.Component):
             ]
             with m.If(~sequencer.busy):
                 m.d.comb += fetch.first.eq(host.access.address)
+        if config.learns:
+            self._learn(m, host, sequencer, mac_issue, drain_issue, datapath)
         self._trace(m, sequencer, datapath)
         for port, fetch in ((self.trace.mac, mac_fetch), (self.trace.drain, drain_fetch)):
             m.d.comb += [port.begin.eq(fetch.begin), port.entry.eq(fetch.entry)]
         return m
+
+    def _learn(
+        self,
+        m: Module,
+        host: Host,
+        sequencer: Sequencer,
+        mac: MacIssue,
+        drain: DrainIssue,
+        datapath: Datapath,
+    ) -> None:
+        """What only an engine that learns has: rows that addresses go by, and a tally."""
+        m.submodules.rows = rows = Rows(self.config)
+        tally = Tally(self.config)
+        m.submodules.tally = ResetInserter(self.clear)(tally)
+        starts = host.start & host.wanted.rows
+        m.d.comb += [
+            rows.moves.eq(sequencer.by_rows),
+            rows.iteration.eq(sequencer.iteration),
+            rows.weight_row.eq(host.weight_row),
+            rows.gradient_row.eq(host.gradient_row),
+            rows.stage.eq(mac.stage),
+            rows.given.weight.eq(mac.address.weight),
+            rows.given.gradient.eq(mac.address.gradient),
+            rows.chunk_stage.eq(drain.chunk.stage),
+            rows.to_weight.eq(drain.chunk.to_weight),
+            rows.given.destination.eq(drain.chunk.destination),
+            datapath.moved.eq(rows.moved),
+            tally.scan.eq(starts & ~host.wanted.updates),
+            tally.update.eq(starts & host.wanted.updates),
+            *(port.eq(own) for port, own in zip(tally.measured, datapath.measured, strict=True)),
+            tally.clamps.eq(datapath.clamps),
+            datapath.peak.eq(tally.peak),
+            host.peak.eq(tally.peak),
+            host.clamped.eq(tally.clamped),
+        ]
 
     def _trace(self, m: Module, sequencer: Sequencer, datapath: Datapath) -> None:
         m.d.comb += [
@@ -193,7 +232,7 @@ class Engine(wiring.Component):
         running = sequencer.busy
         for index, (port, write) in enumerate(zip(self.trace.drains, datapath.writes, strict=True)):
             m.d.comb += [
-                port.valid.eq(write.valid & running),
+                port.valid.eq(to_vector(write) & running),
                 port.lane.eq(write.chunk * self.config.drains + index),
                 port.address.eq(write.address),
                 port.value.eq(write.value),

@@ -12,13 +12,22 @@ from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, mac_entry
+from echoloom.hdl.layouts import ACCESS, HOST_BITS, REQUEST, SHIFT, mac_entry, pass_kind
+from echoloom.hdl.tally import CLAMPED_BITS
 from echoloom.ir.contract import EngineConfig, Register, Space
-from echoloom.ir.engine_passes import EnginePass, passes_of
+from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
 from echoloom.ir.fields import REGISTER_BITS
 from echoloom.ir.flags import Flag
 
 COUNTER_BITS = 48
+# The passes that have each of the properties of a kind.
+KINDS = {
+    "echo": (EnginePass.ECHO, EnginePass.ADD),
+    "resumes": (EnginePass.RESUME,),
+    "adds": (EnginePass.ADD,),
+    "rows": BY_ROWS,
+    "updates": (EnginePass.UPDATE,),
+}
 
 
 class Host(wiring.Component):
@@ -27,7 +36,8 @@ class Host(wiring.Component):
     A write to a memory is a strobe of `access.write`; `access.read` is high while a read waits for
     its answer, which takes `read_latency` cycles. While the engine is `busy` a request for a
     memory does nothing (a read gives whatever stands there).
-    `access` is a register, because it goes everywhere.
+    `access` is a register, because it goes everywhere. `start` asks for a pass of the kind
+    `wanted`; only a host of an engine that learns has the registers of rows, `peak` and `clamped`.
     Latency: `read_latency` + 2 cycles from taking a read's request to its response.
     """
 
@@ -45,13 +55,16 @@ class Host(wiring.Component):
     lanes: Signal
     flags: Signal
     start: Signal
-    echo: Signal
-    resumes: Signal
+    wanted: data.View
     length: Signal
     output_step: Signal
     output_phase: Signal
     frame: Signal
     shift_length: Signal
+    weight_row: Signal
+    gradient_row: Signal
+    peak: Signal
+    clamped: Signal
 
     def __init__(
         self,
@@ -61,7 +74,7 @@ class Host(wiring.Component):
         registers: Mapping[Register, int] = MappingProxyType({}),
     ) -> None:
         written = {at: Out(bits, init=registers.get(at, 0)) for at, bits in REGISTER_BITS.items()}
-        self._read_latency = read_latency
+        self._read_latency, self._learns = read_latency, config.learns
         super().__init__(
             {
                 "request": In(stream.Signature(REQUEST)),
@@ -78,13 +91,22 @@ class Host(wiring.Component):
                 "lanes": In(mac_entry(config)["lanes"].shape),
                 "flags": In(len(Flag)),
                 "start": Out(1),
-                "echo": Out(1),
-                "resumes": Out(1),
+                "wanted": Out(pass_kind(config)),
                 "length": written[Register.LENGTH],
                 "output_step": written[Register.OUTPUT_STEP],
                 "output_phase": written[Register.OUTPUT_PHASE],
                 "frame": Out(range(config.frame_depth + 1), init=registers.get(Register.FRAME, 0)),
                 "shift_length": written[Register.SHIFT_LENGTH],
+                **(
+                    {
+                        "weight_row": written[Register.WEIGHT_ROW],
+                        "gradient_row": written[Register.GRADIENT_ROW],
+                        "peak": In(SHIFT),
+                        "clamped": In(CLAMPED_BITS),
+                    }
+                    if config.learns
+                    else {}
+                ),
             }
         )
 
@@ -156,11 +178,18 @@ class Host(wiring.Component):
             Register.FRAME: self.frame,
             Register.SHIFT_LENGTH: self.shift_length,
         }
+        if self._learns:
+            written |= {
+                Register.WEIGHT_ROW: self.weight_row,
+                Register.GRADIENT_ROW: self.gradient_row,
+            }
         command = write & (held.address == Register.COMMAND) & ~busy
         m.d.sync += [
-            self.start.eq(command & held.data.matches(*passes_of(False))),
-            self.echo.eq(held.data == EnginePass.ECHO),
-            self.resumes.eq(held.data == EnginePass.RESUME),
+            self.start.eq(command & held.data.matches(*passes_of(self._learns))),
+            *(
+                self.wanted[name].eq(held.data.matches(*KINDS[name]))
+                for name, _ in self.wanted.shape()
+            ),
         ]
         # A cycle later, so that no decoder stands before the registers' enables.
         word = Signal(max(len(value) for value in written.values()), reset_less=True)
@@ -179,6 +208,9 @@ class Host(wiring.Component):
                 useful.eq(useful + lanes),
                 sticky.eq(sticky | self.flags),
             ]
+        measured = (
+            {Register.PEAK: self.peak, Register.CLAMPED: self.clamped} if self._learns else {}
+        )
         return {
             Register.COMMAND: 0,
             Register.STATUS: busy | ((self.done & ~self.start) << 1),
@@ -186,5 +218,6 @@ class Host(wiring.Component):
             Register.CYCLES: cycles,
             Register.STALLS: stalls,
             Register.BUSY: useful,
+            **measured,
             **written,
         }

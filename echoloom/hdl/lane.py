@@ -12,7 +12,7 @@ from amaranth.utils import ceil_log2
 
 from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.contents import EMPTY, Contents
-from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation
+from echoloom.hdl.layouts import ACCESS, addresses, lane_bits, operation, weight_write
 from echoloom.hdl.multiplier import Multiplier
 from echoloom.hdl.pipeline import delay, memory
 from echoloom.ir.contract import EngineConfig, Narrow, Space, Wide, XMode
@@ -66,7 +66,8 @@ class Lane(wiring.Component):
     k; `product` out ADD. A lane registers whatever it shares with others before it uses it, so
     that no path goes to all lanes and through logic in one cycle.
     `slot` selects the sum that is there as `sum` two cycles later; a slot holds its sum from the
-    cycle after STORE. `write` is registered before it reaches the memory.
+    cycle after STORE. `write` is registered before it reaches the memory, and so is `weight_write`
+    of an engine that learns.
     A gradient word that a host writes goes through the adder, beside a product of 0; the engine is
     idle then.
     `product` is word + narrow bits signed, sums are `accumulator` bits,
@@ -94,6 +95,7 @@ class Lane(wiring.Component):
     slot: Signal
     sum: Signal
     write: data.View
+    weight_write: data.View
     read_before: Signal
     read_word: Signal
     overflow: Signal
@@ -119,6 +121,7 @@ class Lane(wiring.Component):
                 "slot": In(mac_fields(config)["slot"]),
                 "sum": Out(signed(config.accumulator)),
                 "write": In(bank_write(config)),
+                **({"weight_write": In(weight_write(config))} if config.learns else {}),
                 "read_before": In(signed(read_bits(config))),
                 "read_word": Out(signed(read_bits(config))),
                 "overflow": Out(1),
@@ -185,10 +188,16 @@ class Lane(wiring.Component):
         write, read = weights.write_port(), weights.read_port()
         here = (self.access.space == Space.WEIGHT) & (self.access.lane == self._index)
         chosen = delay(m, self.access.write & here, 1, name="write_weight")[-1]
+        at, word, valid = self._to[1], self._data, chosen
+        if config.learns:
+            own = delay(m, self.weight_write, 1, name="own_weight")[-1]
+            # The host writes while nothing runs.
+            at, word = Mux(own.valid, own.address, at), Mux(own.valid, own.value, word)
+            valid = chosen | own.valid
         m.d.comb += [
-            write.addr.eq(self._to[1]),
-            write.data.eq(self._data),
-            write.en.eq(chosen),
+            write.addr.eq(at),
+            write.data.eq(word),
+            write.en.eq(valid),
             read.addr.eq(delay(m, self.weight_address, 1, name="weight_address")[-1]),
         ]
         return delay(m, read.data, 2, name="weight")[-1]

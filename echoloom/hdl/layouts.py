@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream
@@ -10,7 +11,7 @@ from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import ceil_log2
 
 from echoloom.ir.contract import EngineConfig
-from echoloom.ir.entry_layouts import ADDRESS_BITS, LANE_BITS
+from echoloom.ir.entry_layouts import ADDRESS_BITS, DRAIN_LAYOUT, LANE_BITS
 from echoloom.ir.fields import drain_fields, mac_fields, section_fields
 
 HOST_BITS = 64
@@ -66,6 +67,18 @@ def lane_bits(config: EngineConfig) -> int:
     return ceil_log2(config.lanes)
 
 
+def pass_kind(config: EngineConfig) -> data.StructLayout:
+    """What a pass is like. All zeros is a forward pass; only an engine that learns has the last
+    three: a pass that `adds` is an echo whose sums go on, one by `rows` a SCAN or it `updates`."""
+    learning = ("adds", "rows", "updates") if config.learns else ()
+    return struct(dict.fromkeys(("echo", "resumes", *learning), 1))
+
+
+def destination_bits(config: EngineConfig) -> int:
+    """Of the address of the words that a drain writes, in whichever memory."""
+    return ceil_log2(max(config.vector_depth, config.weight_depth if config.learns else 0))
+
+
 def addresses(config: EngineConfig) -> data.StructLayout:
     """Where one MAC element reads."""
     return struct(
@@ -75,6 +88,18 @@ def addresses(config: EngineConfig) -> data.StructLayout:
             "y": ceil_log2(config.vector_depth),
             "gradient": ceil_log2(config.gradient_depth),
             "frame": ceil_log2(config.frame_depth),
+        }
+    )
+
+
+def row_addresses(config: EngineConfig) -> data.StructLayout:
+    """What a pass over rows moves: where an element reads, and where a chunk's results go."""
+    read = addresses(config)
+    return struct(
+        {
+            "weight": read["weight"].width,
+            "gradient": read["gradient"].width,
+            "destination": destination_bits(config),
         }
     )
 
@@ -107,27 +132,47 @@ def operation(config: EngineConfig) -> data.StructLayout:
 def chunk(config: EngineConfig) -> data.StructLayout:
     """One chunk of a drain entry: result `chunk * drains + r` goes through drain r."""
     kept = ("tree", "slot", "add", "shift", "dynamic", "use_exponents", "width", "overflow",
-            "use_table", "table", "segment_bits", "fraction_bits", "slope_shift")  # fmt: skip
+            "use_table", "table", "segment_bits", "fraction_bits", "slope_shift",
+            "to_weight", "report")  # fmt: skip
     return struct(
         {
             "valid": config.drains,
             "chunk": ceil_log2(chunks(config)),
             "base": ceil_log2(config.bases),
-            "destination": ceil_log2(config.vector_depth),
+            "destination": destination_bits(config),
             "exponent": ceil_log2(config.exponent_depth),
             **{name: bits for name, bits in drain_fields(config).items() if name in kept},
+            **({"stage": DRAIN_LAYOUT["stage"]} if config.learns else {}),
         }
     )
 
 
 def vector_write(config: EngineConfig) -> data.StructLayout:
-    """A drain's write into vector memory: word `address` of lane chunk * drains + r."""
+    """A drain's write into vector memory: word `address` of lane chunk * drains + r; in an engine
+    that learns, of its weight memory where it is one `to_weight`."""
     return data.StructLayout(
         {
             "valid": unsigned(1),
             "chunk": unsigned(ceil_log2(chunks(config))),
-            "address": unsigned(ceil_log2(config.vector_depth)),
+            "address": unsigned(destination_bits(config)),
             "value": signed(config.word),
+            **({"to_weight": unsigned(1)} if config.learns else {}),
+        }
+    )
+
+
+def to_vector(write: Any) -> Any:
+    """Whether a drain's write goes to vector memory."""
+    return write.valid & ~write.to_weight if "to_weight" in dict(write.shape()) else write.valid
+
+
+def weight_write(config: EngineConfig) -> data.StructLayout:
+    """A write into a lane's weight memory."""
+    return data.StructLayout(
+        {
+            "valid": unsigned(1),
+            "address": unsigned(ceil_log2(config.weight_depth)),
+            "value": signed(config.narrow),
         }
     )
 

@@ -26,7 +26,8 @@ class Requantise(wiring.Component):
     value: `accumulator` bits signed; shift 0..63, the same from SELECTS registers; base, result:
     `word` bits signed; width 2..word is the range that `overflow` wraps or saturates to
     (symmetric).
-    `overflowed` says that the value before narrowing was outside it.
+    `overflowed` says that the value before narrowing was outside it; `exact` is that value, two
+    cycles before the result.
     Latency: 6 cycles (shift in three, add, compare with the range, narrow), one result a cycle.
     """
 
@@ -40,6 +41,7 @@ class Requantise(wiring.Component):
     overflow: Signal
     result: Signal
     overflowed: Signal
+    exact: Signal
 
     def __init__(
         self, *, accumulator: int, word: int, rounding: Rounding = Rounding.HALF_EVEN
@@ -57,6 +59,7 @@ class Requantise(wiring.Component):
                 "overflow": In(1),
                 "result": Out(signed(word)),
                 "overflowed": Out(1),
+                "exact": Out(signed(max(accumulator, word) + 1)),
             }
         )
 
@@ -106,6 +109,7 @@ class Requantise(wiring.Component):
             adder.carry.eq(up ^ minus),
         ]
         m.d.sync += z.eq(adder.total)
+        m.d.comb += self.exact.eq(z)
         inside = Signal(self._word, reset_less=True)  # the bits below the sign bit of `width`
         m.d.sync += inside.eq(Cat(widths[-1] > bit + 1 for bit in range(self._word)))
 

@@ -6,16 +6,16 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, C, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from echoloom.hdl.layouts import ACCESS, HOST_BITS, section_entry
+from echoloom.hdl.layouts import ACCESS, HOST_BITS, pass_kind, section_entry
 from echoloom.hdl.section_table import SectionTable
 from echoloom.ir.contract import EngineConfig, Register
 from echoloom.ir.entry_layouts import STAGES
 from echoloom.ir.fields import REGISTER_BITS
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import ECHO, FORWARD, Section, sections_of
 
 SECTIONS_IN_PASS = 3
 PROLOGUE, STEP = 0, 1  # positions of sections in a pass
@@ -35,10 +35,12 @@ class State(enum.Enum):
 
 
 class Sequencer(wiring.Component):
-    """Runs a pass when `start` says so: its three sections, the step section once for each of
-    `length` steps and `overlap` times more.
+    """Runs a pass of the kind `wanted` when `start` says so: its three sections, the step section
+    once for each of `length` steps and `overlap` times more.
 
-    A forward pass that `resumes` skips its prologue, and adds to the sums of the one before.
+    A forward pass that `resumes` skips its prologue, and adds to the sums of the one before. A pass
+    by `rows` has a step section only, which waits for no frame; `by_rows` says that one is under
+    way.
     `output_phase` steps have gone by since the last one whose values were kept.
     While `runs`, the cycle to come is number `time` of its section, from 0, and `steps` has a bit
     for each stage that has a step then. `stalls` is high while the engine waits
@@ -57,8 +59,7 @@ class Sequencer(wiring.Component):
 
     access: data.View
     start: Signal
-    echo: Signal
-    resumes: Signal
+    wanted: data.View
     length: Signal
     output_step: Signal
     output_phase: Signal
@@ -87,14 +88,14 @@ class Sequencer(wiring.Component):
         self, config: EngineConfig, *, flush: int, sections: Sequence[Mapping[str, int]] = ()
     ) -> None:
         self._flush = flush
+        self._learns = config.learns
         self._sections = sections
         self._layout = section_entry(config)
         super().__init__(
             {
                 "access": In(ACCESS),
                 "start": In(1),
-                "echo": In(1),
-                "resumes": In(1),
+                "wanted": In(pass_kind(config)),
                 "length": In(REGISTER_BITS[Register.LENGTH]),
                 "output_step": In(REGISTER_BITS[Register.OUTPUT_STEP]),
                 "output_phase": In(REGISTER_BITS[Register.OUTPUT_PHASE]),
@@ -118,6 +119,7 @@ class Sequencer(wiring.Component):
                 "first": Out(STAGES),
                 "keep": Out(STAGES),
                 "read_data": Out(HOST_BITS),
+                "by_rows": Out(1),
             }
         )
 
@@ -130,8 +132,7 @@ class Sequencer(wiring.Component):
         upcoming_fresh = Signal()  # the upcoming iteration has a step that none before it had
         ends = Signal()  # and it is the last one of these
         more = Signal()
-        echo = Signal()
-        resumes = Signal()
+        kind = Signal.like(self.wanted)  # of the pass under way
         flushing = Signal(range(self._flush))
         turn = Signal(len(self.time))  # the cycle of the rewind, two before the end
         turns = Signal()
@@ -139,34 +140,30 @@ class Sequencer(wiring.Component):
         loading = Signal(range(LOADING))
         holding = Signal()
 
-        m.submodules.table = table = SectionTable(self._layout, self._sections)
+        count = len(sections_of(self._learns))
+        m.submodules.table = table = SectionTable(self._layout, self._sections, count)
         # An idle engine's host reads the table through the same port.
         index = table.index
         m.d.comb += [
-            index.eq(
-                Mux(self.busy, Mux(echo, SECTIONS_IN_PASS, 0) + upcoming, self.access.address)
-            ),
+            index.eq(Mux(self.busy, self._first(kind) + upcoming, self.access.address)),
+            self.by_rows.eq(self.busy & self._by_rows(kind)),
             table.access.eq(self.access),
             self.next_section.eq(table.entry),
             self.read_data.eq(table.column),
         ]
-        empty = list(table.empty)
         # Known when the pass begins: so they come from the host until it has.
-        backward = Mux(self.busy, echo, self.echo)
-        left_out = {
-            PROLOGUE: Mux(self.busy, resumes, self.resumes),
-            STEP: self.length == 0,
-        }
+        known = Signal.like(kind)
+        m.d.comb += known.eq(Mux(self.busy, kind, self.wanted))
         skipped = [Signal(name=f"skipped_{place}") for place in range(SECTIONS_IN_PASS)]
         for place, skip in enumerate(skipped):
-            nothing = Mux(backward, empty[SECTIONS_IN_PASS + place], empty[place])
-            m.d.sync += skip.eq(nothing | left_out.get(place, 0))
+            m.d.sync += skip.eq(self._left_out(known, list(table.empty), place))
         landing = Signal(range(self._flush + 1))  # cycles that a wait lasts yet, at least
         landed = Signal(init=1)  # landing == 0
         waited = Signal()
         supplied = Signal()  # as of a cycle ago; what is there stays until an iteration begins
         m.d.sync += supplied.eq(
-            ((upcoming != STEP) | ~upcoming_fresh | self.frame_available) & self.output_room
+            ((upcoming != STEP) | ~upcoming_fresh | self.frame_available | self._by_rows(kind))
+            & self.output_room
         )
         ready = supplied & landed
         running, waiting = Signal(), Signal()  # state == RUN, state == WAIT
@@ -182,7 +179,7 @@ class Sequencer(wiring.Component):
             self.rewind.eq(
                 turns | (state == State.IDLE) | ((state == State.LOAD) & (loading != 0))
             ),
-            self.begin.eq(begins & (upcoming == STEP)),
+            self.begin.eq(begins & (upcoming == STEP) & ~self._by_rows(kind)),
             self.take.eq(upcoming_fresh),
             self.stalls.eq(waiting & ~ready),
             self.release.eq((state == State.END) & holding),
@@ -217,7 +214,7 @@ class Sequencer(wiring.Component):
         older = Cat(now_valid[stage] & (overlap > stage) for stage in range(STAGES - 1))
         m.d.sync += [
             restarts.eq(upcoming_iteration == 0),
-            adds.eq(resumes & (upcoming == STEP)),
+            adds.eq(self._adds(kind, upcoming == STEP)),
             valid.eq(now_valid),
             fresh_after.eq(now_fresh),
             goes_on.eq(now_fresh | older.any()),
@@ -238,8 +235,7 @@ class Sequencer(wiring.Component):
                     m.d.sync += state.eq(State.FIND)
                     m.d.sync += [
                         self.busy.eq(1),
-                        echo.eq(self.echo),
-                        resumes.eq(self.resumes),
+                        kind.eq(self.wanted),
                         self.done.eq(0),
                         begun.eq(0),
                     ]
@@ -271,7 +267,9 @@ class Sequencer(wiring.Component):
                         self.valid.eq(valid),
                         self.first.eq(Mux(restarts, ~adds, self.first << 1)),
                         turn.eq(Mux(goes_on, self.next_section.length, self.next_section.last) - 2),
-                        holding.eq((upcoming == STEP) & Array(valid)[overlap]),
+                        holding.eq(
+                            (upcoming == STEP) & Array(valid)[overlap] & ~self._by_rows(kind)
+                        ),
                         phase.eq(Mux(restarts, self.output_phase, Mux(last_phase, 0, phase + 1))),
                         last_phase.eq(Mux(restarts, at_once, Mux(last_phase, every, last_after))),
                         earlier.eq(Cat(last_phase, earlier)),
@@ -304,6 +302,29 @@ class Sequencer(wiring.Component):
             Mux(self.section == Section.FORWARD_STEP, Cat(last_phase, earlier), ~0)
         )
         return m
+
+    def _by_rows(self, kind: Any) -> Any:
+        return kind.rows if self._learns else C(0, 1)
+
+    def _first(self, kind: Any) -> Any:
+        """The section at the first place of a pass of this kind, if it has one there."""
+        sweep = Mux(kind.echo, ECHO[0], FORWARD[0])
+        if not self._learns:
+            return sweep
+        return Mux(kind.rows, Mux(kind.updates, Section.UPDATE, Section.SCAN) - STEP, sweep)
+
+    def _left_out(self, kind: Any, empty: list[Any], place: int) -> Any:
+        """Whether a pass of this kind has nothing at a place."""
+        nothing = Mux(kind.echo, empty[ECHO[place]], empty[FORWARD[place]])
+        if self._learns:
+            rows = Mux(kind.updates, empty[Section.UPDATE], empty[Section.SCAN])
+            nothing = Mux(kind.rows, rows if place == STEP else 1, nothing)
+        return nothing | {PROLOGUE: kind.resumes, STEP: self.length == 0}.get(place, 0)
+
+    def _adds(self, kind: Any, steps: Any) -> Any:
+        """Whether the sums of a section go on in a pass of this kind."""
+        resumes = kind.resumes & steps
+        return resumes | kind.adds | kind.rows if self._learns else resumes
 
     def _first_of(
         self, m: Module, skipped: list[Any], places: range, upcoming: Signal, more: Signal

@@ -48,6 +48,7 @@ class Observed(PassResult):
     """A pass of the RTL, and the memories after it."""
 
     stalls: int = 0
+    weight: list[list[int]] = field(default_factory=list)
     vector: list[list[int]] = field(default_factory=list)
     gradient: list[list[int]] = field(default_factory=list)
 
@@ -183,7 +184,7 @@ class Bench:
     async def register(self, ctx: Any, register: Register) -> int:
         return await self.read(ctx, Space.REGISTER, 0, register)
 
-    async def _pass(self, ctx: Any, one: Pass, words: tuple[int, int]) -> None:
+    async def _pass(self, ctx: Any, one: Pass, words: Mapping[Space, int]) -> None:
         for space, lane, address, word in one.writes:
             await self.request(ctx, (1, space, lane, address, word))
         for register, value in (
@@ -196,7 +197,14 @@ class Bench:
             pass
         # Outputs still in the buffer belong to this pass.
         await ctx.tick().repeat(1500 if self._stalling else 100)
-        lanes = range(self.image.config.lanes)
+        learns = self.image.config.learns
+        memories = {
+            space: [
+                [await self.read(ctx, space, lane, address) for address in range(count)]
+                for lane in range(self.image.config.lanes)
+            ]
+            for space, count in words.items()
+        }
         result = Observed(
             outputs=self._outputs,
             writes=self._writes,
@@ -204,11 +212,12 @@ class Bench:
             cycles=await self.register(ctx, Register.CYCLES),
             busy=await self.register(ctx, Register.BUSY),
             stalls=await self.register(ctx, Register.STALLS),
-            vector=[[await self.read(ctx, Space.VECTOR, lane, address)
-                     for address in range(words[0])] for lane in lanes],
-            gradient=[[await self.read(ctx, Space.GRADIENT, lane, address)
-                       for address in range(words[1])] for lane in lanes],
-        )  # fmt: skip
+            clamped=await self.register(ctx, Register.CLAMPED) if learns else 0,
+            peak=await self.register(ctx, Register.PEAK) if learns else 0,
+            vector=memories.get(Space.VECTOR, []),
+            gradient=memories.get(Space.GRADIENT, []),
+            weight=memories.get(Space.WEIGHT, []),
+        )
         self._outputs, self._writes = [], []
         self.observed.append(result)
 
@@ -218,15 +227,23 @@ class Bench:
         *,
         vector_words: int = 8,
         gradient_words: int = 4,
+        weight_words: int = 0,
     ) -> list[Observed]:
+        words = {
+            Space.VECTOR: vector_words,
+            Space.GRADIENT: gradient_words,
+            Space.WEIGHT: weight_words,
+        }
         simulator = Simulator(self.engine)
         simulator.add_clock(1e-6)
 
         async def host(ctx: Any) -> None:
             for request in () if self._built_in else load(self.image):
                 await self.request(ctx, request)
-            for one in passes:
-                await self._pass(ctx, one, (vector_words, gradient_words))
+            for number, one in enumerate(passes, start=1):
+                # An engine that learns is read as a whole, and only at the end.
+                seen = words if number == len(passes) or not self.image.config.learns else {}
+                await self._pass(ctx, one, seen)
 
         async def samples(ctx: Any) -> None:
             port = self.engine.samples
@@ -280,12 +297,16 @@ def check(
     """Run on RTL and golden twin; everything a host can see must be equal."""
     golden = GoldenEngine(image, golden_rounding)
     bench = Bench(image, rounding=rounding, seed=seed, built_in=built_in)
-    observed = bench.run(passes)
+    config = image.config
+    observed = bench.run(
+        passes,
+        gradient_words=config.gradient_depth if config.learns else 4,
+        weight_words=config.weight_depth if config.learns else 0,
+    )
     for number, (one, result) in enumerate(zip(passes, observed, strict=True)):
         for space, lane, address, word in one.writes:
-            {Space.VECTOR: golden.vector, Space.GRADIENT: golden.gradient}[space][lane][address] = (
-                word
-            )
+            memories = {Space.VECTOR: golden.vector, Space.GRADIENT: golden.gradient}
+            memories[space][lane][address] = word
         expected = golden.run(one.kind, frames=one.frames, registers=one.registers)
         where = f"pass {number}"
         assert result.outputs == expected.outputs, where
@@ -293,7 +314,9 @@ def check(
         assert result.flags == expected.flags, where
         assert result.cycles == expected.cycles, where
         assert result.busy == expected.busy, where
+        assert (result.clamped, result.peak) == (expected.clamped, expected.peak), where
         if number == len(passes) - 1:
             assert result.vector == [bank[: len(result.vector[0])] for bank in golden.vector]
             assert result.gradient == [bank[: len(result.gradient[0])] for bank in golden.gradient]
+            assert result.weight == [bank[: len(result.weight[0])] for bank in golden.weight]
     return observed

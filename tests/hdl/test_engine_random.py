@@ -27,10 +27,11 @@ from echoloom.ir.contract import (
     Wide,
     XMode,
 )
-from echoloom.ir.engine_passes import PLAYS, REPEATED, EnginePass
+from echoloom.ir.engine_passes import BY_ROWS, PLAYS, REPEATED, EnginePass
 from echoloom.ir.entry_layouts import STAGES
 from echoloom.ir.ops import DynamicShift
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.reports import Report
+from echoloom.ir.sections import ECHO, STEPS, Section, sections_of
 
 WORDS = 8  # of every memory that programs use
 BASES = 4  # of vector memory's that a drain adds to
@@ -79,7 +80,24 @@ def ended(entry: MacEntry) -> int:
     return entry.start + entry.inner * entry.outer
 
 
-def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) -> DrainEntry:
+def random_drain(
+    rng: random.Random, lanes: int, start: int, *, tables: bool, learns: Section | None
+) -> DrainEntry:
+    entry = _random_drain(rng, lanes, start, tables=tables)
+    if learns is None:
+        return entry
+    # What measures and what uses that are never the same pass.
+    measures = learns in (*ECHO, Section.SCAN)
+    reports = [report for report in Report if measures or report is not Report.PEAK]
+    shifts = [shift for shift in DynamicShift if not measures or shift is not DynamicShift.PEAK]
+    to_weight = not tables and rng.random() < 0.5
+    return replace(
+        entry, report=rng.choice(reports), dynamic=rng.choice(shifts), to_weight=to_weight,
+        width=rng.choice([2, 5, 9]) if to_weight else entry.width,
+    )  # fmt: skip
+
+
+def _random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) -> DrainEntry:
     return DrainEntry(
         start=start,
         tree=rng.random() < 0.3,
@@ -103,7 +121,13 @@ def random_drain(rng: random.Random, lanes: int, start: int, *, tables: bool) ->
 
 
 def random_section(
-    rng: random.Random, lanes: int, drains: int, *, stepping: bool, waits: bool
+    rng: random.Random,
+    lanes: int,
+    drains: int,
+    *,
+    stepping: bool,
+    waits: bool,
+    learns: Section | None = None,
 ) -> tuple[list[MacEntry], list[DrainEntry], int]:
     macs: list[MacEntry] = []
     chunks: list[DrainEntry] = []
@@ -120,7 +144,7 @@ def random_section(
     # Tables and direct results use one write port: a section has the one or the other.
     tables = rng.random() < 0.3
     for _ in range(rng.randint(2, 5)):
-        entry = random_drain(rng, lanes, time, tables=tables)
+        entry = random_drain(rng, lanes, time, tables=tables, learns=learns)
         chunks.append(entry)
         time += -(-entry.count // drains) + rng.choice([0, 0, 1, 3])
     # Tight sections end with results in flight, which land in the next iteration. Where the engine
@@ -132,20 +156,25 @@ def random_section(
     )
 
 
-def random_image(rng: random.Random, lanes: int, drains: int, *, waits: bool) -> Image:
+def random_image(
+    rng: random.Random, lanes: int, drains: int, *, waits: bool, learns: bool = False
+) -> Image:
     config = EngineConfig(
         lanes=lanes, drains=drains, word=16, narrow=9, accumulator=26, weight_depth=32,
-        vector_depth=WORDS, gradient_depth=WORDS, table_depth=32, exponent_depth=8,
+        vector_depth=WORDS, gradient_depth=2 * WORDS, table_depth=32, exponent_depth=8,
         mac_depth=64, drain_depth=64, frame_depth=5,
         output_depth=16, gradient=rng.choice([None, 24]), base_depth=rng.choice([None, BASES]),
+        learns=learns,
     )  # fmt: skip
     chunks = -(-lanes // drains)
     sections = {}
-    for section in Section:
+    for section in sections_of(learns):
         if rng.random() < 0.2:
             continue
         stepping = section in STEPS
-        sections[section] = random_section(rng, lanes, drains, stepping=stepping, waits=waits)
+        sections[section] = random_section(
+            rng, lanes, drains, stepping=stepping, waits=waits, learns=section if learns else None
+        )
     big = 1 << 15
     image = image_of(
         config,
@@ -162,14 +191,15 @@ def random_image(rng: random.Random, lanes: int, drains: int, *, waits: bool) ->
 def overlapping(rng: random.Random, image: Image) -> Image:
     """Step sections with several steps in flight: every entry works for a random one of them."""
     sections, mac, drain = list(image.sections), list(image.mac), list(image.drain)
-    for section in STEPS:
+    ends = [*((s.mac, s.drain) for s in sections[1:]), (len(mac), len(drain))]
+    for section in (s for s in sections_of(image.config.learns) if s in REPEATED):
         overlap = rng.choice([0, 1, 2, STAGES - 1])
-        entry, following = sections[section], sections[section + 1]
-        for index in range(entry.mac, following.mac - 1):
+        entry, (mac_end, drain_end) = sections[section], ends[section]
+        for index in range(entry.mac, mac_end - 1):
             goes_on = mac[index].destination is Destination.ACCUMULATOR and not mac[index].clear
             stage = mac[index - 1].stage if goes_on else rng.randint(0, overlap)
             mac[index] = replace(mac[index], stage=stage)
-        for index in range(entry.drain, following.drain - 1):
+        for index in range(entry.drain, drain_end - 1):
             drain[index] = replace(drain[index], stage=rng.randint(0, overlap))
         sections[section] = replace(entry, last=entry.last + rng.randrange(5), overlap=overlap)
     most = max(s.overlap for s in sections)
@@ -181,6 +211,9 @@ def overlapping(rng: random.Random, image: Image) -> Image:
 
 def random_pass(rng: random.Random, image: Image, kind: EnginePass = EnginePass.FORWARD) -> Pass:
     (step,) = (image.sections[s] for s in PLAYS[kind] if s in REPEATED)
+    if kind in BY_ROWS:
+        rows = {Register.WEIGHT_ROW: rng.randrange(9), Register.GRADIENT_ROW: rng.randrange(4)}
+        return Pass(((),) * rng.randrange(5), kind, {**rows, Register.SHIFT_LENGTH: 1})
     # A pass without a step section would leave its frames to the next one.
     steps = rng.randrange(1, 4) if step.length else 0
     frames = tuple(tuple(rng.randrange(-999, 999) for _ in range(FRAME)) for _ in range(steps))
