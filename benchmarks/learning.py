@@ -4,8 +4,9 @@ From an untrained model to the end of a training, by the integers of an engine t
 weights (at the JAX level, which verify holds against the circuit), for every rule; and by Adam in
 floats on the same batches. What a training came to is kept under --results and not run again.
 
---choose compares steps and batches on a part of the training split that they do not learn from:
-that is where learning_cases.SETTINGS comes from, and no test sequence has a part in it.
+--choose compares steps and batches, the rules in floats, on a part of the training split that they
+do not learn from: that is where learning_cases.SETTINGS comes from, and no test sequence has a part
+in it.
 --adaptation: learning_adaptation.py.
 """
 
@@ -38,15 +39,16 @@ BATCHES = (8, 16)
 
 
 def outcome(
-    name: str, case: Case, task: Task, rule: str, setting: Setting, seed: int, folder: Path
-) -> Outcome:
+    name: str, case: Case, task: Task, rule: str, setting: Setting, seed: int, folder: Path,
+    floats: bool = False,
+) -> Outcome:  # fmt: skip
     """What a training came to: what its file in `folder` says, or what it gives now."""
     sizes = f"{setting.step:.4g}-{setting.batch}-{case.sequences}"
     file = folder / f"{name}-{rule}-{sizes}-{seed}.json"
     if file.is_file():
         return Outcome(**json.loads(file.read_text()))
-    if rule == "adam":
-        found = in_floats(case, task, seed, setting)
+    if floats or rule == "adam":
+        found = in_floats(case, task, seed, rule, setting)
     else:
         found = in_fabric(case, task, seed, rule, setting)
     output.progress.print(
@@ -110,6 +112,11 @@ def compared(options: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def settings(rule: str) -> list[Setting]:
+    """Those that --choose compares."""
+    return [Setting(step, batch) for step in STEPS[rule] for batch in BATCHES]
+
+
 def chosen(options: Any) -> list[dict[str, Any]]:
     """Steps and batches, judged by every fourth sequence of each class of the training split."""
     rows: list[dict[str, Any]] = []
@@ -122,15 +129,16 @@ def chosen(options: Any) -> list[dict[str, Any]]:
         rest = np.setdiff1d(np.arange(len(whole.y)), out)
         task = Task(whole.X[rest], whole.y[rest], whole.X[out], whole.y[out])
         for rule in options.rules:
-            for step, batch, seed in product(STEPS[rule], BATCHES, options.seeds):
-                setting = Setting(step, batch)
-                own = outcome(f"chosen-{name}", case, task, rule, setting, seed, options.results)
+            for setting, seed in ((s, n) for s in settings(rule) for n in options.seeds):
+                own = outcome(
+                    f"chosen-{name}", case, task, rule, setting, seed, options.results, floats=True
+                )
                 rows.append(
                     {
                         "data set": name,
                         "rule": rule,
-                        "step": f"{step:.4g}",
-                        "batch": batch,
+                        "step": f"{setting.step:.4g}",
+                        "batch": setting.batch,
                         "seed": seed,
                         "learnt from %": f"{100 * own.train:.1f}",
                         "held out %": f"{100 * own.test:.1f}",

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import output
 from learning_cases import CASES, OF_EACH, SETTINGS, evenly, hapt_windows
-from learning_runs import LANES, accuracy, adam_course, classified, taught
+from learning_floats import accuracy, adam_course
+from learning_runs import LANES, classified, taught
 from parity.tasks import Missing, Task
 
 import echoloom as el

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from learning_cases import Case, Setting, part
+from learning_floats import accuracy, adam_course, rule_course
 from parity.tasks import Task
 
 import echoloom as el
@@ -20,8 +17,6 @@ from echoloom.backends.compile.learned import LearnResult, lesson_of, result_of
 from echoloom.backends.run.learning_jax import JaxLearner
 from echoloom.backends.run.learning_run import learn
 from echoloom.backends.run.run_jax import JaxLevel, JaxRunner
-from echoloom.frontend.gradients.loss import sequence_loss
-from echoloom.frontend.models.hssm import trainable
 from echoloom.ir.host import FAILURES
 from echoloom.ir.learning import Rule, batch_order
 
@@ -46,52 +41,17 @@ class Outcome:
     cycles: Mapping[str, int] = field(default_factory=dict)
 
 
-def accuracy(model: el.HSSM, X: np.ndarray, y: np.ndarray) -> float:
-    """The share of sequences X [n, T, inputs] that the floats classify rightly."""
-    return float(
-        np.mean(np.argmax(np.asarray(_logits(model, jnp.asarray(X, jnp.float32))), 1) == y)
-    )
-
-
-@eqx.filter_jit
-def _logits(model: el.HSSM, X: jax.Array) -> jax.Array:
-    return jax.vmap(model)(X)
-
-
-@eqx.filter_jit
-def _adam_step(model: el.HSSM, state: Any, X: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
-    own, frozen = eqx.partition(model, trainable(model))
-
-    def mean(own: el.HSSM) -> jax.Array:
-        full = eqx.combine(own, frozen)
-        return jnp.mean(jax.vmap(lambda x, label: sequence_loss(full, x, label))(X, y))
-
-    loss, gradient = jax.value_and_grad(mean)(own)
-    changes, state = optax.scale_by_adam().update(gradient, state)
-    own = jax.tree.map(lambda w, change: w - rate * change, own, changes)
-    return eqx.combine(own, frozen), state, loss
-
-
-def adam_course(
-    model: el.HSSM, X: np.ndarray, y: np.ndarray, order: np.ndarray, rate: float
-) -> Iterator[tuple[el.HSSM, float]]:
-    """The model after each of Adam's steps of `rate`, on batches order [updates, batch], and the
-    batch's loss before it."""
-    state = optax.scale_by_adam().init(eqx.filter(model, trainable(model)))
-    step = jnp.asarray(rate, jnp.float32)
-    for batch in order:
-        xs, labels = jnp.asarray(X[batch], jnp.float32), jnp.asarray(y[batch])
-        model, state, loss = _adam_step(model, state, xs, labels, step)
-        yield model, float(loss)
-
-
-def in_floats(case: Case, task: Task, seed: int, setting: Setting) -> Outcome:
-    """Adam, every parameter free, on the order of batches that the integers learn in."""
+def in_floats(case: Case, task: Task, seed: int, name: str, setting: Setting) -> Outcome:
+    """Adam, every parameter free, or a board's rule in floats, on the order of batches that the
+    integers learn in."""
     began = time.perf_counter()
     updates = case.sequences // setting.batch
     order = batch_order(len(task.X), setting.batch, updates)
     start = case.model(task, seed)
-    course = adam_course(start, task.X, task.y, order, setting.step)
+    if name == "adam":
+        course = adam_course(start, task.X, task.y, order, setting.step)
+    else:
+        course = rule_course(start, task.X, task.y, order, setting.rule(name, updates))
     models, losses = zip(*course, strict=True)
     return Outcome(
         train=accuracy(models[-1], task.X, task.y),
