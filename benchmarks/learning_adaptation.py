@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import output
 from learning_cases import CASES, OF_EACH, SETTINGS, evenly, hapt_windows
 from learning_floats import accuracy, adam_course
-from learning_runs import LANES, classified, taught
+from learning_runs import LANES, taught
 from parity.tasks import Missing, Task
 
 import echoloom as el
@@ -27,7 +27,7 @@ from echoloom.frontend.data.normalise import mean_and_deviation
 from echoloom.ir.learning import batch_order
 
 Floats = np.ndarray
-BATCH, UPDATES, STEP = 16, 32, 2.0**-8
+BATCH, UPDATES = 16, 32
 SHOWN = (0, 1, 2, 4, 8, 16, 32)  # updates after which a model is judged
 LEARN_FROM = 5  # people of the test split, the others judge
 CALIBRATION = 96
@@ -130,8 +130,7 @@ def curves(given: Scene, seed: int) -> dict[str, Any]:
 
 def by_board(given: Scene, model: el.HSSM, order: Floats) -> tuple[list[float], Mapping[str, int]]:
     """Accuracies of the integers after SHOWN; what overflowed and what was clamped."""
-    halve_at = (UPDATES // 2, 3 * UPDATES // 4)
-    rule = el.SignUpdate(step=STEP, batch=BATCH, updates=UPDATES, halve_at=halve_at)
+    rule = replace(SETTINGS["sign"], batch=BATCH).rule("sign", UPDATES)
     known = evenly(given.anywhere.y, CALIBRATION // given.anywhere.outputs)
     program = el.compile(
         model, given.anywhere.X[known], given.anywhere.y[known], lanes=LANES, learning=rule
@@ -139,9 +138,7 @@ def by_board(given: Scene, model: el.HSSM, order: Floats) -> tuple[list[float], 
     done = taught(program, given.after.X, given.after.y, order)
     found, overflowed = list[float](), int(np.count_nonzero(done.result.overflowed))
     for update in SHOWN:
-        words = {name: course[update] for name, course in done.result.weights.items()}
-        at = program.with_weights(words)
-        right, over = classified(done.runner, at, given.after.X_test, given.after.y_test, BATCH)
+        right, over = done.right(given.after.X_test, given.after.y_test, update)
         found.append(right)
         overflowed += over
     clamped = sum(int(counts.sum()) for counts in done.result.clamped.values())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,21 +48,21 @@ SETTINGS: Mapping[str, Setting] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A data set and the model that learns it: hidden 16, 2 blocks of 8. `sequences`: how many a
+    """A data set and the model that learns it: hidden 16, blocks of 8. `sequences`: how many a
     training sees. `calibration`: of how many of them, at most, formats are made."""
 
     load: Callable[[str, Path], Task]
     unit: str = "linear"
     step: float | None = None
+    blocks: int = 2
     sequences: int = 2400
     calibration: int = 64
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def model(self, task: Task, seed: int) -> el.HSSM:
         """Untrained; its norms know the statistics of the training split."""
         model = el.HSSM(
-            inputs=task.X.shape[2], outputs=task.outputs, hidden=16, state=8, blocks=2,
-            unit=self.unit, step=self.step, key=jax.random.key(seed), **self.extra,
+            inputs=task.X.shape[2], outputs=task.outputs, hidden=16, state=8, blocks=self.blocks,
+            unit=self.unit, step=self.step, key=jax.random.key(seed),
         )  # fmt: skip
         return el.with_statistics(model, jnp.asarray(task.X[: 4 * self.calibration], jnp.float32))
 
@@ -127,7 +126,7 @@ CASES: Mapping[str, Case] = {
     "BasicMotions": Case(load),
     "JapaneseVowels": Case(load, unit="nonlinear", step=0.05),
     "SelfRegulationSCP1": Case(load, sequences=1600, calibration=32),
-    "HAPT": Case(_hapt),
+    "HAPT": Case(_hapt, blocks=1),
 }
 
 

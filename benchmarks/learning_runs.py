@@ -73,29 +73,24 @@ class Taught:
 
     result: LearnResult[el.CompiledProgram]
     runner: JaxRunner
-    batch: int
 
-    def right(self, X: np.ndarray, y: np.ndarray) -> tuple[float, int]:
-        """The share of sequences that the integers classify rightly, and how many overflowed."""
-        return classified(self.runner, self.result.program, X, y, self.batch)
-
-
-def classified(
-    runner: JaxRunner, program: el.CompiledProgram, X: np.ndarray, y: np.ndarray, batch: int
-) -> tuple[float, int]:
-    """The share of X [n, T, inputs] that a program's integers classify rightly, run in batches of a
-    size that JAX has already compiled; and how many overflowed."""
-    artifact, right, overflowed = program.artifact, 0, 0
-    for first in range(0, len(X), batch):
-        picks = np.arange(first, first + batch)
-        real = picks < len(X)
-        with jax.enable_x64(True):
-            level = JaxLevel(runner, artifact.coefficients, runner.chunk)
-            swept = level.sweep(artifact.host.forward(X[np.minimum(picks, len(X) - 1)]))
-        logits = artifact.host.outputs(swept)[real]
-        right += int(np.count_nonzero(logits.argmax(1) == y[picks[real]]))
-        overflowed += int(np.count_nonzero(swept.flags[real] & FAILURES))
-    return right / len(X), overflowed
+    def right(self, X: np.ndarray, y: np.ndarray, update: int = -1) -> tuple[float, int]:
+        """The share of X [n, T, inputs] that the integers classify rightly after an update (0:
+        before the first), and how many overflowed. They run in batches as large as those that they
+        learnt in, for which JAX has compiled."""
+        artifact, batch = self.runner.artifact, self.result.order.shape[1]
+        words = {name: course[update] for name, course in self.result.weights.items()}
+        right = overflowed = 0
+        for first in range(0, len(X), batch):
+            picks = np.arange(first, first + batch)
+            real = picks < len(X)
+            with jax.enable_x64(True):
+                level = JaxLevel(self.runner, {**artifact.coefficients, **words}, self.runner.chunk)
+                swept = level.sweep(artifact.host.forward(X[np.minimum(picks, len(X) - 1)]))
+            logits = artifact.host.outputs(swept)[real]
+            right += int(np.count_nonzero(logits.argmax(1) == y[picks[real]]))
+            overflowed += int(np.count_nonzero(swept.flags[real] & FAILURES))
+        return right / len(X), overflowed
 
 
 def taught(
@@ -105,7 +100,7 @@ def taught(
     lesson = lesson_of(program, list(X), list(y), order=order)
     runner = JaxRunner(program.artifact)
     updates = [*learn(JaxLearner(program.artifact, runner), lesson)]
-    return Taught(result_of(program, lesson, updates), runner, lesson.order.shape[1])
+    return Taught(result_of(program, lesson, updates), runner)
 
 
 def in_fabric(case: Case, task: Task, seed: int, name: str, setting: Setting) -> Outcome:
