@@ -27,7 +27,8 @@ LANES = 4
 class Outcome:
     """Where a training ended. loss: mean of the last tenth of its batches, each before its update.
     The counts are of integers and 0 in floats: sequences, tests among them, whose states or sums
-    overflowed; sums of updates that were clamped; and out of how many clamped."""
+    overflowed; sums of updates that were clamped; weights that learn. cycles: of a sequence's
+    forward pass and echo, and of an update."""
 
     train: float
     test: float
