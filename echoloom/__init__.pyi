@@ -67,7 +67,7 @@ from .ir.learning import ScaledUpdate as ScaledUpdate
 from .ir.learning import SignUpdate as SignUpdate
 from .sim.first_difference import Mismatch as Mismatch
 from .sim.float_distance import WrongModel as WrongModel
-from .sim.verify import VerifyReport as VerifyReport
 from .sim.verify import verify as verify
+from .sim.verify_reports import VerifyReport as VerifyReport
 from .sim.verify_stream import StreamReport as StreamReport
 from .sim.verify_stream import verify_stream as verify_stream

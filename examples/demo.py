@@ -32,7 +32,7 @@ from echoloom.backends.gradients.quality import (
     worst_of,
 )
 from echoloom.frontend.data.files import write_whole
-from echoloom.sim.verify import VerifyReport
+from echoloom.sim.verify_reports import VerifyReport
 from echoloom.sim.virtual_board import virtual_board
 
 FORWARD, ECHO = 16, 4

@@ -26,7 +26,7 @@ from echoloom.ir.places import Place
 from echoloom.ir.refusals import Refused, Value
 from echoloom.ir.tables import NoTable
 from echoloom.sim.first_difference import Difference, Mismatch
-from echoloom.sim.verify import CycleReport, LevelReport, VerifyReport
+from echoloom.sim.verify_reports import CycleReport, LevelReport, VerifyReport
 
 X = np.random.default_rng(0).normal(size=(2, 6, 1))
 

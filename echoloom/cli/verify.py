@@ -44,7 +44,19 @@ def verify(
         int | None,
         typer.Option(help="Of these, how many to learn from as well; up to 4 if not given."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")] = None,
+    learn: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Learn instead, so many updates, and compare every weight after each."
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Sequences in an update; the program's if not given.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train or test; test if DATA has it, and train with --learn."),
+    ] = None,
     stall_seed: Annotated[
         int | None, typer.Option(help="Hold the engine's streams back at random.")
     ] = None,
@@ -79,7 +91,11 @@ def verify(
     when the integers are further from the float model than rounding explains. The report is
     written then too, with "ok": false.
 
-    Example: echoloom verify motions.elp BasicMotions --report verify.json
+    With --learn all passes of a training are compared, and the weights after every update; the
+    difference then names the update, the tensor, the element and the bit.
+
+    Examples: echoloom verify motions.elp BasicMotions --report verify.json,
+    echoloom verify motions.elp BasicMotions --learn 3 --batch 4
     """
     with command("verify", as_json) as say:
         if report is not None:
@@ -90,8 +106,12 @@ def verify(
         compiled = load(program, load_unit(unit))
         data = load_data(source, normalise, compiled.model.task, compiled.model.classes)
         say.notes(data.notes)
-        X, y = data.split(split)  # type: ignore[arg-type]
-        labels = _labels(source, len(X), y, forward, echo)
+        chosen = split or (None if learn is None else "train")
+        X, y = data.split(chosen)  # type: ignore[arg-type]
+        if learn is None:
+            labels = _labels(source, len(X), y, forward, echo)
+        else:
+            labels = _learnt_from(source, y, forward, echo)
         values: dict[str, Any] = {
             "kind": "verify",
             "ok": False,
@@ -112,6 +132,8 @@ def verify(
                     port=port,
                     waves=waves,
                     around=steps,
+                    learn=learn,
+                    batch=batch,
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}
@@ -165,6 +187,19 @@ def _labels(
     return [*y[:echo], *[None] * (forward - echo)]
 
 
+def _learnt_from(
+    source: str, y: NDArray[Any] | None, forward: int | None, echo: int | None
+) -> list[Any]:
+    """All labels: a training draws its sequences from all."""
+    if forward is not None or echo is not None:
+        raise ValueError(
+            "--learn draws its sequences from all of DATA: leave out --forward and --echo."
+        )
+    if y is None:
+        raise ValueError(f"{source}: without labels nothing can be learnt.")
+    return [*y]
+
+
 def _measured(floats: dict[str, Any]) -> list[dict[str, Any]]:
     return [floats[name] for name in ("outputs", "gradient") if floats[name] is not None]
 
@@ -199,6 +234,18 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
         rows.append(f"ONNX {name}: at most {error:.2g} from JAX, relative")
     if (floats := values.get("float_model")) is not None:
         rows.append("from the float model: " + "; ".join(map(_distance, _measured(floats))))
+    if (learning := values.get("learning")) is not None:
+        rows.append(
+            f"{learning['updates']} updates of {learning['batch']} sequences: "
+            f"{learning['weights']:,} weights equal after each; words clamped: "
+            f"{learning['clamped']:,}"
+        )
+        if learning["update_cycles"] is not None:
+            share = learning["update_cycles"] / learning["batch_cycles"]
+            rows.append(
+                f"a batch takes {learning['batch_cycles']:,} cycles, its update "
+                f"{learning['update_cycles']:,} more ({share:.1%})"
+            )
     if (waves := values.get("waves")) is not None:
         rows.append(f"waves: {waves['shows']}, {waves['clocks']:,} clocks, in {waves['file']}")
     if values["lsb_off"] is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,24 +107,14 @@ RULES: Mapping[str, type[SignUpdate] | type[ScaledUpdate]] = {
 }
 
 
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+def _whole(value: Any, least: int) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and int(value) >= least
 
 
 def _wrong(rule: Update, name: str, wanted: str) -> ValueError:
     given = getattr(rule, name)
     return ValueError(f"{type(rule).__name__}: {name} is {given!r}, but it must be {wanted}")
-
-
-def rule_settings(rule: Rule) -> dict[str, object]:
-    """A rule as plain values; `rule_of` reads them."""
-    return {"rule": type(rule).__name__, **{f.name: getattr(rule, f.name) for f in fields(rule)}}
-
-
-def rule_of(settings: Mapping[str, object]) -> Rule:
-    """The rule of these settings. KeyError, TypeError or ValueError for others."""
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-    return RULES[str(given.pop("rule"))](**given)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -154,6 +145,34 @@ class Learning:
         lines = [f"{self.rule}", *(f"learns: {t}" for t in self.tensors)]
         lines += [f"frozen: {name}: {why}" for name, why in self.frozen.items()]
         return "\n".join(lines) + "\n"
+
+
+def learning_settings(learning: Learning) -> dict[str, Any]:
+    """All of it as plain values; `learning_of_settings` reads them."""
+    return {
+        "rule": rule_settings(learning.rule),
+        "tensors": [asdict(tensor) for tensor in learning.tensors],
+        "frozen": dict(learning.frozen),
+        "length": learning.length,
+    }
+
+
+def learning_of_settings(settings: Mapping[str, Any]) -> Learning:
+    """The Learning of these settings. KeyError, TypeError or ValueError for others."""
+    tensors = tuple(Learned(**tensor) for tensor in settings["tensors"])
+    rule = rule_of(settings["rule"])
+    return Learning(rule, tensors, dict(settings["frozen"]), settings["length"])
+
+
+def rule_settings(rule: Rule) -> dict[str, object]:
+    """A rule as plain values; `rule_of` reads them."""
+    return {"rule": type(rule).__name__, **{f.name: getattr(rule, f.name) for f in fields(rule)}}
+
+
+def rule_of(settings: Mapping[str, object]) -> Rule:
+    """The rule of these settings. KeyError, TypeError or ValueError for others."""
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    return RULES[str(given.pop("rule"))](**given)  # type: ignore[arg-type]
 
 
 def batch_order(sequences: int, batch: int, updates: int, seed: int = 0) -> NDArray[np.int64]:

@@ -13,10 +13,10 @@ import numpy as np
 class Difference:
     """The first place where `level` is not what was expected.
 
-    `step` is None where there is no time axis, `element` the index inside the signal (empty for
-    a scalar). `bit` is the lowest differing bit of the two's complement words, counted from 0,
-    and None when there is no pair of values to compare: a missing signal or a wrong shape,
-    then `expected` and `actual` are words.
+    `step` is None where there is no time axis, `update` outside of a training, `element` the index
+    inside the signal (empty for a scalar). `bit` is the lowest differing bit of the two's
+    complement words, counted from 0, and None when there is no pair of values to compare: a missing
+    signal or a wrong shape, then `expected` and `actual` are words.
     """
 
     level: str
@@ -28,15 +28,18 @@ class Difference:
     expected: int | str
     actual: int | str
     section: str = ""  # whose steps `step` counts, where it is known
+    update: int | None = None
 
     def __str__(self) -> str:
-        place = f"signal {self.signal}"
+        place = f"signal {self.signal}" if self.update is None else self.signal
         if self.element:
             place += f"[{', '.join(map(str, self.element))}]"
         if self.block:
             place = f"block {self.block}, {place}"
         if self.step is not None:
             place = f"step {self.step}, {place}"
+        if self.update is not None:
+            place = f"update {self.update}, {place}"
         if self.bit is None:
             return f"{self.level}: {place}: expected {self.expected}, found {self.actual}."
         return (

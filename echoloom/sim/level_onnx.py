@@ -112,8 +112,8 @@ def compare_tensors(own: ModelProto, found: ModelProto) -> None:
             raise Mismatch(Difference(LEVEL, None, "", name, (), None, "a tensor", "none"))
         actual = there[tensor.name]
         if wanted.shape != actual.shape or wanted.dtype != actual.dtype:
-            texts = tuple(f"{a.dtype}{list(a.shape)}" for a in (wanted, actual))
-            raise Mismatch(Difference(LEVEL, None, "", name, (), None, *texts))
+            ours, theirs = (f"{a.dtype}{list(a.shape)}" for a in (wanted, actual))
+            raise Mismatch(Difference(LEVEL, None, "", name, (), None, ours, theirs))
         both_nan = (wanted != wanted) & (actual != actual)
         at = first_index((wanted != actual) & ~both_nan)
         if at is not None:

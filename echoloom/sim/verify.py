@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,17 @@ from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
 from echoloom.ir.places import Copy, Letter
 from echoloom.sim.first_difference import Difference, Mismatch, first_difference
-from echoloom.sim.float_distance import FloatDistance, float_distance
+from echoloom.sim.float_distance import float_distance
 from echoloom.sim.level import Case, Job, Level, Progress, Run
 from echoloom.sim.level_board import board_level
 from echoloom.sim.level_jax import jax_level
 from echoloom.sim.level_onnx import onnx_level
 from echoloom.sim.level_rtl import rtl_level
 from echoloom.sim.run_rtl import Simulator, Wrapper
+from echoloom.sim.verify_learning import GOLDEN, verify_learning
+from echoloom.sim.verify_reports import CycleReport, LevelReport, VerifyReport
 from echoloom.sim.wave_window import Around
-from echoloom.sim.waves import Dump, explain, wanted_waves, write_asked
+from echoloom.sim.waves import explain, wanted_waves, write_asked
 
 REFERENCE = "numpy"
 LEVELS: Mapping[str, Level] = {
@@ -37,48 +38,8 @@ LEVELS: Mapping[str, Level] = {
 DEFAULT = (REFERENCE, "jax", "rtl")
 KNOWN = (REFERENCE, *LEVELS)
 NO_WAVES = "no waves were written, since nothing differs"
-GOLDEN = "the level rtl ran the image on the engine's golden twin: no circuit was simulated"
 
 ELSEWHERE = "sequences that do not begin at rest were not held against the float model"
-
-
-@dataclass(frozen=True)
-class LevelReport:
-    """Integers of one level held against the NumPy level."""
-
-    compared: int
-    mismatches: int
-    forward: int  # sequences
-    echo: int
-
-
-@dataclass(frozen=True)
-class CycleReport:
-    """Clock cycles of one pass over one sequence of `length` steps; utilisation as the engine
-    counted it: useful lane cycles / (lanes x cycles)."""
-
-    length: int
-    predicted: int
-    rtl: int
-    utilisation: float
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What was compared. All mismatch counts are 0: a mismatch raises instead."""
-
-    levels: Mapping[str, LevelReport]
-    lsb_off: int | None  # of the free copy from its start, after the echo; None without echo
-    cycles: Mapping[str, CycleReport]
-    saturated: int  # sequences in which a feed-forward word was clamped
-    overflowed: int  # sequences with a state or accumulator overflow (alike at every level)
-    simulator: str | None = None
-    stall_seed: int | None = None
-    notes: tuple[str, ...] = field(default=())
-    # The worst relative errors of ONNX's real numbers.
-    floats: Mapping[str, float] = field(default_factory=dict)
-    float_model: FloatDistance | None = None  # None where every sequence overflowed
-    waves: Dump | None = None
 
 
 def verify(
@@ -96,6 +57,8 @@ def verify(
     waves: str | os.PathLike[str] | None = None,
     around: Around = None,
     initial: Sequence[Any] | None = None,
+    learn: int | None = None,
+    batch: int | None = None,
 ) -> VerifyReport:
     """Run sequences xs [n][T, inputs] at every level and compare all integers; then hold them
     against the float model and its gradient through time.
@@ -111,6 +74,11 @@ def verify(
     initial[i] is where sequence i begins, as in `program.run`; None is rest. The float model and
     ONNX begin at rest.
 
+    With `learn` the program learns from the sequences instead, that many updates of `batch`
+    sequences (the rule's, if None), as `program.learn` does, and what is compared after every
+    update is each weight's word, the sums, flags and counts. A simulation plays all of it in one
+    go. Levels are then numpy, jax and rtl.
+
     `waves` names an FST file to write, with a GTKWave save file and a Surfer command file beside
     it: of the first sequence, all of it or the steps `around` one, or, when levels differ, of the
     steps around the first difference (which alone is written with around="first-difference").
@@ -122,6 +90,14 @@ def verify(
     without the packages of the level "onnx"; BoardError or OSError for a board that does not run.
     """
     _check(xs, levels)
+    if learn is not None:
+        _only_learning({"onnx": onnx, "port": port, "waves": waves, "initial": initial}, around)
+        return verify_learning(
+            program, xs, labels, learn, batch, levels=levels, simulator=simulator,
+            stall_seed=stall_seed, image=image, wrapper=wrapper, progress=progress,
+        )  # fmt: skip
+    if batch is not None:
+        raise ValueError("verify: a batch is of updates; say learn, how many there are, too")
     labels = [None] * len(xs) if labels is None else list(labels)
     if len(labels) != len(xs):
         raise ValueError(f"verify got {len(xs)} sequences but {len(labels)} labels")
@@ -194,6 +170,13 @@ def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:
             "verify needs a level to hold against numpy: "
             "add 'jax', 'rtl', 'onnx' or 'board' to levels"
         )
+
+
+def _only_learning(others: Mapping[str, Any], around: Around) -> None:
+    """ValueError for what is given beside `learn` and has no meaning there."""
+    given = [name for name, value in {**others, "around": around}.items() if value is not None]
+    if given:
+        raise ValueError(f"verify: {given[0]} is not for a training; leave it out, or learn")
 
 
 def _compare(level: str, run: Run) -> int:

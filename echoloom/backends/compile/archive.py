@@ -31,6 +31,7 @@ from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.contract import EngineConfig, Timing
+from echoloom.ir.learning import learning_of_settings, learning_settings
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.image import place
 from echoloom.ir.tables import TableContents
@@ -82,6 +83,8 @@ def packed(program: Contents) -> bytes:
         "parts": [[name, len(data)] for name, data in parts.items()],
         "bytes": len(payload),
     }
+    if artifact.learning is not None:
+        header["learning"] = learning_settings(artifact.learning)
     return sealed(header, payload)
 
 
@@ -173,9 +176,10 @@ def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact
         )
         for key, rest in header["tables"].items()
     }
+    learning = learning_of_settings(header["learning"]) if "learning" in header else None
     # A file's engine may have had other latencies: a program plays on the engine of this release.
-    mapped = place(program, tables, EngineConfig(**header["engine"]), Timing())
-    return Artifact(program, coefficients, tables, header["output_step"], mapped)
+    mapped = place(program, tables, EngineConfig(**header["engine"]), Timing(), learning)
+    return Artifact(program, coefficients, tables, header["output_step"], mapped, learning=learning)
 
 
 def _table_header(table: TableContents) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.frontend.data.arrays import whole_number
@@ -11,6 +11,7 @@ from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.contract import Register
 from echoloom.ir.entry_layouts import DRAIN_LAYOUT, MOST_LANES
 from echoloom.ir.fields import REGISTER_BITS
+from echoloom.ir.learning import Rule
 from echoloom.ir.widths import Widths
 
 MOST_SLOTS = 1 << DRAIN_LAYOUT["slot"]
@@ -80,6 +81,23 @@ def checked_widths(widths: Widths) -> Widths:
             "segments"
         )
     return widths
+
+
+def checked_rule(rule: Any, labelled: bool) -> Rule | None:
+    """The rule that a program is to learn by. ValueError for anything else, and for samples that
+    nothing can be learned from."""
+    if rule is None:
+        return None
+    if not isinstance(rule, Rule):
+        raise ValueError(
+            f"learning is {rule!r}, but it must be None, a SignUpdate or a ScaledUpdate"
+        )
+    if not labelled:
+        raise ValueError(
+            "learning needs labels (or targets) of the samples: the training that formats are "
+            "chosen for is run on them"
+        )
+    return rule
 
 
 def check_output_step(steps: int) -> None:

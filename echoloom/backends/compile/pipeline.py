@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from echoloom.backends.compile.arguments import (
     check_output_step,
+    checked_rule,
     checked_widths,
     engine_sizes,
     target_named,
 )
+from echoloom.backends.compile.course import trained
+from echoloom.backends.compile.learnable import learning_of
 from echoloom.backends.compile.lost import warn_of_lost
 from echoloom.backends.compile.nudges import Nudges, choose_nudges
 from echoloom.backends.compile.program import CompiledProgram
@@ -43,10 +46,15 @@ from echoloom.frontend.energy.canonical import Plan
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import canonical_units, folded_stack
+from echoloom.frontend.models.unfold import Unfolding
 from echoloom.ir.contract import EngineConfig, Image
-from echoloom.ir.passes.calibrate import Ranges
+from echoloom.ir.learning import Rule
+from echoloom.ir.passes.assemble import assemble
+from echoloom.ir.passes.calibrate import PROBE, Ranges
 from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled, summary
+from echoloom.ir.passes.materialise import materialise
 from echoloom.ir.passes.quantise import cuts
+from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.widths import Widths
 
 
@@ -56,7 +64,7 @@ class Request:
 
     samples [n, T, inputs] and targets [n, T', outputs] (None for classification, and where none
     were given) are float64. With an `earlier` program of the same model but for its parameters,
-    graphs and code stay as they were there.
+    graphs and code stay as they were there. A rule of `learning` comes with `labels` (or targets).
     """
 
     model: HSSM
@@ -66,6 +74,8 @@ class Request:
     widths: Widths
     engine: EngineConfig  # of least depths
     earlier: CompiledProgram | None = None
+    learning: Rule | None = None
+    labels: NDArray[Any] | None = None
 
     def __str__(self) -> str:
         shape = list(self.samples.shape)
@@ -85,6 +95,7 @@ class Arguments:
     slots: SupportsIndex
     widths: Widths | None
     weight_margin: SupportsIndex | None
+    learning: Rule | None = None
 
 
 def checked(arguments: Arguments) -> Request:
@@ -103,8 +114,13 @@ def checked(arguments: Arguments) -> Request:
         check_inputs(model, samples)
     else:
         _, labels = check_samples(model, samples, labels)
+    rule = checked_rule(arguments.learning, labels is not None)
+    if rule is not None:
+        widths = replace(widths, margin=widths.margin + rule.margin)
     engine = EngineConfig.of(widths, *sizes)
-    return Request(model, samples, _targets(model, labels), target, widths, engine)
+    return Request(
+        model, samples, _targets(model, labels), target, widths, engine, None, rule, labels
+    )
 
 
 def _targets(model: HSSM, labels: NDArray[Any] | None) -> Floats | None:
@@ -127,6 +143,20 @@ def graphs(request: Request, plans: tuple[Plan, ...]) -> Source:
     values = folding.values(model)
     data = request.samples, request.targets, model.output_step, request.widths
     return Source(folding, values, *data)
+
+
+def course(request: Request, source: Source) -> Source:
+    """What formats have to hold for: of a model that is going to learn the whole course of its
+    training, run in floats. NothingLearns, NoCourse (ValueErrors)."""
+    rule = request.learning
+    if rule is None:
+        return source
+    whole = simplify(assemble(source.graphs, (PROBE,) * len(source.graphs.blocks), learns=True))
+    program, _ = materialise(whole, source.values)
+    unfolding = Unfolding(request.model, source.folding)
+    learning = learning_of(program, unfolding, rule, request.samples.shape[1])
+    found = trained(request.model, source.folding, learning, request.samples, request.labels)
+    return replace(source, course=found)
 
 
 def real(source: Source, nudges: Nudges) -> RealProgram:
@@ -160,7 +190,7 @@ def _peaks(samples: Floats) -> tuple[float, ...]:
 def allocation(request: Request, integer: IntegerProgram) -> Placed:
     """An address for every word and a task for every stored one. DoesNotFit (a ValueError) where
     an engine has no room."""
-    return placed(integer.program, integer.tables, request.engine)
+    return placed(integer.program, integer.tables, request.engine, integer.learning)
 
 
 def contents(integer: IntegerProgram, mapped: Mapped) -> Image:
@@ -188,13 +218,14 @@ STAGES = (
     Stage("model", ("arguments",), checked),
     Stage("energies", ("model",), energies, lambda plans: _listed(enumerate(plans))),
     Stage("graphs", ("model", "energies"), graphs),
-    Stage("nudges", ("graphs",), choose_nudges),
-    Stage("real", ("graphs", "nudges"), real),
-    Stage("ranges", ("graphs", "real"), ranges),
-    Stage("formats", ("model", "graphs", "real", "ranges"), formats),
-    Stage("integer", ("graphs", "real", "formats"), integer_program, lambda i: str(i.program)),
+    Stage("course", ("model", "graphs"), course, lambda s: str(s.course or "nothing learns\n")),
+    Stage("nudges", ("course",), choose_nudges),
+    Stage("real", ("course", "nudges"), real),
+    Stage("ranges", ("course", "real"), ranges),
+    Stage("formats", ("model", "course", "real", "ranges"), formats),
+    Stage("integer", ("course", "real", "formats"), integer_program, lambda i: str(i.program)),
     Stage(
-        "rounding", ("model", "graphs", "real", "integer"), rounding, lambda r: _listed(r.items())
+        "rounding", ("model", "course", "real", "integer"), rounding, lambda r: _listed(r.items())
     ),
     Stage("allocation", ("model", "integer"), allocation),
     Stage("schedule", ("allocation",), scheduled),
@@ -247,6 +278,7 @@ def compile(
     slots: SupportsIndex = EngineConfig.slots,
     widths: Widths | None = None,
     weight_margin: SupportsIndex | None = None,
+    learning: Rule | None = None,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -257,6 +289,11 @@ def compile(
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
 
+    With a rule of `learning` (`SignUpdate`, `ScaledUpdate`) the engine can update its own weights.
+    Its formats hold for the whole course: `rule.updates` updates are made in floats on the samples,
+    for which labels or targets are needed, and `rule.margin` bits are spared beyond what they
+    reach.
+
     ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
     that needs more memory than an engine of these sizes can have, and for a row or column of
     weights that its matrix's format leaves so little of that the outputs move.
@@ -265,7 +302,9 @@ def compile(
     on these samples.
     """
     return compiled(
-        Arguments(model, samples, labels, target, lanes, drains, slots, widths, weight_margin)
+        Arguments(
+            model, samples, labels, target, lanes, drains, slots, widths, weight_margin, learning
+        )
     )
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
+from echoloom.backends.compile.learned import LearnResult, lesson_of, trained
+from echoloom.backends.compile.new_weights import new_weights
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
@@ -32,6 +34,7 @@ from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.contract import Image
 from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
+from echoloom.ir.passes.learning_plan import LearningPlan
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
 
@@ -62,6 +65,12 @@ class CompiledProgram(Contents):
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy` take along; the folding holds traced code and is made anew."""
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "folding": None}
+
+    @property
+    def learning(self) -> LearningPlan | None:
+        """What of it a board updates by itself, by which rule, and where it is; None where it was
+        compiled for no rule."""
+        return self.artifact.mapped.learning
 
     @cached_property
     def image(self) -> Image:
@@ -159,6 +168,35 @@ class CompiledProgram(Contents):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, whole or not at all; `echoloom.load` reads it."""
         write_whole(path, packed(self))
+
+    def learn(
+        self,
+        X: Any,
+        y: Any,
+        updates: int | None = None,
+        level: str = "numpy",
+        order: Any = None,
+        exponent: int | None = None,
+    ) -> LearnResult[CompiledProgram]:
+        """Learn from sequences X [n][T, inputs] with labels y, as the board would: all integers.
+
+        Every update takes a batch, in the order of `order` [updates, batch] or else of one random
+        permutation of all sequences after the other; there are `updates` of them, or the rule's.
+        `level`: "numpy", or "jax" for speed. `exponent`: errors are told times 2**-exponent; if not
+        given, a classification's as they are and a regression's so large that the largest of the
+        first batch is in [0.5, 1). ValueError, in one sentence, for what does not fit.
+        """
+        return trained(self, lesson_of(self, X, y, updates, order, exponent), level)
+
+    def with_weights(self, words: Mapping[str, Any]) -> CompiledProgram:
+        """The same program with these words, by name, of weights that learn.
+
+        Its `model` is the one whose raw parameters fold to them exactly. ValueError, in one
+        sentence, for words of other names, shapes or ranges.
+        """
+        model, held = new_weights(self, self.folded, words)
+        artifact = replace(self.artifact, coefficients=held)
+        return replace(self, model=model, artifact=artifact, folding=self.folded)
 
     def _insist(self, result: RunResult) -> None:
         if result.overflow:

@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.compile.course import Course
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
+from echoloom.ir.formats import Q
+from echoloom.ir.learning import Learning
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, joined, measure
+from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
 from echoloom.ir.passes.materialise import materialise
@@ -32,7 +38,8 @@ Epsilons = tuple[float, ...]  # nudge sizes, by block
 @dataclass(frozen=True, eq=False)
 class Source:
     """A traced model with its coefficients' values, the samples [n, T, inputs] (and targets) that
-    it is calibrated on, and the word lengths to choose formats of."""
+    it is calibrated on, and the word lengths to choose formats of; of a model that is going to
+    learn on the board the `course` that formats have to hold for."""
 
     folding: Folding
     values: Mapping[str, Floats]
@@ -40,6 +47,7 @@ class Source:
     targets: Floats | None
     output_step: int
     widths: Widths
+    course: Course | None = None
 
     def __str__(self) -> str:
         return str(self.graphs)
@@ -47,6 +55,15 @@ class Source:
     @property
     def graphs(self) -> StackGraphs:
         return self.folding.graphs
+
+    @property
+    def learning(self) -> Learning | None:
+        return None if self.course is None else self.course.learning
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The coefficients that learn."""
+        return frozenset(t.name for t in self.learning.tensors) if self.learning else frozenset()
 
 
 def traced(
@@ -72,15 +89,40 @@ class RealProgram:
 def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
     """The whole of forward pass and echo for these nudge sizes, simplified, every number that an
     engine cannot make by a shift a coefficient."""
-    program, held = materialise(simplify(assemble(source.graphs, epsilons)), source.values)
+    whole = simplify(assemble(source.graphs, epsilons, learns=source.course is not None))
+    program, held = materialise(whole, source.values, source.learned)
     return RealProgram(verify(program), held)
 
 
 def ranges(source: Source, real: RealProgram) -> Ranges:
-    """What every value reaches on the samples. Runaway (a ValueError) where one leaves."""
-    return measure(
-        real.program, real.coefficients, source.samples, source.targets, source.output_step
-    )
+    """What every value reaches on the samples, at all snapshots of a course. Runaway (a ValueError)
+    where one leaves."""
+
+    def at(coefficients: Mapping[str, Floats]) -> Ranges:
+        return measure(
+            real.program, coefficients, source.samples, source.targets, source.output_step
+        )
+
+    if source.course is None:
+        return at(real.coefficients)
+    moved = source.course.snapshots.values()
+    found = [
+        at({name: values.get(name, own) for name, own in real.coefficients.items()})
+        for values in moved
+    ]
+    return joined(found, source.course.largest)
+
+
+def learned_formats(source: Source) -> dict[str, Q]:
+    """One format for every tensor that learns: what it reaches on the course and the rule's margin
+    beyond."""
+    if source.course is None:
+        return {}
+    margin, narrow = source.course.learning.rule.margin, source.widths.narrow
+    return {
+        name: coefficient_format(np.max(largest, keepdims=True), narrow, False, margin)
+        for name, largest in source.course.largest.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +141,10 @@ def formatted(
 ) -> Formatted:
     """The program in words: a format for each, every rounding written down. With the cuts of an
     `earlier` one it is of the same code, as far as formats allow."""
-    plan = plan_formats(real.program, real.coefficients, found, source.widths, earlier or {})
+    plan = plan_formats(
+        real.program, real.coefficients, found, source.widths, earlier or {},
+        learned_formats(source),
+    )  # fmt: skip
     program, formats = settled(plan)
     return Formatted(check_retrace(verify(program)), formats)
 
@@ -108,7 +153,7 @@ def integer_program(source: Source, real: RealProgram, words: Formatted) -> Inte
     """A program in words with the integers of its coefficients and tables."""
     tables = program_tables(words.program, source.widths.narrow)
     held = coefficient_words(words.program, real.coefficients)
-    return IntegerProgram(words.program, held, tables, source.output_step)
+    return IntegerProgram(words.program, held, tables, source.output_step, learning=source.learning)
 
 
 def integers_at(source: Source, epsilons: Epsilons) -> IntegerProgram:

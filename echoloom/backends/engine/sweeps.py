@@ -43,7 +43,7 @@ def pass_request(
         for _, lane, address in _elements(artifact, place)
     )
     return PassRequest(
-        KINDS[sweep.sections],
+        "add" if sweep.adds else KINDS[sweep.sections],
         frames,
         {
             Register.SHIFT_LENGTH: sweep.shift,

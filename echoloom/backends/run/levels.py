@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from echoloom.backends.run.integers import Floats, Words, host_of
@@ -14,6 +14,7 @@ from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.carried import Carried
 from echoloom.ir.host import Host, RunResult, run
 from echoloom.ir.interpret import Observer
+from echoloom.ir.learning import Learning
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents
@@ -21,12 +22,14 @@ from echoloom.ir.tables import TableContents
 
 @dataclass(frozen=True, eq=False)
 class IntegerProgram:
-    """A quantised program with its coefficient words and tables."""
+    """A quantised program with its coefficient words and tables; `learning` says what of it a board
+    updates by itself."""
 
     program: Program
     coefficients: Mapping[str, Words]
     tables: Mapping[str, TableContents]
     output_step: int
+    learning: Learning | None = field(default=None, kw_only=True)
 
     @property
     def host(self) -> Host:

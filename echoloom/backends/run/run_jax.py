@@ -195,11 +195,16 @@ def _parts(given: Sweep) -> Iterator[tuple[Sections, slice]]:
 def _doubtful(program: Program, memory: Memory) -> np.ndarray:
     """Sequences whose accumulators are not proven to have stayed in range all the way.
 
-    Sums are made a chunk at a time, so only a bound on their magnitude is known; the hair less than
-    the limit allows for the bound's own rounding.
+    Sums are made a chunk at a time, so only a bound on their magnitude is known.
     """
-    limits = {a.name: 2.0 ** (a.type.q.width - 1) * (1 - 2.0**-30) for a in program.accumulators}
-    return np.any([np.asarray(memory.reached[n]) >= limit for n, limit in limits.items()], axis=0)
+    most = limits(program).items()
+    return np.any([np.asarray(memory.reached[n]) >= limit for n, limit in most], axis=0)
+
+
+def limits(program: Program) -> dict[str, float]:
+    """Below which bound a sum is proven to have stayed in range: a hair less than the range, for
+    the bound's own rounding."""
+    return {a.name: 2.0 ** (a.type.q.width - 1) * (1 - 2.0**-30) for a in program.accumulators}
 
 
 def _merged(result: Any, some: Any, which: np.ndarray) -> Any:

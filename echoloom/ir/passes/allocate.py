@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import EngineConfig
@@ -70,18 +71,21 @@ def allocate(
     config: EngineConfig,
     copied: frozenset[tuple[Section, str]] = frozenset(),
     bases: frozenset[Owner] = frozenset(),
+    besides: Mapping[str, Extent] = MappingProxyType({}),
 ) -> Allocation:
     """Lay a program out for the banks of an engine; its depths do not count.
 
     `stored` names the values of each body that take words, in order; `copied` holds (body, state)
     pairs whose new value must not be written in place. `bases` come first in vector memory: the
-    drains' copies of it need not hold the rest.
+    drains' copies of it need not hold the rest. `besides` are words of vector memory that no body
+    knows.
     """
     lanes = config.lanes
     homes = _homes(program, stored, copied)
     # No word is shared between bodies: the unused lanes of a vector's last row group then stay
     # zero for ever, and no stale word can reach an accumulator's overflow flag.
-    words: list[tuple[Owner, Extent]] = [((None, n), extent) for n, extent in _vectors(program)]
+    shared = (*_vectors(program), *besides.items())
+    words: list[tuple[Owner, Extent]] = [((None, n), extent) for n, extent in shared]
     for body in program.bodies:
         types = program.types(body)
         words += [

@@ -35,7 +35,7 @@ def _momentum(block: int, copy: Copy = Copy.FREE) -> str:
 
 
 class _Assembly:
-    def __init__(self, graphs: StackGraphs, epsilons: tuple[float, ...]):
+    def __init__(self, graphs: StackGraphs, epsilons: tuple[float, ...], learns: bool):
         self.graphs, self.epsilons = graphs, epsilons
         self.coefficients = coefficients(graphs)
         self.runtime: list[Declaration] = []
@@ -46,9 +46,11 @@ class _Assembly:
                 own = Coordinate(index, copy, letter)
                 self.states.append(State(str(own), real(block.positions), own))
         if graphs.classification:
+            self.pulled = "error_step" if learns else "error"
+            self.runtime.append(Declaration("inverse_length", real()))
             self.runtime += [
-                Declaration("inverse_length", real()),
-                Declaration("error", real(graphs.outputs)),
+                Declaration(name, real(graphs.outputs))
+                for name in dict.fromkeys(("error", self.pulled))
             ]
             self.states += [State(name, real(graphs.hidden)) for name in ("mean", "pulled")]
 
@@ -108,9 +110,12 @@ class _Assembly:
                     w.updates.append((_position(index, copy), _position(index)))
                 w.updates.append((_momentum(index, copy), flipped))
         if self.graphs.classification:
-            bindings = {"head": "head", "h": "mean", "g": "error"}
+            bindings = {"head": "head", "h": "mean", "g": self.pulled}
             back = w.inline(self.graphs.head_back, HEAD.part("back"), bindings)
             w.updates.append(("pulled", back["h"]))
+            if self.pulled != "error":
+                bindings["g"] = "error"
+                back = w.inline(self.graphs.head_back, HEAD.part("own"), bindings)
             w.accumulate_leaves(self.graphs.head_back, back, "head")
         return w.body()
 
@@ -170,9 +175,16 @@ class _Assembly:
         return w.total(own.label("g_x"), [back["x"], pulled["x"]])
 
 
-def assemble(graphs: StackGraphs, epsilons: tuple[float, ...], name: str = "hssm") -> Program:
-    """The whole program of a stack in real numbers; epsilons holds one nudge size a block."""
-    assembly = _Assembly(graphs, epsilons)
+def assemble(
+    graphs: StackGraphs, epsilons: tuple[float, ...], name: str = "hssm", *, learns: bool = False
+) -> Program:
+    """The whole program of a stack in real numbers; epsilons holds one nudge size a block.
+
+    The echo of a classification that `learns` is told its error twice: `error` for the head's own
+    gradients, and `error_step` for what goes back into every step, which the host may weigh by the
+    sequence's length.
+    """
+    assembly = _Assembly(graphs, epsilons, learns)
     bodies = (
         assembly.forward_prologue(),
         assembly.forward_step(),

@@ -7,8 +7,9 @@ The echo is run for every class an error could ask for (classification) or the g
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.staged import StagedMachine
 
 Floats = NDArray[np.float64]
+K = TypeVar("K")
 # No state gets here but by running away: a word of 28 bits would count in steps of 2**14.
 LIMIT = 2.0**40
 STILL = 2.0**-10  # of a block's largest position: as good as no motion
@@ -57,7 +59,10 @@ class Motion:
 
 @dataclass(frozen=True)
 class Ranges:
-    """Largest magnitude seen of every value: by (section, name), and by state name."""
+    """Largest magnitude seen of every value: by (section, name), and by state name.
+
+    `learned`: of every coefficient that learns, the largest magnitudes of its elements.
+    """
 
     values: Mapping[tuple[Section, str], float]
     states: Mapping[str, float]
@@ -65,6 +70,7 @@ class Ranges:
     motions: tuple[Motion, ...]  # by block
     crests: Mapping[tuple[Section, str], float]
     channels: Mapping[str, Floats] = field(default_factory=dict)  # of an input, each on its own
+    learned: Mapping[str, Floats] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """A line for every value: the largest magnitude, and that over the root mean square."""
@@ -88,6 +94,34 @@ class Ranges:
 
     def of(self, section: Section, name: str) -> float:
         return self.values.get((section, name), 0.0)
+
+
+def joined(parts: Sequence[Ranges], learned: Mapping[str, Floats]) -> Ranges:
+    """The largest of everything in several runs of one program. `learned` is how large its
+    coefficients get that learn."""
+    crests: dict[tuple[Section, str], float] = {}
+    channels: dict[str, Floats] = {}
+    for own in parts:
+        for key, crest in own.crests.items():
+            crests[key] = max(crest, crests.get(key, 0.0))
+        for name, sizes in own.channels.items():
+            channels[name] = np.maximum(sizes, channels.get(name, 0.0))
+    motions = tuple(
+        Motion(max(m.reach for m in block), max(m.difference for m in block))
+        for block in zip(*(own.motions for own in parts), strict=True)
+    )
+    return Ranges(
+        _most(own.values for own in parts), _most(own.states for own in parts),
+        _most(own.inputs for own in parts), motions, crests, channels, learned,
+    )  # fmt: skip
+
+
+def _most(parts: Iterable[Mapping[K, float]]) -> dict[K, float]:
+    found: dict[K, float] = {}
+    for own in parts:
+        for key, size in own.items():
+            found[key] = max(size, found.get(key, 0.0))
+    return found
 
 
 def _largest(value: Floats) -> float:

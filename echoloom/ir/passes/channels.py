@@ -46,14 +46,16 @@ def channel_formats(
     formats: Formats,
     narrow: int,
     weight_margin: int,
+    uniform: frozenset[str] = frozenset(),
 ) -> Channels:
     """Formats of the inputs whose channels need exponents of their own, and of their matrices.
 
-    `values` are the coefficients', `sizes` the largest magnitudes of every input's channels.
+    `values` are the coefficients', `sizes` the largest magnitudes of every input's channels. An
+    input that meets one of the `uniform` matrices keeps one exponent.
     """
     inputs, matrices = {}, {}
     for name, matrix in met_matrices(program).items():
-        if name in sizes:
+        if name in sizes and matrix not in uniform:
             word = Word(Section.FORWARD_STEP, name)
             own, common = formats.of(word), formats.q(word)
             spare = TRAINED_SPREAD if weight_margin else max(0, own.width - own.margin - narrow)

@@ -19,7 +19,7 @@ SPREAD, TRAINED_SPREAD = 31, 4
 MOST_BITS = 60  # behind the point, however small a coefficient is
 # Integer bits, sign included, of what the host writes: 1/T's mantissa below 2, an error below 1,
 # a gain between 1/4 and 2**GAIN_LIMIT, which has to be exact.
-RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "gain": 16}
+RUNTIME_INTEGER = {"inverse_length": 2, "error": 2, "error_step": 2, "gain": 16}
 
 
 def runtime_format(name: str, width: int) -> Q:

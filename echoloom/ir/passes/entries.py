@@ -56,7 +56,8 @@ class Shared:
             shift=drain.shift, dynamic=drain.dynamic,
             use_exponents=exponents is not None,
             exponents=0 if exponents is None else self._exponents(exponents),
-            width=drain.width, overflow=drain.overflow, **lookup,
+            width=drain.width, overflow=drain.overflow, to_weight=drain.to_weight,
+            report=drain.report, **lookup,
         )  # fmt: skip
 
     def _exponents(self, wanted: Exponents) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from echoloom.ir.passes.channels import channel_formats
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
 from echoloom.ir.passes.format_classes import FormatClass, Formats, Word, grouped
 from echoloom.ir.passes.fused import FusedSum, fused_sums, only_accumulated, unstored
+from echoloom.ir.passes.held import held_states
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.reversible import paths
@@ -61,8 +64,10 @@ def plan_formats(
     ranges: Ranges,
     widths: Widths,
     earlier: Cuts,
+    learned: Mapping[str, Q] = MappingProxyType({}),
 ) -> FormatPlan:
-    """The plan of a real program; products are cut as in `earlier`, where it has them.
+    """The plan of a real program; products are cut as in `earlier`, where it has them. Coefficients
+    that are going to learn have their formats (`learned`), and `ranges` says what they reach.
 
     ValueError for a coefficient that is both multiplied and added.
     """
@@ -70,10 +75,11 @@ def plan_formats(
     planner = _Planner(program, coefficients, ranges, widths, fused_sums(program), ops)
     formats = planner.formats()
     channels = channel_formats(
-        program, coefficients, ranges.channels, formats, widths.narrow, widths.weight_margin
-    )
+        program, coefficients, ranges.channels, formats, widths.narrow, widths.weight_margin,
+        frozenset(learned),
+    )  # fmt: skip
     factors = factor_formats(
-        program, coefficients, widths.narrow, widths.weight_margin, channels.matrices
+        program, coefficients, widths.narrow, widths.weight_margin, {**channels.matrices, **learned}
     )
     for name in factors:
         if Word(None, name) in formats:
@@ -100,6 +106,15 @@ class _Planner:
     widths: Widths
     fused: Mapping[Word, FusedSum]
     ops: Mapping[Word, Op]
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        return held_states(self.program)
+
+    @cached_property
+    def sizes(self) -> dict[str, Floats]:
+        """The coefficients, those that learn as large as they get."""
+        return {**self.coefficients, **self.ranges.learned}
 
     def word(self, section: Section, name: str) -> Word:
         whole = name in self.coefficients or any(d.name == name for d in self.program.states)
@@ -128,7 +143,7 @@ class _Planner:
         seen = {n: size for (s, n), size in self.ranges.values.items() if s is body.section}
         measured = {**self.ranges.states, **self.ranges.inputs, **seen}
         declared = {d.name: d for d in self.program.coefficients}
-        planned = with_floors(body, measured, self.coefficients, self.ranges.channels)
+        planned = with_floors(body, measured, self.sizes, self.ranges.channels)
         for instr in body.instrs:
             bound = FUNCTIONS[instr.attr.function].bound if isinstance(instr.attr, Table) else None
             if bound is None:
@@ -160,12 +175,13 @@ class _Planner:
 
     def joined(self, body: Body, instr: Instr) -> tuple[str, ...]:
         """The operands that share the format of a sum: a fused sum's base, unless it is no word
-        but a scaled one; of others the coefficients, which are there for their sum alone."""
+        but a scaled one; of others the coefficients, held or not, which are there for their sum
+        alone."""
         if instr.op not in SUMS:
             return ()
         fused = self.fused.get(Word(body.section, instr.name))
         if fused is None:
-            return tuple(a for a in instr.args if a in self.coefficients)
+            return tuple(a for a in instr.args if a in self.coefficients or a in self.held)
         return () if self.made_by(Op.SCALE, body, fused.base) else (fused.base,)
 
     def made_by(self, op: Op, body: Body, name: str) -> bool:
@@ -234,10 +250,13 @@ class _Planner:
         return found
 
     def smallest(self) -> dict[Word, float]:
+        # What learns may have either sign.
+        both = {n: np.concatenate([v, -v]) for n, v in self.ranges.learned.items()}
+        held = {**self.coefficients, **both}
         return {
             Word(body.section, i.name): proven.get(i.args[0], EVERYTHING)[0]
             for body in self.program.bodies
-            for proven in [intervals(body.instrs, self.coefficients)]
+            for proven in [intervals(body.instrs, held)]
             for i in body.instrs
             if i.op is Op.TABLE
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import chain
 
 import numpy as np
@@ -19,18 +19,28 @@ from echoloom.ir.contract import (
     Space,
     Timing,
 )
+from echoloom.ir.engine_passes import REPEATED
 from echoloom.ir.fields import never
+from echoloom.ir.learning import Learning
 from echoloom.ir.ops import Constant
 from echoloom.ir.passes.allocate import Allocation, Owner, allocate, constants_of
 from echoloom.ir.passes.entries import Shared, share
 from echoloom.ir.passes.fits import check_fits, vector_words, weight_words
-from echoloom.ir.passes.layout import Memory
+from echoloom.ir.passes.layout import Extent, Memory
+from echoloom.ir.passes.learning_plan import LearningPlan
 from echoloom.ir.passes.lower import lower, stored_values
 from echoloom.ir.passes.schedule import Schedule, schedule, states_in_cycles
 from echoloom.ir.passes.tasks import Task
+from echoloom.ir.passes.update import (
+    check_rule,
+    learning_plan,
+    update_constants,
+    update_tasks,
+    update_words,
+)
 from echoloom.ir.printer import columns
 from echoloom.ir.program import Program
-from echoloom.ir.sections import ECHO, FORWARD, STEPS, SWEPT, Section
+from echoloom.ir.sections import ECHO, FORWARD, LEARNING, SWEPT, Section, sections_of
 from echoloom.ir.tables import TableContents
 from echoloom.ir.verifier import verify_target
 
@@ -39,13 +49,15 @@ Words = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Placed:
-    """An address for every word of a program, and its tasks by section, which have an order."""
+    """An address for every word of a program, and its tasks by section, which have an order.
+    `learning`: what its engine updates by itself, None for an engine that does not."""
 
     program: Program
     config: EngineConfig
     allocation: Allocation
     tasks: Mapping[Section, tuple[Task, ...]]
     shared: Shared
+    learning: LearningPlan | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         """A line for everything that has a place."""
@@ -68,9 +80,15 @@ class Mapped(Placed):
         """Likewise, of a pass of these sections."""
         played = (s for s in sections if self.schedules[s].length)
         return sum(
-            self.schedules[s].entry().cycles(length if s in STEPS else 1, self.timing.overhead)
+            self.schedules[s].entry().cycles(length if s in REPEATED else 1, self.timing.overhead)
             for s in played
         )
+
+    def update_cycles(self) -> int:
+        """Clock cycles of all passes that update every tensor once; 0 for an engine that does not
+        learn."""
+        tensors = () if self.learning is None else self.learning.tensors
+        return sum(self.cycles_of((s,), t.rows) for t in tensors for s in LEARNING)
 
     def __str__(self) -> str:
         parts = ((section, str(plan)) for section, plan in self.schedules.items() if plan.length)
@@ -82,31 +100,46 @@ def place(
     tables: Mapping[str, TableContents],
     config: EngineConfig,
     timing: Timing,
+    learning: Learning | None = None,
 ) -> Mapped:
-    """Allocate, lower and schedule on an engine of `config`'s lanes, drains, slots and words.
+    """Allocate, lower and schedule on an engine of `config`'s lanes, drains, slots and words, which
+    learns where there is something to learn.
 
     The engine's depths become what the program needs, and a little more (`roomy`).
 
     InvalidProgram when the program does not fit these widths, DoesNotFit when it needs more memory
     than an engine of these lanes can have.
     """
-    return scheduled(placed(program, tables, config), timing)
+    return scheduled(placed(program, tables, config, learning), timing)
 
 
-def placed(program: Program, tables: Mapping[str, TableContents], config: EngineConfig) -> Placed:
+def placed(
+    program: Program,
+    tables: Mapping[str, TableContents],
+    config: EngineConfig,
+    learning: Learning | None = None,
+) -> Placed:
     """Allocate and lower for an engine of these lanes, drains, slots and words. A state whose
     readers cannot all come before its new word is written gets a place for the old one too. Words
     that drains add to come first.
 
-    Raises InvalidProgram and DoesNotFit as `place`.
+    Raises InvalidProgram and DoesNotFit as `place`, NoUpdate for a rule that needs longer words.
     """
     verify_target(program, config.widths)
+    rule = None if learning is None else learning.rule
+    config = replace(config, learns=rule is not None)
+    besides: Mapping[str, Extent] = {}
+    if rule is not None:
+        check_rule(rule, config)
+        besides = update_words(rule, config.lanes)
     stored = {body.section: stored_values(program, body) for body in program.bodies}
     copied: frozenset[tuple[Section, str]] = frozenset()
     bases: frozenset[Owner] = frozenset()
     while True:
-        at = allocate(program, stored, config, copied, bases)
+        at = allocate(program, stored, config, copied, bases, besides)
         tasks = {s: lower(program, program.body(s), tables, at, config) for s in SWEPT}
+        if rule is not None:
+            tasks |= update_tasks(rule, at, config)
         shared = share(chain.from_iterable(tasks.values()), config, at.weight.used)
         check_fits(program, tables, at, shared, tasks.values())
         stuck = {(s, state) for s, own in tasks.items() for state in states_in_cycles(own, shared)}
@@ -114,7 +147,8 @@ def placed(program: Program, tables: Mapping[str, TableContents], config: Engine
             at.owner(s, task.base.value) for s, own in tasks.items() for task in own if task.base
         )
         if not stuck and added == bases:
-            return Placed(program, config, at, tasks, shared)
+            plan = None if learning is None else learning_plan(learning, program, at)
+            return Placed(program, config, at, tasks, shared, learning=plan)
         copied, bases = copied | stuck, added
 
 
@@ -122,11 +156,12 @@ def scheduled(placed: Placed, timing: Timing | None = None) -> Mapped:
     """A cycle for every task; the engine's depths become what the program needs (`roomy`)."""
     timing = timing or Timing()
     schedules = {
-        s: schedule(own, placed.shared, timing, steps=s in STEPS) for s, own in placed.tasks.items()
+        s: schedule(own, placed.shared, timing, steps=s in REPEATED)
+        for s, own in placed.tasks.items()
     }
     return Mapped(
         placed.program, _sized(placed, schedules), placed.allocation, placed.tasks, placed.shared,
-        timing, schedules,
+        timing, schedules, learning=placed.learning,
     )  # fmt: skip
 
 
@@ -182,12 +217,14 @@ def image(mapped: Mapped, coefficients: Mapping[str, Words]) -> Image:
         assert isinstance(instr.attr, Constant)
         value = round(instr.attr.value * 2.0**instr.type.q.scalar_frac)
         constants[name] = np.full(instr.type.shape, value, np.int64)
+    if mapped.learning is not None:
+        constants |= update_constants(mapped.learning.rule, lanes)
     vector = _fill(at.vectors, constants, lanes)
     mac: list[MacEntry] = []
     drain: list[DrainEntry] = []
     end = never(mapped.config)
     sections: list[SectionEntry] = []
-    for section in SWEPT:
+    for section in sections_of(mapped.config.learns):
         plan = mapped.schedules[section]
         sections.append(plan.entry(len(mac), len(drain)))
         mac += [*plan.mac, MacEntry(end)]

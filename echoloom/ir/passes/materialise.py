@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 
 from echoloom.ir.formats import real
 from echoloom.ir.ops import PRODUCTS, SUMS, Op, Scale
+from echoloom.ir.passes.held import hold
 from echoloom.ir.program import Body, Coefficient, Instr, Program
 
 Floats = NDArray[np.float64]
 
 
 def materialise(
-    program: Program, values: Mapping[str, Floats]
+    program: Program, values: Mapping[str, Floats], learned: Collection[str] = ()
 ) -> tuple[Program, dict[str, Floats]]:
     """The same real program with every factor and addend a coefficient of its own, and the
-    coefficients' values."""
+    coefficients' values. Addends that are to be `learned` are factors, and held."""
     all_values = dict(values)
-    program = _materialise_numbers(program, all_values)
+    program = hold(_materialise_numbers(program, all_values), learned)
     return _split_roles(program, all_values), all_values
 
 

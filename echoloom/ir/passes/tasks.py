@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import Add, Destination, Narrow, Wide, XMode
 from echoloom.ir.ops import DynamicShift
+from echoloom.ir.reports import Report
 from echoloom.ir.tables import TableContents
 
 
@@ -105,7 +106,8 @@ class Exponents:
 
 @dataclass(frozen=True)
 class Drain:
-    """Makes `count` lanes of a sum words at vector address `destination`, as in `DrainEntry`."""
+    """Makes `count` lanes of a sum words at vector address `destination` (`to_weight`: of weight
+    memory), as in `DrainEntry`."""
 
     count: int
     destination: int
@@ -117,6 +119,8 @@ class Drain:
     base: Base | None = None
     exponents: Exponents | None = None
     table: TableContents | None = None
+    to_weight: bool = False
+    report: Report = Report.SWEEP
 
 
 @dataclass(frozen=True)

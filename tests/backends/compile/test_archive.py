@@ -239,3 +239,16 @@ def test_failed_save_leaves_nothing(classifier, saved, monkeypatch):
 
 def _refuse(*_) -> None:
     raise OSError(28, "No space left")
+
+
+def test_a_program_that_learns_comes_back(tmp_path: Path) -> None:
+    rule = el.ScaledUpdate(batch=2, updates=3, seed=4, halve_at=(1,), learn=("head", "b0.readout"))
+    program = el.compile(small_model(outputs=2), samples(), [0, 1], lanes=4, learning=rule)
+    program.save(tmp_path / "learns.elp")
+    again = el.load(tmp_path / "learns.elp")
+    assert again.learning == program.learning
+    assert again.learning is not None
+    assert again.learning.rule == rule
+    assert [t.name for t in again.learning.tensors] == ["head.weight", "head.bias", "b0.readout"]
+    assert again.image == program.image
+    assert str(again) == str(program)
