@@ -49,7 +49,8 @@ def sign_rule(lanes: int, drains: int, step: int) -> Image:
     ]
     length = second + taken + LANDED
     image = image_of(
-        small(lanes, drains, weight_depth=16, learns=True), {Section.UPDATE: (macs, chunks, length)},
+        small(lanes, drains, weight_depth=16, learns=True),
+        {Section.UPDATE: (macs, chunks, length)},
         weight=numbers((lanes, 8), MOST), vector=[[0, 1, step]] * lanes,
     )  # fmt: skip
     entry = image.sections[Section.UPDATE]
