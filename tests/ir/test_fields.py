@@ -17,7 +17,14 @@ from echoloom.ir.contract import (
     Register,
     SectionEntry,
 )
-from echoloom.ir.entry_layouts import DRAIN_LAYOUT, MAC_LAYOUT, NEVER, SECTION_LAYOUT, STAGES
+from echoloom.ir.entry_layouts import (
+    DRAIN_LAYOUT,
+    LEARNING_LAYOUT,
+    MAC_LAYOUT,
+    NEVER,
+    SECTION_LAYOUT,
+    STAGES,
+)
 from echoloom.ir.fields import (
     check_place,
     check_register,
