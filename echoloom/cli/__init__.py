@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from echoloom.cli.board_flash import flash
+from echoloom.cli.board_learn import learn as board_learn
 from echoloom.cli.board_runs import board
 from echoloom.cli.build import build
 from echoloom.cli.compile import compile
@@ -32,6 +33,7 @@ for _command in (train, import_rhel, compile, export_onnx, verify, learn, build,
     app.command()(_command)
 app.command("export-verilog")(export)
 board.command()(flash)
+board.command("learn")(board_learn)
 app.add_typer(board, name="board")
 
 

@@ -12,6 +12,7 @@ import typer
 from echoloom.backends.compile.pipeline import STAGES, Arguments, Stage, compiled
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
+from echoloom.cli.learning_options import RULES, RuleOptions
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.cli.tables import summary, summary_tables
@@ -44,6 +45,30 @@ def compile(
         int | None,
         typer.Option(help="Bits of a gradient's sum over steps; the accumulator's if not given."),
     ] = None,
+    learning: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help=f"Let the engine update its own weights by this rule: {', '.join(RULES)}.",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="By how much an update moves a weight at most, such as 2^-8."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Sequences of an update.")] = None,
+    updates: Annotated[
+        int | None, typer.Option(help="How many updates the formats are to hold for.")
+    ] = None,
+    halve_at: Annotated[
+        list[int] | None, typer.Option(help="An update that halves the step; may be repeated.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A coefficient that learns, or its name's beginning; repeatable."
+        ),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="Use the first so many sequences of X; all if not given.")
     ] = None,
@@ -70,9 +95,14 @@ def compile(
 ) -> None:
     """Compile a model for an engine; every format comes from what it does on the samples.
 
-    Example: echoloom compile motions.eqx BasicMotions -o motions.elp --lanes 4
+    Examples:
+
+    echoloom compile motions.eqx BasicMotions -o motions.elp --lanes 4
+
+    echoloom compile untrained.eqx BasicMotions -o motions.elp --learning sign --updates 300
     """
     with command("compile", as_json) as say:
+        rule = RuleOptions(learning, step, batch, updates, halve_at, only).rule()
         for path in (output, ir):
             if path is not None:
                 check_destination(path)
@@ -100,7 +130,7 @@ def compile(
 
         with say.working("compiling"):
             program = compiled(
-                Arguments(model, X, y, target, lanes, drains, slots, widths, None), watch
+                Arguments(model, X, y, target, lanes, drains, slots, widths, None, rule), watch
             )
             values = summary(program, X.shape[1] if length is None else length)
         if ir is not None:

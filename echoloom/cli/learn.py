@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.learned import LEARNERS, LearnResult
+from echoloom.backends.compile.learned import LEARNERS, LearnResult, lesson_of, trained
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.run.integers import InputRange
 from echoloom.backends.run.run_jax import JaxRunner
@@ -57,8 +57,11 @@ def learn(
         say.notes(data.notes)
         if data.y is None:
             raise ValueError(f"{source}: it holds no array y; learning needs labels or targets.")
-        with say.working("learning"):
-            found = compiled.learn(data.X, data.y, updates, level)
+        lesson = lesson_of(compiled, data.X, data.y, updates)
+        with say.counting("learning") as progress:
+            found = trained(
+                compiled, lesson, level, lambda done, _: progress(done + 1, lesson.updates)
+            )
         save_model(output, found.model)
         if learnt is not None:
             found.program.save(learnt)

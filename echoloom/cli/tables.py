@@ -12,6 +12,7 @@ from rich.table import Table
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Type
+from echoloom.ir.learning import ScaledUpdate, rule_settings
 from echoloom.ir.ops import Table as TableOp
 from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped
@@ -19,6 +20,7 @@ from echoloom.ir.places import Copy
 from echoloom.ir.program import Program
 from echoloom.ir.sections import STEPS
 from echoloom.ir.tables import table_key
+from echoloom.ir.update_rules import step_units
 
 PASSES = ("forward", "echo")
 
@@ -128,6 +130,45 @@ def cycles_table(rows: Iterable[tuple[int, Mapping[str, Mapping[str, Any]]]]) ->
     return table
 
 
+def learning(program: CompiledProgram) -> dict[str, Any] | None:
+    """What an engine updates by itself: the rule; by tensor its values, words in every lane, format
+    and step in units of its weights; what does not learn and why; the clock cycles of an update."""
+    plan = program.learning
+    if plan is None:
+        return None
+    types = {d.name: d.type for d in program.ir.coefficients}
+    scaled, width = isinstance(plan.rule, ScaledUpdate), program.artifact.mapped.config.narrow
+    rows = [
+        {
+            "tensor": t.name,
+            "values": types[t.name].size,
+            "rows": t.rows,
+            "lsb": -t.frac,
+            "step": step_units(plan.rule.step, t.frac, width, scaled),
+        }
+        for t in plan.tensors
+    ]
+    return {
+        **rule_settings(plan.rule),
+        "tensors": rows,
+        "frozen": dict(plan.frozen),
+        "update_cycles": program.artifact.mapped.update_cycles(),
+    }
+
+
+def learning_table(values: Mapping[str, Any]) -> Group:
+    """What `learning` gave."""
+    table = Table("learns", "values", "rows", "least significant bit", "step")
+    for row in values["tensors"]:
+        table.add_row(row["tensor"], f"{row['values']:,}", f"{row['rows']:,}", f"2^{row['lsb']}",
+                      f"{row['step']:,}")  # fmt: skip
+    frozen = Table("frozen", "because")
+    for name, why in values["frozen"].items():
+        frozen.add_row(name, why)
+    cycles = f"An update of all by {values['rule']} takes {values['update_cycles']:,} cycles."
+    return Group(table, *((frozen,) if values["frozen"] else ()), cycles)
+
+
 def rounding_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """What loses most by rounding, of every kind."""
     table = Table("worst rounding", "of itself")
@@ -158,6 +199,7 @@ def summary(program: CompiledProgram, length: int) -> dict[str, Any]:
         "nudges": list(program.epsilons),
         "rounding": {kind: asdict(worst) for kind, worst in program.rounding.items()},
         "cycles": cycles(mapped, length),
+        **({} if (own := learning(program)) is None else {"learning": own}),
     }
 
 
@@ -168,4 +210,5 @@ def summary_tables(values: Mapping[str, Any]) -> RenderableType:
         fields_table("engine", values["engine"]),
         rounding_table(values["rounding"]),
         cycles_table([(values["engine"]["lanes"], values["cycles"])]),
+        *([learning_table(values["learning"])] if "learning" in values else []),
     )

@@ -4,14 +4,24 @@ a training that went wrong."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 from learning_programs import BATCH, CASES, made
 
 import echoloom as el
+from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.engine import learning
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
+from echoloom.backends.run.learning_run import NumpyLearner, learn
+from echoloom.ir.contract import Add, Image
+from echoloom.ir.reports import Report
+from echoloom.ir.sections import Section
+from echoloom.sim.run_rtl import run_rtl
+from echoloom.sim.verify_learning import update_passes
 
 UPDATES = 3
 
@@ -41,6 +51,44 @@ def test_another_batch_than_the_rule_says() -> None:
     report = verify("linear", learn=2, batch=4, levels=("rtl",))
     assert report.learning is not None and report.learning.batch == 4
     assert report.levels["rtl"].echo == 8
+
+
+CPP = "verilator-cpp"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_circuit_learns_the_same_when_it_has_to_wait(case: str) -> None:
+    report = verify(case, levels=("rtl",), simulator=CPP, stall_seed=7)
+    assert report.levels["rtl"].mismatches == 0 and report.overflowed == 0
+
+
+@pytest.mark.parametrize(
+    ("case", "simulator"),
+    [*((case, "golden") for case in CASES), ("nonlinear", CPP), ("regression", CPP)],
+)
+def test_a_second_training_knows_nothing_of_the_first(case: str, simulator: Any) -> None:
+    """Twice, without a reset in between: weights are written, all else is as it was left."""
+    program, x, y = made(case)
+    lesson = lesson_of(program, x, y, 2)
+    expected = [*learn(NumpyLearner(program.artifact), lesson)]
+    passes = LearningPasses(program.artifact, program.image)
+    parts = [
+        part
+        for number, (sums, _) in enumerate(expected)
+        for part in update_passes(passes, lesson, number, sums.outputs)
+    ]
+    once = [one.request for one in chain.from_iterable(parts)]
+    start = passes.weight_writes(program.artifact.coefficients)
+    again = replace(once[0], writes=(*start, *once[0].writes))
+    results = run_rtl(program.image, [*once, again, *once[1:]], simulator, stall_seed=None)
+    assert len(results) == 2 * len(once)
+    for first, second in zip(results[: len(once)], results[len(once) :], strict=True):
+        for name, value in vars(first).items():
+            if name != "stalls":
+                assert np.array_equal(getattr(second, name), value), name
+    found = passes.updated([*zip(parts[-1], results[-len(parts[-1]) :], strict=True)])
+    for name, words in expected[-1][1].weights.items():
+        assert np.array_equal(found.weights[name], words), name
 
 
 # Sabotage: what a host or an engine may get wrong
@@ -98,6 +146,55 @@ def test_a_step_that_is_not_halved_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     right = learning.steps_at
     monkeypatch.setattr(learning, "steps_at", lambda plan, tensors, _: right(plan, tensors, 0))
     assert "at update 2, weight encoder.weight[0, 0], bit " in expect("linear")
+
+
+def with_drain(image: Image, index: int, **changes: Any) -> Image:
+    drain = list(image.drain)
+    drain[index] = replace(drain[index], **changes)
+    return replace(image, drain=tuple(drain))
+
+
+@pytest.mark.parametrize("simulator", ["golden", CPP])
+def test_a_sign_that_the_engine_gets_wrong_is_found(simulator: str) -> None:
+    """It takes the direction from a word of zeros."""
+    program, _, _ = made("linear")
+    image = program.image
+    start = image.sections[Section.UPDATE].drain
+    index = next(i for i in range(start, len(image.drain)) if image.drain[i].width == 2)
+    zero = program.artifact.mapped.allocation.vectors.places[""].address
+    wrong = with_drain(image, index, add=Add.MINUS, base=zero)
+    message = expect("linear", image=wrong, simulator=simulator)
+    assert message.startswith("rtl: first difference at update 0, weight encoder.weight[0, 0], bit")
+
+
+@pytest.mark.parametrize("simulator", ["golden", CPP])
+def test_a_gradient_word_of_another_row_is_found(simulator: str) -> None:
+    program, _, _ = made("regression")
+    image, mac = program.image, list(program.image.mac)
+    start = image.sections[Section.UPDATE].mac
+    index = next(i for i in range(start, len(mac)) if mac[i].load_gradient)
+    mac[index] = replace(mac[index], g_base=mac[index].g_base + 1)
+    message = expect("regression", image=replace(image, mac=tuple(mac)), simulator=simulator)
+    assert "at update 0, weight encoder.weight[" in message
+
+
+def test_a_clamped_word_that_is_not_counted_is_found() -> None:
+    """Steps as large as the format's range: words clamp, but the engine says nothing."""
+    program, x, y = made("linear")
+    plan = program.learning
+    assert plan is not None
+    wide = replace(plan, rule=replace(plan.rule, step=64.0))
+    mapped = replace(program.artifact.mapped, learning=wide)
+    program = replace(program, artifact=replace(program.artifact, mapped=mapped))
+    given = program, x, [*y]
+    report = el.verify(*given, learn=1, simulator="golden")
+    assert report.learning is not None and report.learning.clamped > 0
+    image = program.image
+    for index in range(image.sections[Section.UPDATE].drain, len(image.drain)):
+        if image.drain[index].report is Report.CLAMP:
+            image = with_drain(image, index, report=Report.QUIET)
+    with pytest.raises(el.Mismatch, match=r"at update 0, clamped words of encoder.weight, bit"):
+        el.verify(*given, learn=1, simulator="golden", levels=("rtl",), image=image)
 
 
 # What cannot be verified

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import PassResult
-from echoloom.ir.host import RunResult
+from echoloom.backends.run.integers import Floats, Words
+from echoloom.ir.host import FAILURES, RunResult
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,26 @@ class Measured:
 
     result: RunResult
     passes: Mapping[str, PassResult]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training on a board has come to.
+
+    updates: how many were made; program: the loaded one with the weights of the board. losses
+    [updates, batch]: of each update's sequences before it; flags [updates, batch]: the Flag bits of
+    their sweeps. clamped: by tensor, how many sums left a weight's range and were clamped. cycles:
+    of the engine, for sequences and for updates.
+    """
+
+    updates: int
+    program: CompiledProgram
+    losses: Floats
+    flags: Words
+    clamped: Mapping[str, int]
+    cycles: tuple[int, int] = (0, 0)
+
+    @property
+    def overflowed(self) -> int:
+        """Sequences whose states or sums overflowed."""
+        return int(np.count_nonzero(self.flags & FAILURES))

@@ -25,7 +25,7 @@ from echoloom.frontend.models.hssm import HSSM, run
 from echoloom.frontend.models.stack import Folding, canonical, float64
 from echoloom.ir.learning import Learning, ScaledUpdate, SignUpdate, batch_order
 
-SNAPSHOTS = 8  # beside the beginning
+SNAPSHOTS = 6  # beside the beginning
 MOMENTUM = 7.0 / 8.0
 Weights = dict[str, Any]  # by name
 
@@ -36,14 +36,21 @@ class NoCourse(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """A training: the values of all coefficients at some of its updates, the first and the last
-    among them; and of the coefficients that learn the largest magnitude of every element, and the
-    loss of every update's batch [updates]."""
+    """A training by labels [n] or targets: the values of all coefficients at some of its updates,
+    the first and the last among them; and of the coefficients that learn the largest magnitude of
+    every element, and the loss of every update's batch [updates]."""
 
     learning: Learning
     snapshots: Mapping[int, Mapping[str, Floats]]
     largest: Mapping[str, Floats]
     losses: Floats
+    labels: Any
+
+    @property
+    def ends(self) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
+        """The first snapshot and the last."""
+        first, *_, last = self.snapshots.values()
+        return first, last
 
     def __str__(self) -> str:
         lines = [str(self.learning)]
@@ -84,7 +91,7 @@ def trained(
             losses.append(float(loss))
             if update + 1 in kept:
                 snapshots[update + 1] = {**values, **held}
-    return Course(learning, snapshots, largest, np.asarray(losses))
+    return Course(learning, snapshots, largest, np.asarray(losses), labels)
 
 
 def _stepper(model: HSSM, folding: Folding, learning: Learning) -> Callable[..., Any]:

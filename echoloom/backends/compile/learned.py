@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -44,6 +44,7 @@ class Learning(Protocol):
 
 
 P = TypeVar("P", bound=Learning)
+Watch = Callable[[int, Update], None]  # gets an update's number and what it gave
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,23 +158,25 @@ def learner(artifact: Artifact, level: str) -> Learner:
     return LEARNERS[level](artifact)
 
 
-def trained(program: P, lesson: Lesson, level: str) -> LearnResult[P]:
-    """The lesson learnt at a level."""
-    return result_of(program, lesson, [*learn(learner(program.artifact, level), lesson)])
+def trained(
+    program: P, lesson: Lesson, level: str, watch: Watch = lambda number, update: None
+) -> LearnResult[P]:
+    """The lesson learnt at a level; `watch` sees every update."""
+    found: list[Update] = []
+    for number, update in enumerate(learn(learner(program.artifact, level), lesson)):
+        watch(number, update)
+        found.append(update)
+    return result_of(program, lesson, found)
 
 
 def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnResult[P]:
     """What all updates of a lesson gave, at whichever level."""
-    host, names = program.artifact.host, [t.name for t in plan_of(program.artifact).tensors]
+    names = [t.name for t in plan_of(program.artifact).tensors]
     start = program.artifact.coefficients
     weights = {n: np.stack([start[n], *(after.weights[n] for _, after in updates)]) for n in names}
     losses = [
         [
-            float(
-                host.objective.losses(host.decode(out)[None], np.asarray(lesson.labels[at])[None])[
-                    0
-                ]
-            )
+            loss(program.artifact, out, lesson.labels[at])
             for out, at in zip(batch.outputs, taken, strict=True)
         ]
         for (batch, _), taken in zip(updates, lesson.order, strict=True)
@@ -190,3 +193,9 @@ def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnRes
         lesson.order,
         lesson.shared.exponent,
     )
+
+
+def loss(artifact: Artifact, outputs: Words, label: Any) -> float:
+    """The loss of a sequence that gave these words."""
+    host = artifact.host
+    return float(host.objective.losses(host.decode(outputs)[None], np.asarray(label)[None])[0])

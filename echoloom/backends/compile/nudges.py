@@ -87,8 +87,7 @@ def choose_nudges(source: Source) -> Nudges:
     bent = [block.curved for block in source.graphs.blocks]
     if not any(bent):
         return Nudges(widest)
-    targets = None if source.targets is None else source.targets[:TRIAL_SAMPLES]
-    few = replace(source, samples=source.samples[:TRIAL_SAMPLES], targets=targets)
+    few = source.first(TRIAL_SAMPLES)
     labels, exact = _exact(few, _near(ranges))
     tops = [_octaves(ranges, b, widest[b]) for b in range(len(bent))]
     search = _Search(few, widest, bent, labels, exact).from_the_state().from_above(tops)

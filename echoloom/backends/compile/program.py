@@ -14,7 +14,7 @@ import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
-from echoloom.backends.compile.learned import LearnResult, lesson_of, trained
+from echoloom.backends.compile.learned import LearnResult, Watch, lesson_of, trained
 from echoloom.backends.compile.new_weights import new_weights
 from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
 from echoloom.backends.compile.refusals import said_of
@@ -177,6 +177,7 @@ class CompiledProgram(Contents):
         level: str = "numpy",
         order: Any = None,
         exponent: int | None = None,
+        watch: Watch = lambda number, update: None,
     ) -> LearnResult[CompiledProgram]:
         """Learn from sequences X [n][T, inputs] with labels y, as the board would: all integers.
 
@@ -184,9 +185,11 @@ class CompiledProgram(Contents):
         permutation of all sequences after the other; there are `updates` of them, or the rule's.
         `level`: "numpy", or "jax" for speed. `exponent`: errors are told times 2**-exponent; if not
         given, a classification's as they are and a regression's so large that the largest of the
-        first batch is in [0.5, 1). ValueError, in one sentence, for what does not fit.
+        first batch is in [0.5, 1). `watch` sees every update, with its number.
+
+        ValueError, in one sentence, for what does not fit.
         """
-        return trained(self, lesson_of(self, X, y, updates, order, exponent), level)
+        return trained(self, lesson_of(self, X, y, updates, order, exponent), level, watch)
 
     def with_weights(self, words: Mapping[str, Any]) -> CompiledProgram:
         """The same program with these words, by name, of weights that learn.

@@ -6,7 +6,8 @@ Source -> real program -> ranges -> formats -> integer program
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,15 @@ class Source:
     def graphs(self) -> StackGraphs:
         return self.folding.graphs
 
+    def first(self, count: int) -> Source:
+        """With the first so many samples only, and of a course its ends."""
+        course = self.course
+        if course is not None:
+            ends = dict(zip((0, len(course.losses)), course.ends, strict=True))
+            course = replace(course, snapshots=ends, labels=course.labels[:count])
+        targets = None if self.targets is None else self.targets[:count]
+        return replace(self, samples=self.samples[:count], targets=targets, course=course)
+
     @property
     def learning(self) -> Learning | None:
         return None if self.course is None else self.course.learning
@@ -96,21 +106,27 @@ def real_program(source: Source, epsilons: Epsilons) -> RealProgram:
 
 def ranges(source: Source, real: RealProgram) -> Ranges:
     """What every value reaches on the samples, at all snapshots of a course. Runaway (a ValueError)
-    where one leaves."""
+    where one leaves.
 
-    def at(coefficients: Mapping[str, Floats]) -> Ranges:
-        return measure(
-            real.program, coefficients, source.samples, source.targets, source.output_step
-        )
-
-    if source.course is None:
-        return at(real.coefficients)
-    moved = source.course.snapshots.values()
+    The echo of a classification goes back from every class, at the snapshots within a course from
+    the samples' own.
+    """
+    course = source.course
+    if course is None:
+        return _measured(source, real, source.values, source.targets)
+    ends = tuple(map(id, course.ends))
     found = [
-        at({name: values.get(name, own) for name, own in real.coefficients.items()})
-        for values in moved
+        _measured(source, real, values, source.targets if id(values) in ends else course.labels)
+        for values in course.snapshots.values()
     ]
-    return joined(found, source.course.largest)
+    return joined(found, course.largest)
+
+
+def _measured(
+    source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
+) -> Ranges:
+    held = {name: values.get(name, own) for name, own in real.coefficients.items()}
+    return measure(real.program, held, source.samples, labels, source.output_step)
 
 
 def learned_formats(source: Source) -> dict[str, Q]:
@@ -165,5 +181,10 @@ def integers_at(source: Source, epsilons: Epsilons) -> IntegerProgram:
 def probed(source: Source) -> tuple[Ranges, Epsilons]:
     """Ranges with nudges of size PROBE, and the largest sizes that cost no range."""
     probing = (PROBE,) * len(source.graphs.blocks)
-    found = ranges(source, real_program(source, probing))
+    real, course = real_program(source, probing), source.course
+    if course is None:
+        found = ranges(source, real)
+    else:
+        ends = [_measured(source, real, values, course.labels) for values in course.ends]
+        found = joined(ends, course.largest)
     return found, choose_epsilons(found, probing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -56,14 +56,34 @@ class LearningPasses:
     ) -> Iterator[LearningPass]:
         """Forward pass and echo of sequence `number` of an update's batch, whose forward pass gives
         these outputs. The sums are read after the batch's last one."""
-        host, batch = self.artifact.host, lesson.order[update]
-        forward = replace(host.forward(lesson.xs[batch[number]]), states=())
-        yield self._swept(forward)
+        forward = self.forward(lesson, update, number)
+        yield forward
+        last = number == len(lesson.order[update]) - 1
+        yield self.echo(lesson, update, number, forward, outputs, sums=last)
+
+    def forward(self, lesson: Lesson, update: int, number: int) -> LearningPass:
+        """The forward pass of sequence `number` of an update's batch."""
+        samples = lesson.xs[lesson.order[update, number]]
+        return self._swept(replace(self.artifact.host.forward(samples), states=()))
+
+    def echo(
+        self,
+        lesson: Lesson,
+        update: int,
+        number: int,
+        forward: LearningPass,
+        outputs: Words,
+        *,
+        sums: bool,
+    ) -> LearningPass:
+        """The echo after it, where it gave these outputs; then `sums` are read if that is said."""
+        assert forward.sweep is not None
         begins = number == 0 and (update == 0 or not goes_on(self.plan))
-        label = lesson.labels[batch[number]]
-        echo = host.echo(forward, outputs, label, shared=lesson.shared, adds=not begins)
-        last = number == len(batch) - 1
-        yield self._swept(replace(echo, states=(), sums=self.accumulators if last else ()))
+        label = lesson.labels[lesson.order[update, number]]
+        echo = self.artifact.host.echo(
+            forward.sweep, outputs, label, shared=lesson.shared, adds=not begins
+        )
+        return self._swept(replace(echo, states=(), sums=self.accumulators if sums else ()))
 
     def _swept(self, sweep: Sweep) -> LearningPass:
         return LearningPass(pass_request(self.artifact, self.image, sweep), sweep)
@@ -99,14 +119,13 @@ class LearningPasses:
             for _, lane, address in t.weight.elements(self._lanes)
         )
 
-    def weight_writes(
-        self, weights: Mapping[str, Words]
-    ) -> tuple[tuple[Space, int, int, int], ...]:
-        """What a host writes to give an engine these weights."""
+    @property
+    def sum_reads(self) -> tuple[Access, ...]:
+        """Where the sums are that updates go by."""
         return tuple(
-            (Space.WEIGHT, lane, address, int(np.asarray(weights[t.name]).flat[index]))
+            (Space.GRADIENT, lane, address)
             for t in self.plan.tensors
-            for index, lane, address in t.weight.elements(self._lanes)
+            for _, lane, address in t.gradient.elements(self._lanes)
         )
 
     def batch_sums(self, found: Sequence[tuple[LearningPass, PassResult]]) -> BatchSums:
@@ -131,14 +150,15 @@ class LearningPasses:
         }
         updates, scans = by_kind["update"], by_kind["scan"]
         return UpdatedWords(
-            self._weights(iter(found[-1][1].reads.tolist())),
+            self.weights(iter(found[-1][1].reads.tolist())),
             {name: own.clamped for name, own in updates.items()},
             {name: own.peak for name, own in scans.items()},
             {name: own.flags | (scans[name].flags if name in scans else 0)
              for name, own in updates.items()},
         )  # fmt: skip
 
-    def _weights(self, words: Iterator[int]) -> dict[str, Words]:
+    def weights(self, words: Iterator[int]) -> dict[str, Words]:
+        """The tensors that these words are, as `weight_reads` has them."""
         shapes = {d.name: d.type.shape for d in self.artifact.program.coefficients}
         return {t.name: _gathered(t.weight, self._lanes, words, shapes[t.name])
                 for t in self.plan.tensors}  # fmt: skip

@@ -62,8 +62,8 @@ def run_pass(
     plan = ReadPlan(places)
     play = ends.find(frames)
     sent = play is not None or not frames.size
-    start = list(_start(ends, accesses, play or ends.following(frames)))
-    collected = _Outputs(ends)
+    start = list(started(ends, accesses, play or ends.following(frames)))
+    collected = Collected(ends)
     if sent or frames.size <= ends.depth:
         pushes = [] if sent else list(_pushes(ends.samples, frames.ravel().tolist()))
         few = outputs is not None and outputs <= MOST_OUTPUTS
@@ -73,7 +73,7 @@ def run_pass(
         rest = [*plan.requests, IDENTIFY] if few else []
         replies = yield [*start, *pushes, *waits, *rest]
         at = len(start)
-        _all_empty(start, replies[:at])
+        all_empty(start, replies[:at])
         for push, numbers in zip(pushes, replies[at:], strict=False):
             _pushed(ends, push, numbers)
         at += len(pushes)
@@ -90,7 +90,7 @@ def run_pass(
             return Passed(collected.words, plan.words(words), identity_of(numbers))
     else:
         replies = yield start
-        _all_empty(start, replies)
+        all_empty(start, replies)
         yield from _stream(ends, frames.ravel().tolist(), collected, polls)
     idle = 0
     while not collected.complete:
@@ -103,14 +103,14 @@ def run_pass(
     return Passed(collected.words, plan.words(words), identity_of(numbers))
 
 
-class _Outputs:
-    """The outputs of one pass, as they come."""
+class Collected:
+    """The outputs of one pass, as they come. `complete`: the pass is done, and these are all."""
 
     def __init__(self, ends: Ends) -> None:
         self._ends = ends
         self._begin = ends.outputs
         self.words: list[int] = []
-        self.complete = False  # the pass is done, and these are all
+        self.complete = False
 
     def request(self, wait: bool) -> Request:
         return Request(Command.COLLECT, (self._ends.outputs % OUTPUT_POSITIONS, int(wait)))
@@ -136,7 +136,8 @@ class _Outputs:
         self._ends.outputs = self._begin + len(self.words)
 
 
-def _start(ends: Ends, accesses: Sequence[Access], play: Play) -> Iterator[Request]:
+def started(ends: Ends, accesses: Sequence[Access], play: Play | None = None) -> Iterator[Request]:
+    """The writes that start a pass, without registers that the board has already."""
     *before, command = accesses
     registers, others = {}, []
     for row in before:
@@ -148,7 +149,7 @@ def _start(ends: Ends, accesses: Sequence[Access], play: Play) -> Iterator[Reque
     ends.registers |= changed
     yield from all_writes(others)
     yield from all_writes((Space.REGISTER, 0, at, changed[at]) for at in sorted(changed))
-    if play.frame:
+    if play is not None and play.frame:
         yield Request(Command.PLAY, play, repeatable=False)
     for request in all_writes([command]):
         yield request._replace(repeatable=False)
@@ -169,7 +170,7 @@ def _pushed(ends: Ends, push: Request, numbers: Sequence[int]) -> int:
 
 
 def _stream(
-    ends: Ends, samples: Sequence[int], collected: _Outputs, polls: int
+    ends: Ends, samples: Sequence[int], collected: Collected, polls: int
 ) -> Conversation[None]:
     """Send more samples than the board holds, as the engine takes them."""
     sent = idle = 0
@@ -191,6 +192,7 @@ def _stream(
             raise LinkError(f"the pass did not end: {sent} of {len(samples)} samples were sent")
 
 
-def _all_empty(requests: Sequence[Request], replies: Sequence[Sequence[int]]) -> None:
+def all_empty(requests: Sequence[Request], replies: Sequence[Sequence[int]]) -> None:
+    """Raises LinkError for a reply with numbers."""
     for request, numbers in zip(requests, replies, strict=True):
         counted(request, numbers, 0)

@@ -68,11 +68,14 @@ class JaxLearner:
         reached = {name: np.zeros(len(batch)) for name in limits(self._artifact.program)}
         for places in _by_length(lesson, batch):
             level = JaxLevel(runner, self._weights, runner.chunk)
-            forward = host.forward(np.stack([lesson.xs[batch[at]] for at in places]))
+            # Nobody looks at states, which would have to be brought from JAX.
+            samples = np.stack([lesson.xs[batch[at]] for at in places])
+            forward = replace(host.forward(samples), states=())
             found = level.sweep(forward)
             given = host.outputs(found)
             labels = np.stack([lesson.labels[batch[at]] for at in places])
-            echo = level.sweep(host.echo(forward, given, labels, shared=lesson.shared))
+            echo = host.echo(forward, given, labels, shared=lesson.shared)
+            after = level.sweep(replace(echo, states=()))
             if level.doubtful.any():
                 return None
             assert level.memory is not None
@@ -80,8 +83,8 @@ class JaxLearner:
                 reached[name][places] = np.asarray(bound)
             for number, at in enumerate(places):
                 outputs[at] = given[number]
-                flags[:, at] = found.flags[number], echo.flags[number]
-                parts[at] = {name: words[number] for name, words in echo.sums.items()}
+                flags[:, at] = found.flags[number], after.flags[number]
+                parts[at] = {name: words[number] for name, words in after.sums.items()}
         most, sums = limits(self._artifact.program), dict[str, Words]()
         for name in parts[0]:
             sums[name] = np.asarray(before.get(name, 0), np.int64)

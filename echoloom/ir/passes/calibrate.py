@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,10 +195,13 @@ def measure(
     program: Program,
     coefficients: Mapping[str, Floats],
     samples: Floats,
-    targets: Floats | None,
+    targets: NDArray[Any] | None,
     output_step: int,
 ) -> Ranges:
     """Run forward and echo in float64 on samples [n, T, inputs] and record every value's range.
+
+    `targets` are those of a regression, or labels [n] that are the only ones to come; without them
+    the echo of a classification is run for every class.
 
     Runaway (a ValueError) says where a state outgrows every format.
     """
@@ -214,7 +217,7 @@ def measure(
     forward = host.forward(samples)
     outputs = host.outputs(machine.sweep(forward))
     states: dict[str, float] = {}
-    if program.is_classification:
+    if program.is_classification and targets is None:
         answers = [np.full(len(samples), label) for label in range(outputs.shape[-1])]
     elif targets is None:
         answers = [2.0 * np.random.default_rng(0).integers(0, 2, outputs.shape) - 1.0]

@@ -1,0 +1,161 @@
+"""A training on a board: it is sent sequences, told errors, and updates its own weights.
+
+Weights are read at checkpoints alone. Where something is lost on the line nobody knows what a board
+has summed since, so it gets the words of the last checkpoint, and makes the stretch from there
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from echoloom.backends.board.records import Trained
+from echoloom.backends.board.session import Session
+from echoloom.backends.compile.learned import loss
+from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.engine.learning import LearningPass, LearningPasses
+from echoloom.backends.engine.requests import ROW_COUNTERS, SECTIONS, PassResult, counted
+from echoloom.backends.engine.sweeps import swept
+from echoloom.backends.link.errors import LinkError
+from echoloom.backends.link.row_passes import RowPass, run_row_passes
+from echoloom.backends.run.integers import Words
+from echoloom.backends.run.learning_run import Lesson, goes_on
+from echoloom.ir.contract import Space
+
+Watch = Callable[[Trained], None]
+COUNTERS = [(Space.REGISTER, 0, register) for register in ROW_COUNTERS]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A training so far, and the words of the sums, where those go on from batch to batch."""
+
+    so_far: Trained
+    sums: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateMade:
+    """What the passes of an update counted: by tensor the clamped sums, and cycles in all."""
+
+    clamped: Mapping[str, int]
+    cycles: int
+
+
+def train(session: Session, lesson: Lesson, every: int, watch: Watch) -> Trained:
+    """Have a board learn, and call `watch` after every so many updates, at a checkpoint.
+
+    Raises what the session raises; then its program is that of the last checkpoint.
+    """
+    program = session.loaded()
+    passes = LearningPasses(program.artifact, program.image)
+    losses = np.zeros((0, lesson.order.shape[1]))
+    clamped = {t.name: 0 for t in passes.tensors}
+    at = Checkpoint(Trained(0, program, losses, losses.astype(np.int64), clamped, (0, 0)))
+    while at.so_far.updates < lesson.updates:
+        until = min(at.so_far.updates + every, lesson.updates)
+        at = session.repeatedly(partial(_stretch, session, passes, lesson, at, until))
+        watch(at.so_far)
+    return at.so_far
+
+
+def _stretch(
+    session: Session, passes: LearningPasses, lesson: Lesson, at: Checkpoint, until: int
+) -> Checkpoint:
+    """The updates from a checkpoint up to number `until`, and the checkpoint after them."""
+    before = at.so_far
+    session.take(before.program)
+    if at.sums:
+        places = zip(passes.sum_reads, at.sums, strict=True)
+        session.write_words([(*place, word) for place, word in places])
+    losses, flags = [*before.losses], [*before.flags]
+    clamped, (of_sequences, of_updates) = dict(before.clamped), before.cycles
+    for update in range(before.updates, until):
+        batch = [*_batch(session, passes, lesson, update)]
+        losses.append(np.array([one.loss for one in batch]))
+        flags.append(np.array([one.flags for one in batch]))
+        of_sequences += sum(one.cycles for one in batch)
+        made = make_update(session, before.program, [*passes.update(update)])
+        clamped = {name: count + made.clamped[name] for name, count in clamped.items()}
+        of_updates += made.cycles
+    words = passes.weights(iter(session.read(passes.weight_reads)))
+    sums = tuple(session.read(passes.sum_reads)) if goes_on(passes.plan) else ()
+    program = before.program.with_weights(words)
+    session.left(program)
+    cycles = of_sequences, of_updates
+    return Checkpoint(
+        Trained(until, program, np.array(losses), np.array(flags), clamped, cycles), sums
+    )
+
+
+@dataclass(frozen=True)
+class SequenceMade:
+    """What came of a sequence of a batch: its outputs and loss before the update, the Flag bits of
+    both passes, and their cycles."""
+
+    outputs: Words
+    loss: float
+    flags: int
+    cycles: int
+
+
+def _batch(
+    session: Session, passes: LearningPasses, lesson: Lesson, update: int
+) -> Iterator[SequenceMade]:
+    """The sequences of an update, one after the other."""
+    artifact = passes.artifact
+    for number, at in enumerate(lesson.order[update]):
+        forward = passes.forward(lesson, update, number)
+        assert forward.sweep is not None
+        found = _played(session, passes, forward)
+        outputs = artifact.host.outputs(swept(artifact, forward.sweep, found))
+        echo = passes.echo(lesson, update, number, forward, outputs, sums=False)
+        after = _played(session, passes, echo)
+        yield SequenceMade(
+            outputs,
+            loss(artifact, outputs, lesson.labels[at]),
+            found.flags | after.flags,
+            found.cycles + after.cycles,
+        )
+
+
+def _played(session: Session, passes: LearningPasses, one: LearningPass) -> PassResult:
+    found, mark = session.play(passes.artifact, one.request)
+    session.moving(mark)
+    return found
+
+
+def make_update(
+    session: Session, program: CompiledProgram, update: list[LearningPass]
+) -> UpdateMade:
+    """The passes of an update in one turn of the line, without the words that they leave.
+
+    Raises LinkError where one did not take the cycles that it takes.
+    """
+    mapped = program.artifact.mapped
+    rows = [
+        RowPass(
+            one.request.accesses,
+            mapped.cycles_of(SECTIONS[one.request.kind], len(one.request.frames)),
+            COUNTERS,
+        )
+        for one in update
+    ]
+    words, said = session.converse(partial(run_row_passes, passes=rows))
+    session.moving(said.mark)
+    clamped: dict[str, int] = {}
+    cycles = 0
+    for one, wanted, found in zip(update, rows, words, strict=True):
+        counts = counted(ROW_COUNTERS, found)
+        if counts["cycles"] != wanted.cycles:
+            raise LinkError(
+                f"an update of {one.tensor} took {counts['cycles']} cycles instead of "
+                f"{wanted.cycles}"
+            )
+        clamped[one.tensor] = clamped.get(one.tensor, 0) + counts["clamped"]
+        cycles += counts["cycles"]
+    return UpdateMade(clamped, cycles)

@@ -1,0 +1,91 @@
+"""A board that learns: the words of `program.learn`, also where the line fails on the way."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import echoloom as el
+from echoloom.backends.board.records import Trained
+from echoloom.backends.link.errors import NotLoaded, PortLost
+from echoloom.sim.faulty_line import Fault, Way, Wrong, faulty_line
+from echoloom.sim.golden_board import golden_board
+
+X = np.random.default_rng(0).normal(size=(4, 3, 1))
+Y = np.array([0, 1, 1, 0])
+MODEL = el.HSSM(inputs=1, outputs=2, hidden=2, state=1, blocks=1, key=jax.random.key(0))
+RULES = {
+    "sign": el.SignUpdate(step=2**-6, batch=2, updates=8),
+    "momentum": el.SignUpdate(step=2**-6, batch=2, updates=8, momentum=True),
+    "scaled": el.ScaledUpdate(step=2**-4, batch=2, updates=8, halve_at=(1,)),
+}
+PROGRAMS = {name: el.compile(MODEL, X, Y, lanes=1, learning=rule) for name, rule in RULES.items()}
+CONFIG, TIMING = (getattr(PROGRAMS["sign"].artifact.mapped, n) for n in ("config", "timing"))
+
+
+def assert_learnt(found: Trained, program: el.CompiledProgram, updates: int) -> None:
+    wanted = program.learn(X, Y, updates)
+    held = found.program.artifact.coefficients
+    for name, words in wanted.weights.items():
+        np.testing.assert_array_equal(held[name], words[-1], name)
+    np.testing.assert_array_equal(found.losses, wanted.losses)
+    np.testing.assert_array_equal(found.flags, wanted.forward_flags | wanted.echo_flags)
+    assert found.clamped == {name: counts.sum() for name, counts in wanted.clamped.items()}
+    assert found.updates == updates and found.overflowed == 0
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_words_of_the_program(name: str):
+    program, seen = PROGRAMS[name], list[int]()
+    mapped = program.artifact.mapped
+    with golden_board(mapped.config, mapped.timing) as served:
+        with el.open_board(served.port, timeout_s=10) as board:
+            board.load(program)
+
+            def watch(so_far: Trained) -> None:
+                seen.append(so_far.updates)
+                logits = so_far.program.predict(X[0])
+                np.testing.assert_array_equal(board.predict(X[0]), logits)
+                board.gradient(X[1], 1)  # which leaves other sums on the board
+
+            found = board.learn(X, Y, 3, every=2, watch=watch)
+            assert seen == [2, 3]
+            assert_learnt(found, program, 3)
+        with el.open_board(served.port, timeout_s=10) as board:
+            assert board.load(found.program) == 0  # it says so itself
+
+
+@pytest.mark.parametrize("wrong", [Wrong.FLIP, Wrong.RESET, Wrong.CLOSE], ids=lambda w: w.name)
+def test_a_fault_on_the_way(wrong: Wrong):
+    program = PROGRAMS["momentum"]
+    mapped = program.artifact.mapped
+    with (
+        golden_board(mapped.config, mapped.timing, tcp=0) as served,
+        faulty_line(served.port, 1.0, served.press_button) as line,
+        el.open_board(line.port, timeout_s=1) as board,
+    ):
+        board.load(program)
+        line.arm(Fault(Way.OUT, wrong, 700))
+        if wrong is Wrong.CLOSE:  # which only the user can mend
+            with pytest.raises(PortLost):
+                board.learn(X, Y, 3, every=1)
+            board.recover()
+            board.load(program)
+        found = board.learn(X, Y, 3, every=1)
+        assert line.happened
+        assert_learnt(found, program, 3)
+
+
+def test_a_board_that_was_reset_gets_the_last_checkpoint():
+    program = PROGRAMS["sign"]
+    mapped = program.artifact.mapped
+    with (
+        golden_board(mapped.config, mapped.timing) as served,
+        el.open_board(served.port, timeout_s=10) as board,
+    ):
+        board.load(program)
+        found = board.learn(X, Y, 2, every=1, watch=lambda so_far: served.press_button())
+        assert_learnt(found, program, 2)
+        with pytest.raises(NotLoaded, match="does not hold the program any more"):
+            board.predict(X[0])
