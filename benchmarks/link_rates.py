@@ -1,9 +1,9 @@
 """Sequences in a second through the serial link, beside those of the engine alone.
 
 The demo's trained model and engine (BasicMotions, T = 100, four lanes) on virtual boards at the
-clock that it was built for, 92.5 MHz; and the same model on an engine that learns, with an update of
-all weights after every `--count` sequences. The board counts its own cycles, so the rates do not depend on
-this machine; a host that thinks for long, or a USB that waits, comes on top.
+clock that it was built for, 92.5 MHz; and the same model on an engine that learns, with an update
+of all weights after every `--count` sequences. The board counts its own cycles, so the rates do not
+depend on this machine; a host that thinks for long, or a USB that waits, comes on top.
 
 "adds" is the time that the link adds to the engine's, in times of the engine's: 1 is the bar.
 """
