@@ -91,10 +91,11 @@ def verify(
     """
     _check(xs, levels)
     if learn is not None:
-        _only_learning({"onnx": onnx, "port": port, "waves": waves, "initial": initial}, around)
+        _only_learning({"onnx": onnx, "waves": waves, "initial": initial}, around)
         return verify_learning(
             program, xs, labels, learn, batch, levels=levels, simulator=simulator,
-            stall_seed=stall_seed, image=image, wrapper=wrapper, progress=progress,
+            stall_seed=stall_seed, image=image, wrapper=wrapper, port=port,
+            progress=progress,
         )  # fmt: skip
     if batch is not None:
         raise ValueError("verify: a batch is of updates; say learn, how many there are, too")

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from echoloom.backends.board.board import open_board
 from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
-from echoloom.backends.engine.requests import SECTIONS, PassResult
+from echoloom.backends.engine.requests import SECTIONS, PassRequest, PassResult
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.learning_jax import JaxLearner
 from echoloom.backends.run.learning_run import Lesson, NumpyLearner, Update, learn
@@ -26,6 +28,7 @@ from echoloom.ir.flags import Flag
 from echoloom.ir.host import FAILURES
 from echoloom.sim.first_difference import Difference, Mismatch, signal_difference
 from echoloom.sim.level import Progress
+from echoloom.sim.level_board import NO_PORT
 from echoloom.sim.run_rtl import Simulator, Wrapper, run_rtl
 from echoloom.sim.verify_reports import CycleReport, LearningReport, LevelReport, VerifyReport
 
@@ -45,8 +48,9 @@ class LearningJob:
     stall_seed: int | None
     image: Image | None
     wrapper: Wrapper | None
+    port: str | None
 
-    @property
+    @cached_property
     def passes(self) -> LearningPasses:
         """What writes and reads an engine's passes."""
         image = self.program.image if self.image is None else self.image
@@ -71,16 +75,38 @@ def jax_learning(job: LearningJob) -> Iterator[Learnt]:
 
 def rtl_learning(job: LearningJob) -> Iterator[Learnt]:
     """All passes of all updates in one simulation, without a reset between them."""
-    passes = job.passes
+    parts, requests = all_passes(job)
+    results = iter(
+        run_rtl(job.passes.image, requests, job.simulator, job.stall_seed, wrapper=job.wrapper)
+    )
+    return learnt(job.passes, parts, results)
+
+
+def board_learning(job: LearningJob) -> Iterator[Learnt]:
+    """On a board, which holds the untrained program again then."""
+    if job.port is None:
+        raise ValueError(NO_PORT)
+    parts, requests = all_passes(job)
+    with open_board(job.port) as board:
+        board.load(job.program, anew=True)
+        yield from learnt(job.passes, parts, board.play(requests))
+        board.load(job.program, anew=True)
+
+
+def all_passes(job: LearningJob) -> tuple[list[list[LearningPass]], list[PassRequest]]:
+    """The passes of every batch and of every update, in turn, and what is asked for by all."""
     parts = [
         part
         for update, (batch, _) in enumerate(job.expected)
-        for part in update_passes(passes, job.lesson, update, batch.outputs)
+        for part in update_passes(job.passes, job.lesson, update, batch.outputs)
     ]
-    requests = [one.request for one in chain.from_iterable(parts)]
-    results = iter(
-        run_rtl(passes.image, requests, job.simulator, job.stall_seed, wrapper=job.wrapper)
-    )
+    return parts, [one.request for one in chain.from_iterable(parts)]
+
+
+def learnt(
+    passes: LearningPasses, parts: Sequence[list[LearningPass]], results: Iterator[PassResult]
+) -> Iterator[Learnt]:
+    """What an engine's results say of every update."""
     for batch, update in zip(parts[::2], parts[1::2], strict=True):
         found = [(one, next(results)) for one in batch]
         after = [(one, next(results)) for one in update]
@@ -99,7 +125,11 @@ def update_passes(
     return batch, [*passes.update(update)]
 
 
-LEVELS: Mapping[str, LearningLevel] = {"jax": jax_learning, "rtl": rtl_learning}
+LEVELS: Mapping[str, LearningLevel] = {
+    "jax": jax_learning,
+    "rtl": rtl_learning,
+    "board": board_learning,
+}
 
 
 def verify_learning(
@@ -114,6 +144,7 @@ def verify_learning(
     stall_seed: int | None,
     image: Image | None,
     wrapper: Wrapper | None,
+    port: str | None,
     progress: Progress,
 ) -> VerifyReport:
     """`el.verify` with `learn=updates`; the arguments are its own."""
@@ -127,7 +158,7 @@ def verify_learning(
     lesson = lesson_of(program, xs, labels, updates, batch=batch)
     progress(f"numpy: {lesson.updates} updates")
     expected = tuple(learn(NumpyLearner(program.artifact), lesson))
-    job = LearningJob(program, lesson, expected, simulator, stall_seed, image, wrapper)
+    job = LearningJob(program, lesson, expected, simulator, stall_seed, image, wrapper, port)
     cycles, totals = dict[str, CycleReport](), (None, None)
     reports: dict[str, LevelReport] = {}
     for name, level in LEVELS.items():
