@@ -16,6 +16,7 @@ import echoloom as el
 from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.engine import learning
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
+from echoloom.backends.run import jax_updates
 from echoloom.backends.run.learning_run import NumpyLearner, learn
 from echoloom.ir.contract import Add, Image, Space
 from echoloom.ir.reports import Report
@@ -199,6 +200,23 @@ def test_a_clamped_word_that_is_not_counted_is_found() -> None:
             image = with_drain(image, index, report=Report.QUIET)
     with pytest.raises(el.Mismatch, match=r"at update 0, clamped words of encoder.weight, bit"):
         el.verify(*given, learn=1, simulator="golden", levels=("rtl",), image=image)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "where"),
+    [
+        ("MULTIPLIER", 110485, "update 0, weight encoder.weight["),
+        ("PEAK_BITS", 22, "update 0, shift encoder.weight, bit 0: "),
+        ("_rounded", lambda x, shift: x >> shift, "update 0, weight encoder.weight["),
+    ],
+)
+def test_a_wrong_rule_under_jax_is_found(
+    name: str, value: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax_updates, name, value)
+    with pytest.raises(el.Mismatch) as caught:
+        verify("complex", levels=("jax",), learn=1)
+    assert str(caught.value).startswith(f"jax: first difference at {where}")
 
 
 # What cannot be verified
