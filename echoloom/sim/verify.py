@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import SECTIONS
@@ -45,7 +46,7 @@ ELSEWHERE = "sequences that do not begin at rest were not held against the float
 def verify(
     program: CompiledProgram,
     xs: Sequence[Any] | Floats,
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[Any] | NDArray[Any] | None = None,
     simulator: Simulator = "verilator",
     levels: Sequence[str] = DEFAULT,
     stall_seed: int | None = None,
@@ -91,10 +92,11 @@ def verify(
     """
     _check(xs, levels)
     if learn is not None:
-        _only_learning({"onnx": onnx, "port": port, "waves": waves, "initial": initial}, around)
+        _only_learning({"onnx": onnx, "waves": waves, "initial": initial}, around)
         return verify_learning(
             program, xs, labels, learn, batch, levels=levels, simulator=simulator,
-            stall_seed=stall_seed, image=image, wrapper=wrapper, progress=progress,
+            stall_seed=stall_seed, image=image, wrapper=wrapper, port=port,
+            progress=progress,
         )  # fmt: skip
     if batch is not None:
         raise ValueError("verify: a batch is of updates; say learn, how many there are, too")

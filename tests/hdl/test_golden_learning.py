@@ -5,72 +5,67 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from engine_bench import image_of, numbers, small
+from learning_images import NARROW, NOISE, scaled_rule, sign_rule
 
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.arithmetic import Overflow
 from echoloom.ir.contract import (
     Destination,
     DrainEntry,
-    Image,
     MacEntry,
-    Narrow,
     Register,
     Timing,
-    XMode,
 )
 from echoloom.ir.engine_passes import EnginePass
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.reports import PEAK_BITS, Report
 from echoloom.ir.sections import Section
+from echoloom.ir.update_rules import by_scale, by_sign, noise_rows, peak_shift
 
 TIMING = Timing()
-READY, LANDED = TIMING.mac_to_slot, TIMING.drain_direct
-ROWS, MOST = 3, (1 << 17) - 1
-ONE, STEP, SIGN = range(3)  # words of vector memory, the same in every lane
+READY = TIMING.mac_to_slot
+ROWS, SIZES = 3, [(1, 1), (3, 2), (4, 4)]
 
 
-def sign_rule(lanes: int, drains: int, step: int) -> Image:
-    """w <- saturate(w + step * sign(g)) for rows of words."""
-    taken = -(-lanes // drains)
-    moved = READY + taken + LANDED
-    macs = [
-        MacEntry(0, load_gradient=True),
-        # A weight is the narrow operand, a word the wide one.
-        MacEntry(moved, push=False, x_base=ONE),
-        MacEntry(moved + 1, clear=False, narrow=Narrow.Y, y_base=SIGN, x_mode=XMode.BROADCAST,
-                 x_base=STEP, slot=1),
-    ]  # fmt: skip
-    drains_ = [
-        DrainEntry(READY, 0, lanes, SIGN, width=2, report=Report.QUIET),
-        DrainEntry(moved + 1 + READY, 1, lanes, 0, width=18, to_weight=True, report=Report.CLAMP),
-    ]
-    length = moved + 1 + READY + taken + LANDED
-    return image_of(
-        small(lanes, drains, learns=True),
-        {Section.UPDATE: (macs, drains_, length)},
-        weight=numbers((lanes, 8), MOST), vector=[[1, step, 0]] * lanes,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (3, 2), (4, 4)])
-def test_signs_move_weights_of_the_rows_named(lanes: int, drains: int) -> None:
+@pytest.mark.parametrize(("lanes", "drains"), SIZES)
+def test_signs_move_the_weights_of_the_rows_named(lanes: int, drains: int) -> None:
     image = sign_rule(lanes, drains, step=70_000)
     engine = GoldenEngine(image)
     engine.gradient = numbers((lanes, 16), 2, seed=1).tolist()
-    weight, gradient = np.array(engine.weight), np.array(engine.gradient)
+    expected, gradient = np.array(engine.weight), np.array(engine.gradient)
+    found = by_sign(expected[:, 4 : 4 + ROWS], gradient[:, 7 : 7 + ROWS], 70_000, 0, NARROW)
+    expected[:, 4 : 4 + ROWS] = found.words
     registers = {Register.WEIGHT_ROW: 4, Register.GRADIENT_ROW: 7}
     result = engine.run(EnginePass.UPDATE, frames=[()] * ROWS, registers=registers)
-    exact = weight[:, 4 : 4 + ROWS] + 70_000 * np.sign(gradient[:, 7 : 7 + ROWS])
-    expected = weight.copy()
-    expected[:, 4 : 4 + ROWS] = np.clip(exact, -MOST, MOST)
     assert np.array_equal(engine.weight, expected)
-    clamped = np.count_nonzero(np.abs(exact) > MOST)
-    assert result.clamped == clamped
-    assert result.flags == (Flag.WEIGHT if clamped else Flag(0))
-    assert result.cycles == ROWS * (image.sections[Section.UPDATE].length + TIMING.overhead)
-    again = engine.run(EnginePass.UPDATE, frames=[()], registers={Register.WEIGHT_ROW: 20})
+    assert result.clamped == found.clamped
+    assert result.flags == (Flag.WEIGHT if found.clamped else Flag(0))
+    assert result.cycles == image.sections[Section.UPDATE].cycles(ROWS, TIMING.overhead)
+    again = engine.run(EnginePass.UPDATE, frames=[()], registers={Register.WEIGHT_ROW: 9})
     assert again.clamped == 0
+
+
+@pytest.mark.parametrize(("lanes", "drains"), SIZES)
+def test_scaled_sums_move_the_weights(lanes: int, drains: int) -> None:
+    engine = GoldenEngine(scaled_rule(lanes, drains, step=-30_000))
+    engine.gradient = numbers((lanes, 16), 1 << 44, seed=1).tolist()
+    start = numbers((lanes,), 1 << 25, seed=2)
+    for bank, word in zip(engine.vector, start.tolist(), strict=True):
+        bank[NOISE] = word
+    weight, gradient = np.array(engine.weight), np.array(engine.gradient)
+    registers = {Register.WEIGHT_ROW: 1, Register.GRADIENT_ROW: 2}
+    rows = [()] * ROWS
+    scan = engine.run(EnginePass.SCAN, frames=rows, registers=registers)
+    shift = peak_shift(gradient[:, 2 : 2 + ROWS])
+    assert scan.peak == shift > 0
+    noise = noise_rows(start, ROWS).T
+    expected = by_scale(weight[:, 1 : 1 + ROWS], gradient[:, 2 : 2 + ROWS], noise, -30_000, 0,
+                        NARROW, 28, shift)  # fmt: skip
+    update = engine.run(EnginePass.UPDATE, frames=rows, registers=registers)
+    assert np.array_equal(np.array(engine.weight)[:, 1 : 1 + ROWS], expected.words)
+    assert update.clamped == expected.clamped
+    assert [bank[NOISE] for bank in engine.vector] == noise[:, -1].tolist()
 
 
 def test_a_scan_measures_and_the_shift_leaves_as_many_bits() -> None:

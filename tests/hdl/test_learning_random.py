@@ -16,9 +16,8 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("stalls", [False, True])
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (3, 2), (4, 1), (5, 5)])
+@pytest.mark.parametrize(("seed", "stalls"), [(0, False), (1, False), (2, True)])
+@pytest.mark.parametrize(("lanes", "drains"), [(1, 1), (3, 2), (4, 4)])
 def test_random_program(lanes: int, drains: int, seed: int, stalls: bool) -> None:
     rng = random.Random(f"{lanes} {drains} {seed}")
     image = random_image(rng, lanes, drains, waits=stalls, learns=True)

@@ -89,3 +89,18 @@ def test_wrong_rounding_is_noticed() -> None:
     for rounding in set(Rounding) - {Rounding.HALF_EVEN}:
         component = Requantise(accumulator=6, word=6, rounding=rounding)
         assert not np.array_equal(run(component, rows), right), rounding
+
+
+def test_the_sum_before_narrowing_is_there_two_cycles_earlier() -> None:
+    rows = [
+        (value, shift, base, add, 4, Overflow.SATURATE)
+        for value in (-128, -3, 0, 5, 127)
+        for shift in (0, 2)
+        for base in (-32, 0, 31)
+        for add in Add
+    ]
+    found = stream_through(
+        Requantise(accumulator=8, word=6), INPUTS, rows, ("exact",), latency=Requantise.latency - 2
+    )
+    wide = [(*row[:4], 12, Overflow.WRAP) for row in rows]
+    assert [exact for (exact,) in found] == golden(wide)[:, 0].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,14 @@ from echoloom.ir.contract import (
     Register,
     SectionEntry,
 )
-from echoloom.ir.entry_layouts import DRAIN_LAYOUT, MAC_LAYOUT, NEVER, SECTION_LAYOUT, STAGES
+from echoloom.ir.entry_layouts import (
+    DRAIN_LAYOUT,
+    LEARNING_LAYOUT,
+    MAC_LAYOUT,
+    NEVER,
+    SECTION_LAYOUT,
+    STAGES,
+)
 from echoloom.ir.fields import (
     check_place,
     check_register,
@@ -135,3 +143,21 @@ def test_a_section_that_is_too_short_to_fetch_the_next_is_refused(length: int, l
         SectionEntry(0, 0, length, last)
     SectionEntry(0, 0, 0, 0)
     SectionEntry(0, 0, SHORTEST, SHORTEST)
+
+
+def test_only_an_engine_that_learns_has_fields_for_it() -> None:
+    config = EngineConfig(4, 1, weight_depth=2**12, vector_depth=2**9)
+    learns = replace(config, learns=True)
+    assert drain_fields(config).keys() == DRAIN_LAYOUT.keys()
+    assert drain_fields(learns).keys() == {**DRAIN_LAYOUT, **LEARNING_LAYOUT}.keys()
+    # A result goes to either memory.
+    assert (drain_fields(config)["destination"], drain_fields(learns)["destination"]) == (9, 12)
+    assert mac_fields(config) == mac_fields(learns)
+
+
+def test_the_text_of_an_engine_says_that_it_learns_only_if_it_does() -> None:
+    config = EngineConfig(4, 1)
+    assert repr(config).endswith("base_depth=None)")
+    learns = replace(config, learns=True)
+    assert repr(learns) == repr(config)[:-1] + ", learns=True)"
+    assert eval(repr(learns)) == learns

@@ -89,3 +89,16 @@ def test_a_board_that_was_reset_gets_the_last_checkpoint():
         assert_learnt(found, program, 2)
         with pytest.raises(NotLoaded, match="does not hold the program any more"):
             board.predict(X[0])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_level_of_verify(name: str):
+    program = PROGRAMS[name]
+    mapped = program.artifact.mapped
+    with golden_board(mapped.config, mapped.timing) as served:
+        report = el.verify(program, X, Y, levels=["board"], learn=2, port=served.port, batch=3)
+        assert report.levels["board"].compared > 100 and report.learning is not None
+        with el.open_board(served.port, timeout_s=10) as board:
+            assert board.load(program) == 0
+    with pytest.raises(ValueError, match="the level board needs a port"):
+        el.verify(program, X, Y, levels=["board"], learn=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from echoloom.backends.board.training import Watch, train
 from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.stream import Stream
-from echoloom.backends.engine.requests import PassResult
+from echoloom.backends.engine.requests import PassRequest, PassResult
 from echoloom.backends.engine.sweeps import held_after, pass_request, swept
 from echoloom.backends.link.errors import NotLoaded
 from echoloom.backends.link.serial import usual_baud
@@ -183,6 +183,16 @@ class Board:
         if often < 1:
             raise ValueError(f"learn: every is {often}, but it must be > 0")
         return train(self._session, lesson, often, watch)
+
+    def play(self, requests: Iterable[PassRequest]) -> Iterator[PassResult]:
+        """What passes of the loaded program give that may move its weights: those of a training, or
+        of parts of one. Afterwards the board has to be loaded again."""
+        program = self._session.loaded()
+        self._session.take(program)
+        for request in requests:
+            found, mark = self._session.play(program.artifact, request)
+            self._session.moving(mark)
+            yield found
 
     def status(self) -> BoardStatus:
         """What the board says of itself, and what the line has seen."""
