@@ -5,8 +5,7 @@ weights (at the JAX level, which verify holds against the circuit), for every ru
 floats on the same batches. What a training came to is kept under --results and not run again.
 
 --choose compares steps and batches, the rules in floats, on a part of the training split that they
-do not learn from: that is where learning_cases.SETTINGS comes from, and no test sequence has a part
-in it.
+do not learn from; no test sequence has a part in it.
 --adaptation: learning_adaptation.py.
 """
 

@@ -37,7 +37,7 @@ class Setting:
         return el.SignUpdate(momentum=name == "momentum", **given)
 
 
-# Chosen with --choose, on BasicMotions and JapaneseVowels; `adam` is the float reference.
+# Those of a prototype in floats; `adam` is the float reference. --choose compares others.
 SETTINGS: Mapping[str, Setting] = {
     "adam": Setting(3e-3),
     "sign": Setting(2.0**-7),

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from adaptation import adaptation
 from svg import Drawing
 
 from echoloom.hdl.lane import ADD, BROADCAST, STORE, X_WORD
@@ -190,7 +189,6 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "pipeline": pipeline,
     "datapath": datapath,
     "echo": echo,
-    "adaptation": adaptation,
 }
 
 
