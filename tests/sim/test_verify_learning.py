@@ -17,7 +17,7 @@ from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.engine import learning
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
 from echoloom.backends.run.learning_run import NumpyLearner, learn
-from echoloom.ir.contract import Add, Image
+from echoloom.ir.contract import Add, Image, Space
 from echoloom.ir.reports import Report
 from echoloom.ir.sections import Section
 from echoloom.sim.run_rtl import run_rtl
@@ -78,7 +78,11 @@ def test_a_second_training_knows_nothing_of_the_first(case: str, simulator: Any)
         for part in update_passes(passes, lesson, number, sums.outputs)
     ]
     once = [one.request for one in chain.from_iterable(parts)]
-    start = passes.weight_writes(program.artifact.coefficients)
+    start = [
+        (Space.WEIGHT, lane, address, int(program.artifact.coefficients[t.name].flat[index]))
+        for t in passes.plan.tensors
+        for index, lane, address in t.weight.elements(program.image.config.lanes)
+    ]
     again = replace(once[0], writes=(*start, *once[0].writes))
     results = run_rtl(program.image, [*once, again, *once[1:]], simulator, stall_seed=None)
     assert len(results) == 2 * len(once)
