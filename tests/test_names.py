@@ -21,6 +21,7 @@ TEXT = {
 }
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
+    ("backends/compile/learnable.py", "_begins"): "beginnings of names that a user gives",
     ("backends/gradients/fixed_gradient.py", "_calibrate"): "a refusal's sentence",
     (
         "backends/onnx/qonnx_view.py",

@@ -31,7 +31,8 @@ class Difference:
     update: int | None = None
 
     def __str__(self) -> str:
-        place = f"signal {self.signal}" if self.update is None else self.signal
+        whole = self.update is not None and self.step is None  # of a tensor after an update
+        place = self.signal if whole else f"signal {self.signal}"
         if self.element:
             place += f"[{', '.join(map(str, self.element))}]"
         if self.block:

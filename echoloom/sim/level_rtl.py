@@ -13,7 +13,7 @@ from echoloom.backends.engine.sweeps import pass_request, swept
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.hdl.pass_results import Write
 from echoloom.ir.host import RunResult, Sweep
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import SWEPT, Section
 from echoloom.sim.first_difference import Difference, signal_difference
 from echoloom.sim.level import Case, Job, Run
 from echoloom.sim.locate import Trace, numpy_trace
@@ -25,8 +25,8 @@ LEVEL = "rtl"
 def rtl_level(job: Job) -> Iterator[Run]:
     job.progress(f"rtl: building and running under {job.simulator}")
     for case, (result, passes) in zip(job.cases, _run(job, job.cases, job.stall_seed), strict=True):
-        locate = partial(_locate, job, case)
-        yield Run(case, case.expected.named(), result.named(), locate, passes)
+        find = partial(locate, job, case)
+        yield Run(case, case.expected.named(), result.named(), find, passes)
 
 
 def _run(
@@ -67,7 +67,7 @@ def sweeps(job: Job, case: Case, echo_steps: int | None = None) -> dict[str, Swe
     return own
 
 
-def _locate(job: Job, case: Case) -> Difference | None:
+def locate(job: Job, case: Case) -> Difference | None:
     """The first stored word that differs from NumPy, or else the first gradient step."""
     artifact = job.program.artifact
     ((_, passes),) = _run(job, [case], trace=True)
@@ -110,7 +110,8 @@ def _stored(artifact: Artifact) -> dict[tuple[Section, int], tuple[str, str, int
     """What a word of vector memory is, in every section: the name of what is stored there, of the
     value that it gets, how many elements that has, and the row group."""
     stored = {}
-    for section, plan in artifact.mapped.schedules.items():
+    for section in SWEPT:
+        plan = artifact.mapped.schedules[section]
         # A state that is not updated in place is copied; `lower` marks that word like this.
         updates = artifact.program.body(section).updates
         copies = {f"{state}'": (state, value) for state, value in updates}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import SECTIONS
@@ -45,7 +46,7 @@ ELSEWHERE = "sequences that do not begin at rest were not held against the float
 def verify(
     program: CompiledProgram,
     xs: Sequence[Any] | Floats,
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[Any] | NDArray[Any] | None = None,
     simulator: Simulator = "verilator",
     levels: Sequence[str] = DEFAULT,
     stall_seed: int | None = None,

@@ -8,12 +8,13 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echoloom.backends.board.board import open_board
 from echoloom.backends.compile.learned import lesson_of
@@ -26,9 +27,11 @@ from echoloom.backends.run.learning_run import Lesson, NumpyLearner, Update, lea
 from echoloom.ir.contract import Image
 from echoloom.ir.flags import Flag
 from echoloom.ir.host import FAILURES
-from echoloom.sim.first_difference import Difference, Mismatch, signal_difference
+from echoloom.sim.compare_learning import batch_words, compare, updated_words
+from echoloom.sim.first_difference import Difference, Mismatch
 from echoloom.sim.level import Progress
 from echoloom.sim.level_board import NO_PORT
+from echoloom.sim.locate_learning import locate_in_batch
 from echoloom.sim.run_rtl import Simulator, Wrapper, run_rtl
 from echoloom.sim.verify_reports import CycleReport, LearningReport, LevelReport, VerifyReport
 
@@ -132,10 +135,21 @@ LEVELS: Mapping[str, LearningLevel] = {
 }
 
 
+def rtl_locate(job: LearningJob, number: int) -> Difference | None:
+    """The first signal inside the batch of an update that an engine gets wrong."""
+    return locate_in_batch(
+        job.program, job.lesson, job.expected, number, job.passes.image, job.simulator, job.wrapper
+    )
+
+
+# Where a level can say what is wrong inside a batch.
+LOCATORS: Mapping[str, Callable[[LearningJob, int], Difference | None]] = {"rtl": rtl_locate}
+
+
 def verify_learning(
     program: CompiledProgram,
     xs: Sequence[Any] | Floats,
-    labels: Sequence[Any] | None,
+    labels: Sequence[Any] | NDArray[Any] | None,
     updates: int,
     batch: int | None = None,
     *,
@@ -167,7 +181,7 @@ def verify_learning(
         progress(f"{name}: {lesson.updates} updates of {lesson.order.shape[1]} sequences")
         compared = 0
         for number, (wanted, found) in enumerate(zip(expected, level(job), strict=True)):
-            compared += compare(name, number, wanted, found.update)
+            compared += _compare(name, job, number, wanted, found.update)
             compared += _compare_cycles(program, name, number, found.passes, cycles)
             totals = _totals(found.passes) if found.passes else totals
         reports[name] = LevelReport(compared, 0, lesson.order.size, lesson.order.size)
@@ -192,31 +206,14 @@ def verify_learning(
     )
 
 
-def named(update: Update) -> dict[str, Words]:
-    """Everything that an update is compared by, in the order in which it is computed."""
-    sums, after = update
-    found = {f"outputs of sequence {n}": words for n, words in enumerate(sums.outputs)}
-    found |= {"forward flags": sums.forward_flags, "echo flags": sums.echo_flags}
-    found |= {f"gradient {name}": words for name, words in sums.sums.items()}
-    found |= {f"shift {name}": np.asarray(n) for name, n in after.shifts.items()}
-    found |= {f"weight {name}": words for name, words in after.weights.items()}
-    found |= {f"clamped words of {name}": np.asarray(n) for name, n in after.clamped.items()}
-    return found | {f"update flags of {name}": np.asarray(n) for name, n in after.flags.items()}
-
-
-def compare(level: str, number: int, expected: Update, actual: Update) -> int:
+def _compare(level: str, job: LearningJob, number: int, wanted: Update, found: Update) -> int:
     """Number of integers compared; raises Mismatch at the first that differs in this update."""
-    wanted, found = named(expected), named(actual)
-    for name in dict.fromkeys([*wanted, *found]):
-        if name not in wanted or name not in found:
-            words = ("some", "none") if name in wanted else ("none", "some")
-            difference = Difference(level, None, "", name, (), None, *words)
-        else:
-            difference = signal_difference(level, name, wanted[name], found[name])
-        if difference is not None:
-            # Names of tensors have dots, which stand for no block here.
-            raise Mismatch(replace(difference, update=number, block="", signal=name))
-    return sum(int(np.size(words)) for words in wanted.values())
+    try:
+        batch = compare(level, number, batch_words(wanted[0]), batch_words(found[0]))
+    except Mismatch as mismatch:
+        locate = LOCATORS.get(level, lambda job, number: None)
+        raise Mismatch(locate(job, number) or mismatch.difference) from None
+    return batch + compare(level, number, updated_words(wanted[1]), updated_words(found[1]))
 
 
 def _compare_cycles(

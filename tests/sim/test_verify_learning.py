@@ -16,10 +16,12 @@ import echoloom as el
 from echoloom.backends.compile.learned import lesson_of
 from echoloom.backends.engine import learning
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
+from echoloom.backends.run import jax_updates
 from echoloom.backends.run.learning_run import NumpyLearner, learn
-from echoloom.ir.contract import Add, Image
+from echoloom.ir.contract import Add, Destination, Image, Space
 from echoloom.ir.reports import Report
 from echoloom.ir.sections import Section
+from echoloom.sim.locate_learning import locate_in_batch, with_weights
 from echoloom.sim.run_rtl import run_rtl
 from echoloom.sim.verify_learning import update_passes
 
@@ -78,7 +80,11 @@ def test_a_second_training_knows_nothing_of_the_first(case: str, simulator: Any)
         for part in update_passes(passes, lesson, number, sums.outputs)
     ]
     once = [one.request for one in chain.from_iterable(parts)]
-    start = passes.weight_writes(program.artifact.coefficients)
+    start = [
+        (Space.WEIGHT, lane, address, int(program.artifact.coefficients[t.name].flat[index]))
+        for t in passes.plan.tensors
+        for index, lane, address in t.weight.elements(program.image.config.lanes)
+    ]
     again = replace(once[0], writes=(*start, *once[0].writes))
     results = run_rtl(program.image, [*once, again, *once[1:]], simulator, stall_seed=None)
     assert len(results) == 2 * len(once)
@@ -178,6 +184,33 @@ def test_a_gradient_word_of_another_row_is_found(simulator: str) -> None:
     assert "at update 0, weight encoder.weight[" in message
 
 
+def test_what_is_wrong_inside_a_batch_is_named_by_its_step() -> None:
+    """An entry of the echo multiplies by another word: on the weights of update 1's batch too."""
+    program, _, _ = made("linear")
+    image, mac = program.image, list(program.image.mac)
+    place = program.artifact.mapped.allocation.gradient.places["b0.readout"]
+    index = next(
+        i for i in range(image.sections[Section.ECHO_STEP].mac, len(mac))
+        if mac[i].destination is Destination.GRADIENT and mac[i].g_base == place.address
+    )  # fmt: skip
+    mac[index] = replace(mac[index], y_base=mac[index].y_base + 1)
+    message = expect("linear", image=replace(image, mac=tuple(mac)))
+    assert message.startswith(
+        "rtl: first difference at update 0, step 0, block b0, signal readout (echo_step)["
+    )
+
+
+def test_weights_of_a_later_update_are_put_into_the_image() -> None:
+    program, x, y = made("linear")
+    lesson = lesson_of(program, x, y, 2)
+    expected = [*learn(NumpyLearner(program.artifact), lesson)]
+    given = program, lesson, expected, 1, program.image, "golden", None
+    assert locate_in_batch(*given) is None
+    weights = {**program.artifact.coefficients, **expected[0][1].weights}
+    image = with_weights(program, program.image, weights)
+    assert image == program.with_weights(expected[0][1].weights).image
+
+
 def test_a_clamped_word_that_is_not_counted_is_found() -> None:
     """Steps as large as the format's range: words clamp, but the engine says nothing."""
     program, x, y = made("linear")
@@ -195,6 +228,23 @@ def test_a_clamped_word_that_is_not_counted_is_found() -> None:
             image = with_drain(image, index, report=Report.QUIET)
     with pytest.raises(el.Mismatch, match=r"at update 0, clamped words of encoder.weight, bit"):
         el.verify(*given, learn=1, simulator="golden", levels=("rtl",), image=image)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "where"),
+    [
+        ("MULTIPLIER", 110485, "update 0, weight encoder.weight["),
+        ("PEAK_BITS", 22, "update 0, shift encoder.weight, bit 0: "),
+        ("_rounded", lambda x, shift: x >> shift, "update 0, weight encoder.weight["),
+    ],
+)
+def test_a_wrong_rule_under_jax_is_found(
+    name: str, value: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax_updates, name, value)
+    with pytest.raises(el.Mismatch) as caught:
+        verify("complex", levels=("jax",), learn=1)
+    assert str(caught.value).startswith(f"jax: first difference at {where}")
 
 
 # What cannot be verified
