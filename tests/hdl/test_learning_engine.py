@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_bench import Pass, check, numbers
-from learning_images import NOISE, scaled_rule, sign_rule
+from engine_bench import Pass, check, image_of, numbers, small
+from learning_images import LANDED, NOISE, READY, scaled_rule, sign_rule
 
 from echoloom.hdl.golden import GoldenEngine
-from echoloom.ir.contract import Image, Register, Space
+from echoloom.ir.contract import Destination, DrainEntry, Image, MacEntry, Register, Space
 from echoloom.ir.engine_passes import EnginePass
+from echoloom.ir.sections import Section
 
 ROWS = 3
 AT = {Register.WEIGHT_ROW: 4, Register.GRADIENT_ROW: 7}
@@ -64,3 +65,39 @@ def test_an_update_of_no_rows_changes_nothing() -> None:
     found = check(image, [Pass((), EnginePass.UPDATE, AT, sums(2, 2, 0))])
     assert found[0].cycles == 0
     assert found[0].weight == GoldenEngine(image).weight
+
+
+def test_a_weight_is_there_for_elements_from_the_latency_of_all_results_on() -> None:
+    """Weight 3 becomes 5 * 7; it is multiplied by 7 a cycle too early, and in time."""
+    after = READY + LANDED
+    macs = [
+        MacEntry(0),
+        MacEntry(after - 1, slot=1, w_base=3),
+        MacEntry(after, slot=2, w_base=3),
+    ]
+    chunks = [
+        DrainEntry(READY, 0, 1, 3, to_weight=True),
+        DrainEntry(after + READY, 1, 1, 1),
+        DrainEntry(after + READY + 1, 2, 1, 2),
+    ]
+    image = image_of(
+        small(1, 1, weight_depth=16, learns=True),
+        {Section.FORWARD_PROLOGUE: (macs, chunks, after + READY + 2 + LANDED)},
+        weight=[[5, 0, 0, 1]], vector=[[7]],
+    )  # fmt: skip
+    (found,) = check(image, [Pass()])
+    assert found.vector[0][1:3] == [7, 7 * 35]
+    assert found.weight[0][3] == 35
+
+
+def test_sums_go_on_in_all_sections_of_an_echo_that_adds_and_in_updates() -> None:
+    add = [MacEntry(0, destination=Destination.GRADIENT)]
+    sections = (Section.ECHO_PROLOGUE, Section.ECHO_STEP, Section.ECHO_EPILOGUE, Section.UPDATE)
+    image = image_of(
+        small(1, 1, weight_depth=16, learns=True), dict.fromkeys(sections, (add, (), 20)),
+        weight=[[2]], vector=[[5]], frame=0,
+    )  # fmt: skip
+    kinds = (EnginePass.ECHO, EnginePass.ADD, EnginePass.UPDATE, EnginePass.ADD)
+    found = check(image, [Pass(((),), kind) for kind in kinds])
+    # Every section of the first pass begins anew.
+    assert found[-1].gradient[0][0] == 10 + 30 + 10 + 30
