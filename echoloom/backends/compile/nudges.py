@@ -21,7 +21,14 @@ import numpy as np
 
 from echoloom.backends.compile.coefficients import as_held
 from echoloom.backends.compile.raw_gradients import by_coefficient
-from echoloom.backends.compile.stages import Epsilons, Source, integers_at, probed, real_program
+from echoloom.backends.compile.stages import (
+    Epsilons,
+    Source,
+    integers_at,
+    probed,
+    ranges,
+    real_program,
+)
 from echoloom.backends.run.integers import Floats, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
@@ -42,6 +49,7 @@ FIRST_TRIALS, FURTHER_TRIALS = (-1, -3, -5), (-7, -9, -11)
 POOR, COARSE, FINE = 2.0**-4, 4, 2
 HOPELESS = 0.4  # so poor that the best of the smaller sizes is chance
 TRIAL_SAMPLES = 4
+RETREAT, RETREATS = 4.0, 8  # from a nudge that drives an echo off, and how often
 # How far the echoes of the real program part: not so little that a float64 contrast of values near
 # 1 is rounding, and beyond that not so much that what a small state does to a curve is lost.
 CLOSEST, FARTHEST = 2.0**-36, 2.0**-12  # the second relative to the state
@@ -83,19 +91,37 @@ def _blocks(graphs: StackGraphs) -> dict[str, int | None]:
 
 def choose_nudges(source: Source) -> Nudges:
     """The nudge size of every block that suits it on the samples."""
-    ranges, widest = probed(source)
+    found, widest = probed(source)
     bent = [block.curved for block in source.graphs.blocks]
     if not any(bent):
         return Nudges(widest)
     few = source.first(TRIAL_SAMPLES)
-    labels, exact = _exact(few, _near(ranges))
-    tops = [_octaves(ranges, b, widest[b]) for b in range(len(bent))]
+    labels, exact = _exact(few, _near(found))
+    tops = [_octaves(found, b, widest[b]) for b in range(len(bent))]
     search = _Search(few, widest, bent, labels, exact).from_the_state().from_above(tops)
     best = tuple(search.best(b) for b in range(len(bent)))
     blocks = _blocks(source.graphs)
     own = {name: search.trials[best[b]].found[name]
            for name in exact if (b := blocks[name]) is not None and bent[b]}  # fmt: skip
-    return Nudges(search.sizes(search.joined()), own, {n: exact[n] for n in own})
+    sizes = search.sizes(search.joined())
+    if source.course is not None:
+        sizes = _confined(source, sizes, bent)
+    return Nudges(sizes, own, {n: exact[n] for n in own})
+
+
+def _confined(source: Source, sizes: Epsilons, bent: list[bool]) -> Epsilons:
+    """These sizes, or smaller ones that leave no potential on any sample anywhere along a course:
+    trials see few samples. Runaway where the smallest do."""
+    for _ in range(RETREATS):
+        try:
+            ranges(source, real_program(source, sizes))
+        except Runaway as error:
+            if not error.echo:
+                raise
+            sizes = tuple(e / RETREAT if own else e for e, own in zip(sizes, bent, strict=True))
+        else:
+            break
+    return sizes
 
 
 def _near(ranges: Ranges) -> Epsilons:

@@ -20,7 +20,7 @@ from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.formats import Q
 from echoloom.ir.learning import Learning
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, joined, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, joined, measure
 from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
@@ -114,12 +114,25 @@ def ranges(source: Source, real: RealProgram) -> Ranges:
     course = source.course
     if course is None:
         return _measured(source, real, source.values, source.targets)
-    ends = tuple(map(id, course.ends))
-    found = [
-        _measured(source, real, values, source.targets if id(values) in ends else course.labels)
-        for values in course.snapshots.values()
-    ]
-    return joined(found, course.largest)
+    ends = (0, len(course.losses))
+    return _along(source, real, {
+        update: (at, source.targets if update in ends else course.labels)
+        for update, at in course.snapshots.items()
+    })  # fmt: skip
+
+
+def _along(
+    source: Source, real: RealProgram, snapshots: Mapping[int, tuple[Mapping[str, Floats], Any]]
+) -> Ranges:
+    """Joined ranges of coefficients with labels, after so many updates of the course each."""
+    assert source.course is not None
+    found: list[Ranges] = []
+    for update, (values, labels) in snapshots.items():
+        try:
+            found.append(_measured(source, real, values, labels))
+        except Runaway as error:
+            raise Runaway(f"after {update} updates of training {error}", error.echo) from error
+    return joined(found, source.course.largest)
 
 
 def _measured(
@@ -185,6 +198,6 @@ def probed(source: Source) -> tuple[Ranges, Epsilons]:
     if course is None:
         found = ranges(source, real)
     else:
-        ends = [_measured(source, real, values, course.labels) for values in course.ends]
-        found = joined(ends, course.largest)
+        ends = {0: course.ends[0], len(course.losses): course.ends[1]}
+        found = _along(source, real, {update: (at, course.labels) for update, at in ends.items()})
     return found, choose_epsilons(found, probing)

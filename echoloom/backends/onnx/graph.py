@@ -26,6 +26,7 @@ from echoloom.backends.onnx.writer import (
 from echoloom.backends.run.integers import input_types, output_type
 from echoloom.ir.formats import Q
 from echoloom.ir.host import forward_states
+from echoloom.ir.objective import ERROR, ERROR_STEP
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
@@ -186,7 +187,11 @@ class Assembly:
                 column = s.put("Unsqueeze", outside, s.integers(1), name="label.outside_column")
                 error = s.put("Where", column, s.real(np.nan), error, name="error.told")
             error, self.exponent = s.normalised(error)
-            c.values["error"] = Value(self.words("error", error, "error"), True)
+            told = Value(self.words(ERROR, error, ERROR), True)
+            # One sequence alone: where a program has the two apart, they are the same words.
+            c.values |= {
+                d.name: told for d in self.program.runtime if d.name in (ERROR, ERROR_STEP)
+            }
             # |error| <= 1 always fits.
             self.flagged = [s.put("Unsqueeze", outside, s.integers(1, 2), name="label.flagged")]
             return {}
