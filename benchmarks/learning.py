@@ -104,11 +104,19 @@ def compared(options: Any) -> list[dict[str, Any]]:
             continue
         found: dict[str, list[Outcome]] = {}
         for rule, seed in product(options.rules, options.seeds):
-            own = outcome(name, case, task, rule, SETTINGS[rule], seed, options.results)
+            own = outcome(name, case, task, rule, setting(rule, options), seed, options.results)
             found.setdefault(rule, []).append(own)
         adam = found.get("adam", [])
-        rows += [row(name, rule, SETTINGS[rule], own, adam or own) for rule, own in found.items()]
+        rows += [
+            row(name, rule, setting(rule, options), own, adam or own) for rule, own in found.items()
+        ]
     return rows
+
+
+def setting(rule: str, options: Any) -> Setting:
+    """The rule's step and batch, where options do not say others."""
+    step = options.rate if rule == "adam" else options.step
+    return SETTINGS[rule] if step is None else replace(SETTINGS[rule], step=step)
 
 
 def settings(rule: str) -> list[Setting]:
@@ -128,16 +136,16 @@ def chosen(options: Any) -> list[dict[str, Any]]:
         rest = np.setdiff1d(np.arange(len(whole.y)), out)
         task = Task(whole.X[rest], whole.y[rest], whole.X[out], whole.y[out])
         for rule in options.rules:
-            for setting, seed in ((s, n) for s in settings(rule) for n in options.seeds):
+            for one, seed in ((s, n) for s in settings(rule) for n in options.seeds):
                 own = outcome(
-                    f"chosen-{name}", case, task, rule, setting, seed, options.results, floats=True
+                    f"chosen-{name}", case, task, rule, one, seed, options.results, floats=True
                 )
                 rows.append(
                     {
                         "data set": name,
                         "rule": rule,
-                        "step": f"{setting.step:.4g}",
-                        "batch": setting.batch,
+                        "step": f"{one.step:.4g}",
+                        "batch": one.batch,
                         "seed": seed,
                         "learnt from %": f"{100 * own.train:.1f}",
                         "held out %": f"{100 * own.test:.1f}",
@@ -167,6 +175,8 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--sequences", type=int, help="that a training sees, instead of its own")
+    parser.add_argument("--step", type=float, help="of the board's rules, instead of their own")
+    parser.add_argument("--rate", type=float, help="Adam's, instead of its own")
     parser.add_argument("--results", type=Path, default=Path("build/learning"))
     parser.add_argument("--choose", action="store_true", help="steps and batches, by held-out data")
     parser.add_argument("--adaptation", action="store_true", help="to a sensor's new mounting")

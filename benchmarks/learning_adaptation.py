@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import output
-from learning_cases import CASES, OF_EACH, SETTINGS, evenly, hapt_windows
+from learning_cases import CASES, OF_EACH, SETTINGS, Setting, evenly, hapt_windows
 from learning_floats import accuracy, adam_course
 from learning_runs import LANES, taught
 from parity.tasks import Missing, Task
@@ -27,7 +27,7 @@ from echoloom.frontend.data.normalise import mean_and_deviation
 from echoloom.ir.learning import batch_order
 
 Floats = np.ndarray
-BATCH, UPDATES = 16, 32
+BATCH, UPDATES, STEP = 16, 32, 2.0**-7
 RATES = (3e-3, 1e-2)  # of Adam in floats, for comparison
 SHOWN = (0, 1, 2, 4, 8, 16, 32)  # updates after which a model is judged
 LEARN_FROM = 5  # people of the test split, the others judge
@@ -132,7 +132,7 @@ def by_adam(given: Scene, model: el.HSSM, order: Floats, rate: float) -> dict[st
 
 def by_board(given: Scene, model: el.HSSM, order: Floats) -> dict[str, Any]:
     """Accuracies of the integers after SHOWN; what overflowed and what was clamped."""
-    rule = replace(SETTINGS["sign"], batch=BATCH).rule("sign", UPDATES)
+    rule = Setting(STEP, BATCH).rule("sign", UPDATES)
     known = evenly(given.anywhere.y, CALIBRATION // given.anywhere.outputs)
     program = el.compile(
         model, given.anywhere.X[known], given.anywhere.y[known], lanes=LANES, learning=rule
