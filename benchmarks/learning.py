@@ -5,7 +5,7 @@ weights (at the JAX level, which verify holds against the circuit), for every ru
 floats on the same batches. What a training came to is kept under --results and not run again.
 
 --choose compares steps and batches, the rules in floats, on a part of the training split that they
-do not learn from; no test sequence has a part in it.
+do not learn from: that is where CHOSEN comes from, and no test sequence has a part in it.
 --adaptation: learning_adaptation.py.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import learning_adaptation
 import numpy as np
 import output
-from learning_cases import CASES, SETTINGS, Case, Setting, evenly
+from learning_cases import CASES, CHOSEN, SETTINGS, Case, Setting, evenly
 from learning_runs import Outcome, in_fabric, in_floats
 from parity.tasks import Missing, Task
 
@@ -104,19 +104,25 @@ def compared(options: Any) -> list[dict[str, Any]]:
             continue
         found: dict[str, list[Outcome]] = {}
         for rule, seed in product(options.rules, options.seeds):
-            own = outcome(name, case, task, rule, setting(rule, options), seed, options.results)
+            own = outcome(
+                name, case, task, rule, setting(name, rule, options), seed, options.results
+            )
             found.setdefault(rule, []).append(own)
         adam = found.get("adam", [])
         rows += [
-            row(name, rule, setting(rule, options), own, adam or own) for rule, own in found.items()
+            row(name, rule, setting(name, rule, options), own, adam or own)
+            for rule, own in found.items()
         ]
     return rows
 
 
-def setting(rule: str, options: Any) -> Setting:
+def setting(name: str, rule: str, options: Any) -> Setting:
     """The rule's step and batch, where options do not say others."""
+    own = CHOSEN.get((name, rule), SETTINGS[rule])
     step = options.rate if rule == "adam" else options.step
-    return SETTINGS[rule] if step is None else replace(SETTINGS[rule], step=step)
+    return Setting(
+        own.step if step is None else step, own.batch if options.batch is None else options.batch
+    )
 
 
 def settings(rule: str) -> list[Setting]:
@@ -177,6 +183,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, help="that a training sees, instead of its own")
     parser.add_argument("--step", type=float, help="of the board's rules, instead of their own")
     parser.add_argument("--rate", type=float, help="Adam's, instead of its own")
+    parser.add_argument("--batch", type=int, help="of all of them, instead of their own")
     parser.add_argument("--results", type=Path, default=Path("build/learning"))
     parser.add_argument("--choose", action="store_true", help="steps and batches, by held-out data")
     parser.add_argument("--adaptation", action="store_true", help="to a sensor's new mounting")

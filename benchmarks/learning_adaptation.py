@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import output
-from learning_cases import CASES, OF_EACH, SETTINGS, Setting, evenly, hapt_windows
+from learning_cases import CASES, OF_EACH, Setting, evenly, hapt_windows
 from learning_floats import accuracy, adam_course
 from learning_runs import LANES, taught
 from parity.tasks import Missing, Task
@@ -28,7 +28,7 @@ from echoloom.ir.learning import batch_order
 
 Floats = np.ndarray
 BATCH, UPDATES, STEP = 16, 32, 2.0**-7
-RATES = (3e-3, 1e-2)  # of Adam in floats, for comparison
+RATES = (3e-3, 1e-2)  # of Adam; the first one also made the model
 SHOWN = (0, 1, 2, 4, 8, 16, 32)  # updates after which a model is judged
 LEARN_FROM = 5  # people of the test split, the others judge
 CALIBRATION = 96
@@ -113,8 +113,7 @@ def trained_before(given: Scene, seed: int, folder: Path) -> el.HSSM:
     if not file.is_file():
         case, old = CASES["HAPT"], given.before
         order = batch_order(len(old.X), BATCH, case.sequences // BATCH)
-        rate = SETTINGS["adam"].step
-        *_, (model, _) = adam_course(case.model(old, seed), old.X, old.y, order, rate)
+        *_, (model, _) = adam_course(case.model(old, seed), old.X, old.y, order, RATES[0])
         file.parent.mkdir(parents=True, exist_ok=True)
         el.save_model(file, model)
     return el.load_model(file)
