@@ -80,3 +80,30 @@ def test_a_long_stream(tmp_path):
     for row in json.loads((tmp_path / "rows.json").read_text())["rows"]:
         assert row["samples"] == 150 and row["counted"] == row["cycles predicted"] > 0
         assert row["integers equal, rtl"] == row["integers equal, jax"] > 100
+
+
+def test_learning_by_integers(tmp_path):
+    """Two updates beside Adam; what is there already is not learnt again."""
+    arguments = (
+        "--tasks", "BasicMotions", "--rules", "adam", "sign", "--seeds", "0", "--sequences", "32",
+        "--results", str(tmp_path / "results"), "--json", str(tmp_path / "rows.json"),
+    )  # fmt: skip
+    table = run("learning.py", *arguments, cwd=tmp_path)
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(row["rule"], row["updates"], row["overflowed"]) for row in rows] == [
+        ("adam", 2, 0), ("sign", 2, 0)
+    ]  # fmt: skip
+    assert "±" in table and rows[1]["update's cycles"].endswith("%)")
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
+    assert len(stamps) == 2 and run("learning.py", *arguments, cwd=tmp_path) == table
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+def test_what_has_no_data_is_left_out(tmp_path):
+    """A set that is not on the machine is named in one sentence, and nothing fails."""
+    command = [sys.executable, str(HERE / "benchmarks" / "learning.py"), "--data", str(tmp_path)]
+    for which in (("--tasks", "SelfRegulationSCP1", "HAPT"), ("--adaptation",)):
+        done = subprocess.run([*command, *which], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0 and not done.stdout, done.stderr
+        said = " ".join(done.stderr.split())
+        assert "left out: " in said and "--data" in said

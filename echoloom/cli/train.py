@@ -93,6 +93,12 @@ def train(
     batch: Annotated[int, typer.Option(help="Sequences in a batch.")] = TRAINING.batch,
     seed: Annotated[int, typer.Option(help="Of the parameters and of the order of samples.")] = 0,
     normalise: Normalise = True,
+    untrained: Annotated[
+        bool,
+        typer.Option(
+            "--untrained", help="Write the model as it begins: for a board that trains it."
+        ),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Run file: start over, forget what the folder holds.")
     ] = False,
@@ -126,7 +132,7 @@ def train(
             model=section,
             training=TrainingSection(gradient=gradient, epochs=epochs, batch=batch, seeds=(seed,)),
         )
-        _train_once(say, run, source, output, lr)
+        _train_once(say, run, source, output, None if untrained else lr)
 
 
 def _refuse_flags(context: typer.Context) -> None:
@@ -142,18 +148,19 @@ def _refuse_flags(context: typer.Context) -> None:
             )
 
 
-def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float) -> None:
-    """The quick form: one seed, Adam, no stops."""
+def _train_once(say: Reporter, run: Run, source: str, output: Path, lr: float | None) -> None:
+    """The quick form: one seed, Adam, no stops; without a learning rate, no training either."""
     data, training = load_data(source, run.data.normalise, run.model.task), run.training
     if data.y is None:
         raise ValueError(f"{source}: it holds no array y; training needs labels or targets.")
     say.notes(data.notes)
     assert training.epochs is not None
     model = make_model(run.model, data, training.seeds[0])
-    model = fit(
-        model, data.X, data.y, epochs=training.epochs, learning_rate=lr, batch=training.batch,
-        seed=training.seeds[0], progress=True, source=make_source(run, model, data),
-    )  # fmt: skip
+    if lr is not None:
+        model = fit(
+            model, data.X, data.y, epochs=training.epochs, learning_rate=lr, batch=training.batch,
+            seed=training.seeds[0], progress=True, source=make_source(run, model, data),
+        )  # fmt: skip
     measure = measure_name(model.task)
     found = make_scorer(data, training.batch)(model, ("train", "test"))
     scores = {f"{split}_{measure}": score.measure for split, score in found.items()}

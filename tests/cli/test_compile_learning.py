@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from runner import echoloom, refused
 
@@ -52,3 +53,15 @@ def test_refused(shelf: Path, tmp_path: Path, options: tuple[object, ...], said:
 
 def test_steps_are_numbers_or_powers() -> None:
     assert (number("2^-8"), number("2**3"), number("0.01")) == (2.0**-8, 8.0, 0.01)
+
+
+def test_a_model_to_begin_with(shelf: Path, tmp_path: Path) -> None:
+    sizes = ("--hidden", 4, "--state", 2, "--blocks", 1, "--epochs", 1)
+    given = ("train", shelf / "data.npz", *sizes)
+    said = echoloom(*given, "-o", tmp_path / "new.eqx", "--untrained", "--json")
+    assert said.code == 0 and said.json["parameters"] > 0
+    assert echoloom(*given, "-o", tmp_path / "trained.eqx").code == 0
+    new, trained = (el.load_model(tmp_path / f"{name}.eqx") for name in ("new", "trained"))
+    before, after = new.blocks[0].norm, trained.blocks[0].norm
+    assert np.array_equal(before.mean, after.mean) and np.any(before.mean != 0.0)
+    assert np.array_equal(before.scale, np.ones(4)) and not np.array_equal(after.scale, np.ones(4))

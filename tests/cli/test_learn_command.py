@@ -12,6 +12,7 @@ from runner import echoloom, refused
 
 import echoloom as el
 from echoloom.backends.engine import learning
+from echoloom.cli.learn import score
 from echoloom.cli.outcome import Exit
 
 
@@ -42,6 +43,12 @@ def test_learn_writes_a_model_and_a_program(saved: Path, tmp_path: Path) -> None
     plain = echoloom("learn", *given, "-o", tmp_path / "m.eqx", "--level", "numpy")
     assert "2 updates of 3 sequences; loss of a batch: first " in plain.out
     assert "test accuracy: before " in plain.out and "words clamped: none" in plain.out
+
+
+def test_scores_are_those_of_one_sequence_after_the_other() -> None:
+    program, x, y = made("linear")
+    found = [program.run(one).outputs.argmax() for one in x]
+    assert score(program, x, y, together=3) == np.mean(found == y)
 
 
 def test_verify_compares_a_training(saved: Path) -> None:

@@ -125,7 +125,7 @@ def test_signals_have_room_for_what_the_trained_model_does(made: dict[str, Any])
     ranges = made["ranges"]
     key = (Section.FORWARD_EPILOGUE, alone.ir.body(Section.FORWARD_EPILOGUE).emits[0])
     untrained = np.abs([alone.predict(x) for x in X]).max()
-    assert ranges.values[key] > untrained
+    assert ranges.values[key] > 1.2 * untrained
 
 
 @pytest.mark.parametrize(
