@@ -31,6 +31,13 @@ REGISTER_BITS: Mapping[Register, int] = {
 }
 
 
+def written_registers(config: EngineConfig) -> Mapping[Register, int]:
+    """Registers of an engine that a host writes, but for COMMAND, and their bits."""
+    rows = () if config.learns else (Register.WEIGHT_ROW, Register.GRADIENT_ROW)
+    own = {at: bits for at, bits in REGISTER_BITS.items() if at not in rows}
+    return {**own, Register.FRAME: _bits(config.frame_depth)}
+
+
 def check_register(register: Register, value: int) -> None:
     """ValueError for a value that the register would cut."""
     bits = REGISTER_BITS.get(register)

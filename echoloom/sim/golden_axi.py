@@ -19,7 +19,7 @@ from echoloom.hdl.golden import GoldenEngine
 from echoloom.hdl.pass_results import neutral
 from echoloom.ir.contract import Image, Register, Space
 from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
-from echoloom.ir.fields import REGISTER_BITS
+from echoloom.ir.fields import written_registers
 from echoloom.sim.decode import decoded, signed
 
 HALF = 32
@@ -35,6 +35,7 @@ class GoldenAxi:
         self, image: Image, registers: Mapping[Register, int], presets: Presets | None = None
     ) -> None:
         self._sizes = image.config, image.timing
+        self._written = {int(at): bits for at, bits in written_registers(image.config).items()}
         self._presets = presets or Presets()
         start = {(int(s), lane, at): word for s, lane, at, word in image_writes(image)}
         start |= {(0, 0, int(register)): word for register, word in registers.items()}
@@ -166,8 +167,9 @@ class GoldenAxi:
             if not self.busy and word in passes_of(self._sizes[0].learns):
                 self._sweep, self._done = EnginePass(word), False
         elif space == Space.REGISTER:
-            bits = _REGISTER_BITS.get(address, (self._sizes[0].frame_depth).bit_length())
-            self._memory[place] = word & (1 << bits) - 1
+            bits = self._written.get(address)
+            if bits is not None:
+                self._memory[place] = word & (1 << bits) - 1
         elif not self.busy:
             self._memory[place] = word
 
@@ -240,9 +242,6 @@ class GoldenAxi:
             self._outputs.append((word, last))
             self._packet *= not last
         self._sweep, self._done = None, True
-
-
-_REGISTER_BITS = {int(register): bits for register, bits in REGISTER_BITS.items()}
 
 
 def _is_word(offset: int) -> bool:

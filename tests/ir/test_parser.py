@@ -28,7 +28,7 @@ from echoloom.ir.ops import (
 )
 from echoloom.ir.parser import ParseError, parse
 from echoloom.ir.program import Accumulator, Body, Coefficient, Declaration, Instr, Program, State
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import SWEPT, Section
 
 FLOATS = st.floats(allow_nan=False)
 NAMES = st.from_regex(r"[A-Za-z0-9_./'-]{1,6}", fullmatch=True)
@@ -70,7 +70,7 @@ def instructions(draw: st.DrawFn) -> Instr:
 @st.composite
 def bodies(draw: st.DrawFn) -> Body:
     return Body(
-        draw(st.sampled_from(Section)),
+        draw(st.sampled_from(SWEPT)),
         draw(DECLARATIONS),
         draw(st.lists(instructions(), max_size=4).map(tuple)),
         draw(PAIRS),

@@ -15,9 +15,9 @@ from schedule_player import Setting
 from echoloom.ir.contract import Destination, EngineConfig, Timing
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.passes.schedule import Schedule, schedule
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import STEPS, SWEPT, Section
 
-SECTIONS = tuple(Section)
+SECTIONS = SWEPT
 
 
 def placed(built: Built, lanes: int, drains: int, slots: int, timing: Timing = Timing()) -> Mapped:  # noqa: B008

@@ -17,7 +17,7 @@ from echoloom.ir.contract import (
     XMode,
 )
 from echoloom.ir.fields import never
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import SWEPT, Section
 from echoloom.sim.golden_axi import GoldenAxi
 
 FRAME = 3
@@ -35,7 +35,7 @@ def image() -> Image:
                     x_base=1, x_step=1)  # fmt: skip
     store = DrainEntry(start=13, slot=0, count=2, destination=1)
     nothing = SectionEntry(0, 0, 0, 0)
-    sections = dict.fromkeys(Section, nothing)
+    sections = dict.fromkeys(SWEPT, nothing)
     sections[Section.FORWARD_STEP] = SectionEntry(0, 0, 32, 32)
     sections[Section.ECHO_STEP] = SectionEntry(3, 2, 28, 28)
     return Image(
@@ -46,7 +46,7 @@ def image() -> Image:
         exponent=((1, 2),),
         mac=(total, emit, MacEntry(end), total, MacEntry(end)),
         drain=(store, DrainEntry(end, 0, 0, 0), store, DrainEntry(end, 0, 0, 0)),
-        sections=tuple(sections[section] for section in Section),
+        sections=tuple(sections[section] for section in SWEPT),
         frame=FRAME,
     )
 

@@ -21,7 +21,7 @@ from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.loss import cross_entropy, squared_error
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.coefficients import StackCoefficients
-from echoloom.frontend.models.hssm import HSSM, run
+from echoloom.frontend.models.hssm import HSSM, rest
 from echoloom.frontend.models.stack import Folding, canonical, float64
 from echoloom.ir.learning import Learning, ScaledUpdate, SignUpdate, batch_order
 
@@ -149,7 +149,9 @@ def _with(resolved: StackCoefficients, weights: Weights) -> StackCoefficients:
 
 
 def _loss(model: HSSM, stack: StackCoefficients, x: Any, label: Any) -> jax.Array:
-    features = run(stack, x)
+    # Steps are made again on the way back: of a long sequence memory holds the states alone.
+    step = jax.checkpoint(partial(parts.advance, stack), prevent_cse=False)
+    _, features = jax.lax.scan(step, rest(stack), x)
     if model.task == "classification":
         return cross_entropy(parts.head(stack.head, jnp.mean(features, axis=0)), label)
     emitted = features[model.output_step - 1 :: model.output_step]

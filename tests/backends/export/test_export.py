@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,11 +15,12 @@ import pytest
 import echoloom as el
 from echoloom.backends.bitstream import tools
 from echoloom.backends.export.export import INTERFACES, exported, top_level
+from echoloom.backends.export.header import c_header
 from echoloom.backends.export.ports import TEXTS
 from echoloom.backends.export.preset import preset
 from echoloom.backends.export.waivers import WAIVERS
 from echoloom.hdl.axi.register_map import REGISTERS
-from echoloom.ir.contract import Register
+from echoloom.ir.contract import EngineConfig, Register
 from echoloom.ir.objective import length_words
 
 LENGTH = 12
@@ -175,3 +177,11 @@ def test_the_same_program_gives_the_same_texts(classifier, exports):
     top = top_level("axi", mapped.config, mapped.timing, held)
     texts = exported("axi", "wrist", top, mapped.config, mapped.timing, held)
     assert {name: (exports["axi"] / name).read_text() for name in texts} == texts
+
+
+def test_the_header_of_an_engine_that_learns_names_its_passes():
+    config = EngineConfig(4, 1)
+    plain, learns = (c_header(c, 0, 0) for c in (config, replace(config, learns=True)))
+    for kind, number in (("ADD", 4), ("SCAN", 5), ("UPDATE", 6)):
+        line = f"#define ECHOLOOM_{kind} {number}u\n"
+        assert line in learns and line not in plain

@@ -14,7 +14,7 @@ from echoloom.ir.interpret import Machine
 from echoloom.ir.ops import Op
 from echoloom.ir.program import Program
 from echoloom.ir.real import REAL_RULES
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import SWEPT, Section
 from echoloom.ir.verifier import verify
 
 UNITS = ("linear", "quartic", "massive")
@@ -26,7 +26,7 @@ def test_shape_of_the_programs(s: Sizes) -> None:
     built = build(s)
     positions = s.state * (2 if s.complex and s.unit == "linear" else 1)
     for program in (built.assembled, built.simplified):
-        assert [b.section for b in program.bodies] == list(Section)
+        assert [b.section for b in program.bodies] == list(SWEPT)
         types = {d.name: d.type.shape for d in program.globals()}
         states = {d.name for d in program.states}
         for block in range(s.blocks):

@@ -17,7 +17,7 @@ from echoloom.ir.passes.estimate import (
     utilisation,
 )
 from echoloom.ir.passes.simplify import simplify
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import ECHO, FORWARD, STEPS, SWEPT, Section
 
 T, INPUTS, HIDDEN, STATE, BLOCKS, OUTPUTS = 12, 3, 4, 2, 2, 3
 
@@ -43,7 +43,7 @@ def test_the_papers_size():
 
 def test_schedule_plays_these_products_and_no_others(program):
     """The fabric's useful lanes, which it counts itself, but for what it is known to repeat."""
-    for section in Section:
+    for section in SWEPT:
         body = program.ir.body(section)
         played = sum(
             entry.lanes * entry.inner * entry.outer
@@ -72,7 +72,7 @@ def test_utilisation_is_products_over_lane_cycles(program):
 def test_a_sequence_has_its_other_sections_and_fills_and_empties_the_engine(program):
     mapped = program.artifact.mapped
     for forward, step in zip((True, False), STEPS, strict=True):
-        sections = list(Section)[:3] if forward else list(Section)[3:]
+        sections = FORWARD if forward else ECHO
         for length in (1, 1000):
             useful = sum(
                 products(program.ir, program.ir.body(s)) * (length if s in STEPS else 1)

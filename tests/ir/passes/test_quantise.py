@@ -20,7 +20,7 @@ from echoloom.ir.passes.coefficient_formats import coefficient_format, runtime_f
 from echoloom.ir.passes.formats_plan import FACTORS, Cuts
 from echoloom.ir.passes.quantise import cuts, quantise
 from echoloom.ir.program import Instr, Program
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import STEPS, SWEPT, Section
 from echoloom.ir.verifier import verify, verify_target
 from echoloom.ir.widths import Widths
 
@@ -196,7 +196,7 @@ def test_products_keep_the_operand_that_is_cut(unit: str) -> None:
 def test_cuts_of_a_program_of_other_code_say_nothing() -> None:
     built = build(Sizes())
     assert cuts(built.quantised, Widths()).keys() >= set(STEPS)
-    other: Cuts = dict.fromkeys(Section, (0,))
+    other: Cuts = dict.fromkeys(SWEPT, (0,))
     assert quantise(built.held, built.values, built.ranges, Widths(), other) == built.quantised
 
 
