@@ -10,7 +10,7 @@ that hold for any mounting, made before the new one is known.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from echoloom.ir.learning import batch_order
 
 Floats = np.ndarray
 BATCH, UPDATES = 16, 32
+RATES = (3e-3, 1e-2)  # of Adam in floats, for comparison
 SHOWN = (0, 1, 2, 4, 8, 16, 32)  # updates after which a model is judged
 LEARN_FROM = 5  # people of the test split, the others judge
 CALIBRATION = 96
@@ -106,29 +107,30 @@ def random() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-Curve = dict[str, list[float]]  # by how it learns: accuracy after SHOWN
+def trained_before(given: Scene, seed: int, folder: Path) -> el.HSSM:
+    """The model of the old mounting, kept in `folder`."""
+    file = folder / f"adaptation-{seed}.eqx"
+    if not file.is_file():
+        case, old = CASES["HAPT"], given.before
+        order = batch_order(len(old.X), BATCH, case.sequences // BATCH)
+        rate = SETTINGS["adam"].step
+        *_, (model, _) = adam_course(case.model(old, seed), old.X, old.y, order, rate)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        el.save_model(file, model)
+    return el.load_model(file)
 
 
-def curves(given: Scene, seed: int) -> dict[str, Any]:
-    """Accuracies of one model: before the change, and as it learns the new mounting."""
-    case, new = CASES["HAPT"], given.after
-    first = batch_order(len(given.before.X), BATCH, case.sequences // BATCH)
-    rate = SETTINGS["adam"].step
-    start = case.model(given.before, seed)
-    *_, (model, _) = adam_course(start, given.before.X, given.before.y, first, rate)
-    old = accuracy(model, given.before.X_test, given.before.y_test)
-    output.progress.print(f"seed {seed}: {old:.1%} in the old mounting")
-    order = batch_order(len(new.X), BATCH, UPDATES)
-    floats = [accuracy(model, new.X_test, new.y_test)]
+def by_adam(given: Scene, model: el.HSSM, order: Floats, rate: float) -> dict[str, Any]:
+    """Accuracies in floats after SHOWN, and in the old mounting before."""
+    new, old = given.after, given.before
+    found = [accuracy(model, new.X_test, new.y_test)]
     for update, (learnt, _) in enumerate(adam_course(model, new.X, new.y, order, rate), 1):
         if update in SHOWN:
-            floats.append(accuracy(learnt, new.X_test, new.y_test))
-    output.progress.print(f"seed {seed}: adam {floats}")
-    board, counts = by_board(given, model, order)
-    return {"seed": seed, "old mounting": old, "adam in floats": floats, "board": board, **counts}
+            found.append(accuracy(learnt, new.X_test, new.y_test))
+    return {"course": found, "old": accuracy(model, old.X_test, old.y_test)}
 
 
-def by_board(given: Scene, model: el.HSSM, order: Floats) -> tuple[list[float], Mapping[str, int]]:
+def by_board(given: Scene, model: el.HSSM, order: Floats) -> dict[str, Any]:
     """Accuracies of the integers after SHOWN; what overflowed and what was clamped."""
     rule = replace(SETTINGS["sign"], batch=BATCH).rule("sign", UPDATES)
     known = evenly(given.anywhere.y, CALIBRATION // given.anywhere.outputs)
@@ -142,36 +144,48 @@ def by_board(given: Scene, model: el.HSSM, order: Floats) -> tuple[list[float], 
         found.append(right)
         overflowed += over
     clamped = sum(int(counts.sum()) for counts in done.result.clamped.values())
-    return found, {"overflowed": overflowed, "clamped": clamped}
+    return {"course": found, "overflowed": overflowed, "clamped": clamped}
 
 
-def rows_of(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def learners() -> Mapping[str, Callable[[Scene, el.HSSM, Floats], dict[str, Any]]]:
+    """Who learns the new mounting, by what the table calls them."""
+    adams = {
+        f"adam {rate:g}": lambda given, model, order, r=rate: by_adam(given, model, order, r)
+        for rate in RATES
+    }
+    return {"board": by_board, **adams}
+
+
+def rows_of(found: Mapping[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     """The table: a row for every number of sequences."""
-    old = np.mean([one["old mounting"] for one in found])
+    old = np.mean([one["old"] for one in found[f"adam {RATES[0]:g}"]])
     for at, update in enumerate(SHOWN):
         row: dict[str, Any] = {"sequences": update * BATCH, "updates": update}
-        for name in ("board", "adam in floats"):
-            own = [100 * one[name][at] for one in found]
+        for name, seeds in found.items():
+            own = [100 * one["course"][at] for one in seeds]
             row[f"{name} %"] = " ".join(f"{value:.1f}" for value in own)
             row[f"{name}, mean"] = f"{np.mean(own):.1f}"
         yield row | {"old mounting, mean": f"{100 * old:.1f}"}
 
 
 def adapt(options: Any) -> None:
-    """The table of all seeds; every seed's curves are kept under options.results."""
+    """The table of all seeds; what each came to is kept under options.results."""
     try:
         given = scene(options.data)
     except Missing as missing:
         output.progress.print(f"left out: {missing}")
         return
-    found: list[dict[str, Any]] = []
+    order = batch_order(len(given.after.X), BATCH, UPDATES)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in learners()}
     for seed in options.seeds:
-        file = options.results / f"adaptation-{seed}.json"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(curves(given, seed), indent=1) + "\n")
-        found.append(json.loads(file.read_text()))
-    output.progress.print(f"overflowed {sum(one['overflowed'] for one in found)}, "
-                          f"clamped {sum(one['clamped'] for one in found)}")  # fmt: skip
+        for name, learner in learners().items():
+            file = options.results / f"adaptation-{name.replace(' ', '-')}-{seed}.json"
+            if not file.is_file():
+                model = trained_before(given, seed, options.results)
+                file.write_text(json.dumps(learner(given, model, order), indent=1) + "\n")
+                output.progress.print(f"{file.stem}: {json.loads(file.read_text())['course'][-1]}")
+            found[name].append(json.loads(file.read_text()))
+    output.progress.print(f"overflowed {sum(one['overflowed'] for one in found['board'])}, "
+                          f"clamped {sum(one['clamped'] for one in found['board'])}")  # fmt: skip
     title = "accuracy on other people, in a new mounting"
     output.show(title, [*rows_of(found)], ("echoloom", "jax", "numpy", "optax"), options.json)

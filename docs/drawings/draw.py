@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from adaptation import adaptation
 from svg import Drawing
 
 from echoloom.hdl.lane import ADD, BROADCAST, STORE, X_WORD
@@ -189,6 +190,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "pipeline": pipeline,
     "datapath": datapath,
     "echo": echo,
+    "adaptation": adaptation,
 }
 
 
