@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from echoloom.ir.arithmetic import Overflow, narrow, round_shift
 from echoloom.ir.formats import largest
+from echoloom.ir.reports import PEAK_BITS, peak_shift
 
 Words = NDArray[np.int64]
 
@@ -33,7 +34,6 @@ MULTIPLIER = 110493
 INCREMENT = 1
 # The largest gradient word of a tensor is brought to so many bits, and moves a weight by the
 # tensor's step / 2**STEP_BITS.
-PEAK_BITS = 23
 STEP_BITS = NOISE_BITS - PEAK_BITS
 
 
@@ -63,18 +63,18 @@ def decayed(g: Words, word: int) -> Words:
     return g - (coarse << (DECAY_SHIFT - DECAY))
 
 
-def peak_shift(g: Words) -> int:
+def shift_of(g: Words) -> int:
     """By how many bits gradient words are made smaller, so that the largest has PEAK_BITS."""
     words = np.asarray(g, np.int64)
     peak = int(np.bitwise_or.reduce(words ^ (words >> 63), axis=None, initial=0))
-    return max(peak.bit_length() - PEAK_BITS, 0)
+    return peak_shift(peak)
 
 
 def by_scale(
     w: Words, g: Words, noise: Words, step: int, lift: int, width: int, word: int, shift: int
 ) -> Updated:
     """Every word against its gradient, in proportion to it, rounded by chance. `noise` has the
-    generator's words of each, `shift` is the tensor's `peak_shift`."""
+    generator's words of each, `shift` is the tensor's `shift_of`."""
     scaled, _ = narrow(round_shift(g, shift), word, Overflow.SATURATE)
     total = ((w + lift) << NOISE_BITS) + step * scaled + noise
     return _into_range(round_shift(total, NOISE_BITS), lift, width)

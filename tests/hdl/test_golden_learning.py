@@ -21,7 +21,7 @@ from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.reports import PEAK_BITS, Report
 from echoloom.ir.sections import Section
-from echoloom.ir.update_rules import by_scale, by_sign, noise_rows, peak_shift
+from echoloom.ir.update_rules import by_scale, by_sign, noise_rows, shift_of
 
 TIMING = Timing()
 READY = TIMING.mac_to_slot
@@ -57,7 +57,7 @@ def test_scaled_sums_move_the_weights(lanes: int, drains: int) -> None:
     registers = {Register.WEIGHT_ROW: 1, Register.GRADIENT_ROW: 2}
     rows = [()] * ROWS
     scan = engine.run(EnginePass.SCAN, frames=rows, registers=registers)
-    shift = peak_shift(gradient[:, 2 : 2 + ROWS])
+    shift = shift_of(gradient[:, 2 : 2 + ROWS])
     assert scan.peak == shift > 0
     noise = noise_rows(start, ROWS).T
     expected = by_scale(weight[:, 1 : 1 + ROWS], gradient[:, 2 : 2 + ROWS], noise, -30_000, 0,

@@ -18,7 +18,7 @@ from echoloom.ir.update_rules import (
     noise_key,
     noise_keys,
     noise_rows,
-    peak_shift,
+    shift_of,
     step_units,
 )
 
@@ -79,7 +79,7 @@ def test_a_momentum_loses_its_eighth() -> None:
     ("largest", "shift"), [(0, 0), (2**23 - 1, 0), (2**23, 1), (-(2**23), 0), (-(2**23) - 1, 1)]
 )
 def test_the_peak_has_23_bits(largest: int, shift: int) -> None:
-    assert peak_shift(np.array([[0, 1], [largest, -1]])) == shift
+    assert shift_of(np.array([[0, 1], [largest, -1]])) == shift
 
 
 @pytest.mark.parametrize("lift", [0, -MOST])
@@ -87,7 +87,7 @@ def test_the_peak_has_23_bits(largest: int, shift: int) -> None:
 def test_a_scaled_step_is_rounded_by_the_noise(step: int, lift: int) -> None:
     w, g = words(2)
     w = np.abs(w) if lift else w
-    shift = peak_shift(g)
+    shift = shift_of(g)
     noise = noise_rows(noise_keys(3, 0, 4), len(w) // 4).reshape(-1)
     found = by_scale(w, g, noise, step, lift, WIDTH, 28, shift)
     expected = []

@@ -11,13 +11,13 @@ import numpy as np
 
 from echoloom.backends.run.learning_run import Tensor
 from echoloom.ir.learning import ScaledUpdate, SignUpdate, Update
+from echoloom.ir.reports import PEAK_BITS
 from echoloom.ir.update_rules import (
     DECAY,
     DECAY_SHIFT,
     INCREMENT,
     MULTIPLIER,
     NOISE_BITS,
-    PEAK_BITS,
 )
 
 Values = dict[str, jax.Array]

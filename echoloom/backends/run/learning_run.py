@@ -27,7 +27,7 @@ from echoloom.ir.update_rules import (
     halved,
     noise_keys,
     noise_rows,
-    peak_shift,
+    shift_of,
     step_units,
 )
 
@@ -178,7 +178,7 @@ class NumpyLearner:
                 if goes_on(self._plan):
                     self._machine.accumulators[t.accumulator] = decayed(g, word)
             else:
-                shifts[t.name] = peak_shift(g)
+                shifts[t.name] = shift_of(g)
                 own = noise[t.first + t.row, t.lanes].reshape(w.shape)
                 new = by_scale(w, g, own, step, t.lift, t.width, word, shifts[t.name])
             self._machine.values[t.name] = weights[t.name] = new.words

@@ -184,7 +184,7 @@ class _Row:
 
     def _product(self, scalar: str, name: str, after: str | None = None) -> Multiply:
         """The first lane's word `scalar` times a word of every lane, once `after` is there too."""
-        reads = (Read(name, 0), *((Read(after, 0),) if after else ()))
+        reads = tuple(Read(own, 0) for own in (scalar, name, after) if own)
         return Multiply(
             reads, narrow=Narrow.X, wide=Wide.Y, x=X(XMode.BROADCAST, self._address(scalar)),
             y=self._address(name), lanes=self.config.lanes,
