@@ -57,7 +57,7 @@ def expected(
 ) -> update_rules.Updated:
     lift = t.lift(WIDTH)
     if isinstance(rule, ScaledUpdate):
-        shift = update_rules.peak_shift(g)
+        shift = update_rules.shift_of(g)
         own = noise_of(noise, t, w.shape)
         return update_rules.by_scale(w, g, own, step, lift, WIDTH, WORD, shift)
     return update_rules.by_sign(w, g, step, lift, WIDTH)
