@@ -50,11 +50,11 @@ def untrained(X: np.ndarray, classes: int, small: bool) -> el.HSSM:
     return el.with_statistics(model, jnp.asarray(X, model.encoder.weight.dtype))
 
 
-def rule(sequences: int, epochs: int, batch: int) -> el.SignUpdate:
-    """Steps of 2**-6, halved in the middle of the training and again in the middle of the rest."""
+def rule(sequences: int, epochs: int, batch: int, step: float) -> el.SignUpdate:
+    """Steps that are halved in the middle of the training and again in the middle of the rest."""
     updates = epochs * sequences // batch
     halve_at = tuple(sorted({max(1, updates // 2), max(1, 3 * updates // 4)}))
-    return el.SignUpdate(step=2**-6, batch=batch, updates=updates, halve_at=halve_at)
+    return el.SignUpdate(step=step, batch=batch, updates=updates, halve_at=halve_at)
 
 
 # %% [markdown]
@@ -91,17 +91,18 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--small", action="store_true", help="a toy task, the smallest engine")
     arguments.add_argument("--port", help="a board's; a virtual one if not given")
-    arguments.add_argument("--epochs", type=int, help="8 if not given, and 4 of the toy task")
+    arguments.add_argument("--epochs", type=int, help="8 if not given, and 6 of the toy task")
     arguments.add_argument("--directory", type=Path, default=Path("build/learn_on_board"))
     options = arguments.parse_args()
 
     (X, y), (X_test, y_test) = load(options.small)
-    epochs, batch = options.epochs or (4 if options.small else 8), 8
+    epochs, batch = options.epochs or (6 if options.small else 8), 8
+    step = 2**-5 if options.small else 2**-6
     model = untrained(X, int(y.max()) + 1, options.small)
     print(f"test accuracy, untrained: {accuracy(model, X_test, y_test):.1%}")
     program = el.compile(
         model, X, y, lanes=(SMALL if options.small else FULL).lanes,
-        learning=rule(len(X), epochs, batch),
+        learning=rule(len(X), epochs, batch, step),
     )  # fmt: skip
     every = len(X) // batch
 
