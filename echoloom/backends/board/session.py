@@ -63,13 +63,7 @@ class Session:
     def load(
         self, program: CompiledProgram, *, anew: bool = False, progress: Progress | None = None
     ) -> int:
-        """Have the board hold `program`; the number of words written.
-
-        A board that says that it holds this very program is believed, unless `anew`. Otherwise all
-        memories are written, whatever was in them.
-
-        Raises OtherEngine if the board's engine is not the one that the program is for.
-        """
+        """As `Board.load`."""
         self._forget()
         self._line.reopen()
         rows = sorted(image_writes(program.image, clear=True))
@@ -82,12 +76,7 @@ class Session:
         return len(rows)
 
     def write(self, program: CompiledProgram, *, progress: Progress | None = None) -> int:
-        """Have the board hold `program` in place of another with the same schedule, as
-        `with_parameters` gives it: only words that differ are written, and counted.
-
-        Any other program is loaded as a whole, and so it is where it is not known what the board
-        holds. Raises OtherEngine.
-        """
+        """As `Board.write`."""
         before, held = self._program, self._held
         if before is None or not alike(before.image, program.image) or not self._holds(before):
             return self.load(program, progress=progress)
@@ -118,11 +107,7 @@ class Session:
         )  # fmt: skip
 
     def recover(self) -> None:
-        """After a BoardError: open the port again if it is gone, bring the link back into step, and
-        the program back onto the board if that has lost it.
-
-        Raises what `open_board` and `load` raise.
-        """
+        """As `Board.recover`."""
         self._line.reopen()
         self._clean = False
         self._depth = self._line.greet().samples
