@@ -35,7 +35,10 @@ def test_a_regressions_too() -> None:
     X = samples()[:, :, :2]
     y = 0.5 * X[:, 3::4, :1]
     program = el.compile(model, X, y, lanes=2)
-    found, each = batch_quality(program, X, y).by_tensor(), gradient_quality(program, list(X), list(y))
+    found, each = (
+        batch_quality(program, X, y).by_tensor(),
+        gradient_quality(program, list(X), list(y)),
+    )
     assert found.keys() == each.keys()
     for name, one in found.items():
         assert one.cosine == pytest.approx(each[name].cosine, abs=1e-9)
