@@ -32,9 +32,9 @@ import msgspec
 from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.parser import format_of
-from echoloom.ir.passes.format_classes import Word
 from echoloom.ir.sections import SWEPT, Section
 from echoloom.ir.widths import Widths, accumulator_for
+from echoloom.ir.word import Word
 
 PROGRAM = "program"  # the section of what belongs to no section
 SMALLEST_NUDGE, LARGEST_NUDGE = -200, 200  # exponents

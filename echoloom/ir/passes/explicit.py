@@ -11,10 +11,11 @@ import numpy as np
 from echoloom.ir.formats import Q
 from echoloom.ir.passes.channels import met_matrices
 from echoloom.ir.passes.coefficient_formats import SPREAD, factors
-from echoloom.ir.passes.format_classes import Formats, Word
+from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.precision import Precision, WrongPrecision
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
+from echoloom.ir.word import Word
 
 FARTHEST = 256  # an exponent, either way
 

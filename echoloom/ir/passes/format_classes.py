@@ -6,21 +6,10 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from echoloom.ir.formats import Q
 from echoloom.ir.printer import columns
-from echoloom.ir.sections import Section
-
-
-class Word(NamedTuple):
-    """A value of one section, or of the whole program (None): a state or a coefficient."""
-
-    section: Section | None
-    name: str
-
-    def __str__(self) -> str:
-        return self.name if self.section is None else f"{self.section.name.lower()} {self.name}"
+from echoloom.ir.word import Word
 
 
 class Basis(enum.Enum):

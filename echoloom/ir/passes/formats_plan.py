@@ -23,7 +23,7 @@ from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.channels import channel_formats
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
 from echoloom.ir.passes.explicit import chosen
-from echoloom.ir.passes.format_classes import Basis, FormatClass, Formats, Word, grouped
+from echoloom.ir.passes.format_classes import Basis, FormatClass, Formats, grouped
 from echoloom.ir.passes.fused import FusedSum, fused_sums, only_accumulated, unstored
 from echoloom.ir.passes.held import held_states
 from echoloom.ir.passes.resolution import with_floors
@@ -32,6 +32,7 @@ from echoloom.ir.program import Body, Declaration, Instr, Program
 from echoloom.ir.reversible import paths
 from echoloom.ir.sections import FORWARD, STEPS, Section
 from echoloom.ir.widths import Widths
+from echoloom.ir.word import Word
 
 Floats = NDArray[np.float64]
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it

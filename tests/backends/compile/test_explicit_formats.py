@@ -15,10 +15,10 @@ import echoloom as el
 from echoloom.backends.compile.precision_argument import precision_named, profiles
 from echoloom.frontend.models.hssm import with_statistics
 from echoloom.ir.formats import Q
-from echoloom.ir.passes.format_classes import Word
 from echoloom.ir.precision import Precision, Signals, WrongPrecision, precision_of, read_precision
 from echoloom.ir.sections import Section
 from echoloom.ir.widths import Widths
+from echoloom.ir.word import Word
 
 Q_STATE = Word(None, "b0.free.q")
 
