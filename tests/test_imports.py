@@ -32,10 +32,11 @@ ROOMS = {
     },
     "backends": {
         "run": set(),
-        "compile": {"run"},
+        "chips": set(),
+        "compile": {"run", "chips"},
         "gradients": {"run", "compile"},
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
-        "bitstream": {"run", "compile", "link"},
+        "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},
         "engine": {"run"},
         "export": {"run", "compile", "link", "engine", "bitstream"},
