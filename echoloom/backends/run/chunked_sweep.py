@@ -156,9 +156,7 @@ class _Section:
             )
         updates = self.stepping.updates
         states = {
-            name: jnp.broadcast_to(env[updates[name]], old.shape)
-            if name in updates
-            else old
+            name: jnp.broadcast_to(env[updates[name]], old.shape) if name in updates else old
             for name, old in memory.states.items()
         }
         return Memory(states, accumulators, reached, flags), [env[v] for v in self.given_out]
