@@ -22,7 +22,7 @@ from echoloom.ir.ops import SUMS, Op, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.channels import channel_formats
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
-from echoloom.ir.passes.format_classes import FormatClass, Formats, Word, grouped
+from echoloom.ir.passes.format_classes import Basis, FormatClass, Formats, Word, grouped
 from echoloom.ir.passes.fused import FusedSum, fused_sums, only_accumulated, unstored
 from echoloom.ir.passes.held import held_states
 from echoloom.ir.passes.resolution import with_floors
@@ -150,14 +150,17 @@ class _Planner:
                 need = self.need(planned[instr.name])
             else:
                 factor = self.is_factor(body, instr.name)
-                need = FormatClass(bound, self.widths.word, margin=0, factor=factor)
+                need = FormatClass(
+                    bound, self.widths.word, margin=0, factor=factor, basis=Basis.FUNCTION
+                )
             yield Word(body.section, instr.name), need
             for name in self.joined(body, instr):
                 if name in declared:
                     largest = float(np.max(np.abs(self.coefficients[name])))
                     spare = spare_bits(declared[name], self.widths.weight_margin)
                     spare = max(self.widths.margin, spare)
-                    yield Word(None, name), FormatClass(largest, self.widths.word, spare)
+                    need = FormatClass(largest, self.widths.word, spare, basis=Basis.WEIGHTS)
+                    yield Word(None, name), need
 
     def is_factor(self, body: Body, name: str) -> bool:
         """Whether a word is multiplied by another that is known at run time only, and not just to
