@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from echoloom.backends.compile.stages import ranges, real_program
-from echoloom.backends.gradients.exact import Tensors
-from echoloom.backends.profile.subject import Gradients, Progress, Subject, integer_gradients
+from echoloom.backends.gradients.quality import BatchQuality, TensorQuality
+from echoloom.backends.profile.subject import Progress, Subject, integer_gradients
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.passes.calibrate import Runaway
@@ -19,26 +17,19 @@ LONGEST = 63  # bits of a word that the integers' levels compute with
 
 
 @dataclass(frozen=True)
-class Figures:
-    """A tensor's worst over sequences: cosine similarity, and the norm ratio farthest from 1."""
-
-    cosine: float
-    norm_ratio: float
-
-
-@dataclass(frozen=True)
 class Point:
     """A choice, and the worst of every tensor at it.
 
-    `octave`: nudges 2**octave times the chosen sizes. `overflowed` and `clamped` count sequences;
-    no tensors where the choice cannot be made: `refused` says why.
+    `octave`: nudges 2**octave times the chosen sizes. `overflowed` and `clamped` count sequences.
+    There are no tensors where one overflowed, and none where the choice cannot be made: `refused`
+    says why.
     """
 
     word: int
     narrow: int
     octave: int
     length: int
-    tensors: Mapping[str, Figures]
+    tensors: Mapping[str, TensorQuality]
     overflowed: int = 0
     clamped: int = 0
     refused: str = ""
@@ -56,7 +47,7 @@ class Point:
     @property
     def holds(self) -> bool:
         """Whether there are numbers that mean something."""
-        return not self.refused and not self.overflowed
+        return bool(self.tensors)
 
 
 @dataclass(frozen=True)
@@ -72,32 +63,15 @@ class Choices:
 
 def default_choices(widths: Widths, length: int) -> Choices:
     """Around the chosen widths, and down to an eighth of the sequences."""
-    words = range(widths.word - 8, widths.word + 5, 2)
+    words = range(widths.word - 8, widths.word + 3, 2)
     narrows = range(widths.narrow - 4, widths.narrow + 3, 2)
     lengths = sorted({max(1, length // part) for part in (8, 4, 2, 1)})
     return Choices(
         tuple(w for w in words if w >= widths.narrow - 4),
         tuple(n for n in narrows if n >= 4),
-        (-6, -4, -2, 0, 2, 4),
+        (-4, -2, 0, 2, 4),
         tuple(lengths),
     )
-
-
-def judged(found: Gradients, exact: Tensors) -> dict[str, Figures]:
-    """The worst figures of every tensor over the sequences."""
-    figures: dict[str, Figures] = {}
-    for name, values in found.tensors.items():
-        n = len(values)
-        value, wanted = values.reshape(n, -1), exact[name].reshape(n, -1)
-        sizes, norms = np.linalg.norm(value, axis=1), np.linalg.norm(wanted, axis=1)
-        both, none = (sizes > 0) & (norms > 0), (sizes == 0) & (norms == 0)
-        product = np.where(both, sizes * norms, 1.0)
-        cosine = np.where(both, np.sum(value * wanted, axis=1) / product, none * 1.0)
-        ratio = np.where(none, 1.0, sizes / np.where(norms > 0, norms, np.nan))
-        ratio = np.where(np.isnan(ratio), np.inf, ratio)
-        farthest = ratio[np.argmax(np.abs(ratio - 1.0))]
-        figures[name] = Figures(float(cosine.min()), float(farthest))
-    return figures
 
 
 def variant_of(base: Widths, word: int, narrow: int) -> Widths:
@@ -106,46 +80,42 @@ def variant_of(base: Widths, word: int, narrow: int) -> Widths:
     return replace(base, word=word, narrow=narrow, accumulator=min(base.accumulator + longer, 62))
 
 
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    of: Subject
-    choices: Choices
-    exact: Mapping[int, Tensors]
-
-    def cases(self) -> Iterator[tuple[int, int, int, int]]:
-        """(octave, word, narrow, length), those of one integer program together."""
-        c, own, whole = self.choices, self.of.widths, self.of.X.shape[1]
-        yield from ((0, w, n, whole) for n in c.narrows for w in c.words if n != own.narrow)
-        yield from ((o, w, own.narrow, t) for o in c.octaves for w in c.words for t in c.lengths)
-
-
 def measure_grid(of: Subject, choices: Choices, progress: Progress) -> tuple[Point, ...]:
     """Every choice's figures."""
     whole = of.X.shape[1]
     exact = {t: of.exact(t) for t in {*choices.lengths, whole}}
-    grid = _Grid(of, choices, exact)
-    cases = list(grid.cases())
+    cases = list(_cases(of, choices))
     points: list[Point] = []
-    shifted: dict[int, Subject | str] = {}
+    nudged: dict[int, Subject | str] = {}
     held: tuple[tuple[int, int, int], IntegerProgram | str] | None = None
     for number, (octave, word, narrow, length) in enumerate(cases):
-        if octave not in shifted:
-            shifted[octave] = _nudged(of, octave)
+        if octave not in nudged:
+            nudged[octave] = _nudged(of, octave)
         if held is None or held[0] != (octave, word, narrow):
-            held = (octave, word, narrow), _integer(shifted[octave], word, narrow)
-        integer = held[1]
+            held = (octave, word, narrow), _integer(nudged[octave], word, narrow)
+        point, integer = Point(word, narrow, octave, length, {}), held[1]
         if isinstance(integer, str):
-            points.append(Point(word, narrow, octave, length, {}, refused=integer))
+            points.append(replace(point, refused=integer))
         else:
-            found = integer_gradients(of, integer, length, len(choices.octaves))
-            points.append(
-                Point(
-                    word, narrow, octave, length, judged(found, exact[length]),
-                    int(found.overflowed.sum()), int(found.clamped.sum()),
-                )
-            )  # fmt: skip
+            runs = len(choices.octaves) if narrow == of.widths.narrow else 1
+            found = integer_gradients(of, integer, length, runs).quality(exact[length])
+            points.append(_judged(point, found))
         progress(number + 1, len(cases))
     return tuple(points)
+
+
+def _cases(of: Subject, choices: Choices) -> Iterator[tuple[int, int, int, int]]:
+    """(octave, word, narrow, length), those of one integer program together."""
+    own, whole = of.widths.narrow, of.X.shape[1]
+    yield from ((0, w, n, whole) for n in choices.narrows for w in choices.words if n != own)
+    for octave in choices.octaves:
+        yield from ((octave, w, own, t) for w in choices.words for t in choices.lengths)
+
+
+def _judged(point: Point, found: BatchQuality) -> Point:
+    lost, clamped = int(found.overflowed.sum()), int(found.saturated.sum())
+    tensors = {} if lost else found.by_tensor()
+    return replace(point, tensors=tensors, overflowed=lost, clamped=clamped)
 
 
 def _nudged(of: Subject, octave: int) -> Subject | str:

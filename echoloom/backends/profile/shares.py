@@ -51,15 +51,22 @@ class Shares:
         """What to make finer next for this tensor."""
         return max(self.shares, key=lambda share: share.squares[tensor])
 
-    def explained(self, tensor: str) -> float:
-        """The part of a tensor's squared error that formats make up, at most 1."""
-        total = sum(share.squares[tensor] for share in self.shares)
-        return min(1.0, total / self.errors[tensor]) if self.errors[tensor] else 1.0
+    def part(self, tensor: str, share: Share) -> float:
+        """A format's part of a tensor's squared error, of 1.
+
+        Shares are what roundings do on average, an error is what they happened to do: where they
+        add up to more than the error, their sum is 1.
+        """
+        total = max(self.errors[tensor], sum(own.squares[tensor] for own in self.shares))
+        return share.squares[tensor] / total if total else 0.0
+
+    def rest(self, tensor: str) -> float:
+        """What no format explains: nudges of finite size, and tables."""
+        return 1.0 - sum(self.part(tensor, share) for share in self.shares)
 
     def widened(self, tensor: str, share: Share) -> float:
         """The tensor's relative error with one bit more in that format."""
-        left = self.errors[tensor] - 0.75 * min(share.squares[tensor], self.errors[tensor])
-        return float(np.sqrt(left))
+        return float(np.sqrt(self.errors[tensor] * (1.0 - 0.75 * self.part(tensor, share))))
 
 
 def measure_shares(of: Subject, exact: Tensors, progress: Progress) -> Shares:
@@ -69,7 +76,7 @@ def measure_shares(of: Subject, exact: Tensors, progress: Progress) -> Shares:
         learned_formats(of.source),
     )  # fmt: skip
     plan = replace(plan, formats=of.words.formats)
-    found = signals(of.words, of.source.widths)
+    found = signals(of.words)
     runs, length = len(found) + 1, of.X.shape[1]
     base = integer_gradients(of, of.program.artifact, length, runs).tensors
     shares: list[Share] = []
@@ -82,7 +89,8 @@ def measure_shares(of: Subject, exact: Tensors, progress: Progress) -> Shares:
             shares.append(Share(signal, {n: s / scale for n, s in squares.items()}))
         progress(number + 1, len(found))
     errors = _squares(base, exact, exact)
-    order = sorted(shares, key=lambda s: -max(s.squares[n] / (errors[n] or 1.0) for n in errors))
+    unsorted = Shares(errors, tuple(shares))
+    order = sorted(shares, key=lambda s: -max(unsorted.part(n, s) for n in errors))
     return Shares(errors, tuple(order))
 
 
@@ -93,7 +101,7 @@ def _coarser(of: Subject, plan: FormatPlan, signal: Signal) -> IntegerProgram | 
         changed = replace(plan, factors=factors)
     else:
         frac = signal.q.scalar_frac - COARSER
-        changed = replace(plan, formats=plan.formats.capped([(signal.words[0], frac)]))
+        changed = replace(plan, formats=plan.formats.capped([(signal.first, frac)]))
     try:
         program, formats = settled(changed)
         return integer_program(of.source, of.real, Formatted(verify(program), formats))

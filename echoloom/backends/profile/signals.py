@@ -12,7 +12,6 @@ from echoloom.ir.ops import Op
 from echoloom.ir.passes.format_classes import FormatClass, Word
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO
-from echoloom.ir.widths import Widths
 
 
 class Kind(enum.Enum):
@@ -38,12 +37,17 @@ class Signal:
     asked: FormatClass | None = None
 
     @property
+    def first(self) -> Word:
+        """The word that names the format."""
+        return next(iter(self.words))
+
+    @property
     def name(self) -> str:
-        return self.words[0].name
+        return self.first.name
 
     def __str__(self) -> str:
         more = f" and {len(self.words) - 1} more" if len(self.words) > 1 else ""
-        return f"{said(self.words[0])}{more}"
+        return f"{said(self.first)}{more}"
 
 
 def said(word: Word) -> str:
@@ -51,12 +55,19 @@ def said(word: Word) -> str:
     return word.name if word.section is None else f"{word.section.name.lower()} {word.name}"
 
 
-def signals(words: Formatted, widths: Widths) -> tuple[Signal, ...]:
+def short(q: Q) -> str:
+    """A format; of one with an exponent for each element the width and the exponents' range."""
+    if not q.per_element:
+        return str(q)
+    return f"Q({q.width}:{min(q.fracs)}...{max(q.fracs)})"
+
+
+def signals(words: Formatted) -> tuple[Signal, ...]:
     """Every format that some stored word has, then every coefficient that is multiplied.
 
     A product that nothing but a sum reads is not stored; it has all its bits.
     """
-    return (*_stored(words), *_factors(words, widths))
+    return (*_stored(words), *_factors(words))
 
 
 def _stored(words: Formatted) -> Iterator[Signal]:
@@ -96,7 +107,7 @@ def _kind(program: Program, words: tuple[Word, ...], state: bool) -> Kind:
     return Kind.BACK if sections and sections <= set(ECHO) else Kind.ACTIVATION
 
 
-def _factors(words: Formatted, widths: Widths) -> Iterator[Signal]:
+def _factors(words: Formatted) -> Iterator[Signal]:
     for d in words.program.coefficients:
         if Word(None, d.name) not in words.formats and not d.fixed:
             yield Signal(Kind.COEFFICIENT, d.type.q, (Word(None, d.name),))

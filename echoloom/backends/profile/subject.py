@@ -23,13 +23,12 @@ from echoloom.backends.compile.stages import (
     integer_program,
 )
 from echoloom.backends.gradients.exact import Tensors, exact_gradients, tensors
-from echoloom.backends.run.integers import Floats
+from echoloom.backends.gradients.quality import BatchQuality, sequences_quality
+from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.frontend.models.hssm import HSSM
-from echoloom.ir.flags import Flag
-from echoloom.ir.host import FAILURES
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.widths import Widths
 
@@ -70,12 +69,15 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Of every sequence: the gradients [n, ...] by tensor, whether words `overflowed`, in which
-    case they mean nothing, and whether some were `clamped` [n]."""
+    """Of every sequence the gradients [n, ...] by tensor, and the Flag bits [n] that its run
+    raised."""
 
     tensors: Tensors
-    overflowed: NDArray[np.bool_]
-    clamped: NDArray[np.bool_]
+    flags: Words
+
+    def quality(self, exact: Tensors) -> BatchQuality:
+        """How good they are."""
+        return sequences_quality(self.tensors, exact, self.flags)
 
 
 def subject(arguments: Arguments, X: Floats, y: NDArray[Any] | None) -> Subject:
@@ -120,5 +122,4 @@ def integer_gradients(
     raw = raw_gradients(
         of.program.folded, of.program.model, coefficient_gradients(integer, result, length)
     )
-    flags = result.forward_flags | result.echo_flags
-    return Gradients(tensors(raw), flags & FAILURES != 0, flags & Flag.SATURATED != 0)
+    return Gradients(tensors(raw), result.forward_flags | result.echo_flags)

@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK = "#010203"  # becomes the page's own text colour
 # Told apart on white and on black.
 COLOURS = ("#3b86c8", "#d9783b", "#45a06e", "#b96ac2", "#cf5656", "#9a9a3f", "#48a5ab", "#8f7ae0")
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10.0,
@@ -31,7 +33,7 @@ SETTINGS = {
     "ytick.color": INK,
     "grid.color": "#808a94",
     "grid.alpha": 0.35,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
 }
 
 

@@ -191,7 +191,9 @@ def gantt_svg(mapped: Mapped, section: Section) -> str:
 
 
 def _told(bar: Bar) -> str:
-    cycles = f"cycle {bar.start}" if bar.end == bar.start + 1 else f"cycles {bar.start}-{bar.end - 1}"
+    cycles = (
+        f"cycle {bar.start}" if bar.end == bar.start + 1 else f"cycles {bar.start}-{bar.end - 1}"
+    )
     return f"{bar.label}: {cycles}, {bar.share:.0%}"
 
 

@@ -72,9 +72,7 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{_class(kind)}>{escape(text)}</p>\n"
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[object]], begins: Iterable[int] = ()
-) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], begins: Iterable[int] = ()) -> str:
     """A table that scrolls where it is too wide; numbers stand to the right. Rows with the numbers
     in `begins` begin a group."""
     groups = frozenset(begins)
