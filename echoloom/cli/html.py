@@ -19,6 +19,7 @@ from echoloom.cli.memories import memories, memories_table
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.data.files import write_whole
 
+LENGTH = 100  # steps of the cycles shown, where nothing says how many
 Html = Annotated[
     Path | None,
     typer.Option(

@@ -11,10 +11,11 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
+from echoloom.backends.compile.arguments import target_named
 from echoloom.backends.compile.pipeline import Arguments
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.profile.grid import default_choices
-from echoloom.backends.profile.profile import Bound, Profile, measure_profile
+from echoloom.backends.profile.profile import Bound, Profile, check_choices, measure_profile
 from echoloom.backends.profile.subject import subject
 from echoloom.backends.report.profile_page import pictures, profile_parts
 from echoloom.cli.data import Data, load_data
@@ -90,13 +91,15 @@ def profile(
             raise ValueError(
                 f"--cosine is {cosine:g} and --norm {norm:g}, but both must be between 0 and 1."
             )
-        output.mkdir(parents=True, exist_ok=True)
         model = load_model(checkpoint, load_unit(unit))
         data = load_data(source, normalise, model.task, model.classes)
         say.notes(data.notes)
         X, y = _judging(model, data, sequences)
-        widths = replace(TARGETS[target].widths, margin=margin) if target in TARGETS else None
+        widths = replace(target_named(target).widths, margin=margin)
+        choices = replace(default_choices(widths, X.shape[1]), **given)
+        check_choices(choices, model.output_step, X.shape[1])
         labels = None if data.y is None else data.y[:samples]
+        output.mkdir(parents=True, exist_ok=True)
         with say.working("compiling"):
             of = subject(
                 Arguments(
@@ -105,7 +108,6 @@ def profile(
                 ),
                 X, y,
             )  # fmt: skip
-            choices = replace(default_choices(of.widths, X.shape[1]), **given)
         with say.counting("measuring") as count:
             found = measure_profile(of, choices, bound, count)
         with say.working("drawing"):

@@ -152,7 +152,7 @@ def measure_profile(
     """
     length = of.X.shape[1]
     choices = with_chosen(choices, of.widths, length)
-    _check(choices, of.source.output_step, length)
+    check_choices(choices, of.source.output_step, length)
     usage = measure_usage(of)
     shares = measure_shares(of, of.exact(length), progress)
     points = measure_grid(of, choices, progress)
@@ -161,7 +161,9 @@ def measure_profile(
     )
 
 
-def _check(choices: Choices, least: int, length: int) -> None:
+def check_choices(choices: Choices, least: int, length: int) -> None:
+    """ValueError for a choice that is out of all reason, or a length that sequences of `length`
+    steps do not have; the model emits after `least`."""
     for what, values, low, high in (
         ("a word length", choices.words, 4, 48),
         ("a narrow side", choices.narrows, 4, 32),

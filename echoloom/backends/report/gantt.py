@@ -53,7 +53,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """The rows of one section's chart, from the top."""
+    """The rows of one section's chart, from the top; `length`: cycles until the next iteration."""
 
     length: int
     multipliers: tuple[Bar, ...]
@@ -64,18 +64,19 @@ class Chart:
 def chart(mapped: Mapped, section: Section) -> Chart:
     """The bars of one iteration of a section, in its steady state."""
     plan, config = mapped.schedules[section], mapped.config
+    length = plan.length + mapped.timing.overhead
     multipliers, slots = [], [list[Bar]() for _ in range(2 * config.slots)]
     for entries in _tasks(plan):
         last = entries[-1]
         ready, drain = _ready(mapped, last), None
         if last.destination in (Destination.ACCUMULATOR, Destination.TREE):
-            drain = _drain_of(plan, last, ready)
+            drain = _drain_of(plan, last, ready, length)
         label = _label(plan, drain) if drain is not None else _drainless(last)
         for entry in entries:
             share = min(entry.lanes / config.lanes, 1.0)
             multipliers.append(Bar(entry.start, _end(entry), label, share))
         if drain is not None:
-            wait = (plan.drain[drain].start - ready) % plan.length
+            wait = (plan.drain[drain].start - ready) % length
             row = last.slot + (config.slots if last.destination is Destination.TREE else 0)
             slots[row].append(Bar(ready, ready + wait + 1, label))
     drains = []
@@ -85,10 +86,10 @@ def chart(mapped: Mapped, section: Section) -> Chart:
         drains.append(Bar(entry.start, entry.start + cycles, _label(plan, number), share))
 
     def within(bars: Sequence[Bar]) -> tuple[Bar, ...]:
-        return tuple(part for bar in bars for part in bar.wrapped(plan.length))
+        return tuple(part for bar in bars for part in bar.wrapped(length))
 
     used = tuple(within(row) for row in slots if row)
-    return Chart(plan.length, within(multipliers), used, within(drains))
+    return Chart(length, within(multipliers), used, within(drains))
 
 
 def _end(entry: MacEntry) -> int:
@@ -119,7 +120,7 @@ def _tasks(plan: Schedule) -> Iterator[list[MacEntry]]:
             waiting = []
 
 
-def _drain_of(plan: Schedule, push: MacEntry, ready: int) -> int | None:
+def _drain_of(plan: Schedule, push: MacEntry, ready: int, length: int) -> int | None:
     """The drain that takes a sum: of those of its slot the next one, round the iteration's end."""
     tree = push.destination is Destination.TREE
     own = [
@@ -127,7 +128,7 @@ def _drain_of(plan: Schedule, push: MacEntry, ready: int) -> int | None:
         for number, drain in enumerate(plan.drain)
         if drain.slot == push.slot and drain.tree == tree
     ]
-    return min(own, key=lambda n: (plan.drain[n].start - ready) % plan.length, default=None)
+    return min(own, key=lambda n: (plan.drain[n].start - ready) % length, default=None)
 
 
 def _drainless(entry: MacEntry) -> str:
@@ -152,8 +153,8 @@ def gantt_svg(mapped: Mapped, section: Section) -> str:
     if not plan.length:
         raise ValueError(f"section {section.name} is not played")
     found, ink = chart(mapped, section), colours(mapped)
-    width = min(max(NARROWEST, 2 * plan.length), WIDEST)
-    scale = width / plan.length
+    width = min(max(NARROWEST, 2 * found.length), WIDEST)
+    scale = width / found.length
     shapes: list[str] = []
     top = TOP
 
@@ -179,7 +180,7 @@ def gantt_svg(mapped: Mapped, section: Section) -> str:
         top += 1
     top += GAP
     row(f"{mapped.config.drains} drains", found.drains, DRAINS)
-    shapes += _axis(plan.length, width, top)
+    shapes += _axis(found.length, width, top)
     height = top + FOOT
     title = f"{section.name.lower()}: {plan.length} cycles"
     return (

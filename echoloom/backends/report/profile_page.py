@@ -10,6 +10,7 @@ from echoloom.backends.profile.signals import said, short
 from echoloom.backends.profile.usage import Usage
 from echoloom.backends.report.page import Part, figure, folded, paragraph, table
 from echoloom.backends.report.profile_pictures import growth_svg, shares_svg, surface_svg, usage_svg
+from echoloom.ir.passes.format_classes import Basis
 from echoloom.ir.sections import ECHO
 
 SURFACE = (
@@ -95,7 +96,7 @@ def _tensors(found: Profile) -> str:
 
 def _formats(found: Profile) -> str:
     rows = [list(_format_row(found, number)) for number in range(len(found.shares.shares))]
-    head = ("format", "kind", "words", "range", "margin", "largest share", "in")
+    head = ("format", "kind", "rests on", "range", "margin", "largest share", "in", "words")
     return folded(f"All {len(rows)} formats as a table", table(head, rows))
 
 
@@ -106,8 +107,9 @@ def _format_row(found: Profile, number: int) -> Iterator[str]:
     tensor = max(shares.errors, key=lambda name: shares.part(name, share))
     yield short(signal.q)
     yield signal.kind.value
-    yield ", ".join(said(word) for word in signal.words)
+    yield signal.asked.basis.value if signal.asked else Basis.WEIGHTS.value
     yield f"{signal.asked.range:.4g}" if signal.asked else ""
     yield str(signal.asked.margin) if signal.asked else ""
     yield f"{shares.part(tensor, share):.1%}"
     yield tensor
+    yield ", ".join(said(word) for word in signal.words)
