@@ -29,6 +29,7 @@ from echoloom.ir.passes.materialise import materialise
 from echoloom.ir.passes.quantise import settled
 from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.precision import Precision
 from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
@@ -41,19 +42,23 @@ Epsilons = tuple[float, ...]  # nudge sizes, by block
 @dataclass(frozen=True, eq=False)
 class Source:
     """A traced model with its coefficients' values, the samples [n, T, inputs] (and targets) that
-    it is calibrated on, and the word lengths to choose formats of; of a model that is going to
-    learn on the board the `course` that formats have to hold for."""
+    it is calibrated on, and the precision to choose formats of; of a model that is going to learn
+    on the board the `course` that formats have to hold for."""
 
     folding: Folding
     values: Mapping[str, Floats]
     samples: Floats
     targets: Floats | None
     output_step: int
-    widths: Widths
+    precision: Precision
     course: Course | None = None
 
     def __str__(self) -> str:
         return str(self.graphs)
+
+    @property
+    def widths(self) -> Widths:
+        return self.precision.widths
 
     @property
     def graphs(self) -> StackGraphs:
@@ -84,7 +89,8 @@ def traced(
     """`model` as the stages take it. Untraceable (a ValueError) names what cannot be traced."""
     folding = folded_stack(model)
     values = folding.values(model)
-    return Source(folding, values, samples, targets, model.output_step, widths or Widths())
+    precision = Precision(widths or Widths())
+    return Source(folding, values, samples, targets, model.output_step, precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +179,7 @@ def formatted(
     """The program in words: a format for each, every rounding written down. With the cuts of an
     `earlier` one it is of the same code, as far as formats allow."""
     plan = plan_formats(
-        real.program, real.coefficients, found, source.widths, earlier or {},
+        real.program, real.coefficients, found, source.precision, earlier or {},
         learned_formats(source),
     )  # fmt: skip
     program, formats = settled(plan)
