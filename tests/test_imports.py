@@ -35,6 +35,8 @@ ROOMS = {
         "chips": set(),
         "compile": {"run", "chips"},
         "gradients": {"run", "compile"},
+        "profile": {"run", "compile", "gradients"},
+        "report": {"profile"},
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
         "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},

@@ -14,7 +14,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from echoloom.backends.compile.program import load
+from echoloom.backends.report.page import Part
 from echoloom.cli.data import Split, load_data
+from echoloom.cli.html import Html, html_of, program_parts, write_page
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.frontend.data.files import check_destination, json_bytes, write_whole
@@ -81,6 +83,7 @@ def verify(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
+    html: Html = None,
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -98,8 +101,9 @@ def verify(
     echoloom verify motions.elp BasicMotions --learn 3 --batch 4
     """
     with command("verify", as_json) as say:
-        if report is not None:
-            check_destination(report)
+        for path in (report, html):
+            if path is not None:
+                check_destination(path)
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
         steps = _around(around)
@@ -149,9 +153,15 @@ def verify(
         finally:
             say.result |= values
             # Any other failure compared nothing, and a report would be about nothing.
-            if report is not None and (values["ok"] or "difference" in values):
-                write_whole(report, json_bytes(values))
-                say.errors.print(f"wrote {report}", markup=False)
+            if values["ok"] or "difference" in values:
+                if report is not None:
+                    write_whole(report, json_bytes(values))
+                    say.errors.print(f"wrote {report}", markup=False)
+                if html is not None:
+                    verification = Part("Verification", html_of(verify_table(values)))
+                    parts = [verification, *program_parts(compiled, X.shape[1])]
+                    write_page(html, "Verification", f"{program} on {source}", parts)
+                    say.errors.print(f"wrote {html}", markup=False)
         say.show(verify_table(values))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.compile.raw_gradients import coefficient_gradients, raw_gradients
-from echoloom.backends.run.integers import Floats
+from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.gradients.exact import Tensors, tensors
@@ -93,7 +93,11 @@ def integer_quality(
     result = JaxRunner(integer).run(X, y)
     gradients = coefficient_gradients(integer, result, X.shape[1])
     found = tensors(raw_gradients(folding, model, gradients))
-    flags = result.forward_flags | result.echo_flags
+    return sequences_quality(found, exact, result.forward_flags | result.echo_flags)
+
+
+def sequences_quality(found: Tensors, exact: Tensors, flags: Words) -> BatchQuality:
+    """Figures of gradients by tensor, [n, ...] both, of runs that raised these Flag bits [n]."""
     lost = flags & FAILURES != 0
     cosine: dict[str, Floats] = {}
     ratio: dict[str, Floats] = {}

@@ -15,17 +15,19 @@ from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.course import Course
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
+from echoloom.backends.run.real_jax import machines
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.formats import Q
 from echoloom.ir.learning import Learning
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, joined, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, joined, measure
 from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
 from echoloom.ir.passes.materialise import materialise
 from echoloom.ir.passes.quantise import settled
+from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.passes.simplify import simplify
 from echoloom.ir.precision import Precision
 from echoloom.ir.program import Program
@@ -145,7 +147,7 @@ def _measured(
     source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
 ) -> Ranges:
     held = {name: values.get(name, own) for name, own in real.coefficients.items()}
-    return measure(real.program, held, source.samples, labels, source.output_step)
+    return measure(real.program, held, source.samples, labels, source.output_step, machines)
 
 
 def learned_formats(source: Source) -> dict[str, Q]:
