@@ -38,6 +38,7 @@ ROOMS = {
         "bitstream": {"run", "compile", "link"},
         "link": {"run", "compile"},
         "engine": {"run"},
+        "prove": {"run", "compile"},
         "export": {"run", "compile", "link", "engine", "bitstream"},
         "board": {"run", "compile", "link", "engine"},
     },
