@@ -14,7 +14,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from echoloom.backends.compile.program import load
+from echoloom.backends.run.excess import Excess
 from echoloom.cli.data import Split, load_data
+from echoloom.cli.kept import Keep, write_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.frontend.data.files import check_destination, json_bytes, write_whole
@@ -81,6 +83,7 @@ def verify(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
+    keep: Keep = None,
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -98,8 +101,9 @@ def verify(
     echoloom verify motions.elp BasicMotions --learn 3 --batch 4
     """
     with command("verify", as_json) as say:
-        if report is not None:
-            check_destination(report)
+        for path in (report, keep):
+            if path is not None:
+                check_destination(path)
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
         steps = _around(around)
@@ -137,6 +141,8 @@ def verify(
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}
+            numbers = sorted({e.sequence for e in found.excesses if e.sequence is not None})
+            write_kept(say, keep, [X[n] for n in numbers], [labels[n] for n in numbers])
         except Mismatch as mismatch:
             values["difference"] = asdict(mismatch.difference)
             values["notes"] = getattr(mismatch, "__notes__", [])
@@ -211,6 +217,10 @@ def _distance(found: dict[str, Any]) -> str:
     )
 
 
+def _kind(excess: dict[str, Any]) -> str:
+    return "overflow" if excess["overflow"] else "clamped word"
+
+
 def verify_table(values: dict[str, Any]) -> RenderableType:
     """A verification as a table; of one that failed, the difference."""
     if not values["ok"]:
@@ -251,5 +261,6 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")
+    rows += [f"first {_kind(excess)}: {Excess(**excess)}" for excess in values.get("excesses", ())]
     table.caption = "\n".join(rows)
     return table
