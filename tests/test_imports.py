@@ -34,6 +34,8 @@ ROOMS = {
         "run": set(),
         "compile": {"run"},
         "gradients": {"run", "compile"},
+        "profile": {"run", "compile", "gradients"},
+        "report": {"profile"},
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
         "bitstream": {"run", "compile", "link"},
         "link": {"run", "compile"},

@@ -14,7 +14,7 @@ from rich.table import Table
 from echoloom.backends.board.bench import bench as run_bench
 from echoloom.backends.board.board import open_board
 from echoloom.backends.compile.program import CompiledProgram, load
-from echoloom.backends.gradients.quality import tensors
+from echoloom.backends.gradients.exact import tensors
 from echoloom.cli.board import Baud, Port, Timeout, board, load_into, say_of_line
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.kept import Keep, keeping

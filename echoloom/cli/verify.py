@@ -14,8 +14,10 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from echoloom.backends.compile.program import load
+from echoloom.backends.report.page import Part
 from echoloom.backends.run.excess import Excess
 from echoloom.cli.data import Split, load_data
+from echoloom.cli.html import Html, html_of, program_parts, write_page
 from echoloom.cli.kept import Keep, write_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import command
@@ -84,6 +86,7 @@ def verify(
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
     keep: Keep = None,
+    html: Html = None,
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -101,7 +104,7 @@ def verify(
     echoloom verify motions.elp BasicMotions --learn 3 --batch 4
     """
     with command("verify", as_json) as say:
-        for path in (report, keep):
+        for path in (report, html, keep):
             if path is not None:
                 check_destination(path)
         if split not in (None, *get_args(Split)):
@@ -155,9 +158,15 @@ def verify(
         finally:
             say.result |= values
             # Any other failure compared nothing, and a report would be about nothing.
-            if report is not None and (values["ok"] or "difference" in values):
-                write_whole(report, json_bytes(values))
-                say.errors.print(f"wrote {report}", markup=False)
+            if values["ok"] or "difference" in values:
+                if report is not None:
+                    write_whole(report, json_bytes(values))
+                    say.errors.print(f"wrote {report}", markup=False)
+                if html is not None:
+                    verification = Part("Verification", html_of(verify_table(values)))
+                    parts = [verification, *program_parts(compiled, X.shape[1])]
+                    write_page(html, "Verification", f"{program} on {source}", parts)
+                    say.errors.print(f"wrote {html}", markup=False)
         say.show(verify_table(values))
 
 

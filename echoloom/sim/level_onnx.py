@@ -18,7 +18,7 @@ import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import raw_gradient
-from echoloom.backends.gradients.quality import tensors
+from echoloom.backends.gradients.exact import tensors
 from echoloom.backends.onnx.export import (
     KINDS,
     PASSES,

@@ -11,7 +11,7 @@ import pytest
 from runner import CHANNELS, STEPS, echoloom
 
 import echoloom as el
-from echoloom.backends.gradients.quality import tensors
+from echoloom.backends.gradients.exact import tensors
 from echoloom.cli.outcome import Exit
 from echoloom.sim.golden_board import GoldenBoard, GoldenServed, golden_board
 

@@ -10,13 +10,16 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
 from echoloom.backends.compile.learned import LearnResult, Watch, lesson_of, trained
 from echoloom.backends.compile.new_weights import new_weights
-from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
+from echoloom.backends.compile.raw_gradients import (
+    coefficient_gradients,
+    gradients_of_sums,
+    raw_gradient,
+)
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
 from echoloom.backends.compile.stream import Stream
@@ -38,7 +41,6 @@ from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
 from echoloom.ir.passes.learning_plan import LearningPlan
 from echoloom.ir.program import Program
-from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,19 +142,13 @@ class CompiledProgram(Contents):
 
         From a batch's integers every sequence's own, with a first axis [n].
         """
-        sums = {a.name: to_real(result.gradients[a.name], a.type.q)
-                for a in self.ir.accumulators if a.target}  # fmt: skip
-        return self.gradients_of_sums(sums, result.exponent, result.outputs.shape, length)
+        return coefficient_gradients(self.artifact, result, length)
 
     def gradients_of_sums(
         self, sums: Mapping[str, Floats], exponent: Any, outputs: tuple[int, ...], length: int
     ) -> dict[str, Floats]:
         """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
-        common = 2.0 ** np.asarray(exponent, np.float64)
-        once, per_step = self.artifact.host.objective.shares(outputs, length)
-        streamed = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
-        factors = {n: common * (per_step if n in streamed else once) for n in sums}
-        return by_coefficient(self.ir.accumulators, sums, self._held, factors)
+        return gradients_of_sums(self.artifact, sums, self._held, exponent, outputs, length)
 
     @cached_property
     def _held(self) -> dict[str, Floats]:

@@ -30,7 +30,7 @@ from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
 from echoloom.ir.flags import Flag
-from echoloom.ir.passes.calibrate import Runaway
+from echoloom.ir.passes.recorder import Runaway
 
 CALIBRATION = 64  # sequences that formats are calibrated on, at most
 # An input channel this many times smaller than the largest may have a format of its own.

@@ -6,17 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.raw_gradients import coefficient_gradients, raw_gradients
+from echoloom.backends.gradients.exact import Tensors, exact_gradients, tensors
+from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.levels import IntegerProgram
+from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.data.samples import check_samples, host_sequence
-from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
-from echoloom.frontend.models.hssm import HSSM, trainable
-from echoloom.frontend.models.stack import float64
+from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.stack import Folding, float64
+from echoloom.ir.flags import Flag
+from echoloom.ir.host import FAILURES
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,6 @@ def gradient_quality(
             for name, value in tensors(program.gradient(x, label)).items():
                 worst[name] = _worse(worst.get(name), _quality(value, exact[name]))
     return worst
-
-
-def tensors(gradient: HSSM) -> dict[str, np.ndarray]:
-    """What of a gradient is learned by, in float64 by its path in the model."""
-    learned = eqx.filter(gradient, trainable(gradient))
-    leaves = jax.tree_util.tree_leaves_with_path(learned)
-    return {path_name(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
 
 
 def _quality(value: np.ndarray, exact: np.ndarray) -> TensorQuality:
@@ -75,6 +74,72 @@ def worst_of(quality: Mapping[str, TensorQuality] | Iterable[TensorQuality]) -> 
     for value in values[1:]:
         result = _worse(result, value)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class BatchQuality:
+    """Figures of every tensor, by its path in the model, and sequence: [n] each.
+
+    Numbers of a sequence that `overflowed` mean nothing: its cosines are 0, its ratios infinite.
+    `saturated`: signals were clamped on the way.
+    """
+
+    cosine: Mapping[str, Floats]
+    norm_ratio: Mapping[str, Floats]
+    overflowed: NDArray[np.bool_]
+    saturated: NDArray[np.bool_]
+
+    def by_tensor(self) -> dict[str, TensorQuality]:
+        """Every tensor's worst figures over the sequences."""
+        return {
+            name: TensorQuality(
+                float(cosine.min()), max(self.norm_ratio[name].tolist(), key=lambda r: abs(r - 1))
+            )
+            for name, cosine in self.cosine.items()
+        }
+
+    @property
+    def worst(self) -> TensorQuality:
+        """The worst figures over tensors and sequences."""
+        return worst_of(self.by_tensor())
+
+
+def batch_quality(
+    program: CompiledProgram, X: Any, y: Any, exact: Tensors | None = None
+) -> BatchQuality:
+    """How good a program's gradients are on every sequence of X [n, T, inputs] with labels y [n]
+    or targets y [n, T', outputs], all run together.
+
+    `exact`: what `exact_gradients` gave for the same model and data; worked out if it is None.
+    ValueError for what does not fit the model, InputRange (a ValueError) for samples outside the
+    calibrated range.
+    """
+    X, y = check_samples(program.model, X, y)
+    X = X.astype(np.float64)
+    exact = exact_gradients(program.model, X, y) if exact is None else exact
+    return integer_quality(program.artifact, program.folded, program.model, X, y, exact)
+
+
+def integer_quality(
+    integer: IntegerProgram, folding: Folding, model: HSSM, X: Floats, y: Any, exact: Tensors
+) -> BatchQuality:
+    """`batch_quality` of an integer program that no engine has been found for yet."""
+    result = JaxRunner(integer).run(X, y)
+    gradients = coefficient_gradients(integer, result, X.shape[1])
+    found = tensors(raw_gradients(folding, model, gradients))
+    return sequences_quality(found, exact, result.forward_flags | result.echo_flags)
+
+
+def sequences_quality(found: Tensors, exact: Tensors, flags: Words) -> BatchQuality:
+    """Figures of gradients by tensor, [n, ...] both, of runs that raised these Flag bits [n]."""
+    lost = flags & FAILURES != 0
+    cosine: dict[str, Floats] = {}
+    ratio: dict[str, Floats] = {}
+    for name, values in found.items():
+        each = [_quality(own, wanted) for own, wanted in zip(values, exact[name], strict=True)]
+        cosine[name] = np.where(lost, 0.0, [q.cosine for q in each])
+        ratio[name] = np.where(lost, np.inf, [q.norm_ratio for q in each])
+    return BatchQuality(cosine, ratio, lost, flags & Flag.SATURATED != 0)
 
 
 def fixed_accuracy(program: CompiledProgram, samples: Any, labels: Any) -> float:
