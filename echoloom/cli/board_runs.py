@@ -14,7 +14,6 @@ from rich.table import Table
 from echoloom.backends.board.bench import bench as run_bench
 from echoloom.backends.board.board import open_board
 from echoloom.backends.compile.program import CompiledProgram, load
-from echoloom.backends.gradients.exact import tensors
 from echoloom.cli.board import Baud, Port, Timeout, board, load_into, say_of_line
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.kept import Keep, keeping
@@ -22,6 +21,7 @@ from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
 from echoloom.frontend.data.files import check_destination
+from echoloom.frontend.gradients.exact import tensors
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences, from the first.")]
 Part = Annotated[str | None, typer.Option(help="train or test; test if DATA has it.")]

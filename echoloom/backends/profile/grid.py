@@ -10,7 +10,7 @@ from echoloom.backends.gradients.quality import BatchQuality, TensorQuality
 from echoloom.backends.profile.subject import Progress, Subject, integer_gradients
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.exact import InvalidProgram
-from echoloom.ir.passes.calibrate import Runaway
+from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.widths import Widths
 
 LONGEST = 63  # bits of a word that the integers' levels compute with

@@ -15,10 +15,10 @@ import numpy as np
 
 from echoloom.backends.compile.coefficients import CoefficientRange
 from echoloom.backends.compile.stages import Formatted, integer_program, learned_formats
-from echoloom.backends.gradients.exact import Tensors
 from echoloom.backends.profile.signals import Kind, Signal, signals
 from echoloom.backends.profile.subject import Progress, Subject, integer_gradients
 from echoloom.backends.run.levels import IntegerProgram
+from echoloom.frontend.gradients.exact import Tensors
 from echoloom.ir.passes.formats_plan import FormatPlan, plan_formats
 from echoloom.ir.passes.quantise import settled
 from echoloom.ir.verifier import verify
