@@ -17,6 +17,7 @@ from echoloom.cli.export_onnx import export_onnx
 from echoloom.cli.export_verilog import export
 from echoloom.cli.import_rhel import import_rhel
 from echoloom.cli.learn import learn
+from echoloom.cli.profile import profile
 from echoloom.cli.prove import prove
 from echoloom.cli.report import report
 from echoloom.cli.train import train
@@ -31,8 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _command in (
-    train, import_rhel, compile, export_onnx, verify, prove, learn, build, report, doctor,
-):  # fmt: skip
+    train,
+    import_rhel,
+    compile,
+    export_onnx,
+    verify,
+    prove,
+    learn,
+    build,
+    report,
+    profile,
+    doctor,
+):
     app.command()(_command)
 app.command("export-verilog")(export)
 board.command()(flash)

@@ -26,6 +26,7 @@ from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.link.errors import BoardError, OtherEngine
 from echoloom.backends.prove.prove import NotRetraced
 from echoloom.backends.prove.words import Undecided
+from echoloom.backends.run.excess import Overflowed
 from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
@@ -60,6 +61,7 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (SimulationError, Exit.FAILED),
     (Undecided, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
+    (Overflowed, Exit.INPUT),
     (ValueError, Exit.INPUT),
     (OSError, Exit.INPUT),
 )

@@ -6,18 +6,10 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from echoloom.ir.formats import Q
 from echoloom.ir.printer import columns
-from echoloom.ir.sections import Section
-
-
-class Word(NamedTuple):
-    """A value of one section, or of the whole program (None): a state or a coefficient."""
-
-    section: Section | None
-    name: str
+from echoloom.ir.word import Word
 
 
 class Basis(enum.Enum):
@@ -60,10 +52,16 @@ class FormatClass:
     state: bool = False  # moves by increments, and wraps
     factor: bool = False  # a table's result that is multiplied by run-time words: kept narrow
     basis: Basis = Basis.OBSERVED
+    explicit: int | None = None  # the exponent that somebody has chosen
 
     def finest(self, width: int) -> int:
         """Fraction bits of a word of `width` bits that holds the range and no more."""
         return finest(self.range or 1.0, width, self.margin)
+
+    @property
+    def exponent(self) -> int:
+        """Fraction bits of its words, where what they are cut from has as many."""
+        return self.finest(self.width) if self.explicit is None else self.explicit
 
     def joined(self, other: FormatClass) -> FormatClass:
         return FormatClass(
@@ -93,7 +91,7 @@ class Formats:
         order = {name: number for number, name in enumerate(self.classes)}
         for word in sorted(self.names, key=lambda word: order[self.names[word]]):
             own, q = self.of(word), self.q(word)
-            capped = "capped" if q.scalar_frac < own.finest(own.width) else ""
+            capped = "capped" if q.scalar_frac < own.exponent else ""
             section = word.section.name.lower() if word.section is not None else ""
             rows.append(
                 (
@@ -111,8 +109,23 @@ class Formats:
 
     def q(self, word: Word) -> Q:
         own = self.of(word)
-        frac = own.finest(own.width)
+        frac = own.exponent
         return Q(own.width, min(frac, self.caps.get(self.names[word], frac)))
+
+    def with_exponents(self, exponents: Mapping[Word, int]) -> Formats:
+        """The same classes, some with exponents that somebody has chosen: by any of their words.
+        ValueError where two words of a class are to have different ones."""
+        classes, said = dict(self.classes), dict[Word, Word]()
+        for word, frac in exponents.items():
+            name = self.names[word]
+            if name in said and frac != classes[name].explicit:
+                raise ValueError(
+                    f"{word} and {said[name]} share one format, but are given two exponents, "
+                    f"{frac} and {classes[name].explicit}"
+                )
+            classes[name] = replace(classes[name], explicit=frac, basis=Basis.EXPLICIT)
+            said[name] = word
+        return replace(self, classes=classes)
 
     def capped(self, limits: Iterable[tuple[Word, int]]) -> Formats:
         """The same classes with no more fraction bits than these limits on their words."""

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoloom.ir.formats import Q
-from echoloom.ir.passes.format_classes import Basis, FormatClass, Word, grouped
+from echoloom.ir.passes.format_classes import Basis, FormatClass, grouped
 from echoloom.ir.sections import Section
+from echoloom.ir.word import Word
 
 WORDS = [Word(None, "q"), *(Word(Section.FORWARD_STEP, name) for name in "abcd")]
 NEEDS = [(w, FormatClass(2.0**n, 28 - n, n, n == 1, n == 2)) for n, w in enumerate(WORDS)]
