@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from echoloom.backends.bitstream.resources import chip_of
+from echoloom.backends.chips.resources import chip_of
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.report.page import Part, page, paragraph, table
 from echoloom.backends.report.program_page import program_text, schedule_part

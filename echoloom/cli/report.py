@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 
-from echoloom.backends.bitstream.resources import chip_of
+from echoloom.backends.chips.resources import chip_of
 from echoloom.backends.compile.archive import MAGIC
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.report.page import Part

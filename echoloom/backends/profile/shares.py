@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echoloom.backends.gradients.exact import Tensors
 from echoloom.backends.profile.coarser import coarser
 from echoloom.backends.profile.signals import Kind, Signal, signals
 from echoloom.backends.profile.subject import Progress, Subject, integer_gradients
+from echoloom.frontend.gradients.exact import Tensors
 from echoloom.ir.program import Program
 
 COARSER = 4  # bits

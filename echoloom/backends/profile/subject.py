@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.compile.arguments import checked_widths
+from echoloom.backends.compile.figures import BatchQuality, sequences_quality
 from echoloom.backends.compile.pipeline import Stage, compiled
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import coefficient_gradients, raw_gradients
@@ -24,12 +25,11 @@ from echoloom.backends.compile.stages import (
     formatted,
     integer_program,
 )
-from echoloom.backends.gradients.exact import Tensors, exact_gradients, tensors
-from echoloom.backends.gradients.quality import BatchQuality, sequences_quality
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import IntegerProgram, numpy_run
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
+from echoloom.frontend.gradients.exact import Tensors, exact_gradients, tensors
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.precision import Precision

@@ -9,9 +9,9 @@ import pytest
 from tiny_programs import INPUTS, STEPS, samples, small_model
 
 import echoloom as el
-from echoloom.backends.gradients import exact
-from echoloom.backends.gradients.exact import exact_gradients, tensors
 from echoloom.backends.gradients.quality import batch_quality, gradient_quality
+from echoloom.frontend.gradients import exact
+from echoloom.frontend.gradients.exact import exact_gradients, tensors
 from echoloom.ir.widths import Widths
 
 LABELS = np.array([0, 2])

@@ -9,14 +9,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import per_sequence
 from echoloom.frontend.models.hssm import HSSM, trainable
 from echoloom.frontend.models.stack import float64
 
+Floats = NDArray[np.float64]
 Tensors = dict[str, Floats]  # by path in the model
 # Numbers that a sweep may keep for its way back. Beyond them the states of some steps are kept, the
 # rest is made again.
