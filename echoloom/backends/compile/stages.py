@@ -13,9 +13,9 @@ import numpy as np
 
 from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.course import Course
+from echoloom.backends.run.by_length import recording
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.backends.run.real_jax import machines
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.formats import Q
@@ -147,7 +147,7 @@ def _measured(
     source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
 ) -> Ranges:
     held = {name: values.get(name, own) for name, own in real.coefficients.items()}
-    return measure(real.program, held, source.samples, labels, source.output_step, machines)
+    return measure(real.program, held, source.samples, labels, source.output_step, recording)
 
 
 def learned_formats(source: Source) -> dict[str, Q]:
