@@ -24,6 +24,7 @@ from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.link.errors import BoardError, OtherEngine
+from echoloom.backends.run.excess import Overflowed
 from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
@@ -56,6 +57,7 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (BoardError, Exit.FAILED),
     (SimulationError, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
+    (Overflowed, Exit.INPUT),
     (ValueError, Exit.INPUT),
     (OSError, Exit.INPUT),
 )
