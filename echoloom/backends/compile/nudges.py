@@ -237,7 +237,9 @@ def _trial(
         if isinstance(error, Runaway) and not error.echo:
             raise
         return lost
+    source.progress("trying nudges", 0, 1)
     result = integer_run(integer, source.samples, labels)
+    source.progress("trying nudges", 1, 1)
     if result.overflow:
         return lost
     accumulators = integer.program.accumulators

@@ -183,7 +183,7 @@ class JaxRealMachine(StagedMachine):
             states, sums, emitted, seen = jax.device_get(
                 step.compiled(step.numbers, registers, fixed, states, streamed)
             )
-        saw = step.chunk(start, seen, len(frames) * sequences)
+        saw = step.chunk(start, len(frames), sequences, seen)
         if self.recorder is not None and not self.recorder.chunk(saw):
             return False
         self.values.update({s: states[s] for s, _ in body.updates})
@@ -233,13 +233,15 @@ class _Step:
             tuple(pairs),
         )
 
-    def chunk(self, start: int, seen: Any, rows: int) -> Chunk:
-        """What a recorder is told of a chunk of so many rows: steps times sequences."""
+    def chunk(self, start: int, steps: int, sequences: int, seen: Any) -> Chunk:
+        """What a recorder is told of a chunk."""
+        rows = steps * sequences
         names = self.asked.values
         squares = zip(names, map(float, seen["squares"]), strict=True)
         return Chunk(
             self.body.section,
             start,
+            steps,
             dict(zip(names, map(float, seen["largest"]), strict=True)),
             {n: (total, rows * self.sizes[n]) for n, total in squares},
             {n: sizes.tolist() for n, sizes in zip(self.asked.steps, seen["steps"], strict=True)},
