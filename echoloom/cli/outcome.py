@@ -25,6 +25,8 @@ from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.link.errors import BoardError, OtherEngine
+from echoloom.backends.prove.prove import NotRetraced
+from echoloom.backends.prove.words import Undecided
 from echoloom.backends.run.excess import Overflowed
 from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
@@ -51,6 +53,7 @@ class Exit(enum.IntEnum):
 _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
     (WrongModel, Exit.MISMATCH),
+    (NotRetraced, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),
@@ -58,6 +61,7 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (OtherEngine, Exit.INPUT),
     (BoardError, Exit.FAILED),
     (SimulationError, Exit.FAILED),
+    (Undecided, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
     (Overflowed, Exit.INPUT),
     (ValueError, Exit.INPUT),
