@@ -173,6 +173,7 @@ class UpdateList(wiring.Component):
         """Requests of the link, and those that the list makes."""
         own = self.asked.payload.space == LIST
         asks = Signal()  # the entry is read for the link
+        served = Signal()  # the link has had its turn
         access = Signal(REQUEST)
         found = Signal(HOST_BITS)
 
@@ -185,7 +186,17 @@ class UpdateList(wiring.Component):
         with m.FSM():
             with m.State("SERVE"):
                 m.d.comb += self.request.payload.eq(self.asked.payload)
-                with m.If(self.asked.valid & own):
+                mine = playing & (served | ~self.asked.valid)
+                m.d.sync += served.eq(~mine & (served | self.asked.ready))
+                with m.If(mine & waiting):
+                    look(Register.STATUS)
+                    m.next = "SEND"
+                with m.Elif(mine & (following == end)):
+                    m.d.sync += playing.eq(0)
+                with m.Elif(mine):
+                    m.d.sync += [place.eq(following), following.eq(following + 1), asks.eq(0)]
+                    m.next = "READ"
+                with m.Elif(self.asked.valid & own):
                     m.d.comb += self.asked.ready.eq(1)
                     m.d.sync += [place.eq(self.asked.payload.address), asks.eq(1)]
                     m.d.sync += entry.eq(self.asked.payload.data)
@@ -197,14 +208,6 @@ class UpdateList(wiring.Component):
                     m.d.comb += self.asked.ready.eq(self.request.ready)
                     with m.If(self.request.ready & ~self.asked.payload.write):
                         m.next = "ANSWER"
-                with m.Elif(playing & waiting):
-                    look(Register.STATUS)
-                    m.next = "SEND"
-                with m.Elif(playing & (following == end)):
-                    m.d.sync += playing.eq(0)
-                with m.Elif(playing):
-                    m.d.sync += [place.eq(following), following.eq(following + 1), asks.eq(0)]
-                    m.next = "READ"
             with m.State("ANSWER"):
                 m.d.comb += self.answered.valid.eq(self.response.valid)
                 m.d.comb += self.response.ready.eq(self.answered.ready)
