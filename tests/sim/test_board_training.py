@@ -11,11 +11,12 @@ import pytest
 import echoloom as el
 from echoloom.backends.board.records import Trained
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, PortLost
-from echoloom.hdl.commands import Command
+from echoloom.hdl.commands import Command, LinkSizes
 from echoloom.hdl.packets import PacketDecoder
 from echoloom.sim.faulty_line import Fault, Way, Wrong, faulty_line
 from echoloom.sim.golden_board import GoldenBoard, golden_board
 from echoloom.sim.golden_list import GoldenList
+from echoloom.sim.virtual_board import virtual_board
 
 X = np.random.default_rng(0).normal(size=(4, 3, 1))
 Y = np.array([0, 1, 1, 0])
@@ -61,7 +62,11 @@ def test_the_words_of_the_program(name: str):
             assert board.load(found.program) == 0  # it says so itself
 
 
-@pytest.mark.parametrize("wrong", [Wrong.FLIP, Wrong.RESET, Wrong.CLOSE], ids=lambda w: w.name)
+@pytest.mark.parametrize(
+    "wrong",
+    [Wrong.FLIP, Wrong.DROP, Wrong.DOUBLE, Wrong.RESET, Wrong.CLOSE],
+    ids=lambda wrong: wrong.name,
+)
 def test_a_fault_on_the_way(wrong: Wrong):
     program = PROGRAMS["momentum"]
     mapped = program.artifact.mapped
@@ -185,3 +190,18 @@ def test_a_level_of_verify(name: str):
             assert board.load(program) == 0
     with pytest.raises(ValueError, match="the level board needs a port"):
         el.verify(program, X, Y, levels=["board"], learn=2)
+
+
+@pytest.mark.slow  # builds a circuit
+def test_the_circuit():
+    """Whose list is too short for an update, so that this comes in parts."""
+    program = PROGRAMS["scaled"]
+    mapped = program.artifact.mapped
+    sizes = LinkSizes(listed=16)
+    with (
+        virtual_board(mapped.config, mapped.timing, sizes=sizes) as served,
+        el.open_board(served.port, timeout_s=10) as board,
+    ):
+        board.load(program)
+        assert_learnt(board.learn(X, Y, 3, every=2), program, 3)
+        assert board.status().reruns == 0

@@ -117,8 +117,8 @@ def link_sizes(config: EngineConfig, chip: Chip, samples: int | None = None) -> 
     Raises ValueError for a store that is no power of two from LEAST on, or larger than the chip.
     """
     least = LinkSizes()
-    roomy = LinkSizes(WINDOW, least.samples, LISTED)
-    sizes = roomy if resources(config, chip, roomy).fits else least
+    ways = (LinkSizes(WINDOW, least.samples, listed) for listed in (LISTED, least.listed))
+    sizes = next((way for way in ways if resources(config, chip, way).fits), least)
     if samples is not None:
         if samples < least.samples or samples & (samples - 1) or samples > MOST_DEPTH:
             raise ValueError(
