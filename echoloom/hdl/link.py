@@ -160,7 +160,7 @@ class Link(wiring.Component):
             outputs.had.eq(had),
         ]
         if updates:
-            m.d.comb += [updates.what.eq(order), updates.value.eq(word)]
+            m.d.comb += updates.what.eq(order)
 
         pick = numbers.moved(m, tuple(answers.values()))
         with m.If(patience != 0):

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from echoloom.hdl.host_port import COUNTER_BITS
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, struct
 from echoloom.hdl.pipeline import memory
 from echoloom.hdl.tally import CLAMPED_BITS
@@ -63,10 +62,10 @@ class Entry(NamedTuple):
         )
 
     @staticmethod
-    def signed(data: int) -> int:
+    def signed(number: int) -> int:
         """Data of which the list keeps DATA_BITS."""
         half = 1 << DATA_BITS - 1
-        return (data + half) % (2 * half) - half
+        return (number + half) % (2 * half) - half
 
 
 CLAMPS = Entry(LIST, 0, 0, 0)
@@ -80,12 +79,13 @@ class UpdateList(wiring.Component):
 
     Parameters: `depth` of the list in entries, a power of two.
     Ports: `asked` and `answered`, the link's requests and their responses, of which those of the
-    space LIST end here; `request` and `response`, the engine's. `tell`: `value` is the number of a
-    LEARN at place `what` (3 for all that follow); `go`, when all of them are told. `made`: number
+    space LIST end here; `request` and `response`, the engine's. `tell`: the data of
+    `asked` are the number of a LEARN at place `what` (3 for all that follow); `go`, when all of
+    them are told. `made`: number
     of the next update; `busy`: one is made, or told; `cycles`, of the passes of the one that was
     made last; `clamped`, what its entries of the space LIST counted.
     Latency: a request of the link is at the engine's in the same cycle, unless the list is just
-    making one; a write takes 5 cycles and the engine's, a pass about 20 beside its own.
+    making one; a write of the list takes 4 cycles, and those that the engine is not ready.
 
     Raises ValueError for a depth that is no power of two.
     """
@@ -96,7 +96,6 @@ class UpdateList(wiring.Component):
     response: Any
     tell: Signal
     what: Signal
-    value: Signal
     go: Signal
     made: Signal
     busy: Signal
@@ -115,11 +114,10 @@ class UpdateList(wiring.Component):
                 "response": In(stream.Signature(HOST_BITS)),
                 "tell": In(1),
                 "what": In(2),
-                "value": In(ENTRY_BITS),
                 "go": In(1),
                 "made": Out(range(NUMBERS)),
                 "busy": Out(1),
-                "cycles": Out(COUNTER_BITS),
+                "cycles": Out(DATA_BITS),
                 "clamped": Out(CLAMPED_BITS),
             }
         )
@@ -128,139 +126,114 @@ class UpdateList(wiring.Component):
         m = Module()
         m.submodules.words = words = memory(ENTRY_BITS, self._depth)
         write, read = words.write_port(), words.read_port()
-        entry = Signal(ENTRY)
-        place = Signal(ceil_log2(self._depth))  # of `entry`, or of the next one that is told
-        fresh, playing, waiting = Signal(), Signal(), Signal()
+        asked, answered, request, response = self.asked, self.answered, self.request, self.response
+        entry = data.View(ENTRY, read.data)
+        place = Signal(ceil_log2(self._depth))  # of `entry`, and of what is written
+        asks = Signal()  # the entry is read for the link
+        served = Signal()  # the link has had its turn
+        fresh, playing = Signal(), Signal()
         following, end = Signal(ceil_log2(self._depth) + 1), Signal(ceil_log2(self._depth) + 1)
-        told = self.tell & fresh & (self.what == 3)
-        keeps = Signal()  # `entry` goes into the list
+        waiting = Signal()  # for the end of a pass
+        looks, register = Signal(), Signal(Register)  # what is read, if the entry is not written
+
+        def look(at: Register) -> None:
+            m.d.sync += [looks.eq(1), register.eq(at)]
+            m.next = "SEND"
+
         m.d.comb += [
             self.busy.eq(fresh | playing),
             read.addr.eq(place),
             write.addr.eq(place),
-            write.en.eq(keeps | told),
-            write.data.eq(Mux(keeps, entry.as_value(), self.value)),
+            write.data.eq(asked.payload.data),
+            answered.payload.eq(response.payload),
+            request.payload.write.eq(~looks),
+            request.payload.space.eq(Mux(looks, Space.REGISTER, entry.space)),
+            request.payload.lane.eq(entry.lane),
+            request.payload.address.eq(Mux(looks, register, entry.address)),
+            request.payload.data.eq(entry.data.as_signed()),
         ]
-        # A LEARN that comes again, or out of turn, tells nothing.
-        with m.If(self.tell):
-            with m.Switch(self.what):
-                with m.Case(0):
-                    m.d.sync += fresh.eq((self.value[: len(self.made)] == self.made) & ~playing)
-                with m.Case(1), m.If(fresh):
-                    m.d.sync += [place.eq(self.value), following.eq(self.value)]
-                with m.Case(2), m.If(fresh):
-                    m.d.sync += end.eq(self.value)
-                with m.Default(), m.If(fresh):
-                    m.d.sync += place.eq(place + 1)
-        with m.If(self.go & fresh):
-            m.d.sync += [fresh.eq(0), playing.eq(1), self.made.eq(self.made + 1)]
-            m.d.sync += [self.cycles.eq(0), self.clamped.eq(0)]
-        self._serve(m, entry, place, read.data, keeps, playing, waiting, following, end)
-        return m
-
-    def _serve(
-        self,
-        m: Module,
-        entry: data.View,
-        place: Signal,
-        stored: Value,
-        keeps: Signal,
-        playing: Signal,
-        waiting: Signal,
-        following: Signal,
-        end: Signal,
-    ) -> None:
-        """Requests of the link, and those that the list makes."""
-        own = self.asked.payload.space == LIST
-        asks = Signal()  # the entry is read for the link
-        served = Signal()  # the link has had its turn
-        access = Signal(REQUEST)
-        found = Signal(HOST_BITS)
-
-        def look(register: Register) -> None:
-            m.d.sync += [access.write.eq(0), access.space.eq(Space.REGISTER)]
-            m.d.sync += access.address.eq(register)
-
-        m.d.comb += self.request.payload.eq(access)
-        m.d.comb += self.answered.payload.eq(self.response.payload)
         with m.FSM():
             with m.State("SERVE"):
-                m.d.comb += self.request.payload.eq(self.asked.payload)
-                mine = playing & (served | ~self.asked.valid)
-                m.d.sync += served.eq(~mine & (served | self.asked.ready))
+                m.d.comb += request.payload.eq(asked.payload)
+                mine = playing & (served | ~asked.valid)
+                m.d.sync += [served.eq(~mine & (served | asked.ready)), asks.eq(~mine)]
                 with m.If(mine & waiting):
                     look(Register.STATUS)
-                    m.next = "SEND"
                 with m.Elif(mine & (following == end)):
                     m.d.sync += playing.eq(0)
                 with m.Elif(mine):
-                    m.d.sync += [place.eq(following), following.eq(following + 1), asks.eq(0)]
+                    m.d.sync += [place.eq(following), following.eq(following + 1)]
                     m.next = "READ"
-                with m.Elif(self.asked.valid & own):
-                    m.d.comb += self.asked.ready.eq(1)
-                    m.d.sync += [place.eq(self.asked.payload.address), asks.eq(1)]
-                    m.d.sync += entry.eq(self.asked.payload.data)
+                with m.Elif(asked.valid & (asked.payload.space == LIST)):
+                    m.d.sync += [place.eq(asked.payload.address), served.eq(1)]
                     m.next = "READ"
-                    with m.If(self.asked.payload.write):
+                    with m.If(asked.payload.write):
                         m.next = "KEEP"
-                with m.Elif(self.asked.valid):
-                    m.d.comb += self.request.valid.eq(1)
-                    m.d.comb += self.asked.ready.eq(self.request.ready)
-                    with m.If(self.request.ready & ~self.asked.payload.write):
+                with m.Elif(asked.valid):
+                    m.d.comb += [request.valid.eq(1), asked.ready.eq(request.ready)]
+                    with m.If(request.ready & ~asked.payload.write):
                         m.next = "ANSWER"
             with m.State("ANSWER"):
-                m.d.comb += self.answered.valid.eq(self.response.valid)
-                m.d.comb += self.response.ready.eq(self.answered.ready)
-                with m.If(self.response.valid & self.answered.ready):
+                m.d.comb += [answered.valid.eq(response.valid), response.ready.eq(answered.ready)]
+                with m.If(response.valid & answered.ready):
                     m.next = "SERVE"
+            with m.State("KEEP"):
+                m.d.comb += [write.en.eq(1), asked.ready.eq(1)]
+                m.next = "SERVE"
 
-            with m.State("READ"):  # the memory answers a cycle later, and into a register
-                m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.sync += entry.eq(stored)
+            with m.State("READ"):  # the memory answers a cycle later
+                m.d.comb += asked.ready.eq(asks)
                 m.next = "DO"
                 with m.If(asks):
                     m.next = "TELL"
             with m.State("TELL"):
-                m.d.comb += self.answered.valid.eq(1)
-                m.d.comb += self.answered.payload.eq(entry.as_value())
-                with m.If(self.answered.ready):
+                m.d.comb += [answered.valid.eq(1), answered.payload.eq(read.data)]
+                with m.If(answered.ready):
                     m.next = "SERVE"
-            with m.State("KEEP"):
-                m.d.comb += keeps.eq(1)
-                m.next = "SERVE"
-
             with m.State("DO"):
-                number = entry.data.as_signed()
-                m.d.sync += [access.write.eq(1), access.data.eq(number)]
-                m.d.sync += [access[name].eq(entry[name]) for name in ("space", "lane", "address")]
-                starts = (entry.space == Space.REGISTER) & (entry.address == Register.COMMAND)
-                m.d.sync += waiting.eq(starts)
+                m.d.sync += looks.eq(0)
+                m.d.sync += waiting.eq(
+                    (entry.space == Space.REGISTER) & (entry.address == Register.COMMAND)
+                )
+                m.next = "SEND"
                 with m.If(entry.space == LIST):
                     look(Register.CLAMPED)
-                m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += self.request.valid.eq(1)
-                with m.If(self.request.ready):
-                    m.next = "RECEIVE"
-                    with m.If(access.write):
-                        m.next = "SERVE"
+                m.d.comb += request.valid.eq(1)
+                with m.If(request.ready):
+                    m.next = "SERVE"
+                    with m.If(looks):
+                        m.next = "RECEIVE"
             with m.State("RECEIVE"):
-                m.d.comb += self.response.ready.eq(1)
-                m.d.sync += found.eq(self.response.payload)
-                with m.If(self.response.valid):
-                    m.next = "TAKE"
-            with m.State("TAKE"):
-                m.next = "SERVE"
-                with m.Switch(access.address):
-                    with m.Case(Register.STATUS):
-                        with m.If(found[DONE]):
+                m.d.comb += response.ready.eq(1)
+                m.d.comb += write.data.eq(Cat(read.data[:TARGET_BITS], response.payload))
+                with m.If(response.valid):
+                    m.next = "SERVE"
+                    with m.Switch(register):
+                        with m.Case(Register.STATUS), m.If(response.payload[DONE]):
                             m.d.sync += waiting.eq(0)
                             look(Register.CYCLES)
-                            m.next = "SEND"
-                    with m.Case(Register.CYCLES):
-                        m.d.sync += self.cycles.eq(self.cycles + found)
-                    with m.Default():
-                        m.d.sync += self.clamped.eq(self.clamped + found)
-                        m.d.sync += entry.data.eq(found)
-                        m.next = "KEEP"
+                        with m.Case(Register.CYCLES):
+                            m.d.sync += self.cycles.eq(self.cycles + response.payload)
+                        with m.Default():
+                            m.d.sync += self.clamped.eq(self.clamped + response.payload)
+                            m.d.comb += write.en.eq(1)
+
+        # A LEARN that comes again, or out of turn, tells nothing; what another tells comes while
+        # the list is at rest.
+        number = asked.payload.data
+        with m.If(self.tell & (self.what == 0)):
+            m.d.sync += fresh.eq((number[: len(self.made)] == self.made) & ~playing)
+        with m.If(self.tell & fresh):
+            with m.Switch(self.what):
+                with m.Case(1):
+                    m.d.sync += [place.eq(number), following.eq(number)]
+                with m.Case(2):
+                    m.d.sync += end.eq(number)
+                with m.Case(3):
+                    m.d.comb += write.en.eq(1)
+                    m.d.sync += place.eq(place + 1)
+        with m.If(self.go & fresh):
+            m.d.sync += [fresh.eq(0), playing.eq(1), self.made.eq(self.made + 1)]
+            m.d.sync += [self.cycles.eq(0), self.clamped.eq(0)]
+        return m
