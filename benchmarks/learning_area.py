@@ -25,8 +25,8 @@ from utilisation import MODELS
 
 import echoloom as el
 from echoloom.backends.bitstream.flow import NETLIST, Flow
-from echoloom.backends.bitstream.resources import chip_of, link_sizes
 from echoloom.backends.bitstream.targets.boards import find_board
+from echoloom.backends.chips.resources import chip_of, link_sizes
 from echoloom.frontend.models.hssm import with_statistics
 from echoloom.hdl.board import BoardTop
 from echoloom.ir.contract import EngineConfig, Timing

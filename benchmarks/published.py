@@ -23,7 +23,7 @@ import numpy as np
 import output
 
 import echoloom as el
-from echoloom.backends.gradients.quality import TensorQuality, worst_of
+from echoloom.backends.compile.figures import TensorQuality, worst_of
 
 Vectors = dict[str, np.ndarray]
 Predict = Callable[[np.ndarray], Any]

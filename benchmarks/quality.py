@@ -24,9 +24,9 @@ from quality_cases import Case, Tensors, basic_motions, exact_gradients, tensors
 
 import echoloom as el
 from echoloom.backends.compile.coefficients import coefficient_words
+from echoloom.backends.compile.figures import TensorQuality, worst_of
 from echoloom.backends.compile.stages import probed, ranges, real_program, traced
 from echoloom.backends.compile.targets import TARGETS
-from echoloom.backends.gradients.quality import TensorQuality, worst_of
 from echoloom.backends.run.levels import Artifact, numpy_run
 from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.host import RunResult

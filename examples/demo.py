@@ -25,12 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import echoloom as el
-from echoloom.backends.gradients.quality import (
-    TensorQuality,
-    fixed_accuracy,
-    gradient_quality,
-    worst_of,
-)
+from echoloom.backends.compile.figures import TensorQuality, worst_of
+from echoloom.backends.gradients.quality import fixed_accuracy, gradient_quality
 from echoloom.frontend.data.files import write_whole
 from echoloom.sim.verify_reports import VerifyReport
 from echoloom.sim.virtual_board import virtual_board

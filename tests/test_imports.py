@@ -32,12 +32,16 @@ ROOMS = {
     },
     "backends": {
         "run": set(),
-        "compile": {"run"},
+        "chips": set(),
+        "compile": {"run", "chips"},
         "gradients": {"run", "compile"},
+        "profile": {"run", "compile", "gradients"},
+        "report": {"profile"},
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
-        "bitstream": {"run", "compile", "link"},
+        "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},
         "engine": {"run"},
+        "prove": {"run", "compile"},
         "export": {"run", "compile", "link", "engine", "bitstream"},
         "board": {"run", "compile", "link", "engine"},
     },

@@ -22,6 +22,8 @@ TEXT = {
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
     ("backends/compile/learnable.py", "_begins"): "beginnings of names that a user gives",
+    ("backends/compile/precision_argument.py", "profiles"): "files' names",
+    ("backends/compile/precision_argument.py", "precision_named"): "a file's name",
     ("backends/gradients/fixed_gradient.py", "_calibrate"): "a refusal's sentence",
     (
         "backends/onnx/qonnx_view.py",

@@ -19,8 +19,8 @@ import pytest
 import echoloom as el
 from echoloom.backends.compile.coefficients import PoleRange
 from echoloom.ir.parser import ParseError
-from echoloom.ir.passes.calibrate import Runaway
 from echoloom.ir.passes.links import NoOrder
+from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.passes.schedule import CyclicTasks
 from echoloom.ir.places import Place
 from echoloom.ir.refusals import Refused, Value

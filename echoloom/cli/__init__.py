@@ -17,6 +17,8 @@ from echoloom.cli.export_onnx import export_onnx
 from echoloom.cli.export_verilog import export
 from echoloom.cli.import_rhel import import_rhel
 from echoloom.cli.learn import learn
+from echoloom.cli.profile import profile
+from echoloom.cli.prove import prove
 from echoloom.cli.report import report
 from echoloom.cli.train import train
 from echoloom.cli.verify import verify
@@ -29,7 +31,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, import_rhel, compile, export_onnx, verify, learn, build, report, doctor):
+for _command in (
+    train,
+    import_rhel,
+    compile,
+    export_onnx,
+    verify,
+    prove,
+    learn,
+    build,
+    report,
+    profile,
+    doctor,
+):
     app.command()(_command)
 app.command("export-verilog")(export)
 board.command()(flash)

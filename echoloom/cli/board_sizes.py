@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from echoloom.backends.bitstream.resources import lacking, resources
 from echoloom.backends.bitstream.targets.boards import BOARDS, find_board
+from echoloom.backends.chips.resources import lacking, resources
 from echoloom.cli.sizes import SIZES, on_engine, untrained
 from echoloom.ir.blocks import CHIPS
 from echoloom.ir.contract import EngineConfig

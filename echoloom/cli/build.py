@@ -14,9 +14,12 @@ from echoloom.backends.bitstream.build import REPORT
 from echoloom.backends.bitstream.build import build as build_program
 from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.compile.program import load
+from echoloom.backends.report.page import Part
+from echoloom.cli.html import LENGTH, Html, html_of, program_parts, write_page
 from echoloom.cli.options import Json, Saved, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.cli.tables import fields_table
+from echoloom.frontend.data.files import check_destination
 
 
 def build(
@@ -48,6 +51,7 @@ def build(
         int | None,
         typer.Option(help="How many the board keeps, a power of two; up to 8,192 as they fit."),
     ] = None,
+    html: Html = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
@@ -58,6 +62,8 @@ def build(
     Example: echoloom build motions.elp -o build/motions --seeds 4
     """
     with command("build", as_json) as say:
+        if html is not None:
+            check_destination(html)
         compiled = load(program, load_unit(unit))
         with say.working(f"synthesising, placing and routing; logs are in {output}"):
             build_program(
@@ -76,6 +82,9 @@ def build(
         values = json.loads((output / REPORT).read_text())
         say.result |= {"folder": str(output), **values}
         say.show(build_table(values))
+        if html is not None:
+            parts = [Part("Build", html_of(build_table(values))), *program_parts(compiled, LENGTH)]
+            write_page(html, "Build", f"{program} for {board}", parts)
         say.show(f"wrote {output}")
 
 

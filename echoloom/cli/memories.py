@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from echoloom.backends.bitstream.resources import resources
+from echoloom.backends.chips.resources import resources
 from echoloom.ir.blocks import Chip
 from echoloom.ir.contract import EngineConfig
 

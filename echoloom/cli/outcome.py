@@ -24,6 +24,9 @@ from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.link.errors import BoardError, OtherEngine
+from echoloom.backends.prove.prove import NotRetraced
+from echoloom.backends.prove.words import Undecided
+from echoloom.backends.run.excess import Overflowed
 from echoloom.frontend.data.sources import MissingPackage
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
@@ -48,6 +51,7 @@ class Exit(enum.IntEnum):
 _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
     (WrongModel, Exit.MISMATCH),
+    (NotRetraced, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),
@@ -55,7 +59,9 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (OtherEngine, Exit.INPUT),
     (BoardError, Exit.FAILED),
     (SimulationError, Exit.FAILED),
+    (Undecided, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
+    (Overflowed, Exit.INPUT),
     (ValueError, Exit.INPUT),
     (OSError, Exit.INPUT),
 )

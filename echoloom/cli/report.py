@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
-from echoloom.backends.bitstream.resources import chip_of
+from echoloom.backends.chips.resources import chip_of
 from echoloom.backends.compile.archive import MAGIC
 from echoloom.backends.compile.program import CompiledProgram, load
+from echoloom.backends.report.page import Part
+from echoloom.backends.report.program_page import schedule_part
 from echoloom.cli.build import build_table
+from echoloom.cli.html import LENGTH, Html, html_of, program_parts, write_page
 from echoloom.cli.memories import blocks_table, memories, memories_table
 from echoloom.cli.options import Json, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.sizes import on_engine, sizes_named, untrained
 from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
 from echoloom.cli.verify import verify_table
+from echoloom.frontend.data.files import check_destination
 from echoloom.ir.contract import EngineConfig
 
 
@@ -40,7 +45,8 @@ def report(
         int | None, typer.Option(help="With --lanes: drains; lanes / 4 if not given.")
     ] = None,
     slots: Annotated[int, typer.Option(help="With --lanes: slots.")] = EngineConfig.slots,
-    length: Annotated[int, typer.Option(help="Steps T of the cycles shown.")] = 100,
+    length: Annotated[int, typer.Option(help="Steps T of the cycles shown.")] = LENGTH,
+    html: Html = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
@@ -55,15 +61,21 @@ def report(
             raise ValueError("give a file or --size, one of the two.")
         if length < 1:
             raise ValueError(f"--length is {length}, but it must be >= 1.")
+        if html is not None:
+            check_destination(html)
+        parts: list[Part] = []
         if size is not None:
-            _report_size(say, size, lanes or [16], drains, slots, length)
+            parts = _report_size(say, size, lanes or [16], drains, slots, length)
         elif file is not None:
             data = file.read_bytes()
             if data.startswith(MAGIC):
                 program = load(file, load_unit(unit))
-                _report_program(say, file, program, lanes or [], drains, slots, length)
+                parts = _report_program(say, file, program, lanes or [], drains, slots, length)
             else:
-                _report_report(say, file, data)
+                parts = _report_report(say, file, data)
+        if html is not None:
+            write_page(html, "Report", str(file or size), parts)
+            say.show(f"wrote {html}")
 
 
 def _report_program(
@@ -74,17 +86,19 @@ def _report_program(
     drains: int | None,
     slots: int,
     length: int,
-) -> None:
+) -> list[Part]:
     values = summary(program, length)
     own = memories(program.artifact.mapped.config, chip_of(program.target.name))
     say.result |= {"kind": "program", "program": str(file), **values, "memory": own}
     say.show(summary_tables(values))
     say.show(memories_table(own))
-    if lanes:
-        _report_engines(say, program, lanes, drains, slots, length)
+    parts = program_parts(program, length)
+    return (
+        [*parts, *_report_engines(say, program, lanes, drains, slots, length)] if lanes else parts
+    )
 
 
-def _report_report(say: Reporter, file: Path, data: bytes) -> None:
+def _report_report(say: Reporter, file: Path, data: bytes) -> list[Part]:
     try:
         values = json.loads(data)
         table = _TABLES[values["kind"]](values)
@@ -95,6 +109,7 @@ def _report_report(say: Reporter, file: Path, data: bytes) -> None:
         ) from error
     say.result |= values
     say.show(table)
+    return [Part(values["kind"].capitalize(), html_of(table))]
 
 
 _TABLES: dict[str, Any] = {"verify": verify_table, "build": build_table}
@@ -102,7 +117,7 @@ _TABLES: dict[str, Any] = {"verify": verify_table, "build": build_table}
 
 def _report_size(
     say: Reporter, size: str, lanes: list[int], drains: int | None, slots: int, length: int
-) -> None:
+) -> list[Part]:
     sizes = sizes_named(size)
     with say.working("compiling"):
         program = untrained(sizes, lanes[0], drains, slots)
@@ -110,7 +125,8 @@ def _report_size(
         "kind": "size",
         "size": dict(zip(("inputs", "hidden", "state", "blocks", "outputs"), sizes, strict=True)),
     }
-    _report_engines(say, program, lanes, drains, slots, length)
+    engines = _report_engines(say, program, lanes, drains, slots, length)
+    return [*engines, schedule_part(program.artifact.mapped)]
 
 
 def _report_engines(
@@ -120,7 +136,7 @@ def _report_engines(
     drains: int | None,
     slots: int,
     length: int,
-) -> None:
+) -> list[Part]:
     """Cycles and block RAMs of the program's integers on engines of these lanes."""
     with say.working("placing"):
         engines = [(count, on_engine(program, count, drains, slots)) for count in lanes]
@@ -131,5 +147,9 @@ def _report_engines(
         {"lanes": count, "cycles": own, "memory": memory}
         for (count, own), (_, memory) in zip(sweeps, taken, strict=True)
     ]
-    say.show(cycles_table(sweeps))
-    say.show(memories_table(taken[0][1]) if len(taken) == 1 else blocks_table(taken))
+    tables = Group(
+        cycles_table(sweeps),
+        memories_table(taken[0][1]) if len(taken) == 1 else blocks_table(taken),
+    )
+    say.show(tables)
+    return [Part("Engines", html_of(tables))]

@@ -14,7 +14,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from echoloom.backends.compile.program import load
+from echoloom.backends.report.page import Part
+from echoloom.backends.run.excess import Excess
 from echoloom.cli.data import Split, load_data
+from echoloom.cli.html import Html, html_of, program_parts, write_page
+from echoloom.cli.kept import Keep, write_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.frontend.data.files import check_destination, json_bytes, write_whole
@@ -81,6 +85,8 @@ def verify(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
+    keep: Keep = None,
+    html: Html = None,
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -98,8 +104,9 @@ def verify(
     echoloom verify motions.elp BasicMotions --learn 3 --batch 4
     """
     with command("verify", as_json) as say:
-        if report is not None:
-            check_destination(report)
+        for path in (report, html, keep):
+            if path is not None:
+                check_destination(path)
         if split not in (None, *get_args(Split)):
             raise ValueError(f"--split is {split!r}, but it must be train or test.")
         steps = _around(around)
@@ -137,6 +144,8 @@ def verify(
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}
+            numbers = sorted({e.sequence for e in found.excesses if e.sequence is not None})
+            write_kept(say, keep, [X[n] for n in numbers], [labels[n] for n in numbers])
         except Mismatch as mismatch:
             values["difference"] = asdict(mismatch.difference)
             values["notes"] = getattr(mismatch, "__notes__", [])
@@ -149,9 +158,15 @@ def verify(
         finally:
             say.result |= values
             # Any other failure compared nothing, and a report would be about nothing.
-            if report is not None and (values["ok"] or "difference" in values):
-                write_whole(report, json_bytes(values))
-                say.errors.print(f"wrote {report}", markup=False)
+            if values["ok"] or "difference" in values:
+                if report is not None:
+                    write_whole(report, json_bytes(values))
+                    say.errors.print(f"wrote {report}", markup=False)
+                if html is not None:
+                    verification = Part("Verification", html_of(verify_table(values)))
+                    parts = [verification, *program_parts(compiled, X.shape[1])]
+                    write_page(html, "Verification", f"{program} on {source}", parts)
+                    say.errors.print(f"wrote {html}", markup=False)
         say.show(verify_table(values))
 
 
@@ -211,6 +226,10 @@ def _distance(found: dict[str, Any]) -> str:
     )
 
 
+def _kind(excess: dict[str, Any]) -> str:
+    return "overflow" if excess["overflow"] else "clamped word"
+
+
 def verify_table(values: dict[str, Any]) -> RenderableType:
     """A verification as a table; of one that failed, the difference."""
     if not values["ok"]:
@@ -251,5 +270,6 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")
+    rows += [f"first {_kind(excess)}: {Excess(**excess)}" for excess in values.get("excesses", ())]
     table.caption = "\n".join(rows)
     return table

@@ -55,6 +55,23 @@ def parse(text: str) -> Program:
     return reader.finish()
 
 
+def format_of(text: str) -> Q | Real | None:
+    """The format that is written so, None for what is none. ValueError for words of no bits."""
+    if text == "real":
+        return Real()
+    if single := _SINGLE.fullmatch(text):
+        width, frac = int(single[1]) + int(single[2]), int(single[2])
+        columns = single[3]
+    elif each := _EACH.fullmatch(text):
+        width, frac = int(each[1]), tuple(map(int, each[2].split(",")))
+        columns = each[3]
+    else:
+        return None
+    if width < 1:
+        raise ValueError(f"{text} has words of {width} bits")
+    return Q(width, frac, tuple(map(int, columns.split(","))) if columns else ())
+
+
 class _Reader:
     def __init__(self) -> None:
         self.line = 1
@@ -216,19 +233,10 @@ class _Reader:
         return Type(tuple(int(n) for n in found[2].split(",") if n), format_)
 
     def format(self, text: str) -> Q | Real | None:
-        if text == "real":
-            return Real()
-        if single := _SINGLE.fullmatch(text):
-            width, frac = int(single[1]) + int(single[2]), int(single[2])
-            columns = single[3]
-        elif each := _EACH.fullmatch(text):
-            width, frac = int(each[1]), tuple(map(int, each[2].split(",")))
-            columns = each[3]
-        else:
-            return None
-        if width < 1:
-            raise self.fail(f"{text} has words of {width} bits.")
-        return Q(width, frac, tuple(map(int, columns.split(","))) if columns else ())
+        try:
+            return format_of(text)
+        except ValueError as error:
+            raise self.fail(f"{error}.") from None
 
     def attributes(self, inside: str, kind: type, allowed: Iterable[str]) -> dict[str, Any]:
         hints, values = get_type_hints(kind), {}

@@ -60,9 +60,13 @@ class StagedMachine(Machine):
         while first := list(islice(source, 1)):
             value = next(iter(first[0].values()))
             sequences = max(1, value.size // value.shape[-1])
-            chunk = [*first, *islice(source, max(0, VALUES // sequences - 1))]
+            chunk = [*first, *islice(source, self.steps_together(sequences) - 1)]
             self._chunk(self.program.body(section), start, chunk)
             start += len(chunk)
+
+    def steps_together(self, sequences: int) -> int:
+        """How many steps of so many sequences are a chunk, at most."""
+        return max(1, VALUES // sequences)
 
     def _chunk(self, body: Body, start: int, frames: list[Mapping[str, Value]]) -> None:
         count = len(frames)

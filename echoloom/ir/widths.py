@@ -31,3 +31,13 @@ class Widths:
     def gradient_bits(self) -> int:
         """Bits of a sum over steps."""
         return self.accumulator if self.gradient is None else self.gradient
+
+
+# Bits of a sum of products beyond those of one: a row of 256 weights.
+GROWTH, MOST = 8, 63
+
+
+def accumulator_for(word: int, narrow: int) -> int:
+    """Bits of a sum of products where nobody says how many: as many as ever, unless such products
+    need more."""
+    return max(Widths.accumulator, min(word + narrow + GROWTH, MOST))

@@ -18,7 +18,6 @@ import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import raw_gradient
-from echoloom.backends.gradients.quality import tensors
 from echoloom.backends.onnx.export import (
     KINDS,
     PASSES,
@@ -31,6 +30,7 @@ from echoloom.backends.onnx.export import (
 from echoloom.backends.onnx.run import Arrays, OnnxModel, integer_result
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.gradients.bptt import bptt_gradient
+from echoloom.frontend.gradients.exact import tensors
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import float64
 from echoloom.sim.first_difference import Difference, Mismatch, first_index, lowest_bit

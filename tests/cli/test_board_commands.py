@@ -11,8 +11,8 @@ import pytest
 from runner import CHANNELS, STEPS, echoloom
 
 import echoloom as el
-from echoloom.backends.gradients.quality import tensors
 from echoloom.cli.outcome import Exit
+from echoloom.frontend.gradients.exact import tensors
 from echoloom.sim.golden_board import GoldenBoard, GoldenServed, golden_board
 
 PATIENT = ("--timeout", 10)  # Python takes its time

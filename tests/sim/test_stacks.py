@@ -11,7 +11,8 @@ import pytest
 from hamiltonians import GALLERY
 
 import echoloom as el
-from echoloom.backends.gradients.quality import gradient_quality, worst_of
+from echoloom.backends.compile.figures import worst_of
+from echoloom.backends.gradients.quality import gradient_quality
 
 HIDDEN, STEPS = 5, 20
 

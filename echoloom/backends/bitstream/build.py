@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from echoloom.backends.bitstream.aim import MARGIN, Aim
-from echoloom.backends.bitstream.resources import link_sizes
 from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
+from echoloom.backends.chips.resources import link_sizes
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import LOADING, Request, all_writes, signed
 from echoloom.backends.link.image_writes import image_mark, image_writes

@@ -23,12 +23,12 @@ from amaranth.lib.wiring import Component
 
 from echoloom.backends.bitstream.aim import Aim
 from echoloom.backends.bitstream.flow import Flow
-from echoloom.backends.bitstream.resources import lacking, link_sizes
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.bitstream.targets.target import Target
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
+from echoloom.backends.chips.resources import lacking, link_sizes
 from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, BoardTop
 from echoloom.hdl.uart import divisor_for
 from echoloom.ir.blocks import CHIPS

@@ -3,6 +3,7 @@
     {"format": "echoloom.program", "version": 1, ..., "parts": [["model", 9321], ...], ...}
     model         a checkpoint, as `frontend.checkpoint` writes it
     ir            the integer program's text
+    precision     what was chosen for it, as TOML
     coefficient/* words, little-endian int64, in row-major order
     base/*, slope/*  the lines of a table, likewise
 
@@ -34,6 +35,7 @@ from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.ir.learning import learning_of_settings, learning_settings
 from echoloom.ir.parser import parse
 from echoloom.ir.passes.image import place
+from echoloom.ir.precision import Precision, precision_of
 from echoloom.ir.tables import TableContents
 from echoloom.ir.verifier import verify
 
@@ -59,12 +61,15 @@ class Contents:
     epsilons: tuple[float, ...]
     # The largest magnitude of every input channel on the samples; () in files of old releases.
     peaks: tuple[float, ...] = ()
+    precision: Precision | None = None  # all that was chosen; None in files of old releases
 
 
 def packed(program: Contents) -> bytes:
     """A whole file. Raises ValueError for a model that a checkpoint cannot hold."""
     artifact, mapped = program.artifact, program.artifact.mapped
     parts = {"model": model_bytes(program.model), "ir": str(artifact.program).encode()}
+    if program.precision is not None:
+        parts["precision"] = str(program.precision).encode()
     for name, words in artifact.coefficients.items():
         parts[f"coefficient/{name}"] = _packed(words)
     for key, table in artifact.tables.items():
@@ -110,13 +115,18 @@ def unpacked(
     try:
         return Contents(
             model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"]),
-            tuple(header.get("peaks", ())),
+            tuple(header.get("peaks", ())), _precision(parts, path),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptProgram(
             f"{path}: the saved program does not make sense to this release ({error}); "
             "compile it again."
         ) from error
+
+
+def _precision(parts: Mapping[str, bytes], path: str | os.PathLike[str]) -> Precision | None:
+    text = parts.get("precision")
+    return None if text is None else precision_of(text.decode(), os.fspath(path))
 
 
 def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:

@@ -34,8 +34,9 @@ from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir.host import Host
 from echoloom.ir.passes.assemble import StackGraphs
-from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway
+from echoloom.ir.passes.calibrate import PROBE, Ranges
 from echoloom.ir.passes.graphs import coefficients
+from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.printer import columns
 from echoloom.ir.real import REAL_RULES
 from echoloom.ir.staged import StagedMachine

@@ -6,27 +6,21 @@ and `str` of the result is what `echoloom compile --dump` writes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex
 
-import equinox as eqx
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.arguments import (
-    check_output_step,
-    checked_rule,
-    checked_widths,
-    engine_sizes,
-    target_named,
-)
 from echoloom.backends.compile.course import trained
 from echoloom.backends.compile.learnable import learning_of
 from echoloom.backends.compile.lost import warn_of_lost
 from echoloom.backends.compile.nudges import Nudges, choose_nudges
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.refusals import said_of
+from echoloom.backends.compile.request import Arguments, Request, checked, targets_of
 from echoloom.backends.compile.rounding import Rounding, insist_on_weights, worst_roundings
 from echoloom.backends.compile.stages import (
     Formatted,
@@ -37,11 +31,8 @@ from echoloom.backends.compile.stages import (
     ranges,
     real_program,
 )
-from echoloom.backends.compile.targets import Target
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import Artifact, IntegerProgram
-from echoloom.frontend.data.arrays import real_array
-from echoloom.frontend.data.samples import check_inputs, check_samples
 from echoloom.frontend.energy.canonical import Plan
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
@@ -51,82 +42,13 @@ from echoloom.ir.contract import EngineConfig, Image
 from echoloom.ir.learning import Rule
 from echoloom.ir.passes.assemble import assemble
 from echoloom.ir.passes.calibrate import PROBE, Ranges
+from echoloom.ir.passes.explicit import written_formats
 from echoloom.ir.passes.image import Mapped, Placed, image, placed, scheduled, summary
 from echoloom.ir.passes.materialise import materialise
 from echoloom.ir.passes.quantise import cuts
 from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.precision import Precision, WrongPrecision
 from echoloom.ir.widths import Widths
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What is to be compiled, and for which engine; all of it checked.
-
-    samples [n, T, inputs] and targets [n, T', outputs] (None for classification, and where none
-    were given) are float64. With an `earlier` program of the same model but for its parameters,
-    graphs and code stay as they were there. A rule of `learning` comes with `labels` (or targets).
-    """
-
-    model: HSSM
-    samples: Floats
-    targets: Floats | None
-    target: Target
-    widths: Widths
-    engine: EngineConfig  # of least depths
-    earlier: CompiledProgram | None = None
-    learning: Rule | None = None
-    labels: NDArray[Any] | None = None
-
-    def __str__(self) -> str:
-        shape = list(self.samples.shape)
-        return f"{eqx.tree_pformat(self.model)}\n\nsamples {shape}\n{self.widths}\n"
-
-
-@dataclass(frozen=True, eq=False)
-class Arguments:
-    """What `compile` was called with."""
-
-    model: HSSM
-    samples: Any
-    labels: Any
-    target: str
-    lanes: SupportsIndex
-    drains: SupportsIndex | None
-    slots: SupportsIndex
-    widths: Widths | None
-    weight_margin: SupportsIndex | None
-    learning: Rule | None = None
-
-
-def checked(arguments: Arguments) -> Request:
-    """The arguments as a request, or a ValueError in one sentence."""
-    model, labels, widths = arguments.model, arguments.labels, arguments.widths
-    target = target_named(arguments.target)
-    sizes = engine_sizes(arguments.lanes, arguments.drains, arguments.slots)
-    widths = target.widths if widths is None else widths
-    if arguments.weight_margin is not None:
-        widths = replace(widths, weight_margin=arguments.weight_margin)
-    widths = checked_widths(widths)
-    check(model)
-    check_output_step(model.output_step)
-    samples = real_array("samples", arguments.samples).astype(np.float64)
-    if labels is None:
-        check_inputs(model, samples)
-    else:
-        _, labels = check_samples(model, samples, labels)
-    rule = checked_rule(arguments.learning, labels is not None)
-    if rule is not None:
-        widths = replace(widths, margin=widths.margin + rule.margin)
-    engine = EngineConfig.of(widths, *sizes)
-    return Request(
-        model, samples, _targets(model, labels), target, widths, engine, None, rule, labels
-    )
-
-
-def _targets(model: HSSM, labels: NDArray[Any] | None) -> Floats | None:
-    if labels is None or model.task == "classification":
-        return None
-    return labels.astype(np.float64)
 
 
 def energies(request: Request) -> tuple[Plan, ...]:
@@ -141,7 +63,9 @@ def graphs(request: Request, plans: tuple[Plan, ...]) -> Source:
     model, earlier = request.model, request.earlier
     folding = folded_stack(model, plans) if earlier is None else earlier.folded
     values = folding.values(model)
-    data = request.samples, request.targets, model.output_step, request.widths
+    rule = request.learning
+    precision = request.precision if rule is None else request.precision.spared(rule.margin)
+    data = request.samples, request.targets, model.output_step, precision
     return Source(folding, values, *data)
 
 
@@ -159,6 +83,18 @@ def course(request: Request, source: Source) -> Source:
     return replace(source, course=found)
 
 
+def nudges(source: Source) -> Nudges:
+    """The nudge size of every block: as asked, or measured."""
+    asked, blocks = source.precision.nudges, len(source.graphs.blocks)
+    if asked is None:
+        return choose_nudges(source)
+    if len(asked) != blocks:
+        raise WrongPrecision(
+            f"precision: there are {len(asked)} nudges, but the model has {blocks} blocks."
+        )
+    return Nudges(tuple(2.0**exponent for exponent in asked))
+
+
 def real(source: Source, nudges: Nudges) -> RealProgram:
     """Forward pass and echo in real numbers, simplified."""
     return real_program(source, nudges.epsilons)
@@ -168,8 +104,15 @@ def formats(request: Request, source: Source, program: RealProgram, found: Range
     """The program in words, every rounding written down."""
     earlier = request.earlier
     return formatted(
-        source, program, found, None if earlier is None else cuts(earlier.ir, request.widths)
+        source, program, found, None if earlier is None else cuts(earlier.ir, source.widths)
     )
+
+
+def precision(request: Request, nudges: Nudges, words: Formatted) -> Precision:
+    """All that was chosen, written down: with it the same model and samples give the same image."""
+    exponents = tuple(round(math.log2(epsilon)) for epsilon in nudges.epsilons)
+    found = written_formats(words.program, words.formats)
+    return replace(request.precision, nudges=exponents, formats=found)
 
 
 def rounding(
@@ -190,7 +133,8 @@ def _peaks(samples: Floats) -> tuple[float, ...]:
 def allocation(request: Request, integer: IntegerProgram) -> Placed:
     """An address for every word and a task for every stored one. DoesNotFit (a ValueError) where
     an engine has no room."""
-    return placed(integer.program, integer.tables, request.engine, integer.learning)
+    engine = EngineConfig.of(request.precision.widths, *request.sizes)
+    return placed(integer.program, integer.tables, engine, integer.learning)
 
 
 def contents(integer: IntegerProgram, mapped: Mapped) -> Image:
@@ -219,10 +163,11 @@ STAGES = (
     Stage("energies", ("model",), energies, lambda plans: _listed(enumerate(plans))),
     Stage("graphs", ("model", "energies"), graphs),
     Stage("course", ("model", "graphs"), course, lambda s: str(s.course or "nothing learns\n")),
-    Stage("nudges", ("course",), choose_nudges),
+    Stage("nudges", ("course",), nudges),
     Stage("real", ("course", "nudges"), real),
     Stage("ranges", ("course", "real"), ranges),
     Stage("formats", ("model", "course", "real", "ranges"), formats),
+    Stage("precision", ("model", "nudges", "formats"), precision),
     Stage("integer", ("course", "real", "formats"), integer_program, lambda i: str(i.program)),
     Stage(
         "rounding", ("model", "course", "real", "integer"), rounding, lambda r: _listed(r.items())
@@ -264,7 +209,8 @@ def _program(made: Mapping[str, Any]) -> CompiledProgram:
     request, integer = made["model"], made["integer"]
     return CompiledProgram(
         request.model, Artifact(**vars(integer), mapped=made["schedule"]), request.target,
-        made["nudges"].epsilons, _peaks(request.samples), made["graphs"].folding,
+        made["nudges"].epsilons, _peaks(request.samples), made["precision"],
+        made["graphs"].folding,
     )  # fmt: skip
 
 
@@ -279,6 +225,7 @@ def compile(
     widths: Widths | None = None,
     weight_margin: SupportsIndex | None = None,
     learning: Rule | None = None,
+    precision: Any = None,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -288,6 +235,11 @@ def compile(
     are requantised per cycle (default lanes / 4), `slots` row groups wait for them.
     `weight_margin` bits to spare for every coefficient (default those of `widths`, 0) let
     parameters grow 2**weight_margin times before `with_parameters` refuses them.
+
+    `precision` takes the place of `widths`: a `Precision` (word lengths, spare bits by class of
+    words, nudge sizes, explicit formats), the name of a profile or the path of a TOML file that
+    describes one. `program.precision` is the whole of what was chosen: compiled with it, the same
+    model and samples give the same image.
 
     With a rule of `learning` (`SignUpdate`, `ScaledUpdate`) the engine can update its own weights.
     Its formats hold for the whole course: `rule.updates` updates are made in floats on the samples,
@@ -303,7 +255,17 @@ def compile(
     """
     return compiled(
         Arguments(
-            model, samples, labels, target, lanes, drains, slots, widths, weight_margin, learning
+            model,
+            samples,
+            labels,
+            target,
+            lanes,
+            drains,
+            slots,
+            widths,
+            weight_margin,
+            learning,
+            precision,
         )
     )
 
@@ -324,7 +286,7 @@ def calibrated_again(
     """
     check(model)
     old = program.artifact.mapped.config
-    engine = EngineConfig.of(widths, old.lanes, old.drains, old.slots)
-    targets = _targets(model, labels)
-    request = Request(model, samples, targets, program.target, widths, engine, program)
+    sizes = old.lanes, old.drains, old.slots
+    targets = targets_of(model, labels)
+    request = Request(model, samples, targets, program.target, Precision(widths), sizes, program)
     return _program(run({"model": request}))

@@ -10,20 +10,25 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 
 from echoloom.backends.compile.archive import Contents, packed, unpacked
 from echoloom.backends.compile.coefficients import as_held, coefficient_words
 from echoloom.backends.compile.learned import LearnResult, Watch, lesson_of, trained
 from echoloom.backends.compile.new_weights import new_weights
-from echoloom.backends.compile.raw_gradients import by_coefficient, raw_gradient
+from echoloom.backends.compile.raw_gradients import (
+    coefficient_gradients,
+    gradients_of_sums,
+    raw_gradient,
+)
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
 from echoloom.backends.compile.stream import Stream
 from echoloom.backends.run.beginnings import begun_at
+from echoloom.backends.run.excess import Kept, Locate, nowhere, overflowed
 from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.stream_levels import stream_level
+from echoloom.backends.run.watched import overflow_of
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
@@ -36,11 +41,6 @@ from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
 from echoloom.ir.passes.learning_plan import LearningPlan
 from echoloom.ir.program import Program
-from echoloom.ir.sections import Section
-
-
-class Overflowed(ArithmeticError):
-    """The fabric would have raised its overflow flag: the numbers mean nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,44 +104,51 @@ class CompiledProgram(Contents):
         return Stream(self, stream_level(self.artifact, level), window, initial)
 
     def predict(self, x: Any, initial: Any = None) -> Floats:
-        """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
-        return self.real_outputs(self.run(x, initial=initial))
+        """float64 view of the integer outputs. Overflowed, which names the first word that left its
+        range, when an overflow flag was raised."""
+        result = self.run(x, initial=initial)
+        return self.real_outputs(result, lambda: self.overflow(x, initial=initial))
 
     def gradient(self, x: Any, label: Any, initial: Any = None) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
-        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
+        A pytree like `bptt_gradient`'s. Overflowed, which names the first word that left its range,
+        when an overflow flag was raised.
         """
-        return self.real_gradient(self.run(x, label, initial), len(x))
+        result = self.run(x, label, initial)
+        return self.real_gradient(result, len(x), lambda: self.overflow(x, label, initial))
 
-    def real_outputs(self, result: RunResult) -> Floats:
-        """`predict` from a run's integers, wherever they were computed."""
-        self._insist(result)
+    def real_outputs(self, result: RunResult, locate: Locate = nowhere) -> Floats:
+        """`predict` from a run's integers, wherever they were computed. `locate` finds what
+        overflowed."""
+        _insist(result, locate)
         return to_real(result.outputs, output_type(self.ir).q)
 
-    def real_gradient(self, result: RunResult, length: int) -> HSSM:
-        """`gradient` from a run's integers, wherever they were computed; `length` is that of x."""
-        self._insist(result)
+    def real_gradient(self, result: RunResult, length: int, locate: Locate = nowhere) -> HSSM:
+        """`gradient` from a run's integers, wherever they were computed; `length` is that of x.
+        `locate` finds what overflowed."""
+        _insist(result, locate)
         return self.raw_gradient(result, length)
+
+    def overflow(self, x: Any, label: Any = None, initial: Any = None) -> Kept | None:
+        """The first word that overflows when `run` is given these, and the sequence; None where
+        none does. It runs again under NumPy for that."""
+        x, label = host_sequence(self.model, x, label)
+        carried = None if initial is None else begun_at(self.artifact, initial)
+        return overflow_of(self.artifact, x, label, carried)
 
     def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
         """float64 gradients of the folded coefficients, by name, from a run's integers.
 
         From a batch's integers every sequence's own, with a first axis [n].
         """
-        sums = {a.name: to_real(result.gradients[a.name], a.type.q)
-                for a in self.ir.accumulators if a.target}  # fmt: skip
-        return self.gradients_of_sums(sums, result.exponent, result.outputs.shape, length)
+        return coefficient_gradients(self.artifact, result, length)
 
     def gradients_of_sums(
         self, sums: Mapping[str, Floats], exponent: Any, outputs: tuple[int, ...], length: int
     ) -> dict[str, Floats]:
         """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape."""
-        common = 2.0 ** np.asarray(exponent, np.float64)
-        once, per_step = self.artifact.host.objective.shares(outputs, length)
-        streamed = {name for name, _ in self.ir.body(Section.ECHO_STEP).accumulates}
-        factors = {n: common * (per_step if n in streamed else once) for n in sums}
-        return by_coefficient(self.ir.accumulators, sums, self._held, factors)
+        return gradients_of_sums(self.artifact, sums, self._held, exponent, outputs, length)
 
     @cached_property
     def _held(self) -> dict[str, Floats]:
@@ -201,13 +208,6 @@ class CompiledProgram(Contents):
         artifact = replace(self.artifact, coefficients=held)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
-    def _insist(self, result: RunResult) -> None:
-        if result.overflow:
-            raise Overflowed(
-                "the state path or an accumulator overflowed on this sequence, so its numbers mean "
-                "nothing; compile with samples that cover its range, or with more margin"
-            )
-
     def with_parameters(self, model: HSSM) -> CompiledProgram:
         """The same formats and schedule with another model's parameters.
 
@@ -220,6 +220,11 @@ class CompiledProgram(Contents):
             words = coefficient_words(self.ir, self.coefficient_values(model))
         artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
+
+
+def _insist(result: RunResult, locate: Locate) -> None:
+    if result.overflow:
+        raise overflowed(locate())
 
 
 # What a model is beside its numbers, by the names of its properties; `_fixed_parts` has the rest.

@@ -11,13 +11,18 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from echoloom.backends.run.integers import Floats
+from echoloom.backends.compile.coefficients import as_held
+from echoloom.backends.run.integers import Floats, to_real
+from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.models.coefficients import StackCoefficients
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, canonical, float64
+from echoloom.ir.host import RunResult
 from echoloom.ir.program import Accumulator
+from echoloom.ir.sections import Section
 
 
 def by_coefficient(
@@ -52,16 +57,54 @@ def raw_gradient(folding: Folding, model: HSSM, gradients: Mapping[str, Floats])
         return _chained(folding)(float64(model), dict(gradients))
 
 
+def raw_gradients(folding: Folding, model: HSSM, gradients: Mapping[str, Floats]) -> HSSM:
+    """`raw_gradient` of several sequences: all arrays, given and got, have a first axis [n]."""
+    with jax.enable_x64(True):
+        return _chained(folding, many=True)(float64(model), dict(gradients))
+
+
 @lru_cache(maxsize=8)
-def _chained(folding: Folding) -> Callable[[HSSM, dict[str, Any]], HSSM]:
+def _chained(folding: Folding, many: bool = False) -> Callable[[HSSM, dict[str, Any]], HSSM]:
     def chain(model: HSSM, gradients: dict[str, Any]) -> HSSM:
         own, rest = eqx.partition(model, eqx.is_inexact_array)
         resolved, pull = jax.vjp(
             lambda m: canonical(eqx.combine(m, rest).resolve(), folding.plans), own
         )
-        return pull(_like(resolved, gradients))[0]
+
+        def one(gradients: dict[str, Any]) -> HSSM:
+            return pull(_like(resolved, gradients))[0]
+
+        return jax.vmap(one)(gradients) if many else one(gradients)
 
     return eqx.filter_jit(chain)
+
+
+def coefficient_gradients(
+    integer: IntegerProgram, result: RunResult, length: int
+) -> dict[str, Floats]:
+    """float64 gradients of the folded coefficients, by name, from a run's integers; `length` is
+    that of x. From a batch's integers every sequence's own, with a first axis [n]."""
+    accumulators = integer.program.accumulators
+    sums = {a.name: to_real(result.gradients[a.name], a.type.q) for a in accumulators if a.target}
+    held, shape = as_held(integer), result.outputs.shape
+    return gradients_of_sums(integer, sums, held, result.exponent, shape, length)
+
+
+def gradients_of_sums(
+    integer: IntegerProgram,
+    sums: Mapping[str, Floats],
+    held: Mapping[str, Floats],
+    exponent: Any,
+    outputs: tuple[int, ...],
+    length: int,
+) -> dict[str, Floats]:
+    """`coefficient_gradients` from the accumulators' real values; `outputs` is the shape, `held`
+    the coefficients as the fabric holds them."""
+    common = 2.0 ** np.asarray(exponent, np.float64)
+    once, per_step = integer.host.objective.shares(outputs, length)
+    streamed = {name for name, _ in integer.program.body(Section.ECHO_STEP).accumulates}
+    factors = {n: common * (per_step if n in streamed else once) for n in sums}
+    return by_coefficient(integer.program.accumulators, sums, held, factors)
 
 
 def _like(resolved: StackCoefficients, gradients: Mapping[str, Any]) -> Any:

@@ -15,18 +15,21 @@ from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.course import Course
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
+from echoloom.backends.run.real_jax import machines
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.formats import Q
 from echoloom.ir.learning import Learning
 from echoloom.ir.passes.assemble import StackGraphs, assemble
-from echoloom.ir.passes.calibrate import PROBE, Ranges, Runaway, choose_epsilons, joined, measure
+from echoloom.ir.passes.calibrate import PROBE, Ranges, choose_epsilons, joined, measure
 from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
 from echoloom.ir.passes.materialise import materialise
 from echoloom.ir.passes.quantise import settled
+from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.passes.simplify import simplify
+from echoloom.ir.precision import Precision
 from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
@@ -39,19 +42,23 @@ Epsilons = tuple[float, ...]  # nudge sizes, by block
 @dataclass(frozen=True, eq=False)
 class Source:
     """A traced model with its coefficients' values, the samples [n, T, inputs] (and targets) that
-    it is calibrated on, and the word lengths to choose formats of; of a model that is going to
-    learn on the board the `course` that formats have to hold for."""
+    it is calibrated on, and the precision to choose formats of; of a model that is going to learn
+    on the board the `course` that formats have to hold for."""
 
     folding: Folding
     values: Mapping[str, Floats]
     samples: Floats
     targets: Floats | None
     output_step: int
-    widths: Widths
+    precision: Precision
     course: Course | None = None
 
     def __str__(self) -> str:
         return str(self.graphs)
+
+    @property
+    def widths(self) -> Widths:
+        return self.precision.widths
 
     @property
     def graphs(self) -> StackGraphs:
@@ -82,7 +89,8 @@ def traced(
     """`model` as the stages take it. Untraceable (a ValueError) names what cannot be traced."""
     folding = folded_stack(model)
     values = folding.values(model)
-    return Source(folding, values, samples, targets, model.output_step, widths or Widths())
+    precision = Precision(widths or Widths())
+    return Source(folding, values, samples, targets, model.output_step, precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +147,7 @@ def _measured(
     source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
 ) -> Ranges:
     held = {name: values.get(name, own) for name, own in real.coefficients.items()}
-    return measure(real.program, held, source.samples, labels, source.output_step)
+    return measure(real.program, held, source.samples, labels, source.output_step, machines)
 
 
 def learned_formats(source: Source) -> dict[str, Q]:
@@ -171,7 +179,7 @@ def formatted(
     """The program in words: a format for each, every rounding written down. With the cuts of an
     `earlier` one it is of the same code, as far as formats allow."""
     plan = plan_formats(
-        real.program, real.coefficients, found, source.widths, earlier or {},
+        real.program, real.coefficients, found, source.precision, earlier or {},
         learned_formats(source),
     )  # fmt: skip
     program, formats = settled(plan)

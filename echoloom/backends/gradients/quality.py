@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from echoloom.backends.compile.figures import (
+    BatchQuality,
+    TensorQuality,
+    integer_quality,
+    quality_of,
+    worse,
+)
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.frontend.data.samples import check_samples, host_sequence
-from echoloom.frontend.energy.jaxpr import path_name
 from echoloom.frontend.gradients.bptt import bptt_gradient
-from echoloom.frontend.models.hssm import HSSM, trainable
+from echoloom.frontend.gradients.exact import Tensors, exact_gradients, tensors
 from echoloom.frontend.models.stack import float64
-
-
-@dataclass(frozen=True)
-class TensorQuality:
-    """Worst over sequences: cosine similarity, and the norm ratio farthest from 1."""
-
-    cosine: float
-    norm_ratio: float
 
 
 def gradient_quality(
@@ -38,43 +34,24 @@ def gradient_quality(
             x, label = host_sequence(model, x, label)
             exact = tensors(bptt_gradient(model, jnp.asarray(x), jnp.asarray(label)))
             for name, value in tensors(program.gradient(x, label)).items():
-                worst[name] = _worse(worst.get(name), _quality(value, exact[name]))
+                worst[name] = worse(worst.get(name), quality_of(value, exact[name]))
     return worst
 
 
-def tensors(gradient: HSSM) -> dict[str, np.ndarray]:
-    """What of a gradient is learned by, in float64 by its path in the model."""
-    learned = eqx.filter(gradient, trainable(gradient))
-    leaves = jax.tree_util.tree_leaves_with_path(learned)
-    return {path_name(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
+def batch_quality(
+    program: CompiledProgram, X: Any, y: Any, exact: Tensors | None = None
+) -> BatchQuality:
+    """How good a program's gradients are on every sequence of X [n, T, inputs] with labels y [n]
+    or targets y [n, T', outputs], all run together.
 
-
-def _quality(value: np.ndarray, exact: np.ndarray) -> TensorQuality:
-    value, exact = np.ravel(value), np.ravel(exact)
-    norms = float(np.linalg.norm(value)), float(np.linalg.norm(exact))
-    if norms[1] == 0.0:
-        return TensorQuality(1.0, 1.0) if norms[0] == 0.0 else TensorQuality(0.0, float("inf"))
-    if norms[0] == 0.0:
-        return TensorQuality(0.0, 0.0)
-    return TensorQuality(float(value @ exact) / (norms[0] * norms[1]), norms[0] / norms[1])
-
-
-def _worse(a: TensorQuality | None, b: TensorQuality) -> TensorQuality:
-    if a is None:
-        return b
-    farther = max(a.norm_ratio, b.norm_ratio, key=lambda ratio: abs(ratio - 1.0))
-    return TensorQuality(min(a.cosine, b.cosine), farther)
-
-
-def worst_of(quality: Mapping[str, TensorQuality] | Iterable[TensorQuality]) -> TensorQuality:
-    """The worst figures over tensors."""
-    values = list(quality.values() if isinstance(quality, Mapping) else quality)
-    if not values:
-        raise ValueError("no tensors to judge")
-    result = values[0]
-    for value in values[1:]:
-        result = _worse(result, value)
-    return result
+    `exact`: what `exact_gradients` gave for the same model and data; worked out if it is None.
+    ValueError for what does not fit the model, InputRange (a ValueError) for samples outside the
+    calibrated range.
+    """
+    X, y = check_samples(program.model, X, y)
+    X = X.astype(np.float64)
+    exact = exact_gradients(program.model, X, y) if exact is None else exact
+    return integer_quality(program.artifact, program.folded, program.model, X, y, exact)
 
 
 def fixed_accuracy(program: CompiledProgram, samples: Any, labels: Any) -> float:

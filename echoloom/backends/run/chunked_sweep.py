@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from echoloom.backends.run.jax_stages import Stepping, Stretch, Values
 from echoloom.backends.run.jax_words import (
     EXACT_BITS,
     JAX_RULES,
@@ -21,17 +22,15 @@ from echoloom.backends.run.jax_words import (
     Kind,
     Numbers,
     Step,
-    raises,
     wrapped,
 )
-from echoloom.ir.distribute import Stage, only_summed, stages
+from echoloom.ir.distribute import only_summed
 from echoloom.ir.flags import Flag
 from echoloom.ir.ops import Read
 from echoloom.ir.program import Body, Instr, Program
 from echoloom.ir.sections import STEPS, Section
 
 CHUNK = 128  # steps: few enough that a chunk's values stay in a processor's cache
-Values = dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,16 @@ class _Section:
     def __init__(self, code: Code, body: Body, numbers: Numbers, fixed: Values, registers: Values):
         self.code, self.body, self.fixed, self.registers = code, body, fixed, registers
         self.numbers, self.sums = numbers.get(body.section.name, {}), numbers[TOTALS]
-        self.updates = {state: value for state, value in body.updates if state != value}
         self.types = code.program.types(body)
         self.given_out = (*body.emits, *(i.name for i in body.instrs if code.watched))
+        self.only_summed = {} if code.watched else only_summed(body)
+
+    @property
+    def stepping(self) -> Stepping:
+        return Stepping(
+            self.body, self.types, JAX_RULES, self.numbers, self.registers, self.fixed,
+            self.given_out, self.only_summed,
+        )  # fmt: skip
 
     def once(self, memory: Memory) -> tuple[Memory, Any]:
         """A body that runs once: (memory, given out)."""
@@ -148,10 +154,9 @@ class _Section:
             accumulators[name], reached[name], flags = self.added(
                 name, memory, flags, part, _largest(part, 1)
             )
+        updates = self.stepping.updates
         states = {
-            name: jnp.broadcast_to(env[self.updates[name]], old.shape)
-            if name in self.updates
-            else old
+            name: jnp.broadcast_to(env[updates[name]], old.shape) if name in updates else old
             for name, old in memory.states.items()
         }
         return Memory(states, accumulators, reached, flags), [env[v] for v in self.given_out]
@@ -202,115 +207,47 @@ class _Section:
 
     def chunk(self, memory: Memory, frames: Values) -> tuple[Memory, list[jax.Array]]:
         """The steps of one chunk: frames [length, batch, size]."""
-        run = _Chunk(self, memory, frames)
-        for stage in stages(self.body):
-            run.recurrence(stage)
-            run.parallel(stage)
-        return run.result()
+        return _Chunk(self, memory, frames).result()
 
 
 class _Chunk:
-    """Values of one chunk. Those in `timed` have an axis of steps, the others hold for all."""
+    """One chunk of words: what becomes of the memory."""
 
     def __init__(self, section: _Section, memory: Memory, frames: Values):
         self.section, self.memory = section, memory
-        self.length = next(iter(frames.values())).shape[0]
-        self.env: Values = {**section.fixed, **memory.states, **frames}
-        self.timed = set(frames)
-        self.step = Step(section.numbers, section.registers)
-        self.last: Values = {}
-        self.flags = memory.flags
-        self.only_summed = {} if section.code.watched else only_summed(section.body)
-
-    def recurrence(self, stage: Stage) -> None:
-        """Run a stage's recurrence step by step, and keep what it goes through."""
-        if not stage.states:
-            return
-        own = {i.name for i in stage.recurrent}
-        needed = {a for i in stage.recurrent for a in i.args}
-        needed |= {self.section.updates[s] for s in stage.states}
-        streamed = {n: self.env[n] for n in needed & self.timed}
-        seen = [n for n in (*stage.states, *own) if self._leaves(n, stage, own)]
-        blank = {
-            (flag, i.type.size): jnp.zeros((len(self.flags), i.type.size), bool)
-            for i in stage.recurrent
-            if (flag := raises(i)) is not None
-        }
-
-        def advance(carry: Any, at: Values) -> Any:
-            states, raised = carry
-            step = Step(self.section.numbers, self.section.registers, dict(raised))
-            local = {**self.env, **at, **states}
-            for instr in stage.recurrent:
-                local[instr.name] = JAX_RULES[instr.op](step, instr, [local[a] for a in instr.args])
-            states = {s: local[self.section.updates[s]] for s in stage.states}
-            return (states, step.raised), {n: local[n] for n in seen}
-
-        start = {s: self.memory.states[s] for s in stage.states}
-        (states, raised), series = jax.lax.scan(advance, (start, blank), streamed, self.length)
-        self.last.update(states)
-        self.flags = _with_raised(self.flags, raised)
-        self.env.update(series)
-        self.timed.update(seen)
-
-    def _leaves(self, name: str, stage: Stage, own: set[str]) -> bool:
-        """Whether anything but the recurrence itself uses a value of its steps."""
-        body = self.section.body
-        if name in self.section.given_out:
-            return True
-        used = {a for i in body.instrs if i.name not in own for a in i.args}
-        used |= {v for s, v in self.section.updates.items() if s not in stage.states}
-        return name in used or name in dict(body.accumulates).values()
-
-    def parallel(self, stage: Stage) -> None:
-        """Compute for all steps at once what needs no recurrence but those before."""
-        for instr in stage.parallel:
-            if instr.name in self.only_summed:
-                continue
-            args = [self.env[a] for a in instr.args]
-            self.env[instr.name] = JAX_RULES[instr.op](self.step, instr, args)
-            if not self.timed.isdisjoint(instr.args):
-                self.timed.add(instr.name)
+        self.stretch = Stretch(section.stepping, memory.states, frames)
 
     def result(self) -> tuple[Memory, list[jax.Array]]:
         """The memory after the chunk, and what it gives out [length, batch, size]."""
-        states = dict(self.memory.states)
-        for state, value in self.section.updates.items():
-            last = self.last.get(state)
-            if last is None:
-                last = self.env[value][-1] if value in self.timed else self.env[value]
-            states[state] = jnp.broadcast_to(last, states[state].shape)
         accumulators, reached = dict(self.memory.accumulators), dict(self.memory.reached)
-        flags = _with_raised(self.flags, self.step.raised)
+        flags = self.memory.flags
+        for raised in self.stretch.raised:
+            flags = _with_raised(flags, raised)
         for name, value in self.section.body.accumulates:
             part, bound = self._total(value)
             accumulators[name], reached[name], flags = self.section.added(
                 name, self.memory, flags, part, bound
             )
-        given_out = [self._series(v) for v in self.section.given_out]
-        return Memory(states, accumulators, reached, flags), given_out
-
-    def _series(self, name: str) -> jax.Array:
-        """A value with all its axes: [length, batch, ...]."""
-        shape = self.section.types[name].shape or (1,)
-        return jnp.broadcast_to(self.env[name], (self.length, len(self.flags), *shape))
+        given_out = [self.stretch.series(v) for v in self.section.given_out]
+        return Memory(self.stretch.final(), accumulators, reached, flags), given_out
 
     def _total(self, value: str) -> tuple[jax.Array, jax.Array]:
         """The sum over the chunk's steps, and a bound on the magnitude of any part of it."""
-        if value in self.only_summed:
-            return self._outer_total(self.only_summed[value])
-        terms = self._series(value)
+        outer = self.section.only_summed.get(value)
+        if outer is not None:
+            return self._outer_total(outer)
+        terms = self.stretch.series(value)
         bound = _largest(terms, 2).sum(0)
-        if self.length << (self.section.types[value].q.width - 1) > 1 << EXACT_BITS:
+        if self.stretch.length << (self.section.types[value].q.width - 1) > 1 << EXACT_BITS:
             terms = terms.astype(jnp.int64)
         return terms.sum(0).astype(jnp.int64), bound
 
     def _outer_total(self, instr: Instr) -> tuple[jax.Array, jax.Array]:
         """A sum of outer products is a matrix product over the steps."""
-        left, right = (self._series(a) for a in instr.args)
+        left, right = (self.stretch.series(a) for a in instr.args)
         bound = (_largest(left, 2) * _largest(right, 2)).sum(0)
         bits = sum(self.section.types[a].q.width - 1 for a in instr.args)
-        if self.length << bits > 1 << EXACT_BITS:
+        if self.stretch.length << bits > 1 << EXACT_BITS:
             left, right = left.astype(jnp.int64), right.astype(jnp.int64)
         total = jax.lax.dot_general(left, right, (((0,), (0,)), ((1,), (1,))))
         return total.astype(jnp.int64), bound

@@ -71,6 +71,21 @@ def _learn(
     return jax.value_and_grad(mean)(parameters)
 
 
+@eqx.filter_jit
+def per_sequence(model: HSSM, X: jax.Array, y: jax.Array, rematerialise: int | None) -> HSSM:
+    """`bptt_gradient` of every sequence of X [n, T, inputs] with y, all of which fit the model: a
+    first axis [n] on every array."""
+    parameters, frozen = eqx.partition(model, eqx.is_inexact_array)
+
+    def loss(own: HSSM, x: jax.Array, label: jax.Array) -> jax.Array:
+        full = eqx.combine(own, frozen)
+        if rematerialise is None:
+            return sequence_loss(full, x, label)
+        return _in_chunks(full, x, label, None, rematerialise)
+
+    return jax.vmap(jax.grad(loss), (None, 0, 0))(parameters, X, y)
+
+
 def _in_chunks(
     model: HSSM, x: jax.Array, label: jax.Array, loss: Loss | None, chunk: int
 ) -> jax.Array:

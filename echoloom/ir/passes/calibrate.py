@@ -7,7 +7,7 @@ The echo is run for every class an error could ask for (classification) or the g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.ir.host import Host
+from echoloom.ir.interpret import Machine
+from echoloom.ir.passes.recorder import Recorder
 from echoloom.ir.passes.resolution import with_floors
 from echoloom.ir.places import Coordinate, Copy, Letter
 from echoloom.ir.printer import columns
@@ -26,21 +28,10 @@ from echoloom.ir.staged import StagedMachine
 
 Floats = NDArray[np.float64]
 K = TypeVar("K")
-# No state gets here but by running away: a word of 28 bits would count in steps of 2**14.
-LIMIT = 2.0**40
 STILL = 2.0**-10  # of a block's largest position: as good as no motion
+BITS = 32  # of a crest factor that count
+MOST = 1 << 25  # numbers of samples that run together
 PROBE = 2.0**-20  # nudge size of the probing run; a linear unit's contrast does not depend on it
-
-
-class Runaway(ValueError):
-    """A state outgrows every format on the samples. `echo`: only once it is nudged."""
-
-    def __init__(self, sentence: str, echo: bool):
-        super().__init__(sentence)
-        self.echo = echo
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self), self.echo), self.__dict__
 
 
 @dataclass(frozen=True)
@@ -124,70 +115,16 @@ def _most(parts: Iterable[Mapping[K, float]]) -> dict[K, float]:
     return found
 
 
-def _largest(value: Floats) -> float:
-    return float(np.max(np.abs(value))) if np.size(value) else 0.0
+# A machine for a program with the values of its coefficients, which tells a recorder what it sees.
+Machines = Callable[[Program, Mapping[str, Floats], Recorder], Machine]
 
 
-class _Recorder:
-    def __init__(self, program: Program, length: int) -> None:
-        self.length = length
-        coordinates = {name: c for c, name in program.coordinates().items()}
-        self.states = {
-            (body.section, value): coordinates[state]
-            for body in program.bodies
-            if body.section in STEPS
-            for state, value in body.updates
-            if state in coordinates
-        }
-        self.half_steps = half_steps(program)
-        self.before: dict[tuple[Section, str], float] = {}
-        self.values: dict[tuple[Section, str], float] = {}
-        self.differences = dict.fromkeys(range(len(self.half_steps)), 0.0)
-        self.squares: dict[tuple[Section, str], tuple[float, int]] = {}
-
-    def __call__(self, section: Section, iteration: int, name: str, value: Floats) -> None:
-        """A value of a body that runs once, or one of a chunk of steps, [steps, ...]."""
-        key = (section, name)
-        self.values[key] = max(_largest(value), self.values.get(key, 0.0))
-        total, count = self.squares.get(key, (0.0, 0))
-        chunk = section in STEPS
-        steps = value if chunk else value[None]
-        for square in np.square(steps).reshape(len(steps), -1).sum(1).tolist():
-            total += square
-        self.squares[key] = (total, count + np.size(value))
-
-    def recurrence(self, section: Section, iteration: int, values: Mapping[str, Floats]) -> None:
-        """All values of a recurrence in a chunk of steps, [steps, ...] each."""
-        watched = {n: np.abs(v) for n, v in values.items() if (section, n) in self.states}
-        sizes = {n: [_largest(step) for step in v] for n, v in watched.items()}
-        for step in range(len(next(iter(values.values())))):
-            for name, sizes_of in sizes.items():
-                if not sizes_of[step] < LIMIT:
-                    raise self.runaway((section, name), iteration + step, watched[name][step])
-                self.before[section, name] = sizes_of[step]
-        for name, value in values.items():
-            self(section, iteration, name, value)
-        for block, at in enumerate(self.half_steps if section is Section.ECHO_STEP else ()):
-            if at[Copy.PLUS] in values:
-                apart = _largest(values[at[Copy.PLUS]] - values[at[Copy.MINUS]])
-                self.differences[block] = max(self.differences[block], apart)
-
-    def runaway(self, key: tuple[Section, str], iteration: int, sizes: Floats) -> Runaway:
-        at = self.states[key]
-        echo = key[0] is Section.ECHO_STEP
-        flat = np.where(np.isfinite(sizes), sizes, np.inf).reshape(-1, sizes.shape[-1])
-        sample, position = np.unravel_index(np.argmax(flat), flat.shape)
-        size = float(flat[sample, position])
-        reached = f"{size:.3g}" if np.isfinite(size) else "infinity"
-        step = self.length - iteration if echo else iteration + 1
-        cause = f"the echo's {at.copy.value} copy of block" if echo else "block"
-        return Runaway(
-            f"{cause} {at.block} runs away: at step {step} of {self.length} of samples[{sample}] "
-            f"{at.letter.value}[{position}] reaches {reached} (the largest before was "
-            f"{self.before.get(key, 0.0):.3g}), which no format can hold; use a smaller step, a "
-            "potential that confines q on every side, or inputs of a smaller scale",
-            echo,
-        )
+def interpreted(program: Program, coefficients: Mapping[str, Floats], saw: Recorder) -> Machine:
+    """NumPy, the reference of every faster machine."""
+    return StagedMachine(
+        program, REAL_RULES, dict(coefficients), observer=saw.value,
+        recurrence_observer=saw.recurrence,
+    )  # fmt: skip
 
 
 @np.errstate(all="ignore")  # what overflows on the way runs away and is refused
@@ -197,65 +134,77 @@ def measure(
     samples: Floats,
     targets: NDArray[Any] | None,
     output_step: int,
+    machines: Machines = interpreted,
 ) -> Ranges:
     """Run forward and echo in float64 on samples [n, T, inputs] and record every value's range.
 
     `targets` are those of a regression, or labels [n] that are the only ones to come; without them
-    the echo of a classification is run for every class.
+    the echo of a classification is run for every class, of as many classes at once as fit MOST
+    numbers.
 
     Runaway (a ValueError) says where a state outgrows every format.
     """
-    recorder = _Recorder(program, samples.shape[-2])
-    machine = StagedMachine(
-        program,
-        REAL_RULES,
-        dict(coefficients),
-        observer=recorder,
-        recurrence_observer=recorder.recurrence,
-    )
+    recorder = Recorder(program, samples.shape[-2], len(samples))
+    machine = machines(program, coefficients, recorder)
     host = Host(program, output_step)
     forward = host.forward(samples)
     outputs = host.outputs(machine.sweep(forward))
-    states: dict[str, float] = {}
     if program.is_classification and targets is None:
-        answers = [np.full(len(samples), label) for label in range(outputs.shape[-1])]
+        answers = _classes(outputs.shape[-1], samples)
     elif targets is None:
         answers = [2.0 * np.random.default_rng(0).integers(0, 2, outputs.shape) - 1.0]
     else:
         answers = [targets]
-    after = dict(machine.values)
+    after = {
+        d.name: np.broadcast_to(machine.values[d.name], (len(samples), *d.type.shape))
+        for d in program.states
+        if d.name in machine.values
+    }
     for answer in answers:
-        machine.values = dict(after)
-        machine.sweep(host.echo(forward, outputs, answer))
+        sets = len(answer) // len(samples)
+        machine.values |= {name: _repeated(value, sets) for name, value in after.items()}
+        frames = {name: _repeated(rows, sets) for name, rows in forward.frames.items()}
+        machine.sweep(host.echo(replace(forward, frames=frames), _repeated(outputs, sets), answer))
+    values = recorder.values
+    states: dict[str, float] = {}
     for body in program.bodies:
         for state, value in body.updates:
-            seen = recorder.values.get((body.section, value), 0.0)
+            seen = values.get((body.section, value), 0.0)
             states[state] = max(states.get(state, 0.0), seen)
     channels = {"x": np.max(np.abs(samples), axis=tuple(range(samples.ndim - 1)))}
-    for state, size in _rounding(
-        program, coefficients, recorder, samples, states, channels
-    ).items():
+    for state, size in _rounding(program, coefficients, values, samples, states, channels).items():
         states[state] = max(states[state], size)
     inputs = {"x": float(np.max(channels["x"]))}
     if not program.is_classification:
         inputs["target"] = float(np.max(np.abs(answers[0])))
     crests = _crests(program, recorder, samples)
     motions = _motions(program, recorder, states)
-    return Ranges(recorder.values, states, inputs, motions, crests, channels)
+    return Ranges(values, states, inputs, motions, crests, channels)
 
 
-def half_steps(program: Program) -> list[dict[Copy, str]]:
-    """By block and copy: the position after the echo's first drift."""
-    moved = paths(program.body(Section.ECHO_STEP))
-    found: dict[int, dict[Copy, str]] = {}
-    for c, name in program.coordinates().items():
-        if c.letter is Letter.POSITION:
-            found.setdefault(c.block, {})[c.copy] = moved[name].values[-2:][0]
-    return list(found.values())
+def _classes(count: int, samples: Floats) -> list[NDArray[np.int64]]:
+    """Labels of all classes for all samples, class by class, in sets that run together."""
+    together = max(k for k in range(1, count + 1)
+                   if count % k == 0 and (k == 1 or k * samples.size <= MOST))  # fmt: skip
+    return list(np.repeat(np.arange(count), len(samples)).reshape(-1, together * len(samples)))
+
+
+def _repeated(value: Any, sets: int) -> Any:
+    """The rows [n, ...] of several sets of the same samples."""
+    return np.tile(value, (sets, *(1,) * (np.ndim(value) - 1)))
+
+
+def _significant(crest: float) -> float:
+    """To so many bits that the order in which a machine adds is not seen: of two that are compared
+    rounding must not decide."""
+    if not math.isfinite(crest):
+        return crest
+    mantissa, exponent = math.frexp(crest)
+    return math.ldexp(round(mantissa * 2.0**BITS), exponent - BITS)
 
 
 def _motions(
-    program: Program, recorder: _Recorder, states: Mapping[str, float]
+    program: Program, recorder: Recorder, states: Mapping[str, float]
 ) -> tuple[Motion, ...]:
     names = program.coordinates()
     motions = []
@@ -270,14 +219,14 @@ def _motions(
 def _rounding(
     program: Program,
     coefficients: Mapping[str, Floats],
-    recorder: _Recorder,
+    values: Mapping[tuple[Section, str], float],
     samples: Floats,
     states: Mapping[str, float],
     channels: Mapping[str, Floats],
 ) -> dict[str, float]:
     """How far the integers' rounding takes free states that are all but still in real numbers."""
     body = program.body(Section.FORWARD_STEP)
-    seen = {name: size for (s, name), size in recorder.values.items() if s is body.section}
+    seen = {name: size for (s, name), size in values.items() if s is body.section}
     measured = {**states, "x": float(np.max(np.abs(samples))), **seen}
     planned = with_floors(body, measured, coefficients, channels)
     moved: dict[str, float] = {}
@@ -293,13 +242,13 @@ def _rounding(
 
 
 def _crests(
-    program: Program, recorder: _Recorder, samples: Floats
+    program: Program, recorder: Recorder, samples: Floats
 ) -> dict[tuple[Section, str], float]:
     """Crest factors of values, and in step bodies of states and the input."""
     crests = {}
     for key, (total, count) in recorder.squares.items():
         if total > 0.0:
-            crests[key] = recorder.values[key] / math.sqrt(total / count)
+            crests[key] = _significant(recorder.values[key] / math.sqrt(total / count))
     for section in STEPS:
         crests[section, "x"] = float(
             np.max(np.abs(samples)) / np.sqrt(np.mean(samples**2) + 1e-300)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.coefficient_formats import TRAINED_SPREAD, coefficient_format
-from echoloom.ir.passes.format_classes import Formats, Word, finest
+from echoloom.ir.passes.format_classes import Formats, finest
 from echoloom.ir.program import Program
 from echoloom.ir.sections import Section
+from echoloom.ir.word import Word
 
 Floats = NDArray[np.float64]
 # Exponents of channels that differ from the common one by no more than this are not worth having.

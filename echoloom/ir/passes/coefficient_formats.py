@@ -32,6 +32,16 @@ def spare_bits(d: Coefficient, margin: int) -> int:
     return 0 if d.fixed else margin
 
 
+def factors(program: Program) -> dict[str, bool]:
+    """What is multiplied, and whether it is element by element only."""
+    elementwise: dict[str, bool] = {}
+    for body in program.bodies:
+        for instr in body.instrs:
+            for a in instr.args if instr.op in VECTOR_PRODUCTS else ():
+                elementwise[a] = elementwise.get(a, True) and instr.op is Op.MUL
+    return elementwise
+
+
 def factor_formats(
     program: Program,
     values: Mapping[str, Floats],
@@ -43,11 +53,7 @@ def factor_formats(
 
     A vector that is only multiplied element by element has an exponent for each.
     """
-    elementwise: dict[str, bool] = {}
-    for body in program.bodies:
-        for instr in body.instrs:
-            for a in instr.args if instr.op in VECTOR_PRODUCTS else ():
-                elementwise[a] = elementwise.get(a, True) and instr.op is Op.MUL
+    elementwise = factors(program)
     return {
         d.name: matrices.get(d.name)
         or coefficient_format(

@@ -29,13 +29,14 @@ from echoloom.ir.ops import (
     Table,
 )
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, runtime_format
-from echoloom.ir.passes.format_classes import Formats, Word
+from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import FACTORS, FormatPlan
 from echoloom.ir.passes.integer_code import IntegerCode
 from echoloom.ir.places import Label
 from echoloom.ir.program import Accumulator, Body, Declaration, Instr, Program
 from echoloom.ir.tables import NoTable, excess_bits, range_bits, segment_bits
 from echoloom.ir.target import longest_lift
+from echoloom.ir.word import Word
 
 Limits = tuple[tuple[Word, int], ...]
 UNUSED = 8  # upper bits of a word that may be idle when it is cut

@@ -22,14 +22,17 @@ from echoloom.ir.ops import SUMS, Op, Table
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.channels import channel_formats
 from echoloom.ir.passes.coefficient_formats import RUNTIME_INTEGER, factor_formats, spare_bits
-from echoloom.ir.passes.format_classes import FormatClass, Formats, Word, grouped
+from echoloom.ir.passes.explicit import chosen
+from echoloom.ir.passes.format_classes import Basis, FormatClass, Formats, grouped
 from echoloom.ir.passes.fused import FusedSum, fused_sums, only_accumulated, unstored
 from echoloom.ir.passes.held import held_states
 from echoloom.ir.passes.resolution import with_floors
-from echoloom.ir.program import Body, Instr, Program
+from echoloom.ir.precision import Precision, Signals
+from echoloom.ir.program import Body, Declaration, Instr, Program
 from echoloom.ir.reversible import paths
-from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.sections import FORWARD, STEPS, Section
 from echoloom.ir.widths import Widths
+from echoloom.ir.word import Word
 
 Floats = NDArray[np.float64]
 SMALL = 2.0**-8  # of another state's range: too little to share a format with it
@@ -62,25 +65,30 @@ def plan_formats(
     program: Program,
     coefficients: Mapping[str, Floats],
     ranges: Ranges,
-    widths: Widths,
+    precision: Precision,
     earlier: Cuts,
     learned: Mapping[str, Q] = MappingProxyType({}),
 ) -> FormatPlan:
     """The plan of a real program; products are cut as in `earlier`, where it has them. Coefficients
     that are going to learn have their formats (`learned`), and `ranges` says what they reach.
 
-    ValueError for a coefficient that is both multiplied and added.
+    ValueError for a coefficient that is both multiplied and added, WrongPrecision (a ValueError)
+    for explicit formats of what the program has not.
     """
+    widths = precision.widths
     ops = {Word(b.section, i.name): i.op for b in program.bodies for i in b.instrs}
-    planner = _Planner(program, coefficients, ranges, widths, fused_sums(program), ops)
+    planner = _Planner(program, coefficients, ranges, precision, fused_sums(program), ops)
     formats = planner.formats()
+    own = chosen(program, formats, precision)
+    formats = formats.with_exponents(own.exponents)
     channels = channel_formats(
         program, coefficients, ranges.channels, formats, widths.narrow, widths.weight_margin,
-        frozenset(learned),
+        own.alone(program) | frozenset(learned),
     )  # fmt: skip
     factors = factor_formats(
-        program, coefficients, widths.narrow, widths.weight_margin, {**channels.matrices, **learned}
-    )
+        program, coefficients, widths.narrow, widths.weight_margin,
+        {**channels.matrices, **learned, **own.coefficients},
+    )  # fmt: skip
     for name in factors:
         if Word(None, name) in formats:
             raise ValueError(f"coefficient {name} is both multiplied and added; split it")
@@ -93,7 +101,7 @@ def plan_formats(
         frozenset(Word(b.section, n) for b in program.bodies for n in only_accumulated(b)),
         planner.cuts(earlier),
         factors,
-        channels.inputs,
+        {**channels.inputs, **own.inputs},
         planner.smallest(),
     )
 
@@ -103,9 +111,13 @@ class _Planner:
     program: Program
     coefficients: Mapping[str, Floats]
     ranges: Ranges
-    widths: Widths
+    precision: Precision
     fused: Mapping[Word, FusedSum]
     ops: Mapping[Word, Op]
+
+    @property
+    def widths(self) -> Widths:
+        return self.precision.widths
 
     @cached_property
     def held(self) -> frozenset[str]:
@@ -128,18 +140,48 @@ class _Planner:
 
     # How large words are
 
-    def need(self, largest: float, state: bool = False) -> FormatClass:
-        return FormatClass(largest, self.widths.word, self.widths.margin, state)
+    def need(self, largest: float, signals: Signals, state: bool = False) -> FormatClass:
+        return FormatClass(largest, self.widths.word, self.precision.margin(signals), state)
+
+    @cached_property
+    def forward(self) -> frozenset[object]:
+        """The words of the forward sweep, in both sweeps and in all copies."""
+        bodies = [self.program.body(section) for section in FORWARD]
+        named = {d.name for b in bodies for d in (*b.frame, *b.instrs)}
+        return frozenset(named | {i.kin for b in bodies for i in b.instrs})
+
+    def signals(self, word: Declaration | Instr) -> Signals:
+        if word.name in self.moved:
+            return Signals.STATE
+        kin = word.kin if isinstance(word, Instr) else word.name
+        own = not self.forward.isdisjoint((word.name, kin))
+        return Signals.ACTIVATION if own else Signals.BACK
+
+    @cached_property
+    def moved(self) -> frozenset[str]:
+        """What q and p become, on their way through a step and elsewhere."""
+        own = frozenset(self.program.coordinates().values())
+        found = [path for section in STEPS for path in paths(self.program.body(section)).values()]
+        ends = {v for body in self.program.bodies for state, v in body.updates if state in own}
+        return frozenset({name for path in found for name in path.values} | ends)
+
+    @cached_property
+    def forward_states(self) -> frozenset[str]:
+        return frozenset(s for section in FORWARD for s, _ in self.program.body(section).updates)
 
     def state_needs(self) -> Iterator[tuple[Word, FormatClass]]:
         for d in self.program.states:
             largest = self.ranges.states.get(d.name, 0.0)
-            yield Word(None, d.name), self.need(largest, d.coordinate is not None)
+            state = d.coordinate is not None
+            signals = Signals.ACTIVATION if d.name in self.forward_states else Signals.BACK
+            signals = Signals.STATE if state else signals
+            yield Word(None, d.name), self.need(largest, signals, state)
 
     def needs(self, body: Body) -> Iterator[tuple[Word, FormatClass]]:
         for d in body.frame:
             if d.name not in RUNTIME_INTEGER:
-                yield Word(body.section, d.name), self.need(self.ranges.inputs.get(d.name, 1.0))
+                largest = self.ranges.inputs.get(d.name, 1.0)
+                yield Word(body.section, d.name), self.need(largest, self.signals(d))
         seen = {n: size for (s, n), size in self.ranges.values.items() if s is body.section}
         measured = {**self.ranges.states, **self.ranges.inputs, **seen}
         declared = {d.name: d for d in self.program.coefficients}
@@ -147,17 +189,20 @@ class _Planner:
         for instr in body.instrs:
             bound = FUNCTIONS[instr.attr.function].bound if isinstance(instr.attr, Table) else None
             if bound is None:
-                need = self.need(planned[instr.name])
+                need = self.need(planned[instr.name], self.signals(instr))
             else:
                 factor = self.is_factor(body, instr.name)
-                need = FormatClass(bound, self.widths.word, margin=0, factor=factor)
+                need = FormatClass(
+                    bound, self.widths.word, margin=0, factor=factor, basis=Basis.FUNCTION
+                )
             yield Word(body.section, instr.name), need
             for name in self.joined(body, instr):
                 if name in declared:
                     largest = float(np.max(np.abs(self.coefficients[name])))
                     spare = spare_bits(declared[name], self.widths.weight_margin)
-                    spare = max(self.widths.margin, spare)
-                    yield Word(None, name), FormatClass(largest, self.widths.word, spare)
+                    spare = max(self.precision.margin(Signals.ACTIVATION), spare)
+                    need = FormatClass(largest, self.widths.word, spare, basis=Basis.WEIGHTS)
+                    yield Word(None, name), need
 
     def is_factor(self, body: Body, name: str) -> bool:
         """Whether a word is multiplied by another that is known at run time only, and not just to

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echoloom.ir.ops import SUMS, VECTOR_PRODUCTS, Op
-from echoloom.ir.passes.format_classes import Word
 from echoloom.ir.program import Body, Instr, Program, uses
 from echoloom.ir.sections import STEPS, Section
+from echoloom.ir.word import Word
 
 
 @dataclass(frozen=True)

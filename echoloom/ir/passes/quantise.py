@@ -21,6 +21,7 @@ from echoloom.ir.passes.coefficient_formats import runtime_format
 from echoloom.ir.passes.emission import Limits, emit_body
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import FACTORS, Cuts, FormatPlan, plan_formats
+from echoloom.ir.precision import Precision
 from echoloom.ir.program import Declaration, Program
 from echoloom.ir.sections import Section
 from echoloom.ir.widths import Widths
@@ -44,7 +45,7 @@ def quantise(
 
     ValueError when the program needs something the fixed-point target cannot express.
     """
-    return settled(plan_formats(program, coefficients, ranges, widths, earlier or {}))[0]
+    return settled(plan_formats(program, coefficients, ranges, Precision(widths), earlier or {}))[0]
 
 
 def settled(plan: FormatPlan) -> tuple[Program, Formats]:

@@ -22,6 +22,7 @@ SHOWN = {
     "real": ("forward_step:\n", ": real[", "b0.free.p <- "),
     "ranges": ("largest", "forward_step", "b0.free.q", "block 0: plus - minus"),
     "formats": ("margin", "forward_step  ", "b0.free.q", "Q(", "capped"),
+    "precision": ("nudges = [", "[formats.program]", '"b0.free.q" = "Q(', "[formats.forward_step]"),
     "integer": ("= requant(", "b0.free.p <- "),
     "rounding": ("input channel", "row: row ", "column: column "),
     "allocation": ("weight ", "vector in forward_step", "gradient ", "encoder.weight"),
@@ -64,7 +65,7 @@ def test_a_stage_takes_what_earlier_ones_give() -> None:
 def test_every_result_is_used(made: dict[str, Any]) -> None:
     """By a later stage, or in the program that comes out."""
     taken = {name for stage in STAGES for name in stage.takes}
-    assert {stage.name for stage in STAGES} - taken == {"rounding", "image"}
+    assert {stage.name for stage in STAGES} - taken == {"precision", "rounding", "image"}
     assert made["image"] == made["program"].image
 
 

@@ -16,7 +16,7 @@ import echoloom as el
 from echoloom.backends.compile.stages import ranges, real_program, traced
 from echoloom.frontend.models import parts
 from echoloom.frontend.models.hssm import rest
-from echoloom.ir.passes.calibrate import LIMIT, Runaway
+from echoloom.ir.passes.recorder import LIMIT, Runaway
 
 HIDDEN, STEPS = 3, 60
 SENTENCE = re.compile(

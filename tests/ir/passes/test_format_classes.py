@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoloom.ir.formats import Q
-from echoloom.ir.passes.format_classes import FormatClass, Word, grouped
+from echoloom.ir.passes.format_classes import Basis, FormatClass, grouped
 from echoloom.ir.sections import Section
+from echoloom.ir.word import Word
 
 WORDS = [Word(None, "q"), *(Word(Section.FORWARD_STEP, name) for name in "abcd")]
 NEEDS = [(w, FormatClass(2.0**n, 28 - n, n, n == 1, n == 2)) for n, w in enumerate(WORDS)]
@@ -24,6 +25,20 @@ def test_a_class_asks_for_all_that_its_words_do() -> None:
 def test_a_format_holds_the_range_with_the_margin_to_spare() -> None:
     formats = grouped([(WORDS[0], FormatClass(3.0, 28, 2))], [])
     assert formats.q(WORDS[0]) == Q(28, 23)  # 3 needs 2 bits, 2 are spare, 1 is the sign
+
+
+def test_a_shared_format_rests_on_the_weakest_reason() -> None:
+    def basis(*own: Basis) -> Basis:
+        words = list(zip(WORDS, own, strict=False))
+        needs = [(w, FormatClass(1.0, 28, 2, basis=b)) for w, b in words]
+        formats = grouped(needs, [(WORDS[0], w) for w, _ in words])
+        assert f" {formats.of(WORDS[0]).basis.value} " in str(formats)
+        return formats.of(WORDS[0]).basis
+
+    assert basis(Basis.PROVEN, Basis.FUNCTION) is Basis.FUNCTION
+    assert basis(Basis.WEIGHTS, Basis.FUNCTION, Basis.PROVEN) is Basis.WEIGHTS
+    assert basis(Basis.WEIGHTS, Basis.OBSERVED) is Basis.OBSERVED
+    assert basis(Basis.OBSERVED, Basis.EXPLICIT) is Basis.EXPLICIT
 
 
 @given(PAIRS, st.randoms())

@@ -10,17 +10,17 @@ import pytest
 
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.flow import PREPARE
-from echoloom.backends.bitstream.resources import (
+from echoloom.backends.bitstream.route import to_bitstream
+from echoloom.backends.bitstream.targets.boards import find_board
+from echoloom.backends.bitstream.toolrun import run_tool
+from echoloom.backends.bitstream.verilog import to_rtlil
+from echoloom.backends.chips.resources import (
     BLOCKS,
     MULTIPLIERS,
     chip_of,
     lacking,
     resources,
 )
-from echoloom.backends.bitstream.route import to_bitstream
-from echoloom.backends.bitstream.targets.boards import find_board
-from echoloom.backends.bitstream.toolrun import run_tool
-from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.hdl.board import BoardTop
 from echoloom.ir.blocks import CHIPS
 from echoloom.ir.contract import EngineConfig, Timing

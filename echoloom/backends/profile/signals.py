@@ -1,0 +1,113 @@
+"""The formats of a program, each with the words that share it and what they are."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from echoloom.backends.compile.stages import Formatted
+from echoloom.ir.formats import Q
+from echoloom.ir.ops import Op
+from echoloom.ir.passes.format_classes import FormatClass, Word
+from echoloom.ir.program import Program
+from echoloom.ir.sections import ECHO
+
+
+class Kind(enum.Enum):
+    """What the words of a format are."""
+
+    STATE = "state"
+    ACTIVATION = "activation"
+    BACK = "back-signal"
+    TABLE = "table"
+    COEFFICIENT = "coefficient"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A format and the stored words that have it: of a coefficient itself alone.
+
+    `asked`: the range and the spare bits that it comes from; None of a coefficient.
+    """
+
+    kind: Kind
+    q: Q
+    words: tuple[Word, ...]
+    asked: FormatClass | None = None
+
+    @property
+    def first(self) -> Word:
+        """The word that names the format."""
+        return next(iter(self.words))
+
+    @property
+    def name(self) -> str:
+        return self.first.name
+
+    def __str__(self) -> str:
+        more = f" and {len(self.words) - 1} more" if len(self.words) > 1 else ""
+        return f"{said(self.first)}{more}"
+
+
+def said(word: Word) -> str:
+    """A word with its section, as a program's text calls it."""
+    return word.name if word.section is None else f"{word.section.name.lower()} {word.name}"
+
+
+def short(q: Q) -> str:
+    """A format; of one with an exponent for each element the width and the exponents' range."""
+    if not q.per_element:
+        return str(q)
+    return f"Q({q.width}:{min(q.fracs)}...{max(q.fracs)})"
+
+
+def signals(words: Formatted) -> tuple[Signal, ...]:
+    """Every format that some stored word has, then every coefficient that is multiplied.
+
+    A product that nothing but a sum reads is not stored; it has all its bits.
+    """
+    return (*_stored(words), *_factors(words))
+
+
+def _stored(words: Formatted) -> Iterator[Signal]:
+    program, formats = words.program, words.formats
+    members: dict[Word, list[Word]] = {}
+    for word in formats.names:
+        if _is_stored(program, word, formats.q(word)):
+            members.setdefault(formats.names[word], []).append(word)
+    for name, own in members.items():
+        kind = _kind(program, tuple(own), formats.classes[name].state)
+        yield Signal(kind, formats.q(name), tuple(own), formats.classes[name])
+
+
+def _is_stored(program: Program, word: Word, q: Q) -> bool:
+    if word.section is None:
+        return True
+    body = program.body(word.section)
+    if any(d.name == word.name for d in body.frame):
+        return True
+    instr = next((i for i in body.instrs if i.name == word.name), None)
+    return instr is not None and instr.op in (Op.REQUANT, Op.TABLE) and instr.type.q == q
+
+
+def _kind(program: Program, words: tuple[Word, ...], state: bool) -> Kind:
+    if state:
+        return Kind.STATE
+    ops = {
+        i.op
+        for w in words
+        if w.section is not None
+        for i in program.body(w.section).instrs
+        if i.name == w.name
+    }
+    if Op.TABLE in ops:
+        return Kind.TABLE
+    sections = {w.section for w in words if w.section is not None}
+    return Kind.BACK if sections and sections <= set(ECHO) else Kind.ACTIVATION
+
+
+def _factors(words: Formatted) -> Iterator[Signal]:
+    for d in words.program.coefficients:
+        if Word(None, d.name) not in words.formats and not d.fixed:
+            yield Signal(Kind.COEFFICIENT, d.type.q, (Word(None, d.name),))
