@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.prove.counterexample import TRIED, Counterexample, counterexample
+from echoloom.backends.prove.legality import Played, schedules_played
 from echoloom.backends.prove.reversibility import LIMIT_S, Proof, decided
 
 
@@ -20,14 +23,34 @@ class NotRetraced(ValueError):
         return type(self), (self.proof, self.counterexample), self.__dict__
 
 
-def prove(program: CompiledProgram, limit_s: float = LIMIT_S) -> Proof:
-    """The proof that `program`'s step is taken back by its echo's, for all states, inputs and
-    coefficients: every claim and lemma that it is made of.
+class NotLegal(ValueError):
+    """A schedule that the engine may not play."""
 
-    Raises NotRetraced where it is not, and Undecided (a RuntimeError) if the solver takes longer
-    than `limit_s` seconds for one claim.
+
+@dataclass(frozen=True)
+class Proven:
+    """That steps are taken back, and that schedules may be played as the image has them."""
+
+    steps: Proof
+    schedules: tuple[Played, ...]
+
+    @property
+    def seconds(self) -> float:
+        return self.steps.seconds + sum(own.seconds for own in self.schedules)
+
+
+def prove(program: CompiledProgram, limit_s: float = LIMIT_S) -> Proven:
+    """The proof that `program`'s step is taken back by its echo's, for all states, inputs and
+    coefficients, and that its schedules keep the engine's contract: every claim and lemma.
+
+    Raises NotRetraced and NotLegal (ValueErrors) where they are not, and Undecided (a RuntimeError)
+    if the solver takes longer than `limit_s` seconds for one claim.
     """
-    proof = decided(program.artifact, limit_s)
-    if proof.refuted:
-        raise NotRetraced(proof, counterexample(program.artifact))
-    return proof
+    steps = decided(program.artifact, limit_s)
+    if steps.refuted:
+        raise NotRetraced(steps, counterexample(program.artifact))
+    schedules = tuple(schedules_played(program.artifact.mapped, program.image))
+    for own in schedules:
+        for sentence in own.wrong:
+            raise NotLegal(f"the schedule of {own.section.name.lower()}: {sentence}")
+    return Proven(steps, schedules)
