@@ -10,9 +10,6 @@ from .backends.compile.program import (
     CompiledProgram as CompiledProgram,
 )
 from .backends.compile.program import (
-    Overflowed as Overflowed,
-)
-from .backends.compile.program import (
     load as load,
 )
 from .backends.compile.stream import Stream as Stream
@@ -21,6 +18,11 @@ from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_val
 from .backends.gradients.fixed_gradient import FixedGradient as FixedGradient
 from .backends.link.errors import BoardError as BoardError
 from .backends.onnx.export import export_onnx as export_onnx
+from .backends.prove.prove import NotLegal as NotLegal
+from .backends.prove.prove import NotRetraced as NotRetraced
+from .backends.prove.prove import prove as prove
+from .backends.run.excess import Excess as Excess
+from .backends.run.excess import Overflowed as Overflowed
 from .backends.run.integers import InputRange as InputRange
 from .backends.run.stream_state import StreamState as StreamState
 from .backends.run.stream_state import WrongState as WrongState

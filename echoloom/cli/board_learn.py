@@ -13,6 +13,7 @@ from echoloom.backends.board.records import Trained
 from echoloom.backends.compile.program import load
 from echoloom.cli.board import Baud, Port, Timeout, load_into, say_of_line
 from echoloom.cli.data import load_data
+from echoloom.cli.kept import Keep, say_of_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
@@ -41,6 +42,7 @@ def learn(
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the trained model here, as .eqx.")
     ] = None,
+    keep: Keep = None,
     baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
@@ -53,7 +55,7 @@ def learn(
     Example: echoloom board learn /dev/ttyUSB0 motions.elp BasicMotions --every 5 -o learnt.elp
     """
     with command("board learn", as_json) as say:
-        for destination in (output, model):
+        for destination in (output, model, keep):
             if destination is not None:
                 check_destination(destination)
         compiled = load(program, load_unit(unit))
@@ -74,6 +76,7 @@ def learn(
             trained = found.learn(X, y, updates, every=every, watch=watch)
             say.result |= {"checkpoints": rows, "clamped": dict(trained.clamped)}
             _say_of(say, trained)
+            say_of_kept(say, trained.kept, keep)
             say_of_line(say, found)
         if output is not None:
             trained.program.save(output)

@@ -16,6 +16,7 @@ from echoloom.backends.board.board import open_board
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.cli.board import Baud, Port, Timeout, board, load_into, say_of_line
 from echoloom.cli.data import Split, load_data
+from echoloom.cli.kept import Keep, keeping
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
@@ -33,6 +34,7 @@ def predict(
     source: Source,
     count: Count = 8,
     split: Part = None,
+    keep: Keep = None,
     baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
@@ -43,7 +45,9 @@ def predict(
 
     Example: echoloom board predict /dev/ttyUSB0 motions.elp BasicMotions --count 40
     """
-    with command("board predict", as_json) as say:
+    with command("board predict", as_json) as say, keeping(say, keep):
+        if keep is not None:
+            check_destination(keep)
         compiled = load(program, load_unit(unit))
         xs, labels = _sequences(say, compiled, source, split, count, normalise)
         with open_board(port, baud=baud, timeout_s=timeout) as found:
@@ -69,6 +73,7 @@ def gradient(
     ] = None,
     count: Count = 8,
     split: Part = "train",
+    keep: Keep = None,
     baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
@@ -79,9 +84,10 @@ def gradient(
 
     Example: echoloom board gradient /dev/ttyUSB0 motions.elp BasicMotions -o gradient.npz
     """
-    with command("board gradient", as_json) as say:
-        if output is not None:
-            check_destination(output)
+    with command("board gradient", as_json) as say, keeping(say, keep):
+        for path in (output, keep):
+            if path is not None:
+                check_destination(path)
         compiled = load(program, load_unit(unit))
         xs, labels = _sequences(say, compiled, source, split, count, normalise)
         if labels is None:

@@ -14,6 +14,7 @@ from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.run.integers import InputRange
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.cli.data import Data, load_data
+from echoloom.cli.kept import Keep, say_of_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.frontend.data.files import check_destination
@@ -36,6 +37,7 @@ def learn(
         Path | None,
         typer.Option("--program", metavar="PROGRAM", help="Also write the trained program here."),
     ] = None,
+    keep: Keep = None,
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -48,7 +50,7 @@ def learn(
     Example: echoloom learn motions.elp BasicMotions -o trained.eqx --updates 100
     """
     with command("learn", as_json) as say:
-        for path in (output, learnt):
+        for path in (output, learnt, keep):
             if path is not None:
                 check_destination(path)
         compiled = load(program, load_unit(unit))
@@ -68,6 +70,7 @@ def learn(
             say.result["program"] = str(learnt)
         say.result |= {"checkpoint": str(output), **learning_values(found)}
         _show(say, say.result)
+        say_of_kept(say, found.kept, keep)
         _say_of_scores(say, compiled, found, data)
         for path in (output, learnt):
             if path is not None:

@@ -15,8 +15,10 @@ from rich.table import Table
 
 from echoloom.backends.compile.program import load
 from echoloom.backends.report.page import Part
+from echoloom.backends.run.excess import Excess
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.html import Html, html_of, program_parts, write_page
+from echoloom.cli.kept import Keep, write_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.frontend.data.files import check_destination, json_bytes, write_whole
@@ -83,6 +85,7 @@ def verify(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON here.")
     ] = None,
+    keep: Keep = None,
     html: Html = None,
     unit: Unit = None,
     normalise: Normalise = True,
@@ -101,7 +104,7 @@ def verify(
     echoloom verify motions.elp BasicMotions --learn 3 --batch 4
     """
     with command("verify", as_json) as say:
-        for path in (report, html):
+        for path in (report, html, keep):
             if path is not None:
                 check_destination(path)
         if split not in (None, *get_args(Split)):
@@ -141,6 +144,8 @@ def verify(
                     progress=lambda text: progress.update(progress.task_ids[0], description=text),
                 )
             values |= {"ok": True, **asdict(found)}
+            numbers = sorted({e.sequence for e in found.excesses if e.sequence is not None})
+            write_kept(say, keep, [X[n] for n in numbers], [labels[n] for n in numbers])
         except Mismatch as mismatch:
             values["difference"] = asdict(mismatch.difference)
             values["notes"] = getattr(mismatch, "__notes__", [])
@@ -221,6 +226,10 @@ def _distance(found: dict[str, Any]) -> str:
     )
 
 
+def _kind(excess: dict[str, Any]) -> str:
+    return "overflow" if excess["overflow"] else "clamped word"
+
+
 def verify_table(values: dict[str, Any]) -> RenderableType:
     """A verification as a table; of one that failed, the difference."""
     if not values["ok"]:
@@ -261,5 +270,6 @@ def verify_table(values: dict[str, Any]) -> RenderableType:
     if values["lsb_off"] is not None:
         rows.append(f"after the echo the free copy is {values['lsb_off']} LSB from its start")
     rows.append(f"sequences clamped: {values['saturated']}, overflowed: {values['overflowed']}")
+    rows += [f"first {_kind(excess)}: {Excess(**excess)}" for excess in values.get("excesses", ())]
     table.caption = "\n".join(rows)
     return table

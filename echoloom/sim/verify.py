@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import SECTIONS
 from echoloom.backends.run.beginnings import begun_at
+from echoloom.backends.run.excess import Excess, Excesses
 from echoloom.backends.run.integers import Floats
+from echoloom.backends.run.watched import excesses
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.ir.contract import Image
 from echoloom.ir.places import Copy, Letter
@@ -158,7 +160,19 @@ def verify(
         floats,
         float_distance(program, [case for case in cases if case.carried is None]),
         written,
+        excesses=_excesses(program, cases),
     )
+
+
+def _excesses(program: CompiledProgram, cases: Sequence[Case]) -> tuple[Excess, ...]:
+    """The first clamped word and the first overflow, each of the first sequence that has one."""
+    found = Excesses()
+    for number, case in enumerate(cases):
+        clamps = case.expected.saturated and found.clamp is None
+        if clamps or (case.expected.overflow and found.overflow is None):
+            own = excesses(program.artifact, case.x, case.label, case.carried).numbered(number)
+            found = Excesses(found.overflow or own.overflow, found.clamp or own.clamp)
+    return tuple(found)
 
 
 def _check(xs: Sequence[Any] | Floats, levels: Sequence[str]) -> None:

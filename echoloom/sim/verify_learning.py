@@ -22,6 +22,7 @@ from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
 from echoloom.backends.engine.requests import SECTIONS, PassRequest, PassResult
 from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.learning_excess import first_of_training
 from echoloom.backends.run.learning_jax import JaxLearner
 from echoloom.backends.run.learning_run import Lesson, NumpyLearner, Update, learn
 from echoloom.ir.contract import Image
@@ -187,6 +188,14 @@ def verify_learning(
         reports[name] = LevelReport(compared, 0, lesson.order.size, lesson.order.size)
     simulated = "rtl" in levels
     flags = np.array([sums.forward_flags | sums.echo_flags for sums, _ in expected])
+
+    def weights(update: int) -> Mapping[str, Words]:
+        return expected[update - 1][1].weights if update else {}
+
+    clamp, overflow = (
+        first_of_training(program.artifact, lesson, flags, weights, wanted)
+        for wanted in (Flag.SATURATED, FAILURES)
+    )
     return VerifyReport(
         reports,
         None,
@@ -203,6 +212,7 @@ def verify_learning(
             sum(sum(after.clamped.values()) for _, after in expected),
             *totals,
         ),
+        excesses=tuple(kept.excess for kept in (clamp, overflow) if kept is not None),
     )
 
 

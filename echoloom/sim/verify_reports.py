@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from echoloom.backends.run.excess import Excess
 from echoloom.sim.float_distance import FloatDistance
 from echoloom.sim.waves import Dump
 
@@ -64,3 +65,6 @@ class VerifyReport:
     float_model: FloatDistance | None = None  # None where every sequence overflowed
     waves: Dump | None = None
     learning: LearningReport | None = None  # where the program learnt
+    # The first word that was clamped, and the first that overflowed, each in the first sequence
+    # that has one; nothing where none has.
+    excesses: tuple[Excess, ...] = ()

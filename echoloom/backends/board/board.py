@@ -10,7 +10,7 @@ from echoloom.backends.board.line import Progress
 from echoloom.backends.board.records import BoardStatus, Measured, Trained
 from echoloom.backends.board.session import Session
 from echoloom.backends.board.training import Watch, train
-from echoloom.backends.compile.learned import lesson_of
+from echoloom.backends.compile.learned import lesson_of, replayed
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.stream import Stream
 from echoloom.backends.engine.requests import PassRequest, PassResult
@@ -19,6 +19,7 @@ from echoloom.backends.link.errors import NotLoaded
 from echoloom.backends.link.serial import usual_baud
 from echoloom.backends.run.beginnings import begun_at
 from echoloom.backends.run.integers import Floats
+from echoloom.backends.run.learning_excess import first_of_training
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.models.hssm import HSSM
@@ -109,13 +110,13 @@ class Board:
 
     def predict(self, x: Any) -> Floats:
         """float64 view of the integer outputs, as `program.predict`."""
-        return self._session.loaded().real_outputs(self.measured(x, whole=False).result)
+        program, found = self._session.loaded(), self.measured(x, whole=False)
+        return program.real_outputs(found.result, lambda: program.overflow(x))
 
     def gradient(self, x: Any, label: Any) -> HSSM:
         """float64 gradient of the loss of one sequence, as `program.gradient`."""
-        return self._session.loaded().real_gradient(
-            self.measured(x, label, whole=False).result, len(x)
-        )
+        program, found = self._session.loaded(), self.measured(x, label, whole=False)
+        return program.real_gradient(found.result, len(x), lambda: program.overflow(x, label))
 
     def measured(
         self,
@@ -178,11 +179,14 @@ class Board:
         `every` so many updates (by default after the last one) the weights are read, and `watch` is
         called; it may use the board. ValueError for what does not fit the program.
         """
-        lesson = lesson_of(self._session.loaded(), X, y, updates, order, exponent)
+        program = self._session.loaded()
+        lesson = lesson_of(program, X, y, updates, order, exponent)
         often = lesson.updates if every is None else whole_number("learn: every", every)
         if often < 1:
             raise ValueError(f"learn: every is {often}, but it must be > 0")
-        return train(self._session, lesson, often, watch)
+        found, artifact = train(self._session, lesson, often, watch), program.artifact
+        weights = replayed(artifact, lesson)
+        return replace(found, kept=first_of_training(artifact, lesson, found.flags, weights))
 
     def play(self, requests: Iterable[PassRequest]) -> Iterator[PassResult]:
         """What passes of the loaded program give that may move its weights: those of a training, or

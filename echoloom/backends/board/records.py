@@ -9,6 +9,7 @@ import numpy as np
 
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import PassResult
+from echoloom.backends.run.excess import Kept
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.ir.host import FAILURES, RunResult
 
@@ -51,7 +52,8 @@ class Trained:
     updates: how many were made; program: the loaded one with the weights of the board. losses
     [updates, batch]: of each update's sequences before it; flags [updates, batch]: the Flag bits of
     their sweeps. clamped: by tensor, how many sums left a weight's range and were clamped. cycles:
-    of the engine, for sequences and for updates.
+    of the engine, for sequences and for updates. kept: the first word that overflowed, and the
+    sequence that drove it out; None where none did, and before all updates are made.
     """
 
     updates: int
@@ -60,6 +62,7 @@ class Trained:
     flags: Words
     clamped: Mapping[str, int]
     cycles: tuple[int, int] = (0, 0)
+    kept: Kept | None = None
 
     @property
     def overflowed(self) -> int:

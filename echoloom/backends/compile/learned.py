@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.backends.run.excess import Kept
 from echoloom.backends.run.integers import Floats, Words
+from echoloom.backends.run.learning_excess import WeightsAt, first_of_training
 from echoloom.backends.run.learning_jax import JaxLearner
 from echoloom.backends.run.learning_run import (
     Learner,
@@ -57,7 +60,8 @@ class LearnResult(Generic[P]):
     By tensor, [U]: clamped, how many sums left a weight's range and were clamped; shifts, by how
     many bits gradients were made smaller (of a rule that scales). order [U, B]: which
     sequences each update took. exponent: errors were told times 2**-exponent, all alike. program:
-    the program with the last weights.
+    the program with the last weights. kept: the first word that overflowed, and the sequence that
+    drove it out; None where none did.
     """
 
     program: P
@@ -70,6 +74,7 @@ class LearnResult(Generic[P]):
     shifts: Mapping[str, Words]
     order: NDArray[np.int64]
     exponent: int
+    kept: Kept | None = None
 
     @property
     def overflowed(self) -> NDArray[np.bool_]:
@@ -169,6 +174,18 @@ def trained(
     return result_of(program, lesson, found)
 
 
+def replayed(artifact: Artifact, lesson: Lesson) -> WeightsAt:
+    """The words before any update of a lesson, from learning it anew up to there."""
+
+    def weights(update: int) -> Mapping[str, Words]:
+        held: Mapping[str, Words] = {}
+        for _, after in islice(learn(learner(artifact, "jax"), lesson), update):
+            held = after.weights
+        return held
+
+    return weights
+
+
 def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnResult[P]:
     """What all updates of a lesson gave, at whichever level."""
     names = [t.name for t in plan_of(program.artifact).tensors]
@@ -181,17 +198,23 @@ def result_of(program: P, lesson: Lesson, updates: Sequence[Update]) -> LearnRes
         ]
         for (batch, _), taken in zip(updates, lesson.order, strict=True)
     ]
+    forward = np.array([batch.forward_flags for batch, _ in updates])
+    echo = np.array([batch.echo_flags for batch, _ in updates])
+    kept = first_of_training(
+        program.artifact, lesson, forward | echo, lambda at: {n: w[at] for n, w in weights.items()}
+    )
     return LearnResult(
         program.with_weights({n: w[-1] for n, w in weights.items()}),
         weights,
         tuple(batch.outputs for batch, _ in updates),
         np.array(losses),
-        np.array([batch.forward_flags for batch, _ in updates]),
-        np.array([batch.echo_flags for batch, _ in updates]),
+        forward,
+        echo,
         {n: np.array([after.clamped[n] for _, after in updates]) for n in names},
         {n: np.array([after.shifts[n] for _, after in updates]) for n in updates[0][1].shifts},
         lesson.order,
         lesson.shared.exponent,
+        kept,
     )
 
 

@@ -24,9 +24,11 @@ from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.rounding import Rounding, worst_roundings
 from echoloom.backends.compile.stream import Stream
 from echoloom.backends.run.beginnings import begun_at
+from echoloom.backends.run.excess import Kept, Locate, nowhere, overflowed
 from echoloom.backends.run.integers import Floats, output_type, to_real
 from echoloom.backends.run.levels import numpy_run
 from echoloom.backends.run.stream_levels import stream_level
+from echoloom.backends.run.watched import overflow_of
 from echoloom.frontend.data.files import write_whole
 from echoloom.frontend.data.samples import host_sequence
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
@@ -39,10 +41,6 @@ from echoloom.ir.host import RunResult
 from echoloom.ir.passes.image import image
 from echoloom.ir.passes.learning_plan import LearningPlan
 from echoloom.ir.program import Program
-
-
-class Overflowed(ArithmeticError):
-    """The fabric would have raised its overflow flag: the numbers mean nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,25 +104,38 @@ class CompiledProgram(Contents):
         return Stream(self, stream_level(self.artifact, level), window, initial)
 
     def predict(self, x: Any, initial: Any = None) -> Floats:
-        """float64 view of the integer outputs. Overflowed when an overflow flag was raised."""
-        return self.real_outputs(self.run(x, initial=initial))
+        """float64 view of the integer outputs. Overflowed, which names the first word that left its
+        range, when an overflow flag was raised."""
+        result = self.run(x, initial=initial)
+        return self.real_outputs(result, lambda: self.overflow(x, initial=initial))
 
     def gradient(self, x: Any, label: Any, initial: Any = None) -> HSSM:
         """float64 gradient of the loss of one sequence, on the raw parameters.
 
-        A pytree like `bptt_gradient`'s. Overflowed when an overflow flag was raised.
+        A pytree like `bptt_gradient`'s. Overflowed, which names the first word that left its range,
+        when an overflow flag was raised.
         """
-        return self.real_gradient(self.run(x, label, initial), len(x))
+        result = self.run(x, label, initial)
+        return self.real_gradient(result, len(x), lambda: self.overflow(x, label, initial))
 
-    def real_outputs(self, result: RunResult) -> Floats:
-        """`predict` from a run's integers, wherever they were computed."""
-        self._insist(result)
+    def real_outputs(self, result: RunResult, locate: Locate = nowhere) -> Floats:
+        """`predict` from a run's integers, wherever they were computed. `locate` finds what
+        overflowed."""
+        _insist(result, locate)
         return to_real(result.outputs, output_type(self.ir).q)
 
-    def real_gradient(self, result: RunResult, length: int) -> HSSM:
-        """`gradient` from a run's integers, wherever they were computed; `length` is that of x."""
-        self._insist(result)
+    def real_gradient(self, result: RunResult, length: int, locate: Locate = nowhere) -> HSSM:
+        """`gradient` from a run's integers, wherever they were computed; `length` is that of x.
+        `locate` finds what overflowed."""
+        _insist(result, locate)
         return self.raw_gradient(result, length)
+
+    def overflow(self, x: Any, label: Any = None, initial: Any = None) -> Kept | None:
+        """The first word that overflows when `run` is given these, and the sequence; None where
+        none does. It runs again under NumPy for that."""
+        x, label = host_sequence(self.model, x, label)
+        carried = None if initial is None else begun_at(self.artifact, initial)
+        return overflow_of(self.artifact, x, label, carried)
 
     def coefficient_gradients(self, result: RunResult, length: int) -> dict[str, Floats]:
         """float64 gradients of the folded coefficients, by name, from a run's integers.
@@ -197,13 +208,6 @@ class CompiledProgram(Contents):
         artifact = replace(self.artifact, coefficients=held)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
 
-    def _insist(self, result: RunResult) -> None:
-        if result.overflow:
-            raise Overflowed(
-                "the state path or an accumulator overflowed on this sequence, so its numbers mean "
-                "nothing; compile with samples that cover its range, or with more margin"
-            )
-
     def with_parameters(self, model: HSSM) -> CompiledProgram:
         """The same formats and schedule with another model's parameters.
 
@@ -216,6 +220,11 @@ class CompiledProgram(Contents):
             words = coefficient_words(self.ir, self.coefficient_values(model))
         artifact = replace(self.artifact, coefficients=words)
         return replace(self, model=model, artifact=artifact, folding=self.folded)
+
+
+def _insist(result: RunResult, locate: Locate) -> None:
+    if result.overflow:
+        raise overflowed(locate())
 
 
 # What a model is beside its numbers, by the names of its properties; `_fixed_parts` has the rest.

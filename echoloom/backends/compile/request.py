@@ -18,6 +18,7 @@ from echoloom.backends.compile.arguments import (
 )
 from echoloom.backends.compile.precision_argument import checked_precision, is_auto, precision_named
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.progress import Progress, silent
 from echoloom.backends.compile.targets import Target
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.arrays import real_array
@@ -60,6 +61,7 @@ class Request:
     labels: NDArray[Any] | None = None
     bounds: Bounds | None = None
     executor: Executor | None = None
+    progress: Progress = silent
 
     def __str__(self) -> str:
         shape = list(self.samples.shape)
@@ -81,6 +83,7 @@ class Arguments:
     weight_margin: SupportsIndex | None
     learning: Rule | None = None
     precision: Any = None
+    progress: Progress = silent
     cosine: float = 0.999
     norm: float = 0.01
     executor: Executor | None = None
@@ -102,7 +105,7 @@ def checked(arguments: Arguments) -> Request:
     rule = checked_rule(arguments.learning, labels is not None)
     return Request(
         model, samples, targets_of(model, labels), target, precision, sizes, None, rule, labels,
-        _bounds(arguments), _executor(arguments.executor),
+        _bounds(arguments), _executor(arguments.executor), arguments.progress,
     )  # fmt: skip
 
 

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from echoloom.backends.run.beginnings import begun
+from echoloom.backends.run.excess import Kept, Locate
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import Artifact
 from echoloom.backends.run.stream_state import StreamState, check_state
+from echoloom.backends.run.watched import excesses_of, overflow_of
 from echoloom.frontend.data.samples import host_chunk, window_label
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.carried import Carried
@@ -24,8 +26,8 @@ class Streamed(Protocol):
     def model(self) -> HSSM: ...
     @property
     def artifact(self) -> Artifact: ...
-    def real_outputs(self, result: RunResult) -> Floats: ...
-    def real_gradient(self, result: RunResult, length: int) -> HSSM: ...
+    def real_outputs(self, result: RunResult, locate: Locate = ...) -> Floats: ...
+    def real_gradient(self, result: RunResult, length: int, locate: Locate = ...) -> HSSM: ...
 
 
 class Stream:
@@ -67,7 +69,15 @@ class Stream:
         calibrated range, Overflowed when an overflow flag was raised.
         """
         result, state = self._advance(x)
-        outputs = self._program.real_outputs(result)
+        outputs = self._program.real_outputs(
+            result,
+            lambda: overflow_of(
+                self._program.artifact,
+                host_chunk(self._program.model, x),
+                None,
+                self._state.carried,
+            ),
+        )
         self._state = state
         return outputs
 
@@ -89,28 +99,42 @@ class Stream:
         """
         result = self.echo(label, steps)
         window = self._kept(steps)
+        samples = self._state.samples[-window:]
+
+        def locate() -> Kept | None:
+            echo = self._echo(label, window)
+            found = excesses_of(self._program.artifact, lambda level: level(echo)).overflow
+            return found and Kept(found, samples, label)
+
         # A mean is over all steps so far, a mean square over the window's outputs.
         length = self.steps if self._classifies else window
-        return self._program.real_gradient(result, length)
+        return self._program.real_gradient(result, length, locate)
 
     def echo(self, label: Any, steps: int | None = None) -> RunResult:
         """As `gradient`, all integers; the stream's state stays what it is.
 
         Raises ValueError for more samples than are kept, and for a malformed label.
         """
-        window, state = self._kept(steps), self._state
-        host = self._program.artifact.host
-        count = self._outputs(state.steps, window)
-        label = window_label(self._program.model, label, count)
-        outputs = state.outputs[-1] if self._classifies else state.outputs[-count:]
-        begin = replace(state.carried, steps=state.steps - window)
-        forward = host.resumed(state.samples[len(state.samples) - window :], begin)
-        echo = replace(host.echo(forward, outputs, label), carried=state.carried)
+        window = self._kept(steps)
+        echo = self._echo(label, window)
         found = self._level(echo)
         return RunResult(
-            outputs, self._own(state.carried), np.zeros((), np.int64), found.sums, found.states,
-            found.flags, echo.exponent,
+            self._window_outputs(window), self._own(self._state.carried), np.zeros((), np.int64),
+            found.sums, found.states, found.flags, echo.exponent,
         )  # fmt: skip
+
+    def _echo(self, label: Any, window: int) -> Sweep:
+        state, host = self._state, self._program.artifact.host
+        label = window_label(self._program.model, label, self._outputs(state.steps, window))
+        begin = replace(state.carried, steps=state.steps - window)
+        forward = host.resumed(state.samples[len(state.samples) - window :], begin)
+        echo = host.echo(forward, self._window_outputs(window), label)
+        return replace(echo, carried=state.carried)
+
+    def _window_outputs(self, window: int) -> Words:
+        """The words that the window's samples gave; a classification's last ones."""
+        outputs, count = self._state.outputs, self._outputs(self._state.steps, window)
+        return outputs[-1] if self._classifies else outputs[-count:]
 
     @property
     def _classifies(self) -> bool:

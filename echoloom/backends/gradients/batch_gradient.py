@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.backends.compile.program import CompiledProgram, Overflowed
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import raw_gradient
-from echoloom.backends.run.integers import Floats
+from echoloom.backends.run.excess import Kept, Overflowed, said
+from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.run_jax import JaxRunner
+from echoloom.backends.run.watched import first_of
 from echoloom.frontend.data.arrays import is_traced
 from echoloom.frontend.data.samples import check_samples
 from echoloom.frontend.models.hssm import HSSM
@@ -28,10 +30,22 @@ class BatchGradient:
     """What a program makes of a batch, one entry a sequence: [n] each."""
 
     losses: Floats
-    overflowed: NDArray[np.bool_]
-    saturated: NDArray[np.bool_]
+    flags: Words  # Flag bits of forward sweep and echo
     coefficients: dict[str, Floats]  # gradients of the folded coefficients, [n, ...]
     program: CompiledProgram
+
+    @property
+    def overflowed(self) -> NDArray[np.bool_]:
+        return self.flags & FAILURES != 0
+
+    @property
+    def saturated(self) -> NDArray[np.bool_]:
+        return self.flags & Flag.SATURATED != 0
+
+    def first(self, X: Floats, y: Any, wanted: Flag = FAILURES) -> Kept | None:
+        """Of X with y, of which this was made, the first sequence's first word that raised what is
+        `wanted`."""
+        return first_of(self.program.artifact, X, y, self.flags, wanted)
 
     def mean(self) -> tuple[jax.Array, HSSM]:
         """Loss and gradient, in the model's own float type, over the sequences that did not
@@ -61,8 +75,7 @@ def batch_gradient(
     host = program.artifact.host
     return BatchGradient(
         host.objective.losses(host.decode(result.outputs[: len(X)]), y),
-        flags & FAILURES != 0,
-        flags & Flag.SATURATED != 0,
+        flags,
         {name: value[: len(X)] for name, value in gradients.items()},
         program,
     )
@@ -86,10 +99,12 @@ def fixed_value_and_grad(
         found = batch_gradient(program.with_parameters(model), runner, X, y, len(X))
         lost = np.flatnonzero(found.overflowed)
         if len(lost):
+            kept = found.first(X, y)
             raise Overflowed(
                 f"the fabric would have overflowed on {len(lost)} of {len(X)} sequences "
-                f"({', '.join(map(str, lost))}), so their numbers mean nothing; compile with "
-                "samples that cover their range, or with more margin"
+                f"({', '.join(map(str, lost))}), so their numbers mean nothing: {said(kept)}; "
+                "compile with samples that cover their range, or with more margin",
+                kept,
             )
         return found.mean()
 

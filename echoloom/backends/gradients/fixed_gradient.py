@@ -20,14 +20,16 @@ from echoloom.backends.compile.archive import packed, unpacked
 from echoloom.backends.compile.arguments import checked_widths, engine_sizes, target_named
 from echoloom.backends.compile.coefficients import CoefficientRange
 from echoloom.backends.compile.pipeline import calibrated_again, compile
-from echoloom.backends.compile.program import CompiledProgram, Overflowed
+from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.gradients.batch_gradient import BatchGradient, batch_gradient, checked_batch
+from echoloom.backends.run.excess import Overflowed, said
 from echoloom.backends.run.integers import Floats, InputRange
 from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.data.arrays import whole_number
 from echoloom.frontend.models.check import check
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.source import StepGradient
+from echoloom.ir.flags import Flag
 from echoloom.ir.passes.recorder import Runaway
 
 CALIBRATION = 64  # sequences that formats are calibrated on, at most
@@ -185,11 +187,15 @@ class FixedGradient:
             return None, NotHeld(error, ~nothing)
         if found.overflowed.any():
             lost = found.overflowed
-            error = Overflowed(f"{lost.sum()} of {len(X)} sequences overflowed")
+            kept = found.first(X, y)
+            error = Overflowed(f"{lost.sum()} of {len(X)} sequences overflowed: {said(kept)}", kept)
             return found, NotHeld(error, lost)
         if found.saturated.mean() > self._clamped:
             clamped = found.saturated
-            error = Clamped(f"signals of {clamped.sum()} of {len(X)} sequences were clamped")
+            kept = found.first(X, y, Flag.SATURATED)
+            error = Clamped(
+                f"signals of {clamped.sum()} of {len(X)} sequences were clamped: {said(kept)}"
+            )
             return found, NotHeld(error, clamped)
         return found, None
 

@@ -294,7 +294,10 @@ def test_overflow_is_an_exception(classifier):
     for call in (lambda: program.predict(x), lambda: program.gradient(x, 1)):
         with pytest.raises(el.Overflowed) as caught:
             call()
+        kept = caught.value.kept
+        assert kept is not None
+        np.testing.assert_array_equal(kept.x, x)
         assert str(caught.value) == (
-            "the state path or an accumulator overflowed on this sequence, so its numbers mean "
-            "nothing; compile with samples that cover its range, or with more margin"
+            f"this sequence overflows: {kept.excess}, so its numbers mean nothing; compile with "
+            "samples that cover its range, or with more margin"
         )

@@ -195,7 +195,9 @@ def test_an_overflow_is_a_reason_to_calibrate_again() -> None:
     own, x, y = resonance()
     fixed = FixedGradient(own, x[:2], y[:2], lanes=2, margin=0)
     step = fixed(own, x, y)
-    assert step.notes[0] == "calibrated again: 1 of 3 sequences overflowed"
+    assert step.notes[0].startswith(
+        "calibrated again: 1 of 3 sequences overflowed: in sequence 2 b0.free."
+    )
     assert step.overflows == 0
     program = fixed.program.with_parameters(own)
     each = [leaves(program.gradient(a, b)) for a, b in zip(x, y, strict=True)]
@@ -300,7 +302,9 @@ def test_clamped_signals_are_a_reason_to_calibrate_again() -> None:
     step = fixed(scaled(9.0), x, y)
     assert len(step.notes) == 1
     assert re.fullmatch(
-        r"calibrated again: signals of \d+ of 12 sequences were clamped", step.notes[0]
+        r"calibrated again: signals of \d+ of 12 sequences were clamped: in sequence \d+ .+ holds "
+        r"at most .+",
+        step.notes[0],
     )
     program = fixed.program.with_parameters(scaled(9.0))
     assert not any(program.run(a, b).saturated for a, b in zip(x, y, strict=True))
