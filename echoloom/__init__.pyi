@@ -18,6 +18,9 @@ from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_val
 from .backends.gradients.fixed_gradient import FixedGradient as FixedGradient
 from .backends.link.errors import BoardError as BoardError
 from .backends.onnx.export import export_onnx as export_onnx
+from .backends.prove.prove import NotLegal as NotLegal
+from .backends.prove.prove import NotRetraced as NotRetraced
+from .backends.prove.prove import prove as prove
 from .backends.run.excess import Excess as Excess
 from .backends.run.excess import Overflowed as Overflowed
 from .backends.run.integers import InputRange as InputRange

@@ -41,6 +41,7 @@ ROOMS = {
         "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},
         "engine": {"run"},
+        "prove": {"run", "compile"},
         "export": {"run", "compile", "link", "engine", "bitstream"},
         "board": {"run", "compile", "link", "engine"},
     },

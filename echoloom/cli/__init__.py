@@ -18,6 +18,7 @@ from echoloom.cli.export_verilog import export
 from echoloom.cli.import_rhel import import_rhel
 from echoloom.cli.learn import learn
 from echoloom.cli.profile import profile
+from echoloom.cli.prove import prove
 from echoloom.cli.report import report
 from echoloom.cli.train import train
 from echoloom.cli.verify import verify
@@ -36,6 +37,7 @@ for _command in (
     compile,
     export_onnx,
     verify,
+    prove,
     learn,
     build,
     report,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_models import Built, Sizes, build, sizes
-from schedule_checker import setting, violations
-from schedule_player import Setting
 
+from echoloom.backends.prove.schedule_checker import setting, violations
+from echoloom.backends.prove.schedule_player import Setting
 from echoloom.ir.contract import Destination, EngineConfig, Timing
 from echoloom.ir.passes.image import Mapped, place
 from echoloom.ir.passes.schedule import Schedule, schedule

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from learning_programs import made
-from schedule_checker import violations
-from schedule_player import Setting
 
+from echoloom.backends.prove.schedule_checker import violations
+from echoloom.backends.prove.schedule_player import Setting
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.passes.layout import Place
 from echoloom.ir.passes.schedule import Schedule

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -19,6 +20,7 @@ from echoloom.backends.compile.learnable import learning_of
 from echoloom.backends.compile.lost import warn_of_lost
 from echoloom.backends.compile.nudges import Nudges, choose_nudges
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.progress import Progress, silent
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.request import Arguments, Request, checked, targets_of
 from echoloom.backends.compile.rounding import Rounding, insist_on_weights, worst_roundings
@@ -67,7 +69,7 @@ def graphs(request: Request, plans: tuple[Plan, ...]) -> Source:
     rule = request.learning
     precision = request.precision if rule is None else request.precision.spared(rule.margin)
     data = request.samples, request.targets, model.output_step, precision
-    return Source(folding, values, *data)
+    return Source(folding, values, *data, progress=request.progress)
 
 
 def course(request: Request, source: Source) -> Source:
@@ -80,7 +82,10 @@ def course(request: Request, source: Source) -> Source:
     program, _ = materialise(whole, source.values)
     unfolding = Unfolding(request.model, source.folding)
     learning = learning_of(program, unfolding, rule, request.samples.shape[1])
-    found = trained(request.model, source.folding, learning, request.samples, request.labels)
+    found = trained(
+        request.model, source.folding, learning, request.samples, request.labels,
+        partial(request.progress, "training in floats"),
+    )  # fmt: skip
     return replace(source, course=found)
 
 
@@ -228,6 +233,7 @@ def compile(
     weight_margin: SupportsIndex | None = None,
     learning: Rule | None = None,
     precision: Any = None,
+    progress: Progress = silent,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -247,6 +253,9 @@ def compile(
     Its formats hold for the whole course: `rule.updates` updates are made in floats on the samples,
     for which labels or targets are needed, and `rule.margin` bits are spared beyond what they
     reach.
+
+    `progress` is called with what is being done, how much of it is done and of how much: steps of
+    the sweeps that measure ranges, updates of a training.
 
     ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
     that needs more memory than an engine of these sizes can have, and for a row or column of
@@ -268,6 +277,7 @@ def compile(
             weight_margin,
             learning,
             precision,
+            progress,
         )
     )
 

@@ -17,6 +17,7 @@ from echoloom.backends.compile.arguments import (
 )
 from echoloom.backends.compile.precision_argument import checked_precision, precision_named
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.progress import Progress, silent
 from echoloom.backends.compile.targets import Target
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.arrays import real_array
@@ -46,6 +47,7 @@ class Request:
     earlier: CompiledProgram | None = None
     learning: Rule | None = None
     labels: NDArray[Any] | None = None
+    progress: Progress = silent
 
     def __str__(self) -> str:
         shape = list(self.samples.shape)
@@ -67,6 +69,7 @@ class Arguments:
     weight_margin: SupportsIndex | None
     learning: Rule | None = None
     precision: Any = None
+    progress: Progress = silent
 
 
 def checked(arguments: Arguments) -> Request:
@@ -84,8 +87,9 @@ def checked(arguments: Arguments) -> Request:
         _, labels = check_samples(model, samples, labels)
     rule = checked_rule(arguments.learning, labels is not None)
     return Request(
-        model, samples, targets_of(model, labels), target, precision, sizes, None, rule, labels
-    )
+        model, samples, targets_of(model, labels), target, precision, sizes, None, rule, labels,
+        arguments.progress,
+    )  # fmt: skip
 
 
 def _asked(arguments: Arguments, target: Target) -> Precision:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.course import Course
+from echoloom.backends.compile.progress import Progress, silent
+from echoloom.backends.run.by_length import recording
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.backends.run.real_jax import machines
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.formats import Q
@@ -53,6 +55,7 @@ class Source:
     output_step: int
     precision: Precision
     course: Course | None = None
+    progress: Progress = silent
 
     def __str__(self) -> str:
         return str(self.graphs)
@@ -148,7 +151,10 @@ def _measured(
     source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
 ) -> Ranges:
     held = {name: values.get(name, own) for name, own in real.coefficients.items()}
-    return measure(real.program, held, source.samples, labels, source.output_step, machines)
+    return measure(
+        real.program, held, source.samples, labels, source.output_step, recording,
+        partial(source.progress, "measuring ranges"),
+    )  # fmt: skip
 
 
 def learned_formats(source: Source) -> dict[str, Q]:

@@ -41,6 +41,16 @@ def made() -> dict[str, Any]:
     return found
 
 
+def test_it_says_how_far_it_is() -> None:
+    """Forward and back, for the probe and for the ranges: 12 steps each."""
+    said: list[tuple[str, int, int]] = []
+    model = small_model(complex=False)
+    el.compile(model, samples(), [0, 1], lanes=2, progress=lambda *told: said.append(told))
+    assert {what for what, _, _ in said} == {"measuring ranges"}
+    assert {told[1:] for told in said} == {(12, 24), (24, 24)}
+    assert said[0][1:] == (12, 24) and said[-1][1:] == (24, 24)
+
+
 def test_the_stages_are_those_of_the_compiler_in_order() -> None:
     assert [stage.name for stage in STAGES] == list(SHOWN)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from echoloom.ir.contract import (
     Add,
@@ -32,6 +33,8 @@ Token = tuple[str, int, int]  # value, row group, step; BEFORE for what is there
 Instance = tuple[int, int]  # an entry's index, and the step that it works for
 Access = tuple[int, int, Token | None]  # lane, address, what was there
 Sum = tuple[str, tuple[Instance, ...]]  # what a slot's lane holds: the kind, and its MAC entries
+Key = tuple[int, int]
+Held = dict[Key, Any]  # a memory or the slots: tokens, or sums
 
 BEFORE = -1
 
@@ -70,12 +73,12 @@ class Player:
     setting: Setting
     steps: int
     waits: Collection[int]
-    memory: dict[tuple[int, int], Token] = field(default_factory=dict)  # (lane, address)
+    memory: dict[Key, Token] = field(default_factory=dict)  # (lane, address)
     # The lanes' sums and the tree's: (slot, lane).
-    slots: tuple[dict[tuple[int, int], Sum], ...] = field(default_factory=lambda: ({}, {}))
+    slots: tuple[dict[Key, Sum], ...] = field(default_factory=lambda: ({}, {}))
     summed: tuple[Instance, ...] = ()
     summed_at: int = -2  # cycle of the last element that was summed
-    landing: dict[int, list[tuple[dict, tuple[int, int], object]]] = field(  # type: ignore[type-arg]
+    landing: dict[int, list[tuple[Held, Key, Any]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     reads: dict[Instance, list[Access]] = field(default_factory=lambda: defaultdict(list))
@@ -240,5 +243,5 @@ class Player:
             self.later(lands, self.memory, (lane, e.destination),
                        (*self.schedule.labels[index], step))  # fmt: skip
 
-    def later(self, when: int, memory: dict, key: tuple[int, int], token: object) -> None:  # type: ignore[type-arg]
+    def later(self, when: int, memory: Held, key: Key, token: Any) -> None:
         self.landing[when].append((memory, key, token))

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from schedule_player import BEFORE, Access, Instance, Player, Setting, Token
-
+from echoloom.backends.prove.schedule_player import BEFORE, Access, Instance, Player, Setting, Token
 from echoloom.ir.contract import Destination, MacEntry
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.passes.layout import in_group

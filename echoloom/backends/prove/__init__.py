@@ -1,0 +1,1 @@
+"""Proofs that a program's step retraces itself, for all words, by an SMT solver."""
