@@ -162,10 +162,15 @@ def learned_formats(source: Source) -> dict[str, Q]:
     beyond."""
     if source.course is None:
         return {}
-    margin, narrow = source.course.learning.rule.margin, source.widths.narrow
+    margin = source.course.learning.rule.margin
+    return tensor_formats(source.course.largest, source.widths.narrow, margin)
+
+
+def tensor_formats(largest: Mapping[str, Floats], narrow: int, margin: int) -> dict[str, Q]:
+    """Formats of tensors with one exponent each, by their elements' largest magnitudes."""
     return {
-        name: coefficient_format(np.max(largest, keepdims=True), narrow, False, margin)
-        for name, largest in source.course.largest.items()
+        name: coefficient_format(np.max(sizes, keepdims=True), narrow, False, margin)
+        for name, sizes in largest.items()
     }
 
 
