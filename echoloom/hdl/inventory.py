@@ -13,6 +13,7 @@ from echoloom.hdl.layouts import SHIFT, chunks, drain_entry, mac_entry, section_
 from echoloom.hdl.link import OUTPUTS
 from echoloom.hdl.packets import PAYLOAD
 from echoloom.hdl.table_memory import READERS
+from echoloom.hdl.update_list import ENTRY_BITS
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.entry_layouts import COLUMN_BITS
 from echoloom.ir.sections import sections_of
@@ -42,6 +43,7 @@ def inventory(config: EngineConfig, link: LinkSizes) -> tuple[Bank, ...]:
         Bank("link window", 8, link.window - 1, 1),
         Bank("link packet", 8, PAYLOAD + 1, 1),
         Bank("link samples", word, link.samples, 1),
+        *([Bank("link updates", ENTRY_BITS, link.listed, 1)] if config.learns else []),
         Bank("frames", word, config.frames * frame, 1),
         Bank("weights", config.narrow, config.weight_depth, lanes),
         Bank("X words", word, config.vector_depth, lanes),

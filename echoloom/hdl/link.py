@@ -8,41 +8,35 @@ cycles at the latest.
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
+from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from echoloom.hdl.commands import (
-    ERROR,
     MOST_OUTPUTS,
     MOST_READ,
     PATIENCE,
-    REPLY,
     TAKES,
     WORD_BITS,
     Command,
     Fault,
     LinkSizes,
+    commands_of,
 )
 from echoloom.hdl.layouts import HOST_BITS, REQUEST, word_stream
-from echoloom.hdl.numbers import DIGIT_BITS, DIGITS, NUMBER_BITS
+from echoloom.hdl.link_numbers import Numbers
+from echoloom.hdl.numbers import NUMBER_BITS
 from echoloom.hdl.packets import PAYLOAD, PacketReader, PacketWriter
 from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.hdl.store import OUTPUT_BITS, POSITION_BITS, OutputStore, SampleStore
+from echoloom.hdl.update_list import UpdateList
 from echoloom.ir.contract import EngineConfig, Register, Space
 
 OUTPUTS = 64  # held until the host has them
 SETTLED = 64  # cycles without an output, after which those of a pass that is done are all there
 UPTIME_BITS = 48  # of the counter of cycles
-
-
-def extended(value: Value, bits: int) -> Value:
-    """A number in so many bits."""
-    sign = value[-1] if value.shape().signed else Const(0)
-    return Cat(value, sign.replicate(bits - len(value)))
 
 
 class Link(wiring.Component):
@@ -53,7 +47,8 @@ class Link(wiring.Component):
     `clock_khz`, what IDENTIFY says of the link's clock.
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
-    for `reset_cycles` when the engine is to be reset.
+    for `reset_cycles` when the engine is to be reset. Only the link to an engine that learns has
+    the list of an update.
     `rx` takes a byte a cycle as long as no more than `sizes.window` wait.
 
     Raises ValueError if the engine's words have more than WORD_BITS.
@@ -106,22 +101,15 @@ class Link(wiring.Component):
         wiring.connect(m, wiring.flipped(self.outputs), outputs.outputs)
 
         packet = reader.packet.payload
-        word = Signal(DIGITS * DIGIT_BITS)  # a number that comes or goes, digit by digit
-        digit = Signal(range(DIGITS + 1))
-        shift, entering, fetch = Signal(), Signal(DIGIT_BITS), Signal()
-        order = Signal(2)  # of the number, in its packet or reply; 3 for all that follow
-        taken = Signal(8)  # numbers of the packet that have come
+        numbers = Numbers(m, reader, writer)
+        word, order, fault = numbers.word, numbers.order, numbers.fault
         left = Signal(range(PAYLOAD + 1))  # numbers still to be sent
-        last = Signal()  # the digit that goes is its number's last
         access = Signal(REQUEST)
-        fault = Signal(Fault)
         fresh = Signal()  # these samples are the next ones
         wait, done = Signal(), Signal()
         patience, quiet = Signal(range(self._patience)), Signal(range(SETTLED))
         resets, resetting = Signal(), Signal(range(self._reset_cycles))
         m.d.sync += self.reset.eq(resets)
-        byte = Signal.like(reader.byte, reset_less=True)
-        m.d.sync += byte.eq(reader.byte)
         # What the host has loaded is for the host to say. A link that was reset or has just been
         # configured does not know, however much it looks like the one that was there before.
         mark = Signal(NUMBER_BITS)
@@ -133,56 +121,53 @@ class Link(wiring.Component):
         m.d.sync += held.eq(Mux(ready < MOST_OUTPUTS, ready, MOST_OUTPUTS))
         m.d.sync += quiet.eq(Mux(self.outputs.valid, 0, quiet + (quiet != SETTLED - 1)))
 
-        answers = (
-            self.response.payload.as_signed(),
-            Const(self._identity, NUMBER_BITS).as_signed(),
-            mark.as_signed(),
-            uptime,
-            Const(self._clock_khz),
-            Const(sizes.window),
-            Const(sizes.samples),
-            store.filled,
-            store.reached,
-            outputs.made,
-            outputs.word,
-        )
-        response, own, _, _, _, _, samples, filled, _, made, output = range(len(answers))
-        # One of them is ored into the word, chosen a cycle before: that is how it takes few LUTs.
-        pick = Signal(len(answers))
-        wide = [Mux(pick[at], extended(answer, len(word)), 0) for at, answer in enumerate(answers)]
+        request, response, updates = self._bus(m)
+        answers: dict[str, Any] = {
+            "response": response.payload.as_signed(),
+            "own": Const(self._identity, NUMBER_BITS).as_signed(),
+            "mark": mark.as_signed(),
+            "uptime": uptime,
+            "clock": Const(self._clock_khz),
+            "window": Const(sizes.window),
+            "samples": Const(sizes.samples),
+            **({"listed": Const(sizes.listed)} if updates else {}),
+            "filled": store.filled,
+            "reached": store.reached,
+            "made": outputs.made,
+            "output": outputs.word,
+            **(_of_updates(updates) if updates else {}),
+        }
+        place = {name: at for at, name in enumerate(answers)}
+        output = place["output"]
 
         known, fits = Signal(), Signal()
         with m.Switch(packet.code):
-            for command, (least, most) in TAKES.items():
+            for command in commands_of(self._config.learns):
+                least, most = TAKES[command]
                 with m.Case(command):
                     m.d.comb += known.eq(1)
                     within = (packet.numbers >= least) & (packet.numbers <= most)
                     m.d.comb += fits.eq(packet.whole & within)
-        finished = taken == packet.numbers
+        finished = numbers.taken == packet.numbers
 
         m.d.comb += [
-            self.request.payload.eq(access),
-            self.request.payload.write.eq(packet.code == Command.WRITE),
-            self.request.payload.data.eq(word),
+            request.payload.eq(access),
+            request.payload.write.eq(packet.code == Command.WRITE),
+            request.payload.data.eq(word),
             store.push.payload.eq(word),
             store.what.eq(order),
             store.value.eq(word),
             outputs.had.eq(had),
-            writer.payload.payload.eq(Cat(word[:DIGIT_BITS], ~last)),
-            writer.header.payload.code.eq(packet.code | REPLY),
-            writer.header.payload.sequence.eq(packet.sequence),
         ]
+        if updates:
+            m.d.comb += updates.what.eq(order)
 
-        m.d.comb += entering.eq(word[-1].replicate(DIGIT_BITS))
-        with m.If(fetch):
-            m.d.sync += word.eq(reduce(or_, wide))
-        with m.If(shift):
-            m.d.sync += word.eq(Cat(word[DIGIT_BITS:], entering))
+        pick = numbers.moved(m, tuple(answers.values()))
         with m.If(patience != 0):
             m.d.sync += patience.eq(patience - 1)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [reader.index.eq(0), digit.eq(0), order.eq(0), taken.eq(0)]
+                numbers.begin(m)
                 with m.If(reader.packet.valid):
                     m.next = "GATHER"
                     with m.If(packet.numbers == 0):
@@ -196,27 +181,7 @@ class Link(wiring.Component):
                     with m.If(~packet.intact):
                         m.d.sync += fault.eq(Fault.CHECK)
                         m.next = "FAULT"
-            # The reader's memory answers a cycle after its index is set, and into a register of its
-            # own, because a memory is slow: three cycles a byte. Digits enter at the top, and after
-            # the last one its sign, until the first is at the bottom.
-            with m.State("GATHER"):
-                m.next = "READ BYTE"
-            with m.State("READ BYTE"):
-                m.next = "TAKE BYTE"
-            with m.State("TAKE BYTE"):
-                m.d.comb += [shift.eq(1), entering.eq(byte)]
-                m.d.sync += [reader.index.eq(reader.index + 1), digit.eq(digit + 1)]
-                m.next = "GATHER"
-                with m.If(~byte[-1]):
-                    m.d.sync += taken.eq(taken + 1)
-                    m.next = "FILL"
-            with m.State("FILL"):
-                m.d.sync += digit.eq(digit + 1)
-                with m.If(digit == DIGITS):
-                    m.d.sync += digit.eq(0)
-                    m.next = "NUMBER"
-                with m.Else():
-                    m.d.comb += shift.eq(1)
+            numbers.take(m)
 
             with m.State("NUMBER"):
                 m.d.sync += order.eq(order + (order != 3))
@@ -245,13 +210,18 @@ class Link(wiring.Component):
                         m.d.sync += mark.eq(word)
                     with m.Case(Command.PLAY):
                         m.d.comb += store.tell.eq(1)
+                    if updates:
+                        with m.Case(Command.LEARN):
+                            m.d.comb += updates.tell.eq(1)
+                            m.d.sync += patience.eq(self._patience - 1)
 
             with m.State("ACT"):
                 m.d.sync += order.eq(0)
                 m.next = "REPLY"
                 with m.Switch(packet.code):
                     with m.Case(Command.IDENTIFY):
-                        m.d.sync += [left.eq(samples - own + 1), pick.eq(1 << own)]
+                        told = place["filled"] - place["own"]
+                        m.d.sync += [left.eq(told), pick.eq(1 << place["own"])]
                         m.next = "NEXT"
                     with m.Case(Command.RESET):
                         m.d.comb += resets.eq(1)
@@ -265,17 +235,24 @@ class Link(wiring.Component):
                         with m.If((left == 0) | (left > MOST_READ)):
                             m.next = "FAULT"
                     with m.Case(Command.PUSH):
-                        m.d.sync += [left.eq(2), pick.eq(1 << filled)]
+                        m.d.sync += [left.eq(2), pick.eq(1 << place["filled"])]
                         m.next = "NEXT"
                     with m.Case(Command.COLLECT):
                         m.d.sync += access.space.eq(Space.REGISTER)
                         m.d.sync += access.address.eq(Register.STATUS)
                         m.next = "REQUEST"
+                    if updates:
+                        with m.Case(Command.LEARN):
+                            m.d.comb += updates.go.eq(1)
+                            m.d.sync += [left.eq(4), pick.eq(1 << place["learnt"])]
+                            m.next = "NEXT"
+                            with m.If(updates.busy & (patience != 0)):
+                                m.next = "ACT"
 
             with m.State("REQUEST"):
-                m.d.comb += self.request.valid.eq(1)
-                m.d.sync += pick.eq(1 << response)
-                with m.If(self.request.ready):
+                m.d.comb += request.valid.eq(1)
+                m.d.sync += pick.eq(1 << place["response"])
+                with m.If(request.ready):
                     m.d.sync += access.address.eq(access.address + 1)
                     m.next = "RESPONSE"
                     with m.If(packet.code == Command.WRITE):
@@ -283,10 +260,10 @@ class Link(wiring.Component):
                         with m.If(finished):
                             m.next = "REPLY"
             with m.State("RESPONSE"):
-                m.d.comb += self.response.ready.eq(1)
-                m.d.comb += fetch.eq(1)
-                m.d.sync += done.eq(self.response.payload[1])
-                with m.If(self.response.valid):
+                m.d.comb += response.ready.eq(1)
+                m.d.comb += numbers.fetch.eq(1)
+                m.d.sync += done.eq(response.payload[1])
+                with m.If(response.valid):
                     m.next = "JUDGE"
                     with m.If(packet.code == Command.COLLECT):
                         m.next = "STATUS"
@@ -297,7 +274,7 @@ class Link(wiring.Component):
                 with m.If(~enough):
                     m.next = "ACT"
                 with m.Elif((quiet == SETTLED - 1) | ~self.outputs.ready):
-                    m.d.sync += [left.eq(1 + held), pick.eq(1 << made)]
+                    m.d.sync += [left.eq(1 + held), pick.eq(1 << place["made"])]
                     m.next = "JUDGE"
 
             with m.State("NEXT"):
@@ -309,36 +286,32 @@ class Link(wiring.Component):
                     m.d.sync += left.eq(0)
                     m.next = "REPLY"
             with m.State("FETCH"):
-                m.d.comb += fetch.eq(1)
+                m.d.comb += numbers.fetch.eq(1)
                 m.d.sync += pick.eq(pick << 1)
                 with m.If(pick[output]):  # as many as there are
                     m.d.sync += [pick.eq(pick), outputs.index.eq(outputs.index + 1)]
                 m.next = "JUDGE"
-            with m.State("JUDGE"):
-                rest = word[DIGIT_BITS - 1 : -1]
-                m.d.sync += last.eq(rest == word[-1].replicate(len(rest)))
-                m.next = "EMIT"
-            with m.State("EMIT"):
-                m.d.comb += writer.payload.valid.eq(1)
-                with m.If(writer.payload.ready):
-                    m.d.comb += shift.eq(1)
-                    m.next = "JUDGE"
-                    with m.If(last):
-                        m.next = "NEXT"
-            with m.State("REPLY"):
-                m.d.comb += writer.header.valid.eq(1)
-                with m.If(writer.header.ready):
-                    m.next = "DONE"
-
-            with m.State("FAULT"):
-                m.d.comb += [writer.payload.valid.eq(1), writer.payload.payload.eq(fault)]
-                with m.If(writer.payload.ready):
-                    m.next = "REFUSE"
-            with m.State("REFUSE"):
-                m.d.comb += [writer.header.valid.eq(1), writer.header.payload.code.eq(ERROR)]
-                with m.If(writer.header.ready):
-                    m.next = "DONE"
-            with m.State("DONE"):
-                m.d.comb += reader.packet.ready.eq(1)
-                m.next = "IDLE"
+            numbers.give(m)
+            numbers.end(m)
         return m
+
+    def _bus(self, m: Module) -> tuple[Any, Any, UpdateList | None]:
+        """Requests to the engine and their responses; and the list of an update, which stands
+        between them and the engine if that learns."""
+        if not self._config.learns:
+            return self.request, self.response, None
+        updates = UpdateList(self._sizes.listed)
+        m.submodules.updates = ResetInserter(self.reset)(updates)
+        wiring.connect(m, updates.request, wiring.flipped(self.request))
+        wiring.connect(m, wiring.flipped(self.response), updates.response)
+        return updates.asked, updates.answered, updates
+
+
+def _of_updates(updates: UpdateList) -> dict[str, Any]:
+    """What LEARN answers."""
+    return {
+        "learnt": updates.made,
+        "busy": updates.busy,
+        "cycles": updates.cycles,
+        "clamped": updates.clamped,
+    }

@@ -27,12 +27,14 @@ from echoloom.hdl.commands import (
     Command,
     Fault,
     LinkSizes,
+    commands_of,
     identity,
 )
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, encode_numbers
 from echoloom.hdl.packets import Packet, PacketDecoder, encode
 from echoloom.hdl.pass_results import PassResult, neutral
+from echoloom.hdl.update_list import DONE, ENTRY_BITS, LIST
 from echoloom.ir.contract import (
     EngineConfig,
     Register,
@@ -41,6 +43,7 @@ from echoloom.ir.contract import (
 )
 from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
 from echoloom.sim.decode import decoded, signed
+from echoloom.sim.golden_list import GoldenList
 from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
 
@@ -48,15 +51,15 @@ CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may
 KHZ = 25_000  # of the clock that it is said to count
 READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
-SIZES = LinkSizes(window=2048, samples=8192)
-BUSY, DONE = 1, 2
+SIZES = LinkSizes(window=2048, samples=8192, listed=1024)
+BUSY, ENDED = 1, 1 << DONE
 
 
 class GoldenBoard:
     """What is behind the serial line: bytes in, bytes out."""
 
     def __init__(self, config: EngineConfig, timing: Timing, sizes: LinkSizes = SIZES) -> None:
-        self._content, self._sizes = (config, timing), sizes
+        self._content, self._sizes, self._learns = (config, timing), sizes, config.learns
         self._lock, self._worker = threading.Lock(), ThreadPoolExecutor(1)
         self.configure()
 
@@ -64,6 +67,7 @@ class GoldenBoard:
         """As after power-up: nothing is loaded."""
         with self._lock:
             self._memory: dict[tuple[int, int, int], int] = {}
+            self._list = GoldenList(self._sizes.listed)
             self._reset()
 
     def reset(self) -> None:
@@ -80,6 +84,7 @@ class GoldenBoard:
         cleared = (Space.SECTION, Space.REGISTER)
         self._memory = {at: word for at, word in self._memory.items() if at[0] not in cleared}
         self._store = GoldenStore(self._sizes.samples)
+        self._list.reset()
         self._samples: deque[int] = deque()  # that the engine has taken
         self._outputs: deque[int] = deque()  # that the host may not have
         self._had = 0  # the position of the first of these
@@ -101,7 +106,7 @@ class GoldenBoard:
     def _answer(self, packet: Packet) -> tuple[int, bytes]:
         if not packet.intact:
             return ERROR, bytes([Fault.CHECK])
-        if packet.code not in list(Command):
+        if packet.code not in commands_of(self._learns):
             return ERROR, bytes([Fault.UNKNOWN])
         command = Command(packet.code)
         try:
@@ -120,7 +125,9 @@ class GoldenBoard:
         """The numbers of the reply."""
         if command is Command.IDENTIFY:
             own = signed(identity(*self._content), NUMBER_BITS)
-            return own, self._mark, self._cycles, KHZ, self._sizes.window, self._sizes.samples
+            sizes = self._sizes
+            listed = (sizes.listed,) if self._learns else ()
+            return own, self._mark, self._cycles, KHZ, sizes.window, sizes.samples, *listed
         if command is Command.RESET:
             self._reset_engine()
         elif command is Command.MARK:
@@ -140,6 +147,10 @@ class GoldenBoard:
             self._store.push(*numbers)
             self._advance()
             return self._store.filled % POSITIONS, self._store.reached % POSITIONS
+        elif command is Command.LEARN:
+            self._list.learn(*numbers)
+            self._list.play(self._write, self._read)
+            return self._list.answer
         else:
             return self._collect(*numbers)
         return ()
@@ -155,15 +166,19 @@ class GoldenBoard:
 
     def _write(self, space: int, lane: int, address: int, word: int) -> None:
         busy = self._pass is not None
-        if space != Space.REGISTER and not busy:
+        if self._learns and space == LIST:
+            self._list.write(address, word)
+        elif space != Space.REGISTER and not busy:
             self._memory[space, lane, address] = word
         elif space == Space.REGISTER and address != Register.COMMAND:
             self._memory[space, 0, address] = word
-        elif space == Space.REGISTER and not busy and word in passes_of(self._content[0].learns):
+        elif space == Space.REGISTER and not busy and word in passes_of(self._learns):
             self._pass, self._status = EnginePass(word), BUSY
             self._advance()
 
     def _read(self, space: int, lane: int, address: int) -> int:
+        if self._learns and space == LIST:
+            return self._list.read(address) % (1 << ENTRY_BITS)
         if (space, address) == (Space.REGISTER, Register.STATUS):
             self._finish()
             return self._status
@@ -233,7 +248,7 @@ class GoldenBoard:
         }
         self._memory |= {(Space.REGISTER, 0, at): value for at, value in counted.items()}
         self._cycles += found.cycles
-        self._pass, self._running, self._status = None, None, DONE
+        self._pass, self._running, self._status = None, None, ENDED
 
 
 @dataclass(frozen=True)

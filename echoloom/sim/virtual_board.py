@@ -30,7 +30,7 @@ BOARD_MHZ = 25.0
 ENGINE_MHZ = 12.5  # what the link's logic needs to be quicker than the line
 FASTEST = 6_250_000  # baud: the receiver needs four board clocks a bit
 LIGHTS = 8
-SIZES = LinkSizes(window=2048, samples=8192)  # a ULX3S-85F's with the demo's engine
+SIZES = LinkSizes(window=2048, samples=8192, listed=1024)  # a ULX3S-85F's with the demo's engine
 
 
 class _Pll(wiring.Component):

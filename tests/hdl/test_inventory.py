@@ -34,12 +34,13 @@ def in_the_circuit(*parts: Elaboratable) -> Counter[tuple[int, int]]:
     [
         small(1, 1),
         small(5, 2, gradient=40, base_depth=3, frames=1),
+        small(3, 1, learns=True),
         EngineConfig(16, 4, weight_depth=2048, vector_depth=512, base_depth=144, gradient=45),
     ],
 )
 def test_the_inventory_is_what_the_circuit_has(config: EngineConfig) -> None:
     counted = Counter[tuple[int, int]]()
-    sizes = LinkSizes(window=1024, samples=4096)
+    sizes = LinkSizes(window=1024, samples=4096, listed=512)
     for bank in inventory(config, sizes):
         counted[bank.width, bank.depth] += bank.copies * bank.readers
     assert counted == in_the_circuit(Engine(config), Link(config, 0, sizes))

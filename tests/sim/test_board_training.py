@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 import pytest
 
 import echoloom as el
 from echoloom.backends.board.records import Trained
-from echoloom.backends.link.errors import NotLoaded, PortLost
+from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, PortLost
+from echoloom.hdl.commands import Command, LinkSizes
+from echoloom.hdl.packets import PacketDecoder
 from echoloom.sim.faulty_line import Fault, Way, Wrong, faulty_line
-from echoloom.sim.golden_board import golden_board
+from echoloom.sim.golden_board import GoldenBoard, golden_board
+from echoloom.sim.golden_list import GoldenList
+from echoloom.sim.virtual_board import virtual_board
 
 X = np.random.default_rng(0).normal(size=(4, 3, 1))
 Y = np.array([0, 1, 1, 0])
@@ -56,7 +62,11 @@ def test_the_words_of_the_program(name: str):
             assert board.load(found.program) == 0  # it says so itself
 
 
-@pytest.mark.parametrize("wrong", [Wrong.FLIP, Wrong.RESET, Wrong.CLOSE], ids=lambda w: w.name)
+@pytest.mark.parametrize(
+    "wrong",
+    [Wrong.FLIP, Wrong.DROP, Wrong.DOUBLE, Wrong.RESET, Wrong.CLOSE],
+    ids=lambda wrong: wrong.name,
+)
 def test_a_fault_on_the_way(wrong: Wrong):
     program = PROGRAMS["momentum"]
     mapped = program.artifact.mapped
@@ -75,6 +85,84 @@ def test_a_fault_on_the_way(wrong: Wrong):
         found = board.learn(X, Y, 3, every=1)
         assert line.happened
         assert_learnt(found, program, 3)
+
+
+FEED = GoldenBoard.feed
+LOSSES: dict[str, Callable[[GoldenBoard, bytes], bytes]] = {
+    "request lost": lambda board, received: b"",
+    "request twice": lambda board, received: FEED(board, received) + FEED(board, received),
+    "reply lost": lambda board, received: FEED(board, received)[:0],
+    "reply damaged": lambda board, received: FEED(board, received)[:-1] + b"!",
+}
+
+
+@pytest.mark.parametrize("name", ["momentum", "scaled"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_update_is_made_once_whatever_is_lost(
+    loss: str, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    """And the training goes on from there, not from the last checkpoint."""
+    program, wrong = PROGRAMS[name], list[int]()
+    mapped = program.artifact.mapped
+
+    def feed(board: GoldenBoard, received: bytes) -> bytes:
+        learns = [p for p in PacketDecoder().feed(received) if p.code == Command.LEARN]
+        if not learns or len(wrong) == 2:
+            return FEED(board, received)
+        wrong.append(learns[0].sequence)
+        return LOSSES[loss](board, received)
+
+    monkeypatch.setattr(GoldenBoard, "feed", feed)
+    with (
+        golden_board(mapped.config, mapped.timing) as served,
+        el.open_board(served.port, timeout_s=0.5) as board,
+    ):
+        board.load(program)
+        assert_learnt(board.learn(X, Y, 3), program, 3)
+        assert len(wrong) == 2
+        status = board.status()
+        assert status.reruns == 0
+        assert status.repeated or loss == "request twice"
+
+
+def test_a_board_that_makes_updates_twice_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    """By the cycles that they take."""
+
+    def learn(twin: GoldenList, number: int, begin: int, end: int, *words: int) -> None:
+        for at, word in enumerate(words, begin):
+            twin.write(at, word)
+        twin._at, twin._end, twin._playing = begin, end, True
+        twin.made = (number + 1) % 256
+
+    monkeypatch.setattr(GoldenList, "learn", learn)
+    program = PROGRAMS["sign"]
+    mapped = program.artifact.mapped
+    with (
+        golden_board(mapped.config, mapped.timing) as served,
+        el.open_board(served.port, timeout_s=10) as board,
+    ):
+        board.load(program)
+        with pytest.raises(LinkError, match=r"an update took \d+ cycles instead of \d+"):
+            board.learn(X, Y, 3)
+
+
+def test_a_link_without_a_list_is_refused(monkeypatch: pytest.MonkeyPatch):
+    program = PROGRAMS["sign"]
+    mapped = program.artifact.mapped
+    carry_out = GoldenBoard._carry_out
+
+    def of_an_earlier_release(board: GoldenBoard, command: Command, numbers: list[int]) -> object:
+        found = carry_out(board, command, numbers)
+        return found[:6] if command is Command.IDENTIFY else found
+
+    monkeypatch.setattr(GoldenBoard, "_carry_out", of_an_earlier_release)
+    with (
+        golden_board(mapped.config, mapped.timing) as served,
+        el.open_board(served.port, timeout_s=10) as board,
+    ):
+        board.load(program)
+        with pytest.raises(OtherEngine, match="a link of an earlier release, which knows no LEARN"):
+            board.learn(X, Y, 3)
 
 
 def test_a_board_that_was_reset_gets_the_last_checkpoint():
@@ -102,3 +190,18 @@ def test_a_level_of_verify(name: str):
             assert board.load(program) == 0
     with pytest.raises(ValueError, match="the level board needs a port"):
         el.verify(program, X, Y, levels=["board"], learn=2)
+
+
+@pytest.mark.slow  # builds a circuit
+def test_the_circuit():
+    """Whose list is too short for an update, so that this comes in parts."""
+    program = PROGRAMS["scaled"]
+    mapped = program.artifact.mapped
+    sizes = LinkSizes(listed=16)
+    with (
+        virtual_board(mapped.config, mapped.timing, sizes=sizes) as served,
+        el.open_board(served.port, timeout_s=10) as board,
+    ):
+        board.load(program)
+        assert_learnt(board.learn(X, Y, 3, every=2), program, 3)
+        assert board.status().reruns == 0

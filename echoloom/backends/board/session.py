@@ -38,8 +38,8 @@ class Session:
     def __init__(self, port: str, baud: int, timeout_s: float) -> None:
         self._line = Line(port, baud, timeout_s)
         self._clean = False  # the engine is idle, and holds the program's sections and registers
-        self._depth = LinkSizes().samples  # of the board's store
-        self._ends = Ends(self._depth)
+        self._room = LinkSizes().samples, 0  # in the board's store, and in its list of an update
+        self._ends = Ends(*self._room)
         self._program: CompiledProgram | None = None
         self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
         self._doubtful = False  # a load broke off: what the board says that it holds may be wrong
@@ -110,7 +110,8 @@ class Session:
         """As `Board.recover`."""
         self._line.reopen()
         self._clean = False
-        self._depth = self._line.greet().samples
+        found = self._line.greet()
+        self._room = found.samples, found.listed
         if self._program is not None and not self._holds(self._program):
             self.load(self._program)
 
@@ -135,6 +136,14 @@ class Session:
             self.load(program, anew=True)
         self._clean = False
         self._line.converse(link.mark(link.LOADING))
+
+    def insist_on_list(self) -> None:
+        """OtherEngine if the board keeps no list of an update."""
+        if not self._room[1]:
+            raise OtherEngine(
+                f"the board at {self.port} has an engine that learns, but a link of an earlier "
+                "release, which knows no LEARN: build its bitstream anew"
+            )
 
     def left(self, program: CompiledProgram) -> None:
         """The weights have come to those of `program`, and stay."""
@@ -194,7 +203,7 @@ class Session:
         )
         self._doubtful = False
         self._program, self._held = program, by_place(rows)
-        self._ends = Ends(self._depth)
+        self._ends = Ends(*self._room)
         self.ended()
 
     def _reset(self, program: CompiledProgram) -> None:
@@ -202,7 +211,7 @@ class Session:
         rows = [row for row in image_writes(program.image) if row[0] in CLEARED]
         self._line.converse(link.reset(), resynchronise=True)
         self._line.converse(link.write_all(rows))
-        self._ends = Ends(self._depth)
+        self._ends = Ends(*self._room)
         self.ended()
 
     def _forget(self) -> None:

@@ -18,16 +18,13 @@ from echoloom.backends.board.session import Session
 from echoloom.backends.compile.learned import loss
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
-from echoloom.backends.engine.requests import ROW_COUNTERS, SECTIONS, PassResult, counted
+from echoloom.backends.engine.requests import SECTIONS, PassResult
 from echoloom.backends.engine.sweeps import swept
-from echoloom.backends.link.errors import LinkError
-from echoloom.backends.link.row_passes import RowPass, run_row_passes
+from echoloom.backends.link.updates import RowPass, run_update
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.learning_run import Lesson, goes_on
-from echoloom.ir.contract import Space
 
 Watch = Callable[[Trained], None]
-COUNTERS = [(Space.REGISTER, 0, register) for register in ROW_COUNTERS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +49,7 @@ def train(session: Session, lesson: Lesson, every: int, watch: Watch) -> Trained
     Raises what the session raises; then its program is that of the last checkpoint.
     """
     program = session.loaded()
+    session.insist_on_list()
     passes = LearningPasses(program.artifact, program.image)
     losses = np.zeros((0, lesson.order.shape[1]))
     clamped = {t.name: 0 for t in passes.tensors}
@@ -132,30 +130,21 @@ def _played(session: Session, passes: LearningPasses, one: LearningPass) -> Pass
 def make_update(
     session: Session, program: CompiledProgram, update: list[LearningPass]
 ) -> UpdateMade:
-    """The passes of an update in one turn of the line, without the words that they leave.
+    """The passes of an update, without the words that they leave.
 
-    Raises LinkError where one did not take the cycles that it takes.
+    Raises LinkError where they did not take the cycles that they take.
     """
     mapped = program.artifact.mapped
     rows = [
         RowPass(
             one.request.accesses,
             mapped.cycles_of(SECTIONS[one.request.kind], len(one.request.frames)),
-            COUNTERS,
+            clamps=one.request.kind == "update",
         )
         for one in update
     ]
-    words, said = session.converse(partial(run_row_passes, passes=rows))
+    counts, said = session.converse(partial(run_update, passes=rows))
     session.moving(said.mark)
-    clamped: dict[str, int] = {}
-    cycles = 0
-    for one, wanted, found in zip(update, rows, words, strict=True):
-        counts = counted(ROW_COUNTERS, found)
-        if counts["cycles"] != wanted.cycles:
-            raise LinkError(
-                f"an update of {one.tensor} took {counts['cycles']} cycles instead of "
-                f"{wanted.cycles}"
-            )
-        clamped[one.tensor] = clamped.get(one.tensor, 0) + counts["clamped"]
-        cycles += counts["cycles"]
-    return UpdateMade(clamped, cycles)
+    names = [one.tensor for one, own in zip(update, rows, strict=True) if own.clamps]
+    cycles = sum(one.cycles for one in rows)
+    return UpdateMade(dict(zip(names, counts, strict=True)), cycles)

@@ -17,6 +17,7 @@ from echoloom.ir.contract import EngineConfig
 
 BLOCKS, MULTIPLIERS = "block RAM", "multipliers"
 WINDOW = 2048  # bytes of packets on the way where there is room: a line's for a millisecond or more
+LISTED = 1024  # entries of an update's list, likewise: of 140 tensors
 STORE = 8192  # samples; more block RAM than for these would be in the way of the engine's
 
 
@@ -116,15 +117,15 @@ def link_sizes(config: EngineConfig, chip: Chip, samples: int | None = None) -> 
     Raises ValueError for a store that is no power of two from LEAST on, or larger than the chip.
     """
     least = LinkSizes()
-    window = WINDOW if resources(config, chip, replace(least, window=WINDOW)).fits else least.window
+    ways = (LinkSizes(WINDOW, least.samples, listed) for listed in (LISTED, least.listed))
+    sizes = next((way for way in ways if resources(config, chip, way).fits), least)
     if samples is not None:
         if samples < least.samples or samples & (samples - 1) or samples > MOST_DEPTH:
             raise ValueError(
                 f"a board's store has {least.samples}, {2 * least.samples} ... {MOST_DEPTH:,} "
                 f"samples, not {samples:,}"
             )
-        return LinkSizes(window, samples)
-    sizes = LinkSizes(window, least.samples)
+        return replace(sizes, samples=samples)
     without = resources(config, chip, sizes).usage[BLOCKS].used
     while sizes.samples < STORE:
         larger = replace(sizes, samples=2 * sizes.samples)

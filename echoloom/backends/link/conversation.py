@@ -50,7 +50,8 @@ _FAULTS = {
 @dataclass(frozen=True)
 class Identity:
     """What IDENTIFY answers: which engine, the last MARK, cycles of the link's clock so far and how
-    quick that is; and what the link has room for, `window` bytes of packets on the way, `samples`.
+    quick that is; and what the link has room for, `window` bytes of packets on the way, `samples`,
+    and `listed` entries of an update, of an engine that learns.
     """
 
     engine: int
@@ -59,6 +60,7 @@ class Identity:
     khz: int
     window: int
     samples: int
+    listed: int = 0
 
 
 def reply_numbers(command: Command, reply: Packet) -> list[int]:
@@ -102,9 +104,10 @@ def identify() -> Conversation[Identity]:
 
 def identity_of(numbers: Sequence[int]) -> Identity:
     """What the numbers of a reply to IDENTIFY say."""
-    engine, holds, cycles, khz, window, samples = counted(IDENTIFY, numbers, 6)
-    every = (1 << NUMBER_BITS) - 1
-    return Identity(engine & every, holds & every, cycles, khz, window, samples)
+    if len(numbers) != 7:  # as the link to an engine that learns answers
+        counted(IDENTIFY, numbers, 6)
+    (engine, holds, *rest), every = numbers, (1 << NUMBER_BITS) - 1
+    return Identity(engine & every, holds & every, *rest)
 
 
 def mark(word: int) -> Conversation[None]:
@@ -140,10 +143,10 @@ def all_writes(items: Iterable[tuple[int, int, int, int]]) -> Iterator[Request]:
     """The requests of `write_all`."""
     for rows in _runs(list(items)):
         space, lane, address, _ = rows[0]
-        yield from writes(Space(space), lane, address, [row[3] for row in rows])
+        yield from writes(space, lane, address, [row[3] for row in rows])
 
 
-def writes(space: Space, lane: int, address: int, words: Sequence[int]) -> Iterator[Request]:
+def writes(space: int, lane: int, address: int, words: Sequence[int]) -> Iterator[Request]:
     """The requests of `write`, of as many words as a packet carries."""
     check_place(lane, address)
     check_place(lane, address + max(len(words), 1) - 1)

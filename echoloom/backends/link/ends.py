@@ -29,16 +29,19 @@ def play(begin: int, frame: int, jump: int, steps: int) -> Play:
 
 
 class Ends:
-    """A mirror of what a board's link holds since its last reset; `depth` samples at most.
+    """A mirror of what a board's link holds since its last reset: `depth` samples at most, and
+    `room` entries of an update's list.
 
     `samples` and `outputs` are positions, not cut: how many samples the board has been sent, and
-    how many outputs the host has. `registers` are those that were written.
+    how many outputs the host has. `registers` are those that were written, `listed` the entries of
+    the list by their places, and `updates` how many were made.
     """
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.samples = self.outputs = 0
+    def __init__(self, depth: int, room: int = 0) -> None:
+        self.depth, self.room = depth, room
+        self.samples = self.outputs = self.updates = 0
         self.registers: dict[int, int] = {}
+        self.listed: dict[int, int] = {}
         self.waits: dict[int, int] = {}  # COLLECTs that a pass of so many cycles took
         self._kept: list[tuple[int, Words]] = []
 
