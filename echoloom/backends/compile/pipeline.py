@@ -32,6 +32,7 @@ from echoloom.backends.compile.stages import (
     Source,
     formatted,
     integer_program,
+    proven,
     ranges,
     real_program,
 )
@@ -113,11 +114,12 @@ def real(source: Source, nudges: Nudges) -> RealProgram:
 
 
 def formats(request: Request, source: Source, program: RealProgram, found: Ranges) -> Formatted:
-    """The program in words, every rounding written down."""
+    """The program in words, every rounding written down, and what of it is proven to hold."""
     earlier = request.earlier
-    return formatted(
+    words = formatted(
         source, program, found, None if earlier is None else cuts(earlier.ir, source.widths)
     )
+    return proven(words, integer_program(source, program, words), source.samples.shape[1])
 
 
 def precision(found: Searched, nudges: Nudges, words: Formatted) -> Precision:

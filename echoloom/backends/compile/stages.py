@@ -28,6 +28,7 @@ from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
 from echoloom.ir.passes.materialise import materialise
+from echoloom.ir.passes.proven_formats import with_proofs
 from echoloom.ir.passes.quantise import settled
 from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.passes.simplify import simplify
@@ -195,6 +196,12 @@ def formatted(
     )  # fmt: skip
     program, formats = settled(plan)
     return Formatted(check_retrace(verify(program)), formats)
+
+
+def proven(words: Formatted, integer: IntegerProgram, steps: int) -> Formatted:
+    """The same words, and which of their formats hold whatever the samples of up to so many steps
+    are that the inputs' formats hold."""
+    return replace(words, formats=with_proofs(words.formats, integer.bounds(steps)))
 
 
 def integer_program(source: Source, real: RealProgram, words: Formatted) -> IntegerProgram:
