@@ -41,7 +41,7 @@ ROOMS = {
         "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},
         "engine": {"run"},
-        "prove": {"run", "compile"},
+        "prove": {"run", "compile", "bitstream"},  # whose Yosys makes netlists
         "export": {"run", "compile", "link", "engine", "bitstream"},
         "board": {"run", "compile", "link", "engine"},
     },

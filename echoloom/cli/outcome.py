@@ -25,7 +25,8 @@ from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.link.errors import BoardError, OtherEngine
-from echoloom.backends.prove.prove import NotRetraced
+from echoloom.backends.prove.blocks import NotTheArithmetic
+from echoloom.backends.prove.prove import NotLegal, NotRetraced
 from echoloom.backends.prove.words import Undecided
 from echoloom.backends.run.excess import Overflowed
 from echoloom.frontend.data.sources import MissingPackage
@@ -54,6 +55,8 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
     (WrongModel, Exit.MISMATCH),
     (NotRetraced, Exit.MISMATCH),
+    (NotLegal, Exit.MISMATCH),
+    (NotTheArithmetic, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from echoloom.backends.compile.arguments import target_named
-from echoloom.backends.compile.pipeline import Arguments
+from echoloom.backends.compile.request import Arguments
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.profile.grid import default_choices
 from echoloom.backends.profile.profile import Bound, Profile, check_choices, measure_profile
@@ -44,6 +44,10 @@ def profile(
     margin: Annotated[
         int, typer.Option(help="Spare bits of range above what the samples need.")
     ] = Widths.margin,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What to choose formats by, as in `compile`."),
+    ] = None,
     words: Annotated[
         str | None,
         typer.Option(metavar="N,N,...", help="Word lengths; around the target's if not given."),
@@ -98,16 +102,19 @@ def profile(
         widths = replace(target_named(target).widths, margin=margin)
         choices = replace(default_choices(widths, X.shape[1]), **given)
         check_choices(choices, model.output_step, X.shape[1])
+        if precision is not None and margin != Widths.margin:
+            raise ValueError("--margin is a part of --precision: give one of the two.")
         labels = None if data.y is None else data.y[:samples]
         output.mkdir(parents=True, exist_ok=True)
         with say.working("compiling"):
             of = subject(
                 Arguments(
                     model, data.X[:samples], labels, target, lanes, None, EngineConfig.slots,
-                    widths, None,
+                    widths if precision is None else None, None, precision=precision,
                 ),
                 X, y,
             )  # fmt: skip
+            choices = replace(default_choices(of.widths, X.shape[1]), **given)
         with say.counting("measuring") as count:
             found = measure_profile(of, choices, bound, count)
         with say.working("drawing"):

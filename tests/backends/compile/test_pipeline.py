@@ -18,6 +18,8 @@ SHOWN = {
     "energies": ("0: coefficients", "potential of 0 = q, 1 = u", "matrix 1 drive : [2]", "kinetic"),
     "graphs": ("encode\n", "block 0: force\n", "input block.unit.drive : real[2,4]", "= matvec("),
     "course": ("nothing learns",),
+    "search": ("not searched for",),
+    "settings": ("[widths]", "word = 28"),
     "nudges": ("block 0",),
     "real": ("forward_step:\n", ": real[", "b0.free.p <- "),
     "ranges": ("largest", "forward_step", "b0.free.q", "block 0: plus - minus"),
