@@ -72,6 +72,15 @@ def test_what_the_fabric_reaches(tmp_path):
     assert "a to b: 10.05 ns" in table
 
 
+def test_compile_times(tmp_path):
+    """Both paths to one image."""
+    table = run("compile_times.py", "--cases", "demo", "--steps", "9", cwd=tmp_path)
+    (line,) = (row for row in table.splitlines() if row.startswith("| demo"))
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[2:4] == ["40", "9"] and cells[9] == "yes"
+    assert all(0.0 < float(cell) < 600.0 for cell in cells[4:9])
+
+
 def test_a_long_stream(tmp_path):
     """Both tasks, on the engine's twin instead of its RTL."""
     arguments = ("--steps", "150", "--simulator", "golden", "--json", str(tmp_path / "rows.json"))

@@ -36,12 +36,12 @@ ROOMS = {
         "compile": {"run", "chips"},
         "gradients": {"run", "compile"},
         "profile": {"run", "compile", "gradients"},
-        "report": {"profile"},
+        "report": {"compile", "profile"},
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
         "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},
         "engine": {"run"},
-        "prove": {"run", "compile"},
+        "prove": {"run", "compile", "bitstream"},  # whose Yosys makes netlists
         "export": {"run", "compile", "link", "engine", "bitstream"},
         "board": {"run", "compile", "link", "engine"},
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,8 @@ from echoloom.backends.bitstream.aim import TimingMissed
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.link.errors import BoardError, OtherEngine
-from echoloom.backends.prove.prove import NotRetraced
+from echoloom.backends.prove.blocks import NotTheArithmetic
+from echoloom.backends.prove.prove import NotLegal, NotRetraced
 from echoloom.backends.prove.words import Undecided
 from echoloom.backends.run.excess import Overflowed
 from echoloom.frontend.data.sources import MissingPackage
@@ -32,6 +34,7 @@ from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.simulation_error import SimulationError
 
+WAIT = 2.0  # seconds for which nobody needs to know how far it is
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
 
 
@@ -52,6 +55,8 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (Mismatch, Exit.MISMATCH),
     (WrongModel, Exit.MISMATCH),
     (NotRetraced, Exit.MISMATCH),
+    (NotLegal, Exit.MISMATCH),
+    (NotTheArithmetic, Exit.MISMATCH),
     (TimingMissed, Exit.TIMING),
     (ToolMissing, Exit.TOOL),
     (MissingPackage, Exit.TOOL),
@@ -95,6 +100,28 @@ class Reporter:
         with Progress(*columns, console=self.errors, transient=True) as progress:
             progress.add_task(what, total=None)
             yield progress
+
+    @contextmanager
+    def following(self, what: str) -> Iterator[Callable[[str, int, int], None]]:
+        """A spinner, on a terminal only; after WAIT seconds also a bar of the part that is being
+        done, which is told by name, with how much of it is done and of how much."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+        )
+        silent = not self.errors.is_terminal
+        began = time.monotonic()
+        with Progress(*columns, console=self.errors, transient=True, disable=silent) as progress:
+            task = progress.add_task(what, total=None)
+
+            def told(part: str, done: int, total: int) -> None:
+                if time.monotonic() - began > WAIT:
+                    description = f"{what}: {part}"
+                    progress.update(task, description=description, completed=done, total=total)
+
+            yield told
 
     @contextmanager
     def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:

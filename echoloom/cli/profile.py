@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from echoloom.backends.compile.arguments import target_named
-from echoloom.backends.compile.pipeline import Arguments
+from echoloom.backends.compile.request import Arguments
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.profile.grid import default_choices
 from echoloom.backends.profile.profile import Bound, Profile, check_choices, measure_profile
 from echoloom.backends.profile.subject import subject
 from echoloom.backends.report.profile_page import pictures, profile_parts
+from echoloom.backends.report.program_page import search_parts
 from echoloom.cli.data import Data, load_data
 from echoloom.cli.html import program_parts, write_page
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
@@ -44,6 +45,10 @@ def profile(
     margin: Annotated[
         int, typer.Option(help="Spare bits of range above what the samples need.")
     ] = Widths.margin,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What to choose formats by, as in `compile`."),
+    ] = None,
     words: Annotated[
         str | None,
         typer.Option(metavar="N,N,...", help="Word lengths; around the target's if not given."),
@@ -98,21 +103,29 @@ def profile(
         widths = replace(target_named(target).widths, margin=margin)
         choices = replace(default_choices(widths, X.shape[1]), **given)
         check_choices(choices, model.output_step, X.shape[1])
+        if precision is not None and margin != Widths.margin:
+            raise ValueError("--margin is a part of --precision: give one of the two.")
         labels = None if data.y is None else data.y[:samples]
         output.mkdir(parents=True, exist_ok=True)
-        with say.working("compiling"):
+        with say.following("compiling") as progress:
             of = subject(
                 Arguments(
                     model, data.X[:samples], labels, target, lanes, None, EngineConfig.slots,
-                    widths, None,
+                    widths if precision is None else None, None, precision=precision,
+                    progress=progress, cosine=cosine, norm=norm,
                 ),
                 X, y,
             )  # fmt: skip
+            choices = replace(default_choices(of.widths, X.shape[1]), **given)
         with say.counting("measuring") as count:
             found = measure_profile(of, choices, bound, count)
         with say.working("drawing"):
             svg = pictures(found)
-            parts = [*profile_parts(found, svg), *program_parts(of.program, found.length)]
+            parts = [
+                *profile_parts(found, svg),
+                *search_parts(of.searched),
+                *program_parts(of.program, found.length),
+            ]
         for name, text in svg.items():
             write_whole(output / f"{name}.svg", text.encode())
         values = {"model": str(checkpoint), "data": source, **found.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from rich.table import Table
 
 from echoloom.backends.compile.program import load
+from echoloom.backends.prove.blocks import BLOCK_LIMIT_S, Block, blocks_proven
 from echoloom.backends.prove.parities import Lemma
 from echoloom.backends.prove.prove import Proven
 from echoloom.backends.prove.prove import prove as prove_program
@@ -21,6 +23,13 @@ from echoloom.ir.parity import Parity
 
 def prove(
     program: Saved,
+    blocks: Annotated[
+        bool,
+        typer.Option(
+            "--blocks",
+            help="Also prove the engine's arithmetic blocks, from their netlists: a minute or two.",
+        ),
+    ] = False,
     limit: Annotated[
         float, typer.Option(min=0.01, help="Seconds that the solver has for one claim.")
     ] = LIMIT_S,
@@ -39,8 +48,10 @@ def prove(
         compiled = load(program, load_unit(unit))
         with say.working("proving"):
             found = prove_program(compiled, limit)
-        say.result |= _values(program, found)
-        say.show(_table(found))
+            engine = compiled.image.config
+            proven = [*blocks_proven(engine, max(limit, BLOCK_LIMIT_S))] if blocks else []
+        say.result |= {**_values(program, found), "blocks": [asdict(own) for own in proven]}
+        say.show(_table(found, proven))
         say.show(
             f"proven in {found.seconds:.1f} s: forward, momenta turned round, and the echo's free "
             "copy is back where it was, whatever the words are, unless Flag.STATE is raised by a "
@@ -48,7 +59,7 @@ def prove(
         )
 
 
-def _table(found: Proven) -> Table:
+def _table(found: Proven, blocks: Sequence[Block]) -> Table:
     table = Table("proven", "for", "s")
     for claim in found.steps.claims:
         table.add_row(f"{claim} is taken back", f"{claim.elements} words", f"{claim.seconds:.2f}")
@@ -62,6 +73,8 @@ def _table(found: Proven) -> Table:
             f"the schedule of {name} is legal", f"{own.entries} entries, {played}",
             f"{own.seconds:.2f}",
         )  # fmt: skip
+    for block in blocks:
+        table.add_row(f"{block.name}: {block.claim}", "all inputs", f"{block.seconds:.2f}")
     return table
 
 

@@ -61,9 +61,15 @@ class Course:
 
 
 def trained(
-    model: HSSM, folding: Folding, learning: Learning, samples: Floats, labels: Any
+    model: HSSM,
+    folding: Folding,
+    learning: Learning,
+    samples: Floats,
+    labels: Any,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Course:
     """The course of training of `model` on samples [n, T, inputs] by their labels [n] or targets.
+    `progress` is told how many updates are made, and of how many.
 
     NoCourse says at which update a weight stops being a number.
     """
@@ -89,6 +95,7 @@ def trained(
                 )
             largest = {n: np.maximum(largest[n], np.abs(w)) for n, w in held.items()}
             losses.append(float(loss))
+            progress(update + 1, rule.updates)
             if update + 1 in kept:
                 snapshots[update + 1] = {**values, **held}
     return Course(learning, snapshots, largest, np.asarray(losses), labels)

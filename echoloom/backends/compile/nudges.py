@@ -29,17 +29,14 @@ from echoloom.backends.compile.stages import (
     ranges,
     real_program,
 )
+from echoloom.backends.run.by_length import integer_run, real_machine
 from echoloom.backends.run.integers import Floats, to_real
-from echoloom.backends.run.levels import numpy_run
-from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir.host import Host
 from echoloom.ir.passes.assemble import StackGraphs
 from echoloom.ir.passes.calibrate import PROBE, Ranges
 from echoloom.ir.passes.graphs import coefficients
 from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.printer import columns
-from echoloom.ir.real import REAL_RULES
-from echoloom.ir.staged import StagedMachine
 
 Exponents = tuple[int, ...]  # by block
 Gradients = Mapping[str, Floats]  # [samples, ...] by coefficient
@@ -213,7 +210,7 @@ def _exact(source: Source, epsilons: Epsilons) -> tuple[Any, Gradients]:
     """Labels that leave an error, the least likely class of every sample or the targets; and sums
     of every coefficient's gradient by them, normalised as the host does it, sample by sample."""
     real = real_program(source, epsilons)
-    machine = StagedMachine(real.program, REAL_RULES, dict(real.coefficients))
+    machine = real_machine(real.program, real.coefficients, source.samples)
     host = Host(real.program, source.output_step)
     forward = host.forward(source.samples)
     outputs = host.outputs(machine.sweep(forward))
@@ -240,7 +237,9 @@ def _trial(
         if isinstance(error, Runaway) and not error.echo:
             raise
         return lost
-    result = numpy_run(integer, source.samples, labels, machine=StagedNumpyMachine)
+    source.progress("trying nudges", 0, 1)
+    result = integer_run(integer, source.samples, labels)
+    source.progress("trying nudges", 1, 1)
     if result.overflow:
         return lost
     accumulators = integer.program.accumulators

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -19,15 +21,18 @@ from echoloom.backends.compile.learnable import learning_of
 from echoloom.backends.compile.lost import warn_of_lost
 from echoloom.backends.compile.nudges import Nudges, choose_nudges
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.progress import Progress, silent
 from echoloom.backends.compile.refusals import said_of
 from echoloom.backends.compile.request import Arguments, Request, checked, targets_of
 from echoloom.backends.compile.rounding import Rounding, insist_on_weights, worst_roundings
+from echoloom.backends.compile.search import Searched, search
 from echoloom.backends.compile.stages import (
     Formatted,
     RealProgram,
     Source,
     formatted,
     integer_program,
+    proven,
     ranges,
     real_program,
 )
@@ -66,7 +71,7 @@ def graphs(request: Request, plans: tuple[Plan, ...]) -> Source:
     rule = request.learning
     precision = request.precision if rule is None else request.precision.spared(rule.margin)
     data = request.samples, request.targets, model.output_step, precision
-    return Source(folding, values, *data)
+    return Source(folding, values, *data, progress=request.progress)
 
 
 def course(request: Request, source: Source) -> Source:
@@ -79,8 +84,16 @@ def course(request: Request, source: Source) -> Source:
     program, _ = materialise(whole, source.values)
     unfolding = Unfolding(request.model, source.folding)
     learning = learning_of(program, unfolding, rule, request.samples.shape[1])
-    found = trained(request.model, source.folding, learning, request.samples, request.labels)
+    found = trained(
+        request.model, source.folding, learning, request.samples, request.labels,
+        partial(request.progress, "training in floats"),
+    )  # fmt: skip
     return replace(source, course=found)
+
+
+def settings(source: Source, found: Searched) -> Source:
+    """The source with the precision that was found."""
+    return source if found.chosen is None else replace(source, precision=found.effective)
 
 
 def nudges(source: Source) -> Nudges:
@@ -101,18 +114,19 @@ def real(source: Source, nudges: Nudges) -> RealProgram:
 
 
 def formats(request: Request, source: Source, program: RealProgram, found: Ranges) -> Formatted:
-    """The program in words, every rounding written down."""
+    """The program in words, every rounding written down, and what of it is proven to hold."""
     earlier = request.earlier
-    return formatted(
+    words = formatted(
         source, program, found, None if earlier is None else cuts(earlier.ir, source.widths)
     )
+    return proven(words, integer_program(source, program, words), source.samples.shape[1])
 
 
-def precision(request: Request, nudges: Nudges, words: Formatted) -> Precision:
+def precision(found: Searched, nudges: Nudges, words: Formatted) -> Precision:
     """All that was chosen, written down: with it the same model and samples give the same image."""
     exponents = tuple(round(math.log2(epsilon)) for epsilon in nudges.epsilons)
-    found = written_formats(words.program, words.formats)
-    return replace(request.precision, nudges=exponents, formats=found)
+    formats = written_formats(words.program, words.formats)
+    return replace(found.precision, nudges=exponents, formats=formats)
 
 
 def rounding(
@@ -130,10 +144,10 @@ def _peaks(samples: Floats) -> tuple[float, ...]:
     return tuple(float(f"{peak:.6g}") for peak in np.abs(samples).max(axis=(0, 1)))
 
 
-def allocation(request: Request, integer: IntegerProgram) -> Placed:
+def allocation(request: Request, source: Source, integer: IntegerProgram) -> Placed:
     """An address for every word and a task for every stored one. DoesNotFit (a ValueError) where
     an engine has no room."""
-    engine = EngineConfig.of(request.precision.widths, *request.sizes)
+    engine = EngineConfig.of(source.widths, *request.sizes)
     return placed(integer.program, integer.tables, engine, integer.learning)
 
 
@@ -163,16 +177,18 @@ STAGES = (
     Stage("energies", ("model",), energies, lambda plans: _listed(enumerate(plans))),
     Stage("graphs", ("model", "energies"), graphs),
     Stage("course", ("model", "graphs"), course, lambda s: str(s.course or "nothing learns\n")),
-    Stage("nudges", ("course",), nudges),
-    Stage("real", ("course", "nudges"), real),
-    Stage("ranges", ("course", "real"), ranges),
-    Stage("formats", ("model", "course", "real", "ranges"), formats),
-    Stage("precision", ("model", "nudges", "formats"), precision),
-    Stage("integer", ("course", "real", "formats"), integer_program, lambda i: str(i.program)),
+    Stage("search", ("model", "course"), search),
+    Stage("settings", ("course", "search"), settings, lambda s: str(s.precision)),
+    Stage("nudges", ("settings",), nudges),
+    Stage("real", ("settings", "nudges"), real),
+    Stage("ranges", ("settings", "real"), ranges),
+    Stage("formats", ("model", "settings", "real", "ranges"), formats),
+    Stage("precision", ("search", "nudges", "formats"), precision),
+    Stage("integer", ("settings", "real", "formats"), integer_program, lambda i: str(i.program)),
     Stage(
-        "rounding", ("model", "course", "real", "integer"), rounding, lambda r: _listed(r.items())
+        "rounding", ("model", "settings", "real", "integer"), rounding, lambda r: _listed(r.items())
     ),
-    Stage("allocation", ("model", "integer"), allocation),
+    Stage("allocation", ("model", "settings", "integer"), allocation),
     Stage("schedule", ("allocation",), scheduled),
     Stage("image", ("integer", "schedule"), contents, summary),
 )
@@ -226,6 +242,10 @@ def compile(
     weight_margin: SupportsIndex | None = None,
     learning: Rule | None = None,
     precision: Any = None,
+    progress: Progress = silent,
+    cosine: float = Arguments.cosine,
+    norm: float = Arguments.norm,
+    executor: Executor | None = None,
 ) -> CompiledProgram:
     """Compile `model` for an engine of `lanes` multipliers.
 
@@ -239,19 +259,26 @@ def compile(
     `precision` takes the place of `widths`: a `Precision` (word lengths, spare bits by class of
     words, nudge sizes, explicit formats), the name of a profile or the path of a TOML file that
     describes one. `program.precision` is the whole of what was chosen: compiled with it, the same
-    model and samples give the same image.
+    model and samples give the same image. "auto" is the cheapest on the target whose gradients
+    have, in every tensor and for every one of some samples that are kept back, at least this
+    `cosine` with float64 backpropagation and a norm within `norm` of it; an `executor` makes the
+    trials, in processes or elsewhere.
 
     With a rule of `learning` (`SignUpdate`, `ScaledUpdate`) the engine can update its own weights.
     Its formats hold for the whole course: `rule.updates` updates are made in floats on the samples,
     for which labels or targets are needed, and `rule.margin` bits are spared beyond what they
     reach.
 
+    `progress` is called with what is being done, how much of it is done and of how much: steps of
+    the sweeps that measure ranges, updates of a training.
+
     ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
     that needs more memory than an engine of these sizes can have, and for a row or column of
     weights that its matrix's format leaves so little of that the outputs move.
 
     Warns (Unresolved) of parameters of curved units whose gradients no word of the target resolves
-    on these samples.
+    on these samples, and (Unmet) where no precision was found that meets the bounds of "auto": the
+    best found is in use then.
     """
     return compiled(
         Arguments(
@@ -266,6 +293,10 @@ def compile(
             weight_margin,
             learning,
             precision,
+            progress,
+            cosine,
+            norm,
+            executor,
         )
     )
 

@@ -14,6 +14,14 @@ from echoloom.ir.precision import Precision, WrongPrecision, precision_of, read_
 SUFFIX = ".toml"
 
 
+AUTO = "auto"
+
+
+def is_auto(asked: Any) -> bool:
+    """Whether the cheapest precision that is good enough is to be searched for."""
+    return isinstance(asked, str) and asked == AUTO
+
+
 def profiles() -> dict[str, str]:
     """The profiles that come along, TOML by name."""
     folder = files("echoloom.backends.compile") / "profiles"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex
 
@@ -15,8 +16,9 @@ from echoloom.backends.compile.arguments import (
     engine_sizes,
     target_named,
 )
-from echoloom.backends.compile.precision_argument import checked_precision, precision_named
+from echoloom.backends.compile.precision_argument import checked_precision, is_auto, precision_named
 from echoloom.backends.compile.program import CompiledProgram
+from echoloom.backends.compile.progress import Progress, silent
 from echoloom.backends.compile.targets import Target
 from echoloom.backends.run.integers import Floats
 from echoloom.frontend.data.arrays import real_array
@@ -28,13 +30,24 @@ from echoloom.ir.precision import Precision
 from echoloom.ir.widths import Widths
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What every tensor's gradient has to reach on every sequence: the least cosine, and how far
+    its norm may be from the exact one, in parts of that."""
+
+    cosine: float
+    norm: float
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """What is to be compiled, and for which engine; all of it checked.
 
     samples [n, T, inputs] and targets [n, T', outputs] (None for classification, and where none
-    were given) are float64. With an `earlier` program of the same model but for its parameters,
-    graphs and code stay as they were there. A rule of `learning` comes with `labels` (or targets).
+    were given) are float64. With `bounds` the precision is where a search for the cheapest begins,
+    whose trials an `executor` makes. With an `earlier` program of the same model but for its
+    parameters, graphs and code stay as they were there. A rule of `learning` comes with `labels`
+    (or targets).
     """
 
     model: HSSM
@@ -46,6 +59,9 @@ class Request:
     earlier: CompiledProgram | None = None
     learning: Rule | None = None
     labels: NDArray[Any] | None = None
+    bounds: Bounds | None = None
+    executor: Executor | None = None
+    progress: Progress = silent
 
     def __str__(self) -> str:
         shape = list(self.samples.shape)
@@ -67,6 +83,10 @@ class Arguments:
     weight_margin: SupportsIndex | None
     learning: Rule | None = None
     precision: Any = None
+    progress: Progress = silent
+    cosine: float = 0.999
+    norm: float = 0.01
+    executor: Executor | None = None
 
 
 def checked(arguments: Arguments) -> Request:
@@ -84,12 +104,29 @@ def checked(arguments: Arguments) -> Request:
         _, labels = check_samples(model, samples, labels)
     rule = checked_rule(arguments.learning, labels is not None)
     return Request(
-        model, samples, targets_of(model, labels), target, precision, sizes, None, rule, labels
-    )
+        model, samples, targets_of(model, labels), target, precision, sizes, None, rule, labels,
+        _bounds(arguments), _executor(arguments.executor), arguments.progress,
+    )  # fmt: skip
+
+
+def _bounds(arguments: Arguments) -> Bounds | None:
+    cosine, norm = arguments.cosine, arguments.norm
+    for name, value in (("cosine", cosine), ("norm", norm)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < 1.0:
+            raise ValueError(f"compile: {name} is {value!r}, but it must be between 0 and 1.")
+    return Bounds(cosine, norm) if is_auto(arguments.precision) else None
+
+
+def _executor(given: Any) -> Executor | None:
+    if given is not None and not isinstance(given, Executor):
+        raise ValueError(
+            f"compile: executor is {given!r}, but it must be a concurrent.futures.Executor."
+        )
+    return given
 
 
 def _asked(arguments: Arguments, target: Target) -> Precision:
-    if arguments.precision is None:
+    if arguments.precision is None or is_auto(arguments.precision):
         widths = target.widths if arguments.widths is None else arguments.widths
         precision = Precision(widths)
     elif arguments.widths is None:

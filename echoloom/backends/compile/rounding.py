@@ -14,13 +14,12 @@ import numpy as np
 
 from echoloom.backends.compile.coefficients import as_held
 from echoloom.backends.compile.stages import RealProgram, Source
+from echoloom.backends.run.by_length import real_machine
 from echoloom.backends.run.integers import Floats, input_types
 from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.host import Host, run
 from echoloom.ir.ops import VECTOR_PRODUCTS
 from echoloom.ir.program import Program
-from echoloom.ir.real import REAL_RULES
-from echoloom.ir.staged import StagedMachine
 
 # Parts of itself that a row may lose before it is asked whether it matters, and of the outputs'
 # size that it may move them by.
@@ -119,7 +118,7 @@ def insist_on_weights(integer: IntegerProgram, source: Source, real: RealProgram
     rounded = {name: np.where(own, held[name], source.values[name]) for name, own in lost.items()}
     host, samples = Host(real.program, source.output_step), source.samples[:SAMPLES]
     exact, moved = (
-        run(host, StagedMachine(real.program, REAL_RULES, dict(values)).sweep, samples).outputs
+        run(host, real_machine(real.program, values, samples).sweep, samples).outputs
         for values in (real.coefficients, real.coefficients | rounded)
     )
     part = float(np.max(np.abs(moved - exact)) / max(float(np.max(np.abs(exact))), 1e-300))

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.course import Course
+from echoloom.backends.compile.progress import Progress, silent
+from echoloom.backends.run.by_length import recording
 from echoloom.backends.run.integers import Floats
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.backends.run.real_jax import machines
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding, folded_stack
 from echoloom.ir.formats import Q
@@ -26,6 +28,7 @@ from echoloom.ir.passes.coefficient_formats import coefficient_format
 from echoloom.ir.passes.format_classes import Formats
 from echoloom.ir.passes.formats_plan import Cuts, plan_formats
 from echoloom.ir.passes.materialise import materialise
+from echoloom.ir.passes.proven_formats import with_proofs
 from echoloom.ir.passes.quantise import settled
 from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.passes.simplify import simplify
@@ -52,6 +55,7 @@ class Source:
     output_step: int
     precision: Precision
     course: Course | None = None
+    progress: Progress = silent
 
     def __str__(self) -> str:
         return str(self.graphs)
@@ -147,7 +151,10 @@ def _measured(
     source: Source, real: RealProgram, values: Mapping[str, Floats], labels: Any
 ) -> Ranges:
     held = {name: values.get(name, own) for name, own in real.coefficients.items()}
-    return measure(real.program, held, source.samples, labels, source.output_step, machines)
+    return measure(
+        real.program, held, source.samples, labels, source.output_step, recording,
+        partial(source.progress, "measuring ranges"),
+    )  # fmt: skip
 
 
 def learned_formats(source: Source) -> dict[str, Q]:
@@ -155,10 +162,15 @@ def learned_formats(source: Source) -> dict[str, Q]:
     beyond."""
     if source.course is None:
         return {}
-    margin, narrow = source.course.learning.rule.margin, source.widths.narrow
+    margin = source.course.learning.rule.margin
+    return tensor_formats(source.course.largest, source.widths.narrow, margin)
+
+
+def tensor_formats(largest: Mapping[str, Floats], narrow: int, margin: int) -> dict[str, Q]:
+    """Formats of tensors with one exponent each, by their elements' largest magnitudes."""
     return {
-        name: coefficient_format(np.max(largest, keepdims=True), narrow, False, margin)
-        for name, largest in source.course.largest.items()
+        name: coefficient_format(np.max(sizes, keepdims=True), narrow, False, margin)
+        for name, sizes in largest.items()
     }
 
 
@@ -184,6 +196,12 @@ def formatted(
     )  # fmt: skip
     program, formats = settled(plan)
     return Formatted(check_retrace(verify(program)), formats)
+
+
+def proven(words: Formatted, integer: IntegerProgram, steps: int) -> Formatted:
+    """The same words, and which of their formats hold whatever the samples of up to so many steps
+    are that the inputs' formats hold."""
+    return replace(words, formats=with_proofs(words.formats, integer.bounds(steps)))
 
 
 def integer_program(source: Source, real: RealProgram, words: Formatted) -> IntegerProgram:

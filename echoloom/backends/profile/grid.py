@@ -9,11 +9,8 @@ from echoloom.backends.compile.stages import ranges, real_program
 from echoloom.backends.gradients.quality import BatchQuality, TensorQuality
 from echoloom.backends.profile.subject import Progress, Subject, integer_gradients
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.ir.exact import InvalidProgram
 from echoloom.ir.passes.recorder import Runaway
 from echoloom.ir.widths import Widths
-
-LONGEST = 63  # bits of a word that the integers' levels compute with
 
 
 @dataclass(frozen=True)
@@ -74,12 +71,6 @@ def default_choices(widths: Widths, length: int) -> Choices:
     )
 
 
-def variant_of(base: Widths, word: int, narrow: int) -> Widths:
-    """Other word lengths, with an accumulator for their products where they are longer."""
-    longer = max(0, word - base.word) + max(0, narrow - base.narrow)
-    return replace(base, word=word, narrow=narrow, accumulator=min(base.accumulator + longer, 62))
-
-
 def measure_grid(of: Subject, choices: Choices, progress: Progress) -> tuple[Point, ...]:
     """Every choice's figures."""
     whole = of.X.shape[1]
@@ -92,7 +83,9 @@ def measure_grid(of: Subject, choices: Choices, progress: Progress) -> tuple[Poi
         if octave not in nudged:
             nudged[octave] = _nudged(of, octave)
         if held is None or held[0] != (octave, word, narrow):
-            held = (octave, word, narrow), _integer(nudged[octave], word, narrow)
+            own = (octave, word, narrow) == (0, of.widths.word, of.widths.narrow)
+            made = of.program.artifact if own else _integer(nudged[octave], word, narrow)
+            held = (octave, word, narrow), made
         point, integer = Point(word, narrow, octave, length, {}), held[1]
         if isinstance(integer, str):
             points.append(replace(point, refused=integer))
@@ -134,8 +127,8 @@ def _integer(of: Subject | str, word: int, narrow: int) -> IntegerProgram | str:
     if isinstance(of, str):
         return of
     try:
-        return of.integer(variant_of(of.widths, word, narrow))
-    except (InvalidProgram, ValueError) as error:
+        return of.integer(word, narrow)
+    except ValueError as error:
         return str(error)
 
 

@@ -8,20 +8,16 @@ up; what they leave of the error is of nudges of finite size and of tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echoloom.backends.compile.coefficients import CoefficientRange
-from echoloom.backends.compile.stages import Formatted, integer_program, learned_formats
+from echoloom.backends.profile.coarser import coarser
 from echoloom.backends.profile.signals import Kind, Signal, signals
 from echoloom.backends.profile.subject import Progress, Subject, integer_gradients
-from echoloom.backends.run.levels import IntegerProgram
 from echoloom.frontend.gradients.exact import Tensors
-from echoloom.ir.passes.formats_plan import FormatPlan, plan_formats
-from echoloom.ir.passes.quantise import settled
-from echoloom.ir.verifier import verify
+from echoloom.ir.program import Program
 
 COARSER = 4  # bits
 
@@ -62,7 +58,7 @@ class Shares:
 
     def rest(self, tensor: str) -> float:
         """What no format explains: nudges of finite size, and tables."""
-        return 1.0 - sum(self.part(tensor, share) for share in self.shares)
+        return max(0.0, 1.0 - sum(self.part(tensor, share) for share in self.shares))
 
     def widened(self, tensor: str, share: Share) -> float:
         """The tensor's relative error with one bit more in that format."""
@@ -70,23 +66,22 @@ class Shares:
 
 
 def measure_shares(of: Subject, exact: Tensors, progress: Progress) -> Shares:
-    """Every stored signal's and every coefficient's share, on whole sequences."""
-    plan = plan_formats(
-        of.real.program, of.real.coefficients, of.ranges, of.source.widths, {},
-        learned_formats(of.source),
-    )  # fmt: skip
-    plan = replace(plan, formats=of.words.formats)
-    found = signals(of.words)
+    """The share of every stored signal, coefficient and narrow copy, on whole sequences."""
+    made, found = coarser(of), signals(of.words)
     runs, length = len(found) + 1, of.X.shape[1]
     base = integer_gradients(of, of.program.artifact, length, runs).tensors
+    copies = [signal for signal in found if signal.kind is Kind.COPY]
     shares: list[Share] = []
-    for number, signal in enumerate(found):
-        integer = _coarser(of, plan, signal)
+    for number, signal in enumerate((*copies, *(s for s in found if s.kind is not Kind.COPY))):
+        integer = made.program(signal, COARSER)
         if integer is not None:
             coarse = integer_gradients(of, integer, length, runs).tensors
             squares = _squares(coarse, base, exact)
             scale = 4.0**COARSER - 1.0
-            shares.append(Share(signal, {n: s / scale for n, s in squares.items()}))
+            own = Share(signal, {n: s / scale for n, s in squares.items()})
+            if signal.kind is not Kind.COPY:
+                own = _alone(own, shares[: len(copies)], integer.program)
+            shares.append(own)
         progress(number + 1, len(found))
     errors = _squares(base, exact, exact)
     unsorted = Shares(errors, tuple(shares))
@@ -94,19 +89,17 @@ def measure_shares(of: Subject, exact: Tensors, progress: Progress) -> Shares:
     return Shares(errors, tuple(order))
 
 
-def _coarser(of: Subject, plan: FormatPlan, signal: Signal) -> IntegerProgram | None:
-    """The program with one format coarser; None where it cannot be."""
-    if signal.kind is Kind.COEFFICIENT:
-        factors = {**plan.factors, signal.name: signal.q.shifted(-COARSER)}
-        changed = replace(plan, factors=factors)
-    else:
-        frac = signal.q.scalar_frac - COARSER
-        changed = replace(plan, formats=plan.formats.capped([(signal.first, frac)]))
-    try:
-        program, formats = settled(changed)
-        return integer_program(of.source, of.real, Formatted(verify(program), formats))
-    except CoefficientRange:
-        return None
+def _alone(share: Share, copies: Sequence[Share], program: Program) -> Share:
+    """Without what the narrow copies that a word took along have added."""
+    squares = dict(share.squares)
+    for copy in copies:
+        section, name = copy.signal.first
+        assert section is not None
+        now = program.types(program.body(section))[name].q
+        bits = copy.signal.q.scalar_frac - now.scalar_frac
+        added = (4.0**bits - 1.0) / (4.0**COARSER - 1.0)
+        squares = {n: max(0.0, s - added * copy.squares[n]) for n, s in squares.items()}
+    return replace(share, squares=squares)
 
 
 def _squares(value: Tensors, base: Tensors, exact: Tensors) -> dict[str, float]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from echoloom.backends.compile.stages import Formatted
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.format_classes import FormatClass, Word
+from echoloom.ir.passes.format_classes import Basis, FormatClass, Word
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO
+
+NARROW = ".narrow"
 
 
 class Kind(enum.Enum):
@@ -22,19 +24,26 @@ class Kind(enum.Enum):
     BACK = "back-signal"
     TABLE = "table"
     COEFFICIENT = "coefficient"
+    COPY = "narrow copy"  # of a wide word, for a product with another one
 
 
 @dataclass(frozen=True)
 class Signal:
     """A format and the stored words that have it: of a coefficient itself alone.
 
-    `asked`: the range and the spare bits that it comes from; None of a coefficient.
+    `asked`: the range and the spare bits that it comes from, of a narrow copy its word's; None of
+    a coefficient.
     """
 
     kind: Kind
     q: Q
     words: tuple[Word, ...]
     asked: FormatClass | None = None
+
+    @property
+    def basis(self) -> Basis:
+        """What the format rests on."""
+        return Basis.WEIGHTS if self.asked is None else self.asked.basis
 
     @property
     def first(self) -> Word:
@@ -63,32 +72,34 @@ def short(q: Q) -> str:
 
 
 def signals(words: Formatted) -> tuple[Signal, ...]:
-    """Every format that some stored word has, then every coefficient that is multiplied.
+    """Every format that some stored word has, then every coefficient that is multiplied and every
+    narrow copy of a wide word.
 
     A product that nothing but a sum reads is not stored; it has all its bits.
     """
-    return (*_stored(words), *_factors(words))
+    return (*_stored(words), *_factors(words), *_copies(words))
 
 
 def _stored(words: Formatted) -> Iterator[Signal]:
     program, formats = words.program, words.formats
     members: dict[Word, list[Word]] = {}
     for word in formats.names:
-        if _is_stored(program, word, formats.q(word)):
+        if _type(program, word) is not None:
             members.setdefault(formats.names[word], []).append(word)
     for name, own in members.items():
         kind = _kind(program, tuple(own), formats.classes[name].state)
-        yield Signal(kind, formats.q(name), tuple(own), formats.classes[name])
+        q = _type(program, own[0])
+        yield Signal(kind, q or formats.q(name), tuple(own), formats.classes[name])
 
 
-def _is_stored(program: Program, word: Word, q: Q) -> bool:
+def _type(program: Program, word: Word) -> Q | None:
+    """The format of a word that is stored, of a table's that is a factor its own short one; None of
+    other values."""
     if word.section is None:
-        return True
+        return next((d.type.q for d in program.globals() if d.name == word.name), None)
     body = program.body(word.section)
-    if any(d.name == word.name for d in body.frame):
-        return True
-    instr = next((i for i in body.instrs if i.name == word.name), None)
-    return instr is not None and instr.op in (Op.REQUANT, Op.TABLE) and instr.type.q == q
+    stored = (i for i in body.instrs if i.op in (Op.REQUANT, Op.TABLE))
+    return next((d.type.q for d in (*body.frame, *stored) if d.name == word.name), None)
 
 
 def _kind(program: Program, words: tuple[Word, ...], state: bool) -> Kind:
@@ -111,3 +122,26 @@ def _factors(words: Formatted) -> Iterator[Signal]:
     for d in words.program.coefficients:
         if Word(None, d.name) not in words.formats and not d.fixed:
             yield Signal(Kind.COEFFICIENT, d.type.q, (Word(None, d.name),))
+
+
+def _copies(words: Formatted) -> Iterator[Signal]:
+    """Copies of one word in several sections have one format."""
+    found: dict[str, list[tuple[Word, Q]]] = {}
+    for body in words.program.bodies:
+        types = words.program.types(body)
+        for i in body.instrs:
+            if i.op is not Op.REQUANT or i.name != copy_of(i.args[0]):
+                continue
+            if i.type.q.width < types[i.args[0]].q.width:
+                found.setdefault(i.name, []).append((Word(body.section, i.name), i.type.q))
+    for name, own in found.items():
+        section = own[0][0].section
+        whole = Word(None, name.removesuffix(NARROW))
+        word = whole if whole in words.formats else Word(section, whole.name)
+        asked = words.formats.of(word) if word in words.formats else None
+        yield Signal(Kind.COPY, own[0][1], tuple(word for word, _ in own), asked)
+
+
+def copy_of(name: str) -> str:
+    """What emission calls the narrow copy of a word."""
+    return name + NARROW

@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from echoloom.backends.compile.arguments import checked_widths
 from echoloom.backends.compile.figures import BatchQuality, sequences_quality
-from echoloom.backends.compile.pipeline import Arguments, Stage, compiled
+from echoloom.backends.compile.pipeline import Stage, compiled
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import coefficient_gradients, raw_gradients
+from echoloom.backends.compile.request import Arguments
+from echoloom.backends.compile.search import Searched
 from echoloom.backends.compile.stages import (
     Formatted,
     RealProgram,
@@ -30,7 +33,8 @@ from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.frontend.gradients.exact import Tensors, exact_gradients, tensors
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.passes.calibrate import Ranges
-from echoloom.ir.widths import Widths
+from echoloom.ir.precision import Precision
+from echoloom.ir.widths import Widths, accumulator_for
 
 # Steps of sequences for which JAX compiles longer than NumPy runs.
 FEW = 1 << 14
@@ -42,7 +46,8 @@ class Subject:
     """A compiled model with X [n, T, inputs], y [n] or targets [n, T', outputs] that judge it."""
 
     program: CompiledProgram
-    widths: Widths
+    precision: Precision  # the program's own, whole
+    searched: Searched  # how it was found, where it was
     source: Source
     real: RealProgram
     ranges: Ranges
@@ -61,9 +66,17 @@ class Subject:
         """Backpropagation through time in float64, [n, ...] by tensor."""
         return exact_gradients(self.program.model, *self.data(length))
 
-    def integer(self, widths: Widths) -> IntegerProgram:
-        """The model in words of other lengths."""
-        source = replace(self.source, widths=widths)
+    @property
+    def widths(self) -> Widths:
+        return self.precision.widths
+
+    def integer(self, word: int, narrow: int) -> IntegerProgram:
+        """The model in words of other lengths, whose formats calibration gives. ValueError where
+        they cannot be."""
+        own = replace(self.widths, word=word, narrow=narrow, gradient=None,
+                      accumulator=accumulator_for(word, narrow))  # fmt: skip
+        asked = Precision(checked_widths(own), self.precision.margins)
+        source = replace(self.source, precision=asked)
         return integer_program(source, self.real, formatted(source, self.real, self.ranges))
 
 
@@ -94,8 +107,9 @@ def subject(arguments: Arguments, X: Floats, y: NDArray[Any] | None) -> Subject:
     program = compiled(arguments, watch)
     if y is None:
         y = least_likely(arguments.model, X)
+    assert program.precision is not None  # it has just been chosen
     return Subject(
-        program, made["course"].widths, made["course"], made["real"], made["ranges"],
+        program, program.precision, made["search"], made["settings"], made["real"], made["ranges"],
         made["formats"], np.asarray(X, np.float64), y,
     )  # fmt: skip
 

@@ -61,8 +61,8 @@ class Parities:
             words, x = self.solver.words, self.solver.words.symbol("x")
 
             def narrowed(term: Term) -> Term:
-                value = words.rounded(term, own.shift, own.rounding)
-                return words.narrowed(value, own.width, own.overflow)
+                value = words.rounded(term, words.number(own.shift), own.rounding)
+                return words.narrowed(value, words.number(own.width), own.overflow)
 
             negated = words.make(smt.Kind.BV_NEG, x)
             odd = words.make(
@@ -143,6 +143,6 @@ class Parities:
     def _line(self, index: int, rise: Term, table: TableContents, width: int) -> Term:
         """As `ir.arithmetic.piecewise_linear`, of a rise before it is rounded."""
         words = self.solver.words
-        rounded = words.rounded(rise, table.slope_shift, Rounding.HALF_EVEN)
+        rounded = words.rounded(rise, words.number(table.slope_shift), Rounding.HALF_EVEN)
         total = words.make(smt.Kind.BV_ADD, words.number(table.base[index]), rounded)
-        return words.narrowed(total, width, Overflow.SATURATE)
+        return words.narrowed(total, words.number(width), Overflow.SATURATE)

@@ -172,8 +172,10 @@ def _requant(v: Values, i: Instr, args: list[Vector]) -> Vector:
         how = Narrowing(source.width, shift, own.rounding, target.width, own.overflow)
         odd = x.negative and v.parities.of_narrowing(how) is Parity.ODD
         term = x.term if odd else v.words.plain(x)
-        rounded = v.words.rounded(term, shift, own.rounding)
-        found.append(Signed(v.words.narrowed(rounded, target.width, own.overflow), odd))
+        rounded = v.words.rounded(term, v.words.number(shift), own.rounding)
+        found.append(
+            Signed(v.words.narrowed(rounded, v.words.number(target.width), own.overflow), odd)
+        )
     return tuple(found)
 
 

@@ -88,20 +88,19 @@ class Words:
             return word
         return replace(word, term=self.make(smt.Kind.BV_SHL, word.term, self.number(by)))
 
-    def rounded(self, value: Term, shift: int, rounding: Rounding) -> Term:
+    def rounded(self, value: Term, shift: Term, rounding: Rounding) -> Term:
         """As `ir.arithmetic.round_shift`."""
-        if shift == 0:
-            return value
         make, number = self.make, self.number
-        floor = make(smt.Kind.BV_ASHR, value, number(shift))
-        rest = make(smt.Kind.BV_SUB, value, make(smt.Kind.BV_SHL, floor, number(shift)))
-        half = number(1 << (shift - 1))
+        one = number(1)
+        floor = make(smt.Kind.BV_ASHR, value, shift)
+        rest = make(smt.Kind.BV_SUB, value, make(smt.Kind.BV_SHL, floor, shift))
+        half = make(smt.Kind.BV_SHL, one, make(smt.Kind.BV_SUB, shift, one))
         tie = make(smt.Kind.EQUAL, rest, half)
         above = make(smt.Kind.BV_UGT, rest, half)
         negative = make(smt.Kind.BV_SLT, value, number(0))
         match rounding:
             case Rounding.HALF_EVEN:
-                odd = make(smt.Kind.EQUAL, make(smt.Kind.BV_AND, floor, number(1)), number(1))
+                odd = make(smt.Kind.EQUAL, make(smt.Kind.BV_AND, floor, one), one)
                 up = make(smt.Kind.OR, above, make(smt.Kind.AND, tie, odd))
             case Rounding.HALF_AWAY:
                 away = make(smt.Kind.AND, tie, make(smt.Kind.NOT, negative))
@@ -113,15 +112,30 @@ class Words:
                 up = make(smt.Kind.AND, inexact, negative)
             case Rounding.FLOOR:
                 return floor
-        return make(smt.Kind.BV_ADD, floor, make(smt.Kind.ITE, up, number(1), number(0)))
+        # Without a shift there is no half: 1 << -1 is 0.
+        up = make(smt.Kind.AND, up, make(smt.Kind.DISTINCT, shift, number(0)))
+        return make(smt.Kind.BV_ADD, floor, make(smt.Kind.ITE, up, one, number(0)))
 
-    def narrowed(self, value: Term, width: int, overflow: Overflow) -> Term:
+    def limit(self, width: Term) -> Term:
+        """The largest word of so many bits."""
+        one = self.number(1)
+        top = self.make(smt.Kind.BV_SHL, one, self.make(smt.Kind.BV_SUB, width, one))
+        return self.make(smt.Kind.BV_SUB, top, one)
+
+    def outside(self, value: Term, width: Term) -> Term:
+        """Whether a value is outside the symmetric range of so many bits."""
+        top = self.limit(width)
+        over = self.make(smt.Kind.BV_SGT, value, top)
+        under = self.make(smt.Kind.BV_SLT, value, self.make(smt.Kind.BV_NEG, top))
+        return self.make(smt.Kind.OR, over, under)
+
+    def narrowed(self, value: Term, width: Term, overflow: Overflow) -> Term:
         """As `ir.arithmetic.narrow`, without the flag."""
         if overflow is Overflow.WRAP:
-            low = self.make(smt.Kind.BV_EXTRACT, value, at=(width - 1, 0))
-            return self.make(smt.Kind.BV_SIGN_EXTEND, low, at=(BITS - width,))
-        limit = (1 << (width - 1)) - 1
-        top, bottom = self.number(limit), self.number(-limit)
+            spare = self.make(smt.Kind.BV_SUB, self.number(BITS), width)
+            return self.make(smt.Kind.BV_ASHR, self.make(smt.Kind.BV_SHL, value, spare), spare)
+        top = self.limit(width)
+        bottom = self.make(smt.Kind.BV_NEG, top)
         over = self.make(smt.Kind.BV_SGT, value, top)
         under = self.make(smt.Kind.BV_SLT, value, bottom)
         return self.make(smt.Kind.ITE, over, top, self.make(smt.Kind.ITE, under, bottom, value))

@@ -16,6 +16,7 @@ from echoloom.ir.host import Host, RunResult, run
 from echoloom.ir.interpret import Observer
 from echoloom.ir.learning import Learning
 from echoloom.ir.passes.image import Mapped
+from echoloom.ir.passes.proofs import Bounds, bounds
 from echoloom.ir.program import Program
 from echoloom.ir.tables import TableContents
 
@@ -35,6 +36,12 @@ class IntegerProgram:
     def host(self) -> Host:
         """Writes the sweeps of its runs."""
         return host_of(self.program, self.output_step)
+
+    def bounds(self, steps: int) -> Bounds:
+        """How large every word can get in sequences of up to so many steps, which begin at rest,
+        whatever the inputs are that their formats hold."""
+        learned = frozenset(t.name for t in self.learning.tensors) if self.learning else frozenset()
+        return bounds(self.program, self.coefficients, self.tables, steps, learned)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,9 +24,8 @@ from echoloom.backends.run.jax_words import JAX_RULES, Rule, Step
 from echoloom.frontend.energy.vocabulary import FUNCTIONS
 from echoloom.ir.distribute import only_summed, stages
 from echoloom.ir.host import Sweep, Swept
-from echoloom.ir.interpret import Machine, Value
+from echoloom.ir.interpret import Value
 from echoloom.ir.ops import Constant, Op, Scale, Shift, Table
-from echoloom.ir.passes.calibrate import interpreted
 from echoloom.ir.passes.recorder import Chunk, Recorder
 from echoloom.ir.program import Body, Instr, Program, State
 from echoloom.ir.real import REAL_RULES
@@ -34,9 +33,6 @@ from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.staged import StagedMachine
 
 MOST_STEPS = 128  # in a chunk
-# An interpreter's time: of an operation of a recurrence at one step, and of a number that an
-# operation makes; and how long a run has to be before compiling its steps takes less.
-OPERATION, NUMBER, WORTH = 2e-6, 1.6e-8, 2.0
 
 
 def _constant(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
@@ -187,7 +183,7 @@ class JaxRealMachine(StagedMachine):
             states, sums, emitted, seen = jax.device_get(
                 step.compiled(step.numbers, registers, fixed, states, streamed)
             )
-        saw = step.chunk(start, seen, len(frames) * sequences)
+        saw = step.chunk(start, len(frames), sequences, seen)
         if self.recorder is not None and not self.recorder.chunk(saw):
             return False
         self.values.update({s: states[s] for s, _ in body.updates})
@@ -237,13 +233,15 @@ class _Step:
             tuple(pairs),
         )
 
-    def chunk(self, start: int, seen: Any, rows: int) -> Chunk:
-        """What a recorder is told of a chunk of so many rows: steps times sequences."""
+    def chunk(self, start: int, steps: int, sequences: int, seen: Any) -> Chunk:
+        """What a recorder is told of a chunk."""
+        rows = steps * sequences
         names = self.asked.values
         squares = zip(names, map(float, seen["squares"]), strict=True)
         return Chunk(
             self.body.section,
             start,
+            steps,
             dict(zip(names, map(float, seen["largest"]), strict=True)),
             {n: (total, rows * self.sizes[n]) for n, total in squares},
             {n: sizes.tolist() for n, sizes in zip(self.asked.steps, seen["steps"], strict=True)},
@@ -251,29 +249,11 @@ class _Step:
         )
 
 
-def machines(program: Program, coefficients: Mapping[str, Floats], recorder: Recorder) -> Machine:
-    """What `ir.passes.calibrate.measure` takes: a machine that suits the run's length."""
-    if _interpreted_time(program, recorder.length, recorder.count) < WORTH:
-        return interpreted(program, coefficients, recorder)
-    return compiled(program, coefficients, recorder)
-
-
 def compiled(
     program: Program, coefficients: Mapping[str, Floats], recorder: Recorder
 ) -> JaxRealMachine:
-    """A JaxRealMachine however long the run is."""
+    """A machine for `ir.passes.calibrate.measure`."""
     return JaxRealMachine(
         program, REAL_RULES, dict(coefficients), observer=recorder.value,
         recurrence_observer=recorder.recurrence, recorder=recorder,
     )  # fmt: skip
-
-
-def _interpreted_time(program: Program, steps: int, sequences: int) -> float:
-    """About how many seconds NumPy needs; not measured, so that nothing depends on the moment."""
-    seconds = 0.0
-    for section in STEPS:
-        body = program.body(section)
-        recurrent = sum(len(stage.recurrent) for stage in stages(body))
-        numbers = sequences * sum(i.type.size for i in body.instrs if i.op is not Op.OUTER)
-        seconds += steps * (recurrent * OPERATION + numbers * NUMBER)
-    return seconds

@@ -52,3 +52,18 @@ def exact_gradients(model: HSSM, X: Any, y: Any) -> Tensors:
             for k in range(0, count, together)
         ]  # fmt: skip
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def hard_answers(model: HSSM, X: Floats, targets: Floats | None) -> NDArray[Any]:
+    """What leaves an error to learn from, whatever the model has learned: of every sequence of
+    X [n, T, inputs] the least likely class [n], or the targets, or those farthest away."""
+    with jax.enable_x64(True):
+        found = np.asarray(_outputs(float64(model), jnp.asarray(X, jnp.float64)))
+    if model.task == "classification":
+        return found.argmin(-1)
+    return -np.sign(found) if targets is None else targets
+
+
+@eqx.filter_jit
+def _outputs(model: HSSM, X: jax.Array) -> jax.Array:
+    return jax.vmap(model)(X)

@@ -135,16 +135,22 @@ def measure(
     targets: NDArray[Any] | None,
     output_step: int,
     machines: Machines = interpreted,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ranges:
     """Run forward and echo in float64 on samples [n, T, inputs] and record every value's range.
 
     `targets` are those of a regression, or labels [n] that are the only ones to come; without them
     the echo of a classification is run for every class, of as many classes at once as fit MOST
-    numbers.
+    numbers. `progress` is told how many steps of all sweeps are done, and of how many.
 
     Runaway (a ValueError) says where a state outgrows every format.
     """
-    recorder = Recorder(program, samples.shape[-2], len(samples))
+    length, swept, sweeps = samples.shape[-2], 0, 2
+
+    def done(steps: int) -> None:
+        progress(swept * length + steps, sweeps * length)
+
+    recorder = Recorder(program, length, len(samples), done)
     machine = machines(program, coefficients, recorder)
     host = Host(program, output_step)
     forward = host.forward(samples)
@@ -160,7 +166,9 @@ def measure(
         for d in program.states
         if d.name in machine.values
     }
+    sweeps = 1 + len(answers)
     for answer in answers:
+        swept += 1
         sets = len(answer) // len(samples)
         machine.values |= {name: _repeated(value, sets) for name, value in after.items()}
         frames = {name: _repeated(rows, sets) for name, rows in forward.frames.items()}

@@ -77,26 +77,29 @@ class FormatClass:
 @dataclass(frozen=True)
 class Formats:
     """Every word's class, each called by one of its words, and the fraction bits that a class can
-    have at most because of what its words are cut from."""
+    have at most because of what its words are cut from; and how large a word can be made by any
+    input at all, where that was looked for: infinity where it is not known."""
 
     names: Mapping[Word, Word]
     classes: Mapping[Word, FormatClass]
     caps: Mapping[Word, int] = field(default_factory=dict)
+    bounds: Mapping[Word, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """A line for every word, those of a class together: its format, what that rests on, and the
-        range and the spare bits that it comes from; "capped" where what its words are cut from has
-        no more bits."""
-        rows = [("format", "basis", "range", "margin", "", "section", "word")]
+        """A line for every word, those of a class together: its format, what that rests on, the
+        range and the spare bits that it comes from, and how large any input can make it; "capped"
+        where what its words are cut from has no more bits."""
+        rows = [("format", "basis", "range", "margin", "bound", "", "section", "word")]
         order = {name: number for number, name in enumerate(self.classes)}
         for word in sorted(self.names, key=lambda word: order[self.names[word]]):
             own, q = self.of(word), self.q(word)
             capped = "capped" if q.scalar_frac < own.exponent else ""
             section = word.section.name.lower() if word.section is not None else ""
+            bound = f"{self.bounds[word]:.6g}" if word in self.bounds else ""
             rows.append(
                 (
-                    str(q), own.basis.value, f"{own.range:.6g}", str(own.margin), capped, section,
-                    word.name,
+                    str(q), own.basis.value, f"{own.range:.6g}", str(own.margin), bound, capped,
+                    section, word.name,
                 )
             )  # fmt: skip
         return columns(rows)

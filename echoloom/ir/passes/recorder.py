@@ -4,7 +4,7 @@ which a state leaves what any format can hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class Runaway(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """What was seen of some steps of a body, all sequences together.
+    """What was seen of some steps of a body from `start` on, all sequences together.
 
     largest: magnitudes by value; squares: their sums, and of how many numbers; reached: of the
     recurrences' states, magnitudes after every step; apart: by block, how far the echoes part.
@@ -41,6 +41,7 @@ class Chunk:
 
     section: Section
     start: int
+    steps: int
     largest: Mapping[str, float]
     squares: Mapping[str, tuple[float, int]]
     reached: Mapping[str, list[float]]
@@ -53,10 +54,16 @@ def largest(value: Floats) -> float:
 
 class Recorder:
     """Watches a run of `count` samples of `length` steps. In a sweep rows may be several sets of
-    the samples, one set after the other."""
+    the samples, one set after the other. `progress` is told how many steps of a sweep are done."""
 
-    def __init__(self, program: Program, length: int, count: int) -> None:
-        self.length, self.count = length, count
+    def __init__(
+        self,
+        program: Program,
+        length: int,
+        count: int,
+        progress: Callable[[int], None] = lambda steps: None,
+    ) -> None:
+        self.length, self.count, self.progress = length, count, progress
         coordinates = {name: c for c, name in program.coordinates().items()}
         self.states = {
             (body.section, value): coordinates[state]
@@ -98,6 +105,7 @@ class Recorder:
             if plus in values:
                 apart = largest(values[plus] - values[minus])
                 self.differences[block] = max(self.differences[block], apart)
+        self.progress(iteration + len(next(iter(values.values()))))
 
     def pairs(self, section: Section) -> dict[int, tuple[str, str]]:
         """By block: the values of plus and minus whose difference is recorded."""
@@ -116,6 +124,7 @@ class Recorder:
             self._saw(seen.section, name, size, *seen.squares[name])
         for block, apart in seen.apart.items():
             self.differences[block] = max(self.differences[block], apart)
+        self.progress(seen.start + seen.steps)
         return True
 
     def runaway(self, key: tuple[Section, str], iteration: int, sizes: Floats) -> Runaway:

@@ -18,6 +18,8 @@ SHOWN = {
     "energies": ("0: coefficients", "potential of 0 = q, 1 = u", "matrix 1 drive : [2]", "kinetic"),
     "graphs": ("encode\n", "block 0: force\n", "input block.unit.drive : real[2,4]", "= matvec("),
     "course": ("nothing learns",),
+    "search": ("not searched for",),
+    "settings": ("[widths]", "word = 28"),
     "nudges": ("block 0",),
     "real": ("forward_step:\n", ": real[", "b0.free.p <- "),
     "ranges": ("largest", "forward_step", "b0.free.q", "block 0: plus - minus"),
@@ -39,6 +41,16 @@ def made() -> dict[str, Any]:
     )
     found["program"] = compiled(arguments, lambda stage, made: found.update({stage.name: made}))
     return found
+
+
+def test_it_says_how_far_it_is() -> None:
+    """Forward and back, for the probe and for the ranges: 12 steps each."""
+    said: list[tuple[str, int, int]] = []
+    model = small_model(complex=False)
+    el.compile(model, samples(), [0, 1], lanes=2, progress=lambda *told: said.append(told))
+    assert {what for what, _, _ in said} == {"measuring ranges"}
+    assert {told[1:] for told in said} == {(12, 24), (24, 24)}
+    assert said[0][1:] == (12, 24) and said[-1][1:] == (24, 24)
 
 
 def test_the_stages_are_those_of_the_compiler_in_order() -> None:

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 import echoloom as el
-from echoloom.backends.compile import stages
 from echoloom.backends.compile.pipeline import Arguments, run
 from echoloom.backends.compile.stages import real_program, traced
-from echoloom.backends.run.real_jax import JaxRealMachine, compiled, machines
+from echoloom.backends.run import by_length
+from echoloom.backends.run.by_length import recording
+from echoloom.backends.run.real_jax import MOST_STEPS, JaxRealMachine, compiled
 from echoloom.ir.passes.calibrate import interpreted, measure
 from echoloom.ir.passes.recorder import Recorder, Runaway
 from echoloom.ir.program import Program
 from echoloom.ir.staged import StagedMachine
 
 pytestmark = pytest.mark.usefixtures("compile_in_haste")
-STEPS = 13  # no chunk of 4 or 5 divides it
+CHUNK, STEPS = 5, 13
 
 
 class Well(el.Hamiltonian):
@@ -63,25 +64,27 @@ def model(case: str) -> tuple[el.HSSM, el.SignUpdate | None]:
     return el.HSSM(2, 3, 3, 2, **own, key=jax.random.key(1)), rule
 
 
-def samples(count: int = 3) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(count, STEPS, 2))
+def samples(steps: int = STEPS) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(3, steps, 2))
 
 
 def in_chunks(program: Program, coefficients: Any, recorder: Recorder) -> JaxRealMachine:
     machine = compiled(program, coefficients, recorder)
-    machine.most = 5
+    machine.most = CHUNK
     return machine
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_image_to_the_bit(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranges and the trials of nudges, by a whole chunk and what it leaves over."""
     own, rule = model(case)
-    x, y = samples(), np.array([0, 2, 1])
+    steps = MOST_STEPS + 3
+    x, y = samples(steps), np.array([0, 2, 1])
     if own.task == "regression":
-        y = np.random.default_rng(1).uniform(-0.9, 0.9, (3, STEPS // 2, 3))
+        y = np.random.default_rng(1).uniform(-0.9, 0.9, (3, steps // 2, 3))
     made: list[dict[str, Any]] = []
-    for kind in (interpreted, in_chunks):
-        monkeypatch.setattr(stages, "machines", kind)
+    for worth in (np.inf, 0.0):
+        monkeypatch.setattr(by_length, "WORTH", worth)
         arguments = Arguments(own, x, y, "ecp5-85k", 2, None, 8, None, None, rule)
         made.append(run({"arguments": arguments}))
     one, other = made
@@ -94,7 +97,7 @@ def test_short_runs_are_interpreted_and_long_ones_compiled() -> None:
     source = traced(model("complex")[0], samples())
     real = real_program(source, (1.0,) * 2)
     kinds = [
-        type(machines(real.program, real.coefficients, Recorder(real.program, steps, 3)))
+        type(recording(real.program, real.coefficients, Recorder(real.program, steps, 3)))
         for steps in (100, 100_000)
     ]
     assert kinds == [StagedMachine, JaxRealMachine]
