@@ -36,7 +36,7 @@ ROOMS = {
         "compile": {"run", "chips"},
         "gradients": {"run", "compile"},
         "profile": {"run", "compile", "gradients"},
-        "report": {"profile"},
+        "report": {"compile", "profile"},
         "onnx": {"run", "compile", "bitstream"},  # whose `tools` say what is missing
         "bitstream": {"run", "compile", "link", "chips"},
         "link": {"run", "compile"},

@@ -14,7 +14,7 @@ from rich.text import Text
 from echoloom.backends.chips.resources import chip_of
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.report.page import Part, page, paragraph, table
-from echoloom.backends.report.program_page import program_text, schedule_part
+from echoloom.backends.report.program_page import schedule_part, text_part
 from echoloom.cli.memories import memories, memories_table
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.data.files import write_whole
@@ -54,7 +54,7 @@ def program_parts(program: CompiledProgram, length: int) -> list[Part]:
         Part("Program", html_of(summary_tables(summary(program, length)))),
         Part("Memory and multipliers", html_of(memories_table(taken))),
         schedule_part(mapped),
-        Part("Formats", program_text(program.ir)),
+        text_part(program.ir, program.precision),
     ]
 
 

@@ -18,6 +18,7 @@ from echoloom.backends.profile.grid import default_choices
 from echoloom.backends.profile.profile import Bound, Profile, check_choices, measure_profile
 from echoloom.backends.profile.subject import subject
 from echoloom.backends.report.profile_page import pictures, profile_parts
+from echoloom.backends.report.program_page import search_parts
 from echoloom.cli.data import Data, load_data
 from echoloom.cli.html import program_parts, write_page
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
@@ -106,11 +107,12 @@ def profile(
             raise ValueError("--margin is a part of --precision: give one of the two.")
         labels = None if data.y is None else data.y[:samples]
         output.mkdir(parents=True, exist_ok=True)
-        with say.working("compiling"):
+        with say.following("compiling") as progress:
             of = subject(
                 Arguments(
                     model, data.X[:samples], labels, target, lanes, None, EngineConfig.slots,
                     widths if precision is None else None, None, precision=precision,
+                    progress=progress, cosine=cosine, norm=norm,
                 ),
                 X, y,
             )  # fmt: skip
@@ -119,7 +121,11 @@ def profile(
             found = measure_profile(of, choices, bound, count)
         with say.working("drawing"):
             svg = pictures(found)
-            parts = [*profile_parts(found, svg), *program_parts(of.program, found.length)]
+            parts = [
+                *profile_parts(found, svg),
+                *search_parts(of.searched),
+                *program_parts(of.program, found.length),
+            ]
         for name, text in svg.items():
             write_whole(output / f"{name}.svg", text.encode())
         values = {"model": str(checkpoint), "data": source, **found.values()}

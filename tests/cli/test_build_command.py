@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from finished_build import finished_build
+from html_pages import check_page
 from runner import echoloom, refused
 
 from echoloom.backends.bitstream import build as builds
@@ -46,7 +47,9 @@ def fake_tools(monkeypatch) -> FakeTools:
 
 def test_build_writes_what_a_host_sends(shelf, tmp_path, fake_tools):
     folder = tmp_path / "out"
-    said = echoloom("build", shelf / "program.elp", "-o", folder, "--json")
+    whole = tmp_path / "build.html"
+    said = echoloom("build", shelf / "program.elp", "-o", folder, "--html", whole, "--json")
+    assert "a to b: 32 ns" in check_page(whole) and "forward step:" in check_page(whole)
     assert {p.name for p in folder.iterdir()} == {"ulx3s-85f.bit", "program.link", "report.json"}
     result = said.json
     assert result["usage"]["luts"] == {"used": 1, "available": 2}
@@ -57,8 +60,10 @@ def test_build_writes_what_a_host_sends(shelf, tmp_path, fake_tools):
     codes = [packet.code for packet in packets]
     assert codes[:2] == [Command.MARK, Command.RESET] and codes[-1] == Command.MARK
     assert set(codes[2:-1]) == {Command.WRITE}
-    shown = echoloom("report", folder / "report.json")
+    html = tmp_path / "report.html"
+    shown = echoloom("report", folder / "report.json", "--html", html)
     assert shown.code == 0
+    assert "a to b: 32 ns" in check_page(html)
     assert "ulx3s-85f" in shown.out
     assert "1: 29.0, 2: 31.0; median 30.0, best 2" in shown.out
     assert "a to b: 32 ns" in shown.out

@@ -92,7 +92,7 @@ class Profile:
         ]
 
     def _of_range(self) -> list[str]:
-        full = [u for u in self.usage if u.spare <= 0]
+        full = [u for u in self.usage if u.at_risk]
         if not full:
             return []
         words = ", ".join(said(u.word) for u in full[:4])

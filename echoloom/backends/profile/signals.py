@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from echoloom.backends.compile.stages import Formatted
 from echoloom.ir.formats import Q
 from echoloom.ir.ops import Op
-from echoloom.ir.passes.format_classes import FormatClass, Word
+from echoloom.ir.passes.format_classes import Basis, FormatClass, Word
 from echoloom.ir.program import Program
 from echoloom.ir.sections import ECHO
+
+NARROW = ".narrow"
 
 
 class Kind(enum.Enum):
@@ -29,13 +31,19 @@ class Kind(enum.Enum):
 class Signal:
     """A format and the stored words that have it: of a coefficient itself alone.
 
-    `asked`: the range and the spare bits that it comes from; None of a coefficient.
+    `asked`: the range and the spare bits that it comes from, of a narrow copy its word's; None of
+    a coefficient.
     """
 
     kind: Kind
     q: Q
     words: tuple[Word, ...]
     asked: FormatClass | None = None
+
+    @property
+    def basis(self) -> Basis:
+        """What the format rests on."""
+        return Basis.WEIGHTS if self.asked is None else self.asked.basis
 
     @property
     def first(self) -> Word:
@@ -126,10 +134,14 @@ def _copies(words: Formatted) -> Iterator[Signal]:
                 continue
             if i.type.q.width < types[i.args[0]].q.width:
                 found.setdefault(i.name, []).append((Word(body.section, i.name), i.type.q))
-    for own in found.values():
-        yield Signal(Kind.COPY, own[0][1], tuple(word for word, _ in own))
+    for name, own in found.items():
+        section = own[0][0].section
+        whole = Word(None, name.removesuffix(NARROW))
+        word = whole if whole in words.formats else Word(section, whole.name)
+        asked = words.formats.of(word) if word in words.formats else None
+        yield Signal(Kind.COPY, own[0][1], tuple(word for word, _ in own), asked)
 
 
 def copy_of(name: str) -> str:
     """What emission calls the narrow copy of a word."""
-    return f"{name}.narrow"
+    return name + NARROW

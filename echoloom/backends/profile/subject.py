@@ -18,6 +18,7 @@ from echoloom.backends.compile.pipeline import Stage, compiled
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.compile.raw_gradients import coefficient_gradients, raw_gradients
 from echoloom.backends.compile.request import Arguments
+from echoloom.backends.compile.search import Searched
 from echoloom.backends.compile.stages import (
     Formatted,
     RealProgram,
@@ -46,6 +47,7 @@ class Subject:
 
     program: CompiledProgram
     precision: Precision  # the program's own, whole
+    searched: Searched  # how it was found, where it was
     source: Source
     real: RealProgram
     ranges: Ranges
@@ -107,7 +109,7 @@ def subject(arguments: Arguments, X: Floats, y: NDArray[Any] | None) -> Subject:
         y = least_likely(arguments.model, X)
     assert program.precision is not None  # it has just been chosen
     return Subject(
-        program, program.precision, made["course"], made["real"], made["ranges"],
+        program, program.precision, made["search"], made["settings"], made["real"], made["ranges"],
         made["formats"], np.asarray(X, np.float64), y,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from echoloom.backends.run.integers import Words
 from echoloom.backends.run.run_numpy import StagedNumpyMachine
 from echoloom.ir.formats import Q
 from echoloom.ir.host import run
-from echoloom.ir.passes.format_classes import Word
+from echoloom.ir.passes.format_classes import Basis, Word
 from echoloom.ir.sections import Section
 
 STEPS = 1 << 15  # of sequences, at most: what comes after them looks the same
@@ -28,12 +28,18 @@ class Usage:
     kind: Kind
     q: Q
     lengths: tuple[int, ...]
+    basis: Basis
 
     @property
     def spare(self) -> int:
         """Bits that no word used above it."""
         used = max((b for b, count in enumerate(self.lengths) if count), default=0)
         return self.q.width - 1 - used
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether it uses its last bit, and nothing but samples says that more is not needed."""
+        return self.spare <= 0 and self.basis is Basis.OBSERVED
 
 
 def measure_usage(of: Subject) -> tuple[Usage, ...]:
@@ -65,7 +71,8 @@ def measure_usage(of: Subject) -> tuple[Usage, ...]:
             if word in counts and word.name not in names:
                 names.add(word.name)
                 lengths = counts[word][: signal.q.width]
-                found.append(Usage(word, signal.kind, signal.q, tuple(lengths.tolist())))
+                basis = signal.basis
+                found.append(Usage(word, signal.kind, signal.q, tuple(lengths.tolist()), basis))
     order = {body.section: n for n, body in enumerate(program.bodies)}
     place = {
         (body.section, i.name): n for body in program.bodies for n, i in enumerate(body.instrs)

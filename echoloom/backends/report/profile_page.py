@@ -10,7 +10,6 @@ from echoloom.backends.profile.signals import said, short
 from echoloom.backends.profile.usage import Usage
 from echoloom.backends.report.page import Part, figure, folded, paragraph, table
 from echoloom.backends.report.profile_pictures import growth_svg, shares_svg, surface_svg, usage_svg
-from echoloom.ir.passes.format_classes import Basis
 from echoloom.ir.sections import ECHO
 
 SURFACE = (
@@ -24,7 +23,8 @@ SHARES = (
 )
 USAGE = (
     "How large a signal's words are, in front of what its format holds: from its last bit to its "
-    "range. Orange signals use the last bit of their range, so that others might leave it."
+    "range. Orange signals use the last bit of a range that samples alone gave, so that others "
+    "might leave it."
 )
 
 
@@ -107,7 +107,7 @@ def _format_row(found: Profile, number: int) -> Iterator[str]:
     tensor = max(shares.errors, key=lambda name: shares.part(name, share))
     yield short(signal.q)
     yield signal.kind.value
-    yield signal.asked.basis.value if signal.asked else Basis.WEIGHTS.value
+    yield signal.basis.value
     yield f"{signal.asked.range:.4g}" if signal.asked else ""
     yield str(signal.asked.margin) if signal.asked else ""
     yield f"{shares.part(tensor, share):.1%}"

@@ -168,7 +168,7 @@ def usage_svg(shown: Sequence[Usage], name: str) -> str:
             if counts.any():
                 at = np.arange(len(counts)) - frac
                 heights = -0.82 * counts / counts.max()  # upwards: the first row is above
-                colour = COLOURS[1] if own.spare <= 0 else COLOURS[0]
+                colour = COLOURS[1] if own.at_risk else COLOURS[0]
                 axes.bar(at, heights, width=1.0, bottom=row + 0.41, align="edge", color=colour)
         axes.set_yticks(range(len(shown)), [f"{said(own.word)}  {short(own.q)}" for own in shown],
                         fontsize=7.5)  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from echoloom.backends.compile.search import Searched
 from echoloom.backends.report.gantt import gantt_svg, legend_html
 from echoloom.backends.report.page import Part, figure, folded, paragraph
 from echoloom.ir.passes.image import Mapped
+from echoloom.ir.precision import Precision
 from echoloom.ir.program import Program
 from echoloom.ir.sections import SWEPT, Section
 
@@ -37,8 +39,19 @@ def _name(section: Section) -> str:
     return section.name.lower().replace("_", " ")
 
 
-def program_text(program: Program) -> str:
-    """The program as it prints, every word with its format."""
-    return folded(
-        "The program's text", f'<div class="scroll"><pre>{escape(str(program))}</pre></div>'
-    )
+def text_part(program: Program, precision: Precision | None) -> Part:
+    """The program as it prints, every word with its format, and the file that chooses these."""
+    body = "" if precision is None else _text("All that was chosen, as a precision file", precision)
+    return Part("Formats", body + _text("The program's text", program))
+
+
+def search_parts(searched: Searched) -> list[Part]:
+    """What a search for a precision has tried; nothing where there was none."""
+    if searched.chosen is None:
+        return []
+    tried = f"All {len(searched.trials)} choices that were tried"
+    return [Part("Search for a precision", _text(tried, searched))]
+
+
+def _text(summary: str, printed: object) -> str:
+    return folded(summary, f'<div class="scroll"><pre>{escape(str(printed))}</pre></div>')
