@@ -90,6 +90,7 @@ EXAMPLES: dict[type[BaseException], Callable[[], BaseException]] = {
     NoTable: lambda: NoTable("log", "its argument may be 0", Place(0)),
     PoleRange: lambda: PoleRange("log", "its argument may be 0", Place(0)),
     Mismatch: lambda: Mismatch(Difference("rtl", 2, "b0", "q", (1,), 4, 16, 0)),
+    el.Overflowed: lambda: el.Overflowed("this sequence overflows", None),
 }
 
 
