@@ -12,6 +12,7 @@ from .backends.compile.program import (
 from .backends.compile.program import (
     load as load,
 )
+from .backends.compile.search import Unmet as Unmet
 from .backends.compile.stream import Stream as Stream
 from .backends.export.export import export_verilog as export_verilog
 from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_value_and_grad
@@ -67,6 +68,7 @@ from .frontend.training.train import train as train
 from .ir.host import RunResult as RunResult
 from .ir.learning import ScaledUpdate as ScaledUpdate
 from .ir.learning import SignUpdate as SignUpdate
+from .ir.precision import Precision as Precision
 from .sim.first_difference import Mismatch as Mismatch
 from .sim.float_distance import WrongModel as WrongModel
 from .sim.verify import verify as verify

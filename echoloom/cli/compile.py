@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from echoloom.backends.compile.pipeline import STAGES, Arguments, Stage, compiled
+from echoloom.backends.compile.precision_argument import profiles
+from echoloom.backends.compile.search import Searched, Unmet
 from echoloom.backends.compile.targets import TARGETS
 from echoloom.cli.data import load_data
 from echoloom.cli.learning_options import RULES, RuleOptions
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
 from echoloom.cli.outcome import command
+from echoloom.cli.precision_options import PrecisionOptions
 from echoloom.cli.tables import summary, summary_tables
 from echoloom.frontend.data.files import check_destination, write_whole
 from echoloom.frontend.models.checkpoint import load_model
@@ -38,12 +41,46 @@ def compile(
     slots: Annotated[
         int, typer.Option(help="Row groups that wait for the drains.")
     ] = EngineConfig.slots,
+    word: Annotated[
+        int | None, typer.Option(help="Bits of a word of every vector; the target's if not given.")
+    ] = None,
+    narrow: Annotated[
+        int | None,
+        typer.Option(help="Bits of weights, the multipliers' narrow side; likewise."),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME|auto",
+            help="A TOML file of word lengths, spare bits, nudges and formats; a profile: "
+            f"{', '.join(profiles())}; or auto, the cheapest that is good enough.",
+        ),
+    ] = None,
+    cosine: Annotated[
+        float | None,
+        typer.Option(
+            help="With --precision auto: the least cosine of every tensor's gradient with the "
+            f"exact one; {Arguments.cosine} if not given."
+        ),
+    ] = None,
+    norm: Annotated[
+        float | None,
+        typer.Option(help=f"Likewise how far its norm may be off; {Arguments.norm}."),
+    ] = None,
     margin: Annotated[
-        int, typer.Option(help="Spare bits of range above what the samples need.")
-    ] = Widths.margin,
+        int | None,
+        typer.Option(
+            help="Spare bits of range above what the samples need; "
+            f"{Widths.margin}, or the precision's."
+        ),
+    ] = None,
     gradient_bits: Annotated[
         int | None,
         typer.Option(help="Bits of a gradient's sum over steps; the accumulator's if not given."),
+    ] = None,
+    write_precision: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write all that was chosen here, for --precision."),
     ] = None,
     learning: Annotated[
         str | None,
@@ -99,11 +136,15 @@ def compile(
 
     echoloom compile motions.eqx BasicMotions -o motions.elp --lanes 4
 
+    echoloom compile motions.eqx BasicMotions -o motions.elp --precision auto
+
     echoloom compile untrained.eqx BasicMotions -o motions.elp --learning sign --updates 300
     """
     with command("compile", as_json) as say:
         rule = RuleOptions(learning, step, batch, updates, halve_at, only).rule()
-        for path in (output, ir):
+        asked = PrecisionOptions(precision, word, narrow, margin, gradient_bits, cosine, norm)
+        widths, chosen = asked.of(target)
+        for path in (output, ir, write_precision):
             if path is not None:
                 check_destination(path)
         dumped = _dumped(dump or ([] if dump_to is None else [ALL]))
@@ -118,21 +159,22 @@ def compile(
         data = load_data(source, normalise, model.task, model.classes)
         say.notes(data.notes)
         X, y = data.X[:samples], None if data.y is None else data.y[:samples]
-        widths = None
-        if target in TARGETS:  # if not, compile_model says so
-            widths = replace(TARGETS[target].widths, margin=margin, gradient=gradient_bits)
+        found: list[Searched] = []
 
         def watch(stage: Stage, made: Any) -> None:
+            if isinstance(made, Searched):
+                found.append(made)
             if stage.name in dumped and dump_to is None:
                 say.show(f"{stage.name}:\n{stage.text(made)}")
             elif stage.name in dumped and dump_to is not None:
                 write_whole(dump_to / f"{stage.name}.txt", stage.text(made).encode())
 
-        with say.following("compiling") as progress:
+        with say.following("compiling") as progress, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Unmet)  # which `found` says too
             program = compiled(
                 Arguments(
-                    model, X, y, target, lanes, drains, slots, widths, None, rule,
-                    progress=progress,
+                    model, X, y, target, lanes, drains, slots, widths, None, rule, chosen,
+                    progress, *asked.bounds,
                 ),
                 watch,
             )  # fmt: skip
@@ -140,6 +182,14 @@ def compile(
         if ir is not None:
             write_whole(ir, str(program).encode())
             say.result["ir"] = str(ir)
+        if write_precision is not None:
+            write_whole(write_precision, str(program.precision).encode())
+            say.result["precision"] = str(write_precision)
+        for own in found:
+            if own.chosen is not None:
+                say.show(str(own))
+                say.result["search"] = own.summary()
+            say.notes(own.unmet)
         program.save(output)
         say.result |= {"program": str(output), **values}
         say.show(summary_tables(values))

@@ -87,3 +87,11 @@ def test_what_no_state_feeds_and_what_takes_too_long() -> None:
     np.testing.assert_allclose(worst_case(alone, 50), wanted)
     with pytest.raises(TooLong):
         worst_case(system, 10**9)
+
+
+def test_a_long_sum_ends_where_it_can_prove_nothing_any_more() -> None:
+    system = oscillators(2, np.random.default_rng(0))
+    with pytest.raises(TooLong):
+        worst_case(system, 10**7, np.ones(5))
+    # Little is added up to the end all the same.
+    np.testing.assert_array_equal(worst_case(system, 100, np.ones(5)), worst_case(system, 100))

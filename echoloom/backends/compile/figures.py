@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoloom.backends.compile.raw_gradients import coefficient_gradients, raw_gradients
+from echoloom.backends.run.batched import batch_run
 from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.backends.run.run_jax import JaxRunner
 from echoloom.frontend.gradients.exact import Tensors, tensors
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.models.stack import Folding
@@ -90,7 +90,7 @@ def integer_quality(
     integer: IntegerProgram, folding: Folding, model: HSSM, X: Floats, y: Any, exact: Tensors
 ) -> BatchQuality:
     """`batch_quality` of an integer program that no engine has been found for yet."""
-    result = JaxRunner(integer).run(X, y)
+    result = batch_run(integer, X, y)
     gradients = coefficient_gradients(integer, result, X.shape[1])
     found = tensors(raw_gradients(folding, model, gradients))
     return sequences_quality(found, exact, result.forward_flags | result.echo_flags)

@@ -67,20 +67,27 @@ class Narrowing:
     def run(self) -> Widths | None:
         """The cheapest that is good enough; None where not even the longest words are."""
         self.tried([self.start])  # to compare with
-        longest = WORDS[-1]
-        narrow = self.least(NARROWS, lambda n: self.widths(min(longest, LONGEST - n), n))
-        if narrow is None:
-            return None
+        narrow = self.least(NARROWS, self.longest)
         best: Widths | None = None
-        for n in range(narrow, NARROWS[-1] + 1):
-            words = [
-                w for w in WORDS if n <= w <= LONGEST - n and self.cheaper(self.widths(w, n), best)
-            ]
+        for n in range(NARROWS[-1] + 1 if narrow is None else narrow, NARROWS[-1] + 1):
+            top = min(WORDS[-1], LONGEST - n)
+            words = [w for w in WORDS if n <= w <= top and self.cheaper(self.widths(w, n), best)]
+            if words and words[-1] == top:
+                words = [w for w in words if w <= self.longest(n).word]
             word = self.least(words, lambda w, n=n: self.widths(w, n))
             found = None if word is None else self.widths(word, n)
             if found is not None and (best is None or self.made[found].cost < self.made[best].cost):
                 best = found
         return None if best is None else self.fewer_segments(best)
+
+    def longest(self, narrow: int) -> Widths:
+        """The longest words with this narrow side, or those to compare with where these are no
+        better: figures near a bound are to either side of it by chance."""
+        longest = self.widths(min(WORDS[-1], LONGEST - narrow), narrow)
+        usual = self.widths(self.start.word, narrow)
+        if narrow <= usual.word < longest.word and not self.is_good(longest):
+            return usual
+        return longest
 
     def cheaper(self, widths: Widths, than: Widths | None) -> bool:
         return than is None or self.price(widths) < self.made[than].cost
@@ -93,8 +100,9 @@ class Narrowing:
         while low < high:
             parts = self.together + 1
             between = sorted({low + (high - low) * part // parts for part in range(1, parts)})
-            found = self.tried(widths(values[i]) for i in between)
-            good = [i for i in between if found[widths(values[i])].score <= self.good]
+            tried = {i: widths(values[i]) for i in between}
+            found = self.tried(tried.values())
+            good = [i for i in between if found[tried[i]].score <= self.good]
             bad = [i for i in between if i not in good]
             high = min([high, *good])
             low = max([low, *(i + 1 for i in bad if i < high)])

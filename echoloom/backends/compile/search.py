@@ -23,7 +23,7 @@ from echoloom.backends.compile.figures import TensorQuality, sequences_quality
 from echoloom.backends.compile.narrowing import Narrowing, Trial, Try
 from echoloom.backends.compile.nudges import choose_nudges
 from echoloom.backends.compile.raw_gradients import raw_gradients
-from echoloom.backends.compile.request import Request
+from echoloom.backends.compile.request import Bounds, Request
 from echoloom.backends.compile.stages import Epsilons, Source, ranges, real_program
 from echoloom.backends.compile.trials import Bench, Found, integers, tried
 from echoloom.backends.run.integers import Floats
@@ -39,7 +39,7 @@ from echoloom.ir.widths import MOST, Widths
 # both calibrate and judge.
 EVERY, MOST_KEPT = 3, 16
 # Of the bounds that a choice may use up on the samples kept back: fresh ones have worse among them.
-RESERVE = 0.5
+RESERVE, LEAST_RESERVE = 0.5, 0.8  # the second where the first would cost multipliers
 # Exponents of all curved blocks' nudges beside the measured ones, where nothing else helps.
 ASIDE = (-1, 1, -2, 2, -3)
 TOGETHER = 3  # trials at a time, where there is an executor
@@ -60,8 +60,26 @@ class Searched:
     trials: tuple[Trial, ...] = ()
     chosen: Trial | None = None
     kept: tuple[int, ...] = ()
-    good: bool = True
+    unmet: tuple[str, ...] = ()  # a sentence, where it is not good enough
     spared: int = 0  # bits beyond the precision's own: a rule's
+
+    @property
+    def good(self) -> bool:
+        """Whether the bounds that were asked for are met."""
+        return not self.unmet
+
+    def summary(self) -> dict[str, Any]:
+        """What was found, for a report in JSON."""
+        if self.chosen is None:
+            return {}
+        w, quality, cost = self.chosen.widths, self.chosen.quality, self.chosen.cost
+        return {
+            "word": w.word, "narrow": w.narrow, "accumulator": w.accumulator,
+            "gradient": w.gradient_bits, "cosine": quality.cosine,
+            "norm_ratio": quality.norm_ratio, "good": self.good, "trials": len(self.trials),
+            "multipliers": cost.multipliers, "block_rams": cost.blocks, "memory_bits": cost.bits,
+            "kept_back": list(self.kept),
+        }  # fmt: skip
 
     @property
     def effective(self) -> Precision:
@@ -107,15 +125,15 @@ def search(request: Request, source: Source) -> Searched:
     best = narrowing.nearest().widths if found is None else narrowing.made[found].widths
     whole = judge.on(_bench(source, epsilons, X, y))
     chosen = _with_all_samples(whole, best, LONGER if found is not None else 0)
-    good = chosen.score <= 1.0
-    if not good:
-        _warn(chosen, request)
+    unmet = () if chosen.score <= 1.0 else (_unmet(chosen, request.bounds),)
+    for sentence in unmet:
+        warnings.warn(sentence, Unmet, stacklevel=2)
     exponents = tuple(round(np.log2(e)) for e in epsilons)
     asked = replace(chosen.widths, margin=request.precision.widths.margin)
     precision = replace(request.precision, widths=asked, nudges=exponents)
     trials = tuple(narrowing.made.values())
     spared = source.widths.margin - request.precision.widths.margin
-    return Searched(precision, trials, chosen, tuple(kept.tolist()), good, spared)
+    return Searched(precision, trials, chosen, tuple(kept.tolist()), unmet, spared)
 
 
 def _with_all_samples(attempt: Try, best: Widths, more: int) -> Trial:
@@ -131,19 +149,16 @@ def _with_all_samples(attempt: Try, best: Widths, more: int) -> Trial:
     return replace(trial, widths=replace(trial.widths, accumulator=accumulator, gradient=gradient))
 
 
-def _warn(chosen: Trial, request: Request) -> None:
-    assert request.bounds is not None
-    w, q, bounds = chosen.widths, chosen.quality, request.bounds
+def _unmet(chosen: Trial, bounds: Bounds) -> str:
+    w, q = chosen.widths, chosen.quality
     figures = (
         f"{q.cosine:.6f} ({chosen.tensors[0]}) and a norm ratio of {q.norm_ratio:.4f} "
         f"({chosen.tensors[1]})"
     )
-    warnings.warn(
+    return (
         f"no formats were found whose gradients have a cosine of {bounds.cosine} and norms within "
         f"{bounds.norm:.2%}; the best found, words of {w.word} bits and weights of {w.narrow}, "
-        f"have {chosen.refused or figures}, and are in use",
-        Unmet,
-        stacklevel=2,
+        f"have {chosen.refused or figures}, and are in use"
     )
 
 
@@ -192,19 +207,32 @@ def _narrowed(
     blocks with other nudges too, where none is good enough."""
     bent = [block.curved for block in source.graphs.blocks]
     best = judge.search(bench)
-    found, at = best.run(), epsilons
+    found, at = _found(best), epsilons
     for aside in ASIDE if any(bent) and found is None else ():
         sizes = tuple(e * 2.0**aside if own else e for e, own in zip(epsilons, bent, strict=True))
         try:
             search = judge.search(_bench(source, sizes, bench.X, bench.y))
         except Runaway:
             continue
-        found = search.run()
+        found = _found(search)
         if found is not None or search.nearest().score < best.nearest().score:
             best, at = search, sizes
         if found is not None:
             break
     return found, at, best
+
+
+def _found(search: Narrowing) -> Widths | None:
+    """What a search finds, with less in reserve where that saves multipliers."""
+    careful = search.run()
+    usual = search.made[search.start].cost
+    if careful is not None and search.made[careful].cost.multipliers <= usual.multipliers:
+        return careful
+    search.good = LEAST_RESERVE
+    bold = search.run()
+    if careful is None or bold is None:
+        return bold
+    return min(careful, bold, key=lambda widths: search.made[widths].cost)
 
 
 @dataclass(frozen=True, eq=False)

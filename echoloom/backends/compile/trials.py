@@ -5,7 +5,6 @@ What is tried travels to other processes: a `Bench` holds no traced code.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,9 @@ import numpy as np
 from echoloom.backends.compile.coefficients import coefficient_words
 from echoloom.backends.compile.raw_gradients import coefficient_gradients
 from echoloom.backends.compile.stages import tensor_formats
+from echoloom.backends.run.batched import batch_run
 from echoloom.backends.run.integers import Floats, Words
-from echoloom.backends.run.levels import IntegerProgram, numpy_run
-from echoloom.backends.run.run_jax import JaxRunner
-from echoloom.backends.run.run_numpy import StagedNumpyMachine
-from echoloom.ir.host import RunResult
+from echoloom.backends.run.levels import IntegerProgram
 from echoloom.ir.ops import Op
 from echoloom.ir.passes.calibrate import Ranges
 from echoloom.ir.passes.formats_plan import plan_formats
@@ -29,10 +26,6 @@ from echoloom.ir.program import Program
 from echoloom.ir.retrace import check_retrace
 from echoloom.ir.tables import program_tables
 from echoloom.ir.verifier import verify
-
-# Numbers in a batch for which JAX compiles longer than NumPy runs: sequences times steps times
-# words of a step.
-FEW = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +97,3 @@ def _sum_bits(program: Program, sums: Mapping[str, Words], length: int) -> int:
         bits += [types[value].q.width + length.bit_length()
                  for name, value in body.accumulates if name not in sums]  # fmt: skip
     return max(bits)
-
-
-def batch_run(integer: IntegerProgram, X: Floats, y: Any) -> RunResult:
-    """All integers of a batch, by the level that has them sooner."""
-    words = sum(math.prod(i.type.shape) for b in integer.program.bodies for i in b.instrs)
-    if X.shape[0] * X.shape[1] * words < FEW:
-        return numpy_run(integer, X, y, machine=StagedNumpyMachine)
-    return JaxRunner(integer).run(X, y)

@@ -132,11 +132,16 @@ def _seen(run: Stretch, asked: Asked, summed: Mapping[str, Instr]) -> Any:
 
     every = [of(name) for name in asked.values]
     return {
-        "largest": [jnp.abs(v).max() for v in every],
-        "squares": [jnp.square(v).sum() for v in every],
-        "steps": [jnp.abs(run.series(n)).max((1, 2)) for n in asked.steps],
-        "pairs": [jnp.abs(run.series(a) - run.series(b)).max() for a, b in asked.pairs],
+        "largest": _stacked([jnp.abs(v).max() for v in every]),
+        "squares": _stacked([jnp.square(v).sum() for v in every]),
+        "steps": _stacked([jnp.abs(run.series(n)).max((1, 2)) for n in asked.steps]),
+        "pairs": _stacked([jnp.abs(run.series(a) - run.series(b)).max() for a, b in asked.pairs]),
     }
+
+
+def _stacked(parts: list[jax.Array]) -> jax.Array:
+    """In one array: every one that leaves JAX costs as long as some steps take."""
+    return jnp.stack(parts) if parts else jnp.zeros(0)
 
 
 @dataclass
@@ -237,12 +242,12 @@ class _Step:
         """What a recorder is told of a chunk."""
         rows = steps * sequences
         names = self.asked.values
-        squares = zip(names, map(float, seen["squares"]), strict=True)
+        squares = zip(names, seen["squares"].tolist(), strict=True)
         return Chunk(
             self.body.section,
             start,
             steps,
-            dict(zip(names, map(float, seen["largest"]), strict=True)),
+            dict(zip(names, seen["largest"].tolist(), strict=True)),
             {n: (total, rows * self.sizes[n]) for n, total in squares},
             {n: sizes.tolist() for n, sizes in zip(self.asked.steps, seen["steps"], strict=True)},
             {b: float(apart) for b, apart in zip(self.blocks, seen["pairs"], strict=True)},

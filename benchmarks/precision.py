@@ -1,0 +1,188 @@
+"""What `precision="auto"` finds, and whether it holds on fresh sequences: python
+benchmarks/precision.py
+
+For every case: the word lengths that were found for an ECP5 of 85,000 LUTs, the worst tensor over
+fresh sequences (the test split, each with the label that the model finds least likely), and what
+the engine costs beside the 28/18/54 bits that programs have otherwise, of equal lanes. Cases with
+data of --data, a folder with NAME/NAME.npz as benchmarks/quality.py takes them, and with
+published/NAME.eqx as benchmarks/published.py does, are left out where it has none of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports JAX: the reference is float64.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import output
+from quality_cases import Case, basic_motions, uea
+
+import echoloom as el
+from echoloom.backends.chips.cost import Cost, cost_of
+from echoloom.backends.chips.resources import chip_of
+from echoloom.backends.compile.figures import BatchQuality
+from echoloom.backends.compile.pipeline import Arguments, compiled
+from echoloom.backends.compile.search import Searched, Unmet
+from echoloom.backends.gradients.quality import batch_quality
+from echoloom.cli.data import load_data
+from echoloom.frontend.gradients.exact import exact_gradients
+from echoloom.frontend.models.hssm import with_statistics
+from echoloom.frontend.training.train import train
+
+TARGET = "ecp5-85k"
+LONG = 49_920
+PUBLISHED = "nonlin_h1e-4"
+
+
+def nonlinear(count: int, epochs: int) -> Case:
+    """The demo's sizes with a nonlinear unit and h = 0.05."""
+    data = load_data("BasicMotions", normalise=True)
+    assert data.y is not None and data.X_test is not None
+    model = el.HSSM(6, 4, hidden=16, state=8, blocks=2, unit="nonlinear", step=0.05,
+                    key=jax.random.key(0))  # fmt: skip
+    model = with_statistics(model, jnp.asarray(data.X))
+    model = train(model, data.X, data.y, epochs=epochs, learning_rate=3e-3, batch=10)
+    return judged("BasicMotions, nonlinear", model, data.X, data.X_test[:: 40 // count])
+
+
+def long(count: int) -> Case:
+    """The demo's model on sequences of the same motions, one after the other."""
+    case = basic_motions(1)
+    X = case.calibration
+    data = load_data("BasicMotions", normalise=True)
+    assert data.X_test is not None
+    return judged(f"BasicMotions, T = {LONG:,}", case.model, strung(X, 2), strung(data.X_test, 2))
+
+
+def strung(X: np.ndarray, count: int) -> np.ndarray:
+    """[count, LONG, channels]: random orders of the sequences X [n, T, channels]."""
+    random = np.random.default_rng(0)
+    needed = -(-LONG // X.shape[1])
+    picked = [random.integers(0, len(X), needed) for _ in range(count)]
+    return np.stack([np.concatenate(X[own])[:LONG] for own in picked])
+
+
+def published(folder: Path) -> Case:
+    """A checkpoint of the published code: a nonlinear unit with h = 1e-4."""
+    stem = folder / "published" / PUBLISHED
+    model = el.import_rhel(stem.with_suffix(".eqx"), stem.with_suffix(".json"))
+    data = load_data("BasicMotions", normalise=True)
+    assert data.X_test is not None
+    return judged("published, h = 1e-4", model, data.X, data.X_test[::5])
+
+
+def judged(name: str, model: el.HSSM, X: np.ndarray, fresh: np.ndarray) -> Case:
+    logits = np.asarray(jax.vmap(model)(jnp.asarray(fresh, model.encoder.weight.dtype)))
+    return Case(name, model, X, fresh, logits.argmin(1), float("nan"))
+
+
+def auto(case: Case, lanes: int, workers: int) -> tuple[el.CompiledProgram, Searched, float]:
+    """The program, how it was found, and in how many seconds."""
+    found: dict[str, Any] = {}
+    arguments = Arguments(case.model, case.calibration, None, TARGET, lanes, None, 4, None, None,
+                          precision="auto")  # fmt: skip
+    began = time.monotonic()
+    if workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            program = compiled(
+                replace(arguments, executor=pool), lambda s, made: found.update({s.name: made})
+            )
+    else:
+        program = compiled(arguments, lambda s, made: found.update({s.name: made}))
+    return program, found["search"], time.monotonic() - began
+
+
+def worst(quality: BatchQuality) -> tuple[str, str]:
+    """The worst cosine and norm ratio with their tensors."""
+    tensors = quality.by_tensor()
+    cosine = min(tensors, key=lambda name: tensors[name].cosine)
+    ratio = max(tensors, key=lambda name: abs(tensors[name].norm_ratio - 1.0))
+    return (
+        f"{tensors[cosine].cosine:.6f} {cosine}",
+        f"{tensors[ratio].norm_ratio:.4f} {ratio}",
+    )
+
+
+def row(case: Case, lanes: int, workers: int) -> dict[str, Any]:
+    """One line of the table."""
+    exact = exact_gradients(case.model, case.xs, case.labels)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        program, searched, seconds = auto(case, lanes, workers)
+    for warning in caught:
+        if warning.category is Unmet:
+            output.progress.print(f"{case.name}: {warning.message}")
+    output.progress.print(f"{case.name}:\n{searched}")
+    uniform = el.compile(case.model, case.calibration, target=TARGET, lanes=lanes)
+    found = worst(batch_quality(program, case.xs, case.labels, exact))
+    before = worst(batch_quality(uniform, case.xs, case.labels, exact))
+    costs = [cost_of(p.image.config, chip_of(TARGET)) for p in (program, uniform)]
+    assert program.precision is not None
+    widths = program.precision.widths
+    both: Callable[[Callable[[Cost], int]], str] = lambda of: " / ".join(  # noqa: E731
+        f"{of(cost):,}" for cost in costs
+    )
+    return {
+        "case": case.name,
+        "T": case.xs.shape[1],
+        "word/narrow/sum/gradient": f"{widths.word}/{widths.narrow}/{widths.accumulator}"
+        f"/{widths.gradient_bits}",
+        "nudges": " ".join(f"2^{e}" for e in program.precision.nudges or ()),
+        "worst cosine": found[0],
+        "worst norm ratio": found[1],
+        "with 28/18/54": f"{before[0]}, {before[1]}",
+        "multipliers": both(lambda cost: cost.multipliers),
+        "block RAMs": both(lambda cost: cost.blocks),
+        "memory bits": both(lambda cost: cost.bits),
+        "trials": len(searched.trials),
+        "s": f"{seconds:.0f}",
+    }
+
+
+def main() -> None:
+    parser = output.arguments((__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data")
+    parser.add_argument("--sequences", type=int, default=8, help="fresh sequences a case")
+    parser.add_argument("--epochs", type=int, default=3, help="of SelfRegulationSCP1, Heartbeat")
+    parser.add_argument("--lanes", type=int, default=4, help="of all engines")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make trials")
+    parser.add_argument("--only", metavar="CASE", action="append", help="one case; repeatable")
+    options = parser.parse_args()
+    count = options.sequences
+    cases: dict[str, Callable[[], Case]] = {
+        "linear": lambda: basic_motions(count),
+        "nonlinear": lambda: nonlinear(count, 30),
+        "long": lambda: long(count),
+    }
+    for name in ("SelfRegulationSCP1", "Heartbeat"):
+        if (options.data / name / f"{name}.npz").is_file():
+            cases[name] = lambda name=name: uea(options.data, name, count, options.epochs)
+    if (options.data / "published" / f"{PUBLISHED}.eqx").is_file():
+        cases["published"] = lambda: published(options.data)
+    for name in options.only or ():
+        if name not in cases:
+            parser.error(f"--only is {name!r}, but the cases are {', '.join(cases)}")
+    table = [
+        row(make(), options.lanes, options.workers)
+        for name, make in cases.items()
+        if not options.only or name in options.only
+    ]
+    title = f"auto precision; cost on {TARGET} beside 28/18/54, {options.lanes} lanes"
+    output.show(title, table, ("echoloom", "jax", "numpy", "aeon"), options.json)
+
+
+if __name__ == "__main__":
+    main()
