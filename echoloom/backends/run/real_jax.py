@@ -8,6 +8,7 @@ NumPy's but for the last bits, which XLA rounds in an order of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -33,6 +34,7 @@ from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.staged import StagedMachine
 
 MOST_STEPS = 128  # in a chunk
+MOST_NUMBERS = 1 << 25  # of all values of a chunk
 
 
 def _constant(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
@@ -147,7 +149,7 @@ def _stacked(parts: list[jax.Array]) -> jax.Array:
 @dataclass
 class JaxRealMachine(StagedMachine):
     """A machine of real numbers for sweeps of sequences, one axis of them. Chunks of `most` steps,
-    or as many as divide the sweep, go through JAX, what remains through NumPy.
+    or as many as divide the sweep and fit MOST_NUMBERS, go through JAX, what remains through NumPy.
 
     A chunk in which a state runs away is run again by NumPy, whose recorder says where.
     """
@@ -157,7 +159,7 @@ class JaxRealMachine(StagedMachine):
     together: int = field(default=0, init=False)  # steps of a chunk of the present sweep
 
     def sweep(self, given: Sweep) -> Swept:
-        self.together = chunk_length(given.length, self.most)
+        self.together = steps_of_a_chunk(self.program, given, self.most)
         return super().sweep(given)
 
     def steps_together(self, sequences: int) -> int:
@@ -196,6 +198,14 @@ class JaxRealMachine(StagedMachine):
             self.sum_up(name, total)
         self.emitted.extend(rows[k] for k in range(len(frames)) for rows in emitted)
         return True
+
+
+def steps_of_a_chunk(program: Program, given: Sweep, most: int) -> int:
+    """At most `most`, as many as divide the sweep and fit MOST_NUMBERS."""
+    bodies = (program.body(section) for section in given.sections if section in STEPS)
+    sizes = sum(i.type.size for b in bodies for i in b.instrs if i.op is not Op.OUTER)
+    fitting = MOST_NUMBERS // (sizes * math.prod(given.batch))
+    return chunk_length(given.length, max(1, min(most, fitting)))
 
 
 @dataclass(frozen=True, eq=False)
