@@ -3,7 +3,8 @@ python benchmarks/compile_times.py
 
 Every case is compiled in processes of its own. "before": ranges and the trials of nudges by NumPy
 alone, one class after the other. "cold": from Python's start on, everything imported and compiled.
-"warm": again in the same process. The images of all three are compared.
+"warm": again in the same process. "processor": the seconds of all cores, imports and all, of one
+compilation, which other work on the machine changes little. All images are compared.
 """
 
 from __future__ import annotations
@@ -128,24 +129,26 @@ def main() -> None:
 
 def row(name: str, steps: int | None) -> dict[str, Any]:
     """Both paths of a case, each in a process of its own."""
-    found = {}
+    found, cold = {}, {}
     for path in ("before", "now"):
         progress.print(f"{name}: {path}")
         command = [sys.executable, __file__, "--one", path, "--cases", name]
         command += [] if steps is None else ["--steps", str(steps)]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found[path] = json.loads(done.stdout) | {"cold": time.perf_counter() - start}
+        found[path] = json.loads(done.stdout)
+        later = found[path]["seconds"][1:]  # of the same process, after the first
+        cold[path] = time.perf_counter() - start - sum(later)
     before, now = found["before"], found["now"]
     return {
         "case": name,
         "samples": now["samples"],
         "T": now["steps"],
-        "before, cold": f"{before['cold']:.1f}",
-        "cold": f"{now['cold']:.1f}",
-        "before, without imports": f"{before['seconds'][0]:.1f}",
-        "without imports": f"{now['seconds'][0]:.1f}",
+        "before, cold": f"{cold['before']:.1f}",
+        "cold": f"{cold['now']:.1f}",
         "warm": f"{now['seconds'][1]:.1f}",
+        "before, processor": f"{before['processor']:.1f}",
+        "processor": f"{now['processor']:.1f}",
         "same image": "yes" if len({*before["images"], *now["images"]}) == 1 else "no",
         "load": f"{os.getloadavg()[0]:.1f}",
     }
@@ -157,14 +160,19 @@ def times(name: str, steps: int | None, before: bool) -> dict[str, Any]:
         by_length.WORTH, calibrate.MOST = np.inf, 0
     case = CASES[name](steps)
     seconds, images = [], []
+    processor = 0.0
     for _ in range(1 if before else 2):
         start = time.perf_counter()
         program = compile(case.model, case.X, case.y, lanes=4, learning=case.rule)
         seconds.append(time.perf_counter() - start)
+        processor = processor or time.process_time()
         words = json.dumps(list(map(list, image_writes(program.image))))
         images.append(hashlib.sha256(words.encode()).hexdigest())
     count, length = case.X.shape[:2]
-    return {"seconds": seconds, "images": images, "samples": count, "steps": length}
+    return {
+        "seconds": seconds, "images": images, "samples": count, "steps": length,
+        "processor": processor,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

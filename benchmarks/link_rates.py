@@ -68,7 +68,7 @@ def learning(
 ) -> list[dict[str, Any]]:
     """The rows of batches that the board keeps, with an update after each, and of an update alone:
     what it makes a difference to update after every few of the same sequences."""
-    mapped, few = program.artifact.mapped, len(xs) // PARTS
+    mapped, few = program.artifact.mapped, max(1, len(xs) // PARTS)
     with (
         virtual_board(mapped.config, mapped.timing, baud=baud, clock_mhz=clock_mhz) as served,
         el.open_board(served.port, timeout_s=30) as board,
@@ -100,6 +100,7 @@ def learning(
             ("learn, sequences kept", whole, BATCHES * len(xs)),
             ("update alone", parts - whole, parts[3] - whole[3]),
         )
+        if count  # a single sequence has no parts
     ]
 
 

@@ -18,6 +18,7 @@ TEXT = {
     "ir/printer.py": "which names can be written",
     "backends/bitstream": "files, and what tools print",
     "backends/export": "files, and Verilog's text",
+    "backends/report": "pages of HTML, and what charts are labelled with",
 }
 FUNCTIONS = {
     ("backends/compile/archive.py", "_header"): "a file's first bytes",
@@ -31,6 +32,8 @@ FUNCTIONS = {
     ): "what the host writes is known by its name",
     ("backends/onnx/run.py", "under"): "outputs of an ONNX graph",
     ("backends/onnx/trace.py", "_give_out"): "an attribute of ONNX",
+    ("backends/run/excess.py", "__str__"): "which sweep a section is of, as it is printed",
+    ("ir/passes/proven_formats.py", "_owner"): "emission calls the parts of a word after it",
     ("sim/first_difference.py", "split_name"): "how a difference is printed",
     ("sim/level_onnx.py", "_onnx_values"): "outputs of an ONNX graph",
     ("sim/wave_signals.py", "_text"): "signs that viewers show as they are",

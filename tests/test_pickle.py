@@ -18,6 +18,7 @@ import pytest
 
 import echoloom as el
 from echoloom.backends.compile.coefficients import PoleRange
+from echoloom.backends.prove.reversibility import Claim, Proof
 from echoloom.ir.parser import ParseError
 from echoloom.ir.passes.links import NoOrder
 from echoloom.ir.passes.recorder import Runaway
@@ -89,7 +90,11 @@ EXAMPLES: dict[type[BaseException], Callable[[], BaseException]] = {
     ParseError: lambda: ParseError(3, "no such word"),
     NoTable: lambda: NoTable("log", "its argument may be 0", Place(0)),
     PoleRange: lambda: PoleRange("log", "its argument may be 0", Place(0)),
+    el.NotRetraced: lambda: el.NotRetraced(
+        Proof((Claim("b0.free.q", 2, "b0.free.second.q", 16, 0.1, refuted=3),), (), 0.2), None
+    ),
     Mismatch: lambda: Mismatch(Difference("rtl", 2, "b0", "q", (1,), 4, 16, 0)),
+    el.Overflowed: lambda: el.Overflowed("this sequence overflows", None),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +19,7 @@ from echoloom.ir.passes.estimate import products, step_cycles, utilisation
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.places import Copy
 from echoloom.ir.program import Program
+from echoloom.ir.reversible import moved
 from echoloom.ir.sections import STEPS
 from echoloom.ir.tables import table_key
 from echoloom.ir.update_rules import step_units
@@ -92,6 +94,39 @@ def functions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             f"{row['worst_error']:.1e}",
         )  # fmt: skip
     return table
+
+
+def proofs(program: CompiledProgram, length: int) -> dict[str, Any]:
+    """Of sequences of up to `length` steps: how many words and sums over time provably stay in
+    their formats, of how many, and the state that can get the farthest beyond its own."""
+    found = program.artifact.bounds(length)
+    states = {value for section in STEPS for value in moved(program.ir.body(section))}
+    shares = [
+        (bound.reach / bound.limit, word.name)
+        for word, bound in found.words.items()
+        if word.name in states and math.isfinite(bound.reach)
+    ]
+    farthest, name = max(shares, default=(None, ""))
+    return {
+        "steps": length,
+        "words": sum(bound.fits for bound in found.words.values()),
+        "of_words": len(found.words),
+        "sums": sum(bound.fits for bound in found.sums.values()),
+        "of_sums": len(found.sums),
+        "state": name,
+        "reaches": farthest,
+    }
+
+
+def said_of_proofs(values: Mapping[str, Any]) -> str:
+    reaches = values["reaches"]
+    worst = "how far states get is not known"
+    if reaches is not None:
+        worst = f"the worst input takes {values['state']} to {reaches:.2g} of what it holds"
+    return (
+        f"In {values['steps']:,} steps {values['words']:,} of {values['of_words']:,} words and "
+        f"{values['sums']:,} of {values['of_sums']:,} sums provably stay in their formats; {worst}."
+    )
 
 
 def cycles(mapped: Mapped, length: int) -> dict[str, dict[str, Any]]:
@@ -199,6 +234,7 @@ def summary(program: CompiledProgram, length: int) -> dict[str, Any]:
         "nudges": list(program.epsilons),
         "rounding": {kind: asdict(worst) for kind, worst in program.rounding.items()},
         "cycles": cycles(mapped, length),
+        "proofs": proofs(program, length),
         **({} if (own := learning(program)) is None else {"learning": own}),
     }
 
@@ -210,5 +246,6 @@ def summary_tables(values: Mapping[str, Any]) -> RenderableType:
         fields_table("engine", values["engine"]),
         rounding_table(values["rounding"]),
         cycles_table([(values["engine"]["lanes"], values["cycles"])]),
+        said_of_proofs(values["proofs"]),
         *([learning_table(values["learning"])] if "learning" in values else []),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Form:
     radius: Floats
     terms: Mapping[str, Floats] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def spread(self) -> Floats:
         """How far it can get from its centre, by element."""
         spread = self.radius
@@ -89,6 +90,11 @@ class Form:
 def known(numbers: Floats) -> Form:
     numbers = np.atleast_1d(np.asarray(numbers, np.float64))
     return Form(numbers, np.zeros_like(numbers))
+
+
+def between(low: Floats, high: Floats) -> Form:
+    """Anything between two vectors, which has nothing in common with anything."""
+    return Form(0.5 * (low + high), 0.5 * (high - low))
 
 
 def within(name: str, low: Floats, high: Floats) -> Form:

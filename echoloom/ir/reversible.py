@@ -61,6 +61,11 @@ def paths(body: Body) -> dict[str, Path]:
     return {state: _path(definitions, state, value) for state, value in body.updates}
 
 
+def moved(body: Body) -> frozenset[str]:
+    """The values that states go through in a step body."""
+    return frozenset(v for path in paths(body).values() for v in path.values)
+
+
 def _path(definitions: dict[str, Instr], state: str, value: str) -> Path:
     """Follow a state's new value back through additions to the old one."""
     values, increments = [value], []

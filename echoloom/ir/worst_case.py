@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 CHUNK = 64  # steps that are multiplied out at once
-MOST = 4e9  # numbers to add up: a minute or so
+MUCH, MOST = 1e8, 4e9  # numbers to add up: a second or so, and a minute
 SLACK = 1.0 + 1e-9  # for the rounding of float64 in thousands of products
 
 
@@ -39,8 +39,9 @@ class Recurrence:
     start: Floats
 
 
-def worst_case(system: Recurrence, steps: int) -> Floats:
-    """[r]: no magnitude of w in any of so many steps, from step 0 on, exceeds this. TooLong."""
+def worst_case(system: Recurrence, steps: int, limits: Floats | None = None) -> Floats:
+    """[r]: no magnitude of w in any of so many steps, from step 0 on, exceeds this. TooLong, where
+    there is much to add up also as soon as one exceeds its limit [r]."""
     worst = np.zeros(len(system.seen))
     groups: dict[tuple[int, int, int], list[tuple[Indices, Indices, Indices]]] = {}
     for states in _components(system):
@@ -49,12 +50,16 @@ def worst_case(system: Recurrence, steps: int) -> Floats:
         groups.setdefault((len(states), len(rows), len(columns)), []).append(
             (states, rows, columns)
         )
-    if steps * sum(r * (n + p + 1) * len(own) for (n, r, p), own in groups.items()) > MOST:
+    numbers = steps * sum(r * (n + p + 1) * len(own) for (n, r, p), own in groups.items())
+    if numbers > MOST:
         raise TooLong
+    if limits is None or numbers <= MUCH:
+        limits = np.full(len(worst), np.inf)
     for own in groups.values():
         parts = [_part(system, *indices) for indices in own]
         stacked = Recurrence(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
-        for (_, rows, _), found in zip(own, _of_all(stacked, steps), strict=True):
+        ends = np.stack([limits[rows] for _, rows, _ in own])
+        for (_, rows, _), found in zip(own, _of_all(stacked, steps, ends), strict=True):
             worst[rows] = found
     alone = ~system.seen.any(1)
     worst[alone] = np.abs(system.passed[alone]).sum(1) + np.abs(system.offset[alone])
@@ -71,8 +76,8 @@ def _part(
     )  # fmt: skip
 
 
-def _of_all(system: Recurrence, steps: int) -> Floats:
-    """[g, r] of recurrences of one shape [g, ...]."""
+def _of_all(system: Recurrence, steps: int, limits: Floats) -> Floats:
+    """[g, r] of recurrences of one shape [g, ...]. TooLong beyond limits [g, r]."""
     powers = [system.seen]
     for _ in range(min(CHUNK, steps) - 1):
         powers.append(powers[-1] @ system.states)
@@ -99,14 +104,16 @@ def _of_all(system: Recurrence, steps: int) -> Floats:
         drives, power = onward @ drives, onward @ power
         constants = (onward @ constants[..., None])[..., 0]
         done += count
+        if (total > limits).any():
+            raise TooLong
     return total + largest + from_start
 
 
 def _components(system: Recurrence) -> list[Indices]:
     """States that depend on each other, or are seen together: indices of each set."""
-    linked = (system.states != 0.0).astype(np.int64)
-    together = (system.seen != 0.0).astype(np.int64)
-    linked = (linked + linked.T + together.T @ together) != 0
+    moved = (system.states != 0.0).astype(np.float64)
+    together = (system.seen != 0.0).astype(np.float64)
+    linked = (moved + moved.T + together.T @ together) != 0.0
     label = np.arange(len(linked))
     while True:
         lowest = np.minimum(label, np.where(linked, label[None, :], len(label)).min(1))

@@ -79,6 +79,10 @@ def test_compile_predicts_and_dumps(shelf, tmp_path):
     assert {row["function"] for row in result["functions"]} == {"gelu", "gelu_slope", "sigmoid"}
     assert all(0.0 < row["worst_error"] < 1e-3 for row in result["functions"])
     assert {"input channel", "row", "column"} == set(result["rounding"])
+    proofs = result["proofs"]
+    assert proofs["steps"] == 50 and 0 < proofs["words"] < proofs["of_words"]
+    assert 0 < proofs["sums"] <= proofs["of_sums"] and proofs["state"].startswith("b0.")
+    assert f"{proofs['words']} of {proofs['of_words']} words and" in said.err
     assert all(0.0 < row["share"] < 1e-2 for row in result["rounding"].values())
     assert "worst rounding" in said.err and result["rounding"]["row"]["what"] in said.err
     assert (shelf / "program.ir").read_text().startswith("program hssm\n")

@@ -66,7 +66,7 @@ def test_the_response_played_backwards_reaches_it(steps: int, coupled: float) ->
 
 def test_constants_and_starts_count() -> None:
     """A constant force bends an oscillator by twice its rest, however long it lasts."""
-    h, stiffness, force = 0.1, 1.0, 0.5
+    h, stiffness, force = 0.1, 0.3, 0.5
     step = np.array([[1.0, h], [0.0, 1.0]]) @ np.array([[1.0, 0.0], [-h * stiffness, 1.0]])
     none = np.zeros((2, 0))
     system = Recurrence(
@@ -74,7 +74,7 @@ def test_constants_and_starts_count() -> None:
     )
     assert worst_case(system, 2000)[0] == pytest.approx(2.0 * force / stiffness, rel=0.01)
     begun = Recurrence(step, none, np.zeros(2), np.eye(2), none, np.zeros(2), np.array([0.0, 1.0]))
-    assert worst_case(begun, 2000)[0] == pytest.approx(1.0, rel=0.01)
+    assert worst_case(begun, 2000)[0] == pytest.approx(stiffness**-0.5, rel=0.01)
 
 
 def test_what_no_state_feeds_and_what_takes_too_long() -> None:
@@ -87,3 +87,22 @@ def test_what_no_state_feeds_and_what_takes_too_long() -> None:
     np.testing.assert_allclose(worst_case(alone, 50), wanted)
     with pytest.raises(TooLong):
         worst_case(system, 10**9)
+
+
+def test_a_long_sum_ends_where_it_can_prove_nothing_any_more() -> None:
+    system = oscillators(2, np.random.default_rng(0))
+    with pytest.raises(TooLong):
+        worst_case(system, 10**7, np.ones(5))
+    # Little is added up to the end all the same.
+    np.testing.assert_array_equal(worst_case(system, 100, np.ones(5)), worst_case(system, 100))
+
+
+@pytest.mark.parametrize("steps", [1, 2, CHUNK, CHUNK + 1, 4 * CHUNK + 3])
+def test_without_inputs_it_is_the_course_itself(steps: int) -> None:
+    full = oscillators(3, np.random.default_rng(steps))
+    system = Recurrence(
+        full.states, 0.0 * full.drives, full.constant, full.seen, 0.0 * full.passed, full.offset,
+        np.zeros(6),
+    )  # fmt: skip
+    reached = np.abs(course(system, np.zeros(6), np.zeros((steps, 4)))).max(0)
+    np.testing.assert_allclose(worst_case(system, steps), reached, rtol=1e-8)

@@ -126,17 +126,17 @@ def _factors(words: Formatted) -> Iterator[Signal]:
 
 def _copies(words: Formatted) -> Iterator[Signal]:
     """Copies of one word in several sections have one format."""
-    found: dict[str, list[tuple[Word, Q]]] = {}
+    found: dict[str, list[tuple[Word, Q]]] = {}  # by what they are cut from
     for body in words.program.bodies:
         types = words.program.types(body)
         for i in body.instrs:
             if i.op is not Op.REQUANT or i.name != copy_of(i.args[0]):
                 continue
             if i.type.q.width < types[i.args[0]].q.width:
-                found.setdefault(i.name, []).append((Word(body.section, i.name), i.type.q))
+                found.setdefault(i.args[0], []).append((Word(body.section, i.name), i.type.q))
     for name, own in found.items():
         section = own[0][0].section
-        whole = Word(None, name.removesuffix(NARROW))
+        whole = Word(None, name)
         word = whole if whole in words.formats else Word(section, whole.name)
         asked = words.formats.of(word) if word in words.formats else None
         yield Signal(Kind.COPY, own[0][1], tuple(word for word, _ in own), asked)

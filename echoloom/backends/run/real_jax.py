@@ -8,6 +8,7 @@ NumPy's but for the last bits, which XLA rounds in an order of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -33,6 +34,7 @@ from echoloom.ir.sections import STEPS, Section
 from echoloom.ir.staged import StagedMachine
 
 MOST_STEPS = 128  # in a chunk
+MOST_NUMBERS = 1 << 25  # of all values of a chunk
 
 
 def _constant(s: Step, i: Instr, args: list[jax.Array]) -> jax.Array:
@@ -132,17 +134,22 @@ def _seen(run: Stretch, asked: Asked, summed: Mapping[str, Instr]) -> Any:
 
     every = [of(name) for name in asked.values]
     return {
-        "largest": [jnp.abs(v).max() for v in every],
-        "squares": [jnp.square(v).sum() for v in every],
-        "steps": [jnp.abs(run.series(n)).max((1, 2)) for n in asked.steps],
-        "pairs": [jnp.abs(run.series(a) - run.series(b)).max() for a, b in asked.pairs],
+        "largest": _stacked([jnp.abs(v).max() for v in every]),
+        "squares": _stacked([jnp.square(v).sum() for v in every]),
+        "steps": _stacked([jnp.abs(run.series(n)).max((1, 2)) for n in asked.steps]),
+        "pairs": _stacked([jnp.abs(run.series(a) - run.series(b)).max() for a, b in asked.pairs]),
     }
+
+
+def _stacked(parts: list[jax.Array]) -> jax.Array:
+    """In one array: every one that leaves JAX costs as long as some steps take."""
+    return jnp.stack(parts) if parts else jnp.zeros(0)
 
 
 @dataclass
 class JaxRealMachine(StagedMachine):
     """A machine of real numbers for sweeps of sequences, one axis of them. Chunks of `most` steps,
-    or as many as divide the sweep, go through JAX, what remains through NumPy.
+    or as many as divide the sweep and fit MOST_NUMBERS, go through JAX, what remains through NumPy.
 
     A chunk in which a state runs away is run again by NumPy, whose recorder says where.
     """
@@ -152,7 +159,7 @@ class JaxRealMachine(StagedMachine):
     together: int = field(default=0, init=False)  # steps of a chunk of the present sweep
 
     def sweep(self, given: Sweep) -> Swept:
-        self.together = chunk_length(given.length, self.most)
+        self.together = steps_of_a_chunk(self.program, given, self.most)
         return super().sweep(given)
 
     def steps_together(self, sequences: int) -> int:
@@ -191,6 +198,14 @@ class JaxRealMachine(StagedMachine):
             self.sum_up(name, total)
         self.emitted.extend(rows[k] for k in range(len(frames)) for rows in emitted)
         return True
+
+
+def steps_of_a_chunk(program: Program, given: Sweep, most: int) -> int:
+    """At most `most`, as many as divide the sweep and fit MOST_NUMBERS."""
+    bodies = (program.body(section) for section in given.sections if section in STEPS)
+    sizes = sum(i.type.size for b in bodies for i in b.instrs if i.op is not Op.OUTER)
+    fitting = MOST_NUMBERS // (sizes * math.prod(given.batch))
+    return chunk_length(given.length, max(1, min(most, fitting)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,12 +252,12 @@ class _Step:
         """What a recorder is told of a chunk."""
         rows = steps * sequences
         names = self.asked.values
-        squares = zip(names, map(float, seen["squares"]), strict=True)
+        squares = zip(names, seen["squares"].tolist(), strict=True)
         return Chunk(
             self.body.section,
             start,
             steps,
-            dict(zip(names, map(float, seen["largest"]), strict=True)),
+            dict(zip(names, seen["largest"].tolist(), strict=True)),
             {n: (total, rows * self.sizes[n]) for n, total in squares},
             {n: sizes.tolist() for n, sizes in zip(self.asked.steps, seen["steps"], strict=True)},
             {b: float(apart) for b, apart in zip(self.blocks, seen["pairs"], strict=True)},

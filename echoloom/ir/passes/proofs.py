@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from echoloom.ir.affine import Floats, Form, within
+from echoloom.ir.affine import Floats, Form, between, within
 from echoloom.ir.bounds import Bound, Code, Facts, anything, limit_of
 from echoloom.ir.distribute import Stage, stages
 from echoloom.ir.formats import largest
@@ -109,11 +109,11 @@ class _Walk(Code):
         count = self.facts.steps if stepping else 1
         for name, value in self.body.accumulates:
             form = self.form(value)
-            ends = np.minimum(count * form.low, 0.0), np.maximum(count * form.high, 0.0)
-            added, before = within(f"sum {name}", *ends), self.facts.sums.get(name)
+            low, high = np.minimum(count * form.low, 0.0), np.maximum(count * form.high, 0.0)
+            before = self.facts.sums.get(name)
             if before is not None:
-                added = within(f"sum {name}", added.low + before.low, added.high + before.high)
-            self.facts.sums[name] = added
+                low, high = low + before.low, high + before.high
+            self.facts.sums[name] = between(low, high)
         after = {}
         for state, value in self.body.updates:
             form = self.form(value)
@@ -217,9 +217,11 @@ class _Loop:
         starts = [np.broadcast_to(walk.facts.states[s].reach, n)
                   for s, n in zip(self.states, sizes, strict=True)]  # fmt: skip
         after = [updates[s] for s in self.states]
+        lengths = [walk.types[name].size for name in words]
+        ends = [limit_of(walk.types[name].q) for name in words]
         try:
-            worst = worst_case(recurrence(step, after, words, starts), walk.facts.steps)
+            system = recurrence(step, after, words, starts)
+            worst = worst_case(system, walk.facts.steps, np.repeat(ends, lengths))
         except TooLong:
             return {name: np.array([np.inf]) for name in words}
-        ends = np.cumsum([walk.types[name].size for name in words])[:-1]
-        return dict(zip(words, np.split(worst, ends), strict=True))
+        return dict(zip(words, np.split(worst, np.cumsum(lengths)[:-1]), strict=True))

@@ -19,6 +19,7 @@ from echoloom.backends.chips.resources import (
     MULTIPLIERS,
     chip_of,
     lacking,
+    link_sizes,
     resources,
 )
 from echoloom.hdl.board import BoardTop
@@ -105,6 +106,16 @@ def test_what_binds_is_what_is_scarcest() -> None:
     assert resources(many, roomy).binding == MULTIPLIERS
     # 28 x 18 bits on 16 x 16 multipliers: two by two.
     assert resources(SMALL, CHIPS["up5k"]).usage[MULTIPLIERS].used == 4 * (3 + 3)
+
+
+def test_a_link_to_an_engine_that_learns_has_a_list() -> None:
+    """As long as the chip has room for."""
+    learns = replace(SMALL, learns=True)
+    assert "link updates" not in resources(SMALL, ECP5).blocks_by_memory()
+    for chip, listed, blocks in ((ECP5, 1024, 4), (CHIPS["up5k"], 256, 4)):
+        sizes = link_sizes(learns, chip)
+        assert sizes.listed == listed
+        assert resources(learns, chip, sizes).blocks_by_memory()["link updates"] == blocks
 
 
 def test_a_chip_that_is_not_known() -> None:

@@ -69,9 +69,12 @@ class Measure(NumpyMachine):
         )
         self.local: dict[str, Any] = {}
         self.reached: dict[Word, float] = {}
+        self.instrs = {
+            Word(b.section, i.name): i for b in artifact.program.bodies for i in b.instrs
+        }
 
     def see(self, section: Section, iteration: int, name: str, value) -> None:
-        instr = next(i for i in self.program.body(section).instrs if i.name == name)
+        instr = self.instrs[Word(section, name)]
         if isinstance(instr.attr, Requant | Table):
             arg = instr.args[0]
             words = self.local[arg]
@@ -106,10 +109,11 @@ def attacks(case: str, artifact) -> list[np.ndarray]:
     return [0.999999 * top * x for x in found]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_no_input_gets_past_a_bound(case: str) -> None:
-    made = stages_of(case)
-    artifact = made["integer"]
+@pytest.mark.parametrize(
+    ("case", "roomy"), [*((case, False) for case in CASES), ("linear", True), ("nonlinear", True)]
+)
+def test_no_input_gets_past_a_bound(case: str, roomy: bool) -> None:
+    artifact = stages_of(case, roomy)["integer"]
     found: Bounds = artifact.bounds(STEPS)
     random, worst = np.random.default_rng(1), 0.0
     for number, x in enumerate(attacks(case, artifact)):
@@ -129,6 +133,7 @@ def test_no_input_gets_past_a_bound(case: str) -> None:
             if not machine.flags & (Flag.STATE | Flag.ACCUMULATOR):
                 assert np.abs(words).max() <= bound.reach
     assert worst > 0.9, "the bounds are far from anything"
+    assert not roomy or found.words[Word(Section.ECHO_STEP, "b0.plus.kick.p")].fits
 
 
 def first_block(artifact, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,12 +12,14 @@ import pytest
 import echoloom as el
 from echoloom.backends.compile.pipeline import Arguments, run
 from echoloom.backends.compile.stages import real_program, traced
-from echoloom.backends.run import by_length
+from echoloom.backends.run import by_length, real_jax
 from echoloom.backends.run.by_length import recording
-from echoloom.backends.run.real_jax import MOST_STEPS, JaxRealMachine, compiled
+from echoloom.backends.run.real_jax import MOST_STEPS, JaxRealMachine, compiled, steps_of_a_chunk
+from echoloom.ir.host import Host
 from echoloom.ir.passes.calibrate import interpreted, measure
 from echoloom.ir.passes.recorder import Recorder, Runaway
 from echoloom.ir.program import Program
+from echoloom.ir.sections import Section
 from echoloom.ir.staged import StagedMachine
 
 pytestmark = pytest.mark.usefixtures("compile_in_haste")
@@ -117,3 +119,15 @@ def test_a_runaway_is_told_in_the_same_words(echo: bool) -> None:
         assert caught.value.echo == echo
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+def test_a_chunk_of_many_sequences_has_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven steps of three sequences, and one where not even that fits."""
+    source = traced(model("complex")[0], samples())
+    real = real_program(source, (1.0,) * 2)
+    body = real.program.body(Section.FORWARD_STEP)
+    sizes = sum(i.type.size for i in body.instrs)
+    monkeypatch.setattr(real_jax, "MOST_NUMBERS", 7 * 3 * sizes)
+    for count, steps in ((3, 7), (30, 1)):
+        forward = Host(real.program, 1).forward(np.zeros((count, STEPS, 2)))
+        assert steps_of_a_chunk(real.program, forward, MOST_STEPS) == steps
