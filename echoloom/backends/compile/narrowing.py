@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from echoloom.backends.chips.cost import Cost
 from echoloom.backends.compile.figures import TensorQuality
-from echoloom.ir.widths import Widths, accumulator_for
+from echoloom.ir.widths import MOST, Widths, accumulator_for
 
-NARROWS, WORDS = range(8, 25), range(8, 37)  # bits tried
-LONGEST = 54  # bits of a product: sums of many still are words of the integers' levels
+NARROWS, WORDS = range(8, 30), range(8, 37)  # bits tried
+FEWER, ATTEMPTS = 3, 3  # bits of the narrow side, from one attempt to the next; and attempts
 FEWEST_SEGMENTS = 5  # bits of a table
 
 
@@ -67,10 +67,14 @@ class Narrowing:
     def run(self) -> Widths | None:
         """The cheapest that is good enough; None where not even the longest words are."""
         self.tried([self.start])  # to compare with
-        narrow = self.least(NARROWS, self.longest)
+        narrows = [n for n in NARROWS if 2 * n <= self.product]
+        # The longest narrow sides leave the words less: where that is too little, shorter ones.
+        tops = range(len(narrows), 0, -FEWER)[:ATTEMPTS]
+        found_first = (self.least(narrows[:top], self.longest) for top in tops)
+        narrow = next((n for n in found_first if n is not None), None)
         best: Widths | None = None
-        for n in range(NARROWS[-1] + 1 if narrow is None else narrow, NARROWS[-1] + 1):
-            top = min(WORDS[-1], LONGEST - n)
+        for n in () if narrow is None else range(narrow, narrows[-1] + 1):
+            top = min(WORDS[-1], self.product - n)
             words = [w for w in WORDS if n <= w <= top and self.cheaper(self.widths(w, n), best)]
             if words and words[-1] == top:
                 words = [w for w in words if w <= self.longest(n).word]
@@ -80,10 +84,17 @@ class Narrowing:
                 best = found
         return None if best is None else self.fewer_segments(best)
 
+    @property
+    def product(self) -> int:
+        """Bits of the longest product whose sums still are words of the integers' levels: they are
+        as many more as with the usual words."""
+        usual = self.made[self.start].widths
+        return MOST - max(1, usual.accumulator - usual.word - usual.narrow)
+
     def longest(self, narrow: int) -> Widths:
         """The longest words with this narrow side, or those to compare with where these are no
         better: figures near a bound are to either side of it by chance."""
-        longest = self.widths(min(WORDS[-1], LONGEST - narrow), narrow)
+        longest = self.widths(min(WORDS[-1], self.product - narrow), narrow)
         usual = self.widths(self.start.word, narrow)
         if narrow <= usual.word < longest.word and not self.is_good(longest):
             return usual

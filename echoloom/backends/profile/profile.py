@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from echoloom.backends.profile.grid import Choices, Point, measure_grid
@@ -10,6 +10,7 @@ from echoloom.backends.profile.shares import Shares, measure_shares
 from echoloom.backends.profile.signals import said, short
 from echoloom.backends.profile.subject import Progress, Subject
 from echoloom.backends.profile.usage import Usage, measure_usage
+from echoloom.backends.run.excess import said as said_of_overflow
 from echoloom.ir.widths import Widths
 
 
@@ -38,6 +39,7 @@ class Profile:
     points: tuple[Point, ...]
     shares: Shares
     usage: tuple[Usage, ...]
+    overflow: str = ""  # what overflows first at the chosen point
 
     @property
     def chosen(self) -> Point:
@@ -61,8 +63,8 @@ class Profile:
         own, limit = self.chosen, self.bound
         asked = f"cosine {limit.cosine:g} and a norm within {limit.norm:.1%}"
         if not own.holds:
-            why = own.refused or f"{own.overflowed} of {self.sequences} sequences overflow"
-            return [f"The chosen formats have no figures: {why}."]
+            lost = f"{own.overflowed} of {self.sequences} sequences overflow, {self.overflow}"
+            return [f"The chosen formats have no figures: {own.refused or lost}."]
         least = min(own.tensors, key=lambda name: own.tensors[name].cosine)
         far = max(own.tensors, key=lambda name: abs(own.tensors[name].norm_ratio - 1.0))
         said = (
@@ -79,17 +81,23 @@ class Profile:
 
     def _of_shares(self) -> list[str]:
         shares = self.shares
-        if not shares.shares or not shares.errors[shares.worst]:
+        if not self.chosen.holds or not shares.shares or not shares.errors[shares.worst]:
             return []
         tensor = shares.worst
         top = shares.largest(tensor)
         error = shares.errors[tensor] ** 0.5
-        return [
-            f"The tensor with the largest error is {tensor}, {error:.1e} of itself. The format to "
-            f"widen next for it is that of {top.signal}, {short(top.signal.q)} "
+        said = [f"The tensor with the largest error is {tensor}, {error:.1e} of itself."]
+        if shares.rest(tensor) > 0.5:
+            said.append(
+                f"Formats make up {1.0 - shares.rest(tensor):.0%} of its squared error: most is "
+                "from nudges of finite size and from tables."
+            )
+        said.append(
+            f"The format to widen next for it is that of {top.signal}, {short(top.signal.q)} "
             f"({top.signal.kind.value}), with {shares.part(tensor, top):.0%} of its squared "
             f"error; one bit more there leaves {shares.widened(tensor, top):.1e}."
-        ]
+        )
+        return [" ".join(said)]
 
     def _of_range(self) -> list[str]:
         full = [u for u in self.usage if u.at_risk]
@@ -108,6 +116,7 @@ class Profile:
             "length": self.length,
             "bound": asdict(self.bound),
             "advice": self.advice(),
+            "overflow": self.overflow,
             "points": [asdict(point) for point in self.points],
             "errors": {name: square**0.5 for name, square in self.shares.errors.items()},
             "shares": [
@@ -156,9 +165,19 @@ def measure_profile(
     usage = measure_usage(of)
     shares = measure_shares(of, of.exact(length), progress)
     points = measure_grid(of, choices, progress)
-    return Profile(
+    found = Profile(
         of.widths, of.program.epsilons, len(of.X), length, bound, choices, points, shares, usage
     )
+    return replace(found, overflow=_first_overflow(of)) if found.chosen.overflowed else found
+
+
+def _first_overflow(of: Subject) -> str:
+    """The word that leaves its range first, in the first of the sequences that overflow."""
+    for number, (x, y) in enumerate(zip(*of.data(of.X.shape[1]), strict=True)):
+        kept = of.program.overflow(x, y)
+        if kept is not None:
+            return f"in sequence {number} {said_of_overflow(kept)}"
+    return said_of_overflow(None)
 
 
 def check_choices(choices: Choices, least: int, length: int) -> None:

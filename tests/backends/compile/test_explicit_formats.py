@@ -113,8 +113,12 @@ def test_the_saved_program_has_it(tmp_path: Path) -> None:
 
 
 def test_a_profile_has_a_name() -> None:
-    assert {name: precision_named(name) for name in profiles()}["uniform"] == Precision(Widths())
+    known = {name: precision_named(name) for name in profiles()}
+    assert list(known) == ["fine", "lean", "uniform"] and known["uniform"] == Precision(Widths())
     assert str(compiled("uniform")) == str(plain())
+    for name, precision in known.items():
+        config = compiled(name).image.config
+        assert (config.word, config.narrow) == (precision.widths.word, precision.widths.narrow)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from studied import studied
 from tiny_programs import STEPS
 
 from echoloom.backends.profile.coarser import coarser
 from echoloom.backends.profile.grid import Choices, measure_grid
-from echoloom.backends.profile.profile import Bound, Profile
+from echoloom.backends.profile.profile import Bound, Profile, measure_profile
 from echoloom.backends.profile.shares import Shares, measure_shares
 from echoloom.backends.profile.signals import Kind, short, signals
 from echoloom.backends.profile.subject import Subject
@@ -80,6 +82,17 @@ def test_shares_are_parts_of_the_error(measured):
         assert min(parts) >= 0.0
         assert sum(parts) + measured.rest(name) == pytest.approx(1.0)
         assert measured.widened(name, measured.largest(name)) < error**0.5
+
+
+def test_what_overflows_at_the_chosen_point_is_named(small):
+    word = Word(None, "b0.free.q")
+    formats = {word: small.precision.formats[word].shifted(4)}
+    short_of_range = studied(Precision(small.precision.widths, {}, small.precision.nudges, formats))
+    found = measure_profile(short_of_range, Choices((28,), (18,), (0,), (STEPS,)), Bound())
+    assert found.chosen.overflowed > 0 and not found.bound.met_by(found.chosen)
+    first, *others = found.advice()
+    assert re.search(r"of 2 sequences overflow, in sequence 0 .*b0\.", first), first
+    assert not any("widen next" in sentence for sentence in others)
 
 
 @pytest.mark.parametrize(
