@@ -46,5 +46,7 @@ def test_a_browser_opens_a_page_and_would_notice_a_request(tmp_path):
     target = tmp_path / "page.html"
     target.write_bytes(page("T", "", [Part("P", figure(picture("one"), "one") + table([], []))]))
     assert browsed(target) == []
-    target.write_bytes(page("T", "", [Part("P", '<img src="http://127.0.0.1:9/a.png">')]))
-    assert "Content Security Policy" in " ".join(browsed(target))
+    asks = '<img src="http://127.0.0.1:9/a.png"><script src="http://127.0.0.1:9/b.js"></script>'
+    target.write_bytes(page("T", "", [Part("P", asks)]))
+    refused = [line for line in browsed(target) if "Content Security Policy" in line]
+    assert len(refused) == 2 and "a.png" in refused[0] + refused[1]
