@@ -2,9 +2,10 @@
 benchmarks/precision.py
 
 For every case: the word lengths that were found for an ECP5 of 85,000 LUTs, the worst tensor over
-fresh sequences (the test split, each with the label that the model finds least likely), and what
-the engine costs beside the 28/18/54 bits that programs have otherwise, of equal lanes. Cases with
-data of --data, a folder with NAME/NAME.npz as benchmarks/quality.py takes them, and with
+fresh sequences (the test split, each with the label that the model finds least likely), what
+the engine costs beside the 28/18/54 bits that programs have otherwise, of equal lanes. `float32`
+are the figures of float32 backpropagation on the same sequences: how well they can be had at all.
+Cases with data of --data, a folder with NAME/NAME.npz as benchmarks/quality.py takes them, and with
 published/NAME.eqx as benchmarks/published.py does, are left out where it has none of them.
 """
 
@@ -15,6 +16,7 @@ import os
 # Before anything imports JAX: the reference is float64.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,12 +36,13 @@ from quality_cases import Case, basic_motions, uea
 import echoloom as el
 from echoloom.backends.chips.cost import Cost, cost_of
 from echoloom.backends.chips.resources import chip_of
-from echoloom.backends.compile.figures import BatchQuality
+from echoloom.backends.compile.figures import BatchQuality, sequences_quality
 from echoloom.backends.compile.pipeline import Arguments, compiled
 from echoloom.backends.compile.search import Searched, Unmet
 from echoloom.backends.gradients.quality import batch_quality
 from echoloom.cli.data import load_data
-from echoloom.frontend.gradients.exact import exact_gradients
+from echoloom.frontend.gradients.bptt import per_sequence
+from echoloom.frontend.gradients.exact import Tensors, exact_gradients, tensors
 from echoloom.frontend.models.hssm import with_statistics
 from echoloom.frontend.training.train import train
 
@@ -105,6 +109,17 @@ def auto(case: Case, lanes: int, workers: int) -> tuple[el.CompiledProgram, Sear
     return program, found["search"], time.monotonic() - began
 
 
+def single(case: Case, exact: Tensors) -> BatchQuality:
+    """Figures of float32 backpropagation through time."""
+    narrow = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.float32) if eqx.is_inexact_array(leaf) else leaf,
+        case.model,
+    )
+    chunk = math.isqrt(LONG) if case.xs.shape[1] == LONG else None
+    found = per_sequence(narrow, jnp.asarray(case.xs, jnp.float32), jnp.asarray(case.labels), chunk)
+    return sequences_quality(tensors(found), exact, np.zeros(len(case.xs), np.int64))
+
+
 def worst(quality: BatchQuality) -> tuple[str, str]:
     """The worst cosine and norm ratio with their tensors."""
     tensors = quality.by_tensor()
@@ -144,6 +159,7 @@ def row(case: Case, lanes: int, workers: int) -> dict[str, Any]:
         "worst cosine": found[0],
         "worst norm ratio": found[1],
         "with 28/18/54": f"{before[0]}, {before[1]}",
+        "float32": ", ".join(worst(single(case, exact))),
         "multipliers": both(lambda cost: cost.multipliers),
         "block RAMs": both(lambda cost: cost.blocks),
         "memory bits": both(lambda cost: cost.bits),
