@@ -51,7 +51,10 @@ def test_options_that_do_not_go_together(compile_, tmp_path: Path) -> None:
     for options, sentence in (
         (("--precision", "auto", "--word", 24), "--precision auto finds the word lengths: leave"),
         (("--cosine", 0.99), "--cosine is a bound of --precision auto: give that too."),
-        (("--precision", "best"), "precision is 'best', but it must be 'auto', a profile (u"),
+        (
+            ("--precision", "best"),
+            "precision is 'best', but it must be 'auto', a profile (fine, lean, uniform)",
+        ),
         (("--precision", tmp_path / "none.toml"), "none.toml"),
         (("--word", 70), "word=70, narrow=18 and accumulator=63 bits do not go together"),
         (("--precision", "auto", "--norm", 2), "compile: norm is 2.0, but it must be between"),

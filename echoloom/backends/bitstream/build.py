@@ -95,6 +95,8 @@ def build(
     write_whole(directory / STREAM, stream)
     link = link_sizes(mapped.config, CHIPS[target.chip], samples)
     line = {"baud": baud or target.baud, **asdict(link)}
+    if not program.image.config.learns:  # such a link has no list of an update
+        del line["listed"]
     text = json.dumps(_report(program, report, stream, line), indent=2) + "\n"
     write_whole(directory / REPORT, text.encode())
     return report
