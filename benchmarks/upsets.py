@@ -1,8 +1,8 @@
 """What flipped bits do, and who notices: python benchmarks/upsets.py [--count 100000]
 
 Bits of every kind of storage flip at random cycles of a sequence, forward and echo, on the golden
-engine: as many upsets of each kind, each of a random bit of it. In the last row's percentage a kind
-counts by its bits. An upset is harmful if an output, a gradient or a state differs after it.
+engine: as many upsets of each kind, each of a random bit of it. The last row's percentages count a
+kind by its bits. An upset is harmful if an output, a gradient or a state differs after it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from upset_trials import Report, Trial, Verdict
 import echoloom as el
 from echoloom.ir.contract import EngineConfig
 
+MILLION = 1_000_000
 CHUNK = 250  # upsets of one march through the run
 # inputs, outputs, hidden, state, blocks; lanes, drains; steps
 MODELS: Mapping[str, tuple[tuple[int, ...], tuple[int, int], int]] = {
@@ -77,34 +78,38 @@ def first(reports: frozenset[Report]) -> Report | None:
 def table(
     found: Sequence[tuple[Upset, Verdict]], bits: Mapping[Storage, int]
 ) -> list[dict[str, Any]]:
-    """A row a kind, and one of all, whose shares are by bits."""
+    """A row a kind, by who reports its harmful upsets first; and one of all, whose percentages
+    weigh kinds by their bits."""
     rows = []
-    shares = {"harmful": 0.0, "silent": 0.0}
+    weighed: Counter[str] = Counter()
     for storage in [s for s in Storage if any(upset.storage is s for upset, _ in found)]:
         own = [verdict for upset, verdict in found if upset.storage is storage]
-        harmful = [verdict for verdict in own if verdict.harmful]
-        by = Counter(first(verdict.reports) for verdict in harmful)
-        without = by[None] + by[Report.TWICE]
+        by = Counter(first(verdict.reports) for verdict in own if verdict.harmful)
+        counts = {one.value: by[one] for one in Report} | {"nowhere": by[None]}
         rows.append({
             "storage": storage.value, "bits": bits[storage], "upsets": len(own),
-            "harmful": len(harmful), **{one.value: by[one] for one in list(Report)[:-1]},
-            "silent": without, "of these, played twice says": by[Report.TWICE],
-            "reported": percent(len(harmful) - without, len(harmful)),
+            "harmful": by.total(), **counts, **reported(by.total(), counts),
         })  # fmt: skip
-        weight = bits[storage] / len(own)
-        shares["harmful"] += len(harmful) * weight
-        shares["silent"] += without * weight
-    total = sum(row["upsets"] for row in rows)
-    everything: dict[str, Any] = {"storage": "all, by their bits"} | {
-        name: sum(row[name] for row in rows) for name in list(rows[0])[1:-1]
+        for name, count in counts.items():
+            weighed[name] += count * bits[storage] * MILLION // len(own)
+    names = [name for name, value in rows[0].items() if isinstance(value, int)]
+    return [*rows, {
+        "storage": "all, by their bits", **{name: sum(row[name] for row in rows) for name in names},
+        **reported(weighed.total(), weighed),
+    }]  # fmt: skip
+
+
+def reported(harmful: int, counts: Mapping[str, int]) -> dict[str, str]:
+    """How many of the harmful upsets are reported, without and with another play."""
+    later = counts["nowhere"] + counts[Report.TWICE.value]
+    return {
+        "played once": percent(harmful - later, harmful),
+        "twice": percent(harmful - counts["nowhere"], harmful),
     }
-    everything["upsets"] = total
-    everything["reported"] = percent(shares["harmful"] - shares["silent"], shares["harmful"])
-    return [*rows, everything]
 
 
-def percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f} %" if whole else "-"
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3f} %" if whole else "-"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ in flight land.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,6 +30,11 @@ from echoloom.ir.flags import Flag
 from echoloom.ir.ops import DynamicShift
 from echoloom.ir.reports import Report, peak_shift
 from echoloom.ir.sections import LEARNING, Section
+
+
+# The same words come again and again, and NumPy takes its time with a single one.
+_rounded = lru_cache(maxsize=1 << 16)(round_shift)
+_narrowed = lru_cache(maxsize=1 << 16)(narrow)
 
 
 class GoldenEngine(GoldenSequencer):
@@ -159,10 +165,10 @@ class GoldenEngine(GoldenSequencer):
             exponent = self.exponent[drain][entry.exponents + c] if entry.use_exponents else 0
             shift = min(entry.shift + dynamic + exponent, 63)
             sums = self.rows if entry.tree else self.slots
-            total = int(round_shift(sums[entry.slot][lane], shift, self._rounding))
+            total = int(_rounded(sums[entry.slot][lane], shift, self._rounding))
             base = self.bases[lane][entry.base]
             exact = {Add.NONE: total, Add.PLUS: base + total, Add.MINUS: base - total}[entry.add]
-            z, over = narrow(exact, entry.width, entry.overflow)
+            z, over = _narrowed(exact, entry.width, entry.overflow)
             self._report(entry, exact, bool(over))
             value, when = int(z), now + timing.drain_direct
             if entry.to_weight:

@@ -1,4 +1,4 @@
-"""The golden twin of the sequencer: a pass's sections, iterations and cycles, and what lands when."""
+"""The golden twin of the sequencer: sections, iterations and cycles, and what lands in them."""
 
 from __future__ import annotations
 
