@@ -31,7 +31,6 @@ from echoloom.ir.ops import DynamicShift
 from echoloom.ir.reports import Report, peak_shift
 from echoloom.ir.sections import LEARNING, Section
 
-
 # The same words come again and again, and NumPy takes its time with a single one.
 _rounded = lru_cache(maxsize=1 << 16)(round_shift)
 _narrowed = lru_cache(maxsize=1 << 16)(narrow)

@@ -276,10 +276,10 @@ class GoldenServed:
 
 @contextmanager
 def golden_board(
-    config: EngineConfig, timing: Timing, *, tcp: int | None = None
+    config: EngineConfig, timing: Timing, *, tcp: int | None = None, sizes: LinkSizes = SIZES
 ) -> Iterator[GoldenServed]:
     """As `virtual_board`, on a thread of this process. Raises OSError for a port that is taken."""
-    board, stop = GoldenBoard(config, timing), threading.Event()
+    board, stop = GoldenBoard(config, timing, sizes), threading.Event()
     with ExitStack() as stack:
         end = stack.enter_context(serial_end(tcp))
         thread = threading.Thread(target=_serve, args=[board, end.far, stop], daemon=True)

@@ -30,6 +30,11 @@ def as_read(row: Write, config: EngineConfig) -> int:
     return (word + half) % (2 * half) - half
 
 
+def places_of(run: Run) -> list[tuple[int, int, int]]:
+    """Where its words are."""
+    return [(run.space, run.lane, run.address + at) for at in range(run.words)]
+
+
 def _runs(rows: list[Write]) -> Iterator[tuple[Run, list[Write]]]:
     """Sorted rows, cut where the address is not the next one."""
     for _, group in groupby(enumerate(rows), lambda item: (*item[1][:2], item[1][2] - item[0])):
