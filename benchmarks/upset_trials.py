@@ -6,7 +6,7 @@ played on to the end, unless nothing is left of the upset before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -59,6 +59,27 @@ class Play:
     request: PassRequest | None = None
 
 
+class Watched(list[int]):
+    """A bank that notes when its words are read and written: `uses[address]` are (cycle, whether
+    it was a read), cycles counted over both passes by `clock`."""
+
+    def __init__(self, words: Iterable[int], clock: Callable[[], int]) -> None:
+        super().__init__(words)
+        self._clock = clock
+        self.uses: dict[int, list[tuple[int, bool]]] = {}
+
+    def __getitem__(self, address: Any) -> Any:
+        self.uses.setdefault(address, []).append((self._clock(), True))
+        return super().__getitem__(address)
+
+    def __setitem__(self, address: Any, word: Any) -> None:
+        self.uses.setdefault(address, []).append((self._clock(), False))
+        super().__setitem__(address, word)
+
+
+BANKS = ("weight", "exponent", "vector", "y_words", "bases", "gradient", "slots", "rows")
+
+
 class Trial:
     """Plays of one sequence of a program, with an upset or without. `cycles` of each pass."""
 
@@ -82,6 +103,7 @@ class Trial:
         self._result, self._left = self._gathered(clean), clean
         assert _flags(clean) == 0, "a run without an upset overflowed"
         assert self._came_back(clean), "a run from rest did not come back to rest"
+        self._uses = self._watched()
 
     def verdicts(self, upsets: Iterable[Upset]) -> Iterator[tuple[Upset, Verdict]]:
         """What becomes of each, in the order of passes and cycles."""
@@ -94,10 +116,43 @@ class Trial:
                 while play.engine.now < upset.cycle:
                     play.engine.step()
                     play.engine.result.writes.clear()
-                yield upset, self._verdict(upset, self._copy(play))
+                if self._unused(upset, play.engine):
+                    yield upset, Verdict(False, frozenset())
+                else:
+                    yield upset, self._verdict(upset, self._copy(play))
             while play.engine.step():
                 pass
             self._end(play)
+
+    def _watched(self) -> Mapping[str, Sequence[Watched]]:
+        """Every use of every word of the banks, in a run without an upset."""
+        play, before = self._fresh(), [0]
+        engine = play.engine
+        engine.now = 0
+
+        def clock() -> int:
+            return before[0] + engine.now
+
+        watched = {}
+        for name in BANKS:
+            watched[name] = [Watched(bank, clock) for bank in getattr(engine, name)]
+            setattr(engine, name, watched[name])
+        for cycles in self.cycles:
+            self._begin(play)
+            while engine.step():
+                pass
+            self._end(play)
+            before[0] += cycles
+            engine.now = 0
+        return watched
+
+    def _unused(self, upset: Upset, engine: SplitEngine) -> bool:
+        """Whether the word that it is in is written before it is read, or neither."""
+        if (spot := upset.spot(engine)) is None:
+            return False
+        when = sum(self.cycles[: upset.number]) + upset.cycle
+        uses = self._uses[spot.banks][spot.bank].uses.get(spot.address, ())
+        return not next((read for cycle, read in uses if cycle >= when), False)
 
     def _fresh(self) -> Play:
         return Play(SplitEngine(self._image), [list(row) for row in self._samples])
