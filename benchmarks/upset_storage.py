@@ -73,8 +73,7 @@ class Upset:
         if (spot := self.spot(engine)) is None:
             STRIKES[self.storage](engine, samples, Random(self.seed))
             return
-        bank = getattr(engine, spot.banks)[spot.bank]
-        bank[spot.address] = _flipped(bank[spot.address], spot.bit, spot.bits)
+        flip(engine, spot)
 
     def spot(self, engine: SplitEngine) -> Spot | None:
         """Where it is, if it is in a bank."""
@@ -96,6 +95,12 @@ class Spot(NamedTuple):
     address: int
     bit: int
     bits: int
+
+
+def flip(engine: SplitEngine, spot: Spot) -> None:
+    """Flip that bit."""
+    bank = getattr(engine, spot.banks)[spot.bank]
+    bank[spot.address] = _flipped(bank[spot.address], spot.bit, spot.bits)
 
 
 def _in_banks(name: str, width: Callable[[EngineConfig], int]) -> Callable[..., Spot]:
