@@ -105,7 +105,8 @@ class Reporter:
     @contextmanager
     def following(self, what: str) -> Iterator[Callable[[str, int, int], None]]:
         """A spinner, on a terminal only; after WAIT seconds also a bar of the part that is being
-        done, which is told by name, with how much of it is done and of how much."""
+        done, which is told by name, with how much of it is done and of how much: 0 where nobody
+        knows."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -120,7 +121,9 @@ class Reporter:
             def told(part: str, done: int, total: int) -> None:
                 if time.monotonic() - began > WAIT:
                     description = f"{what}: {part}"
-                    progress.update(task, description=description, completed=done, total=total)
+                    progress.update(
+                        task, description=description, completed=done, total=total or None
+                    )
 
             yield told
 

@@ -55,6 +55,7 @@ def build(
     jobs: int = 1,
     baud: int | None = None,
     samples: int | None = None,
+    checks: bool = True,
 ) -> BuildReport:
     """Build the bitstream of the program's engine, and the program as its host sends it; minutes.
 
@@ -66,6 +67,8 @@ def build(
 
     `baud` is the serial line's speed, the board's own if not given; `samples`, a power of two, are
     how many the board keeps: up to 8,192 in half of the block RAM that the engine leaves.
+    Without `checks` the board makes no checksums of its memories, for `open_board(guard=...)`; they
+    are read word by word then.
 
     `board` is a name, or a board's own file (`.toml`; docs/boards.md).
 
@@ -86,14 +89,21 @@ def build(
     mapped = program.artifact.mapped
     try:
         report = to_bitstream(
-            mapped.config, mapped.timing, board, directory, aim, baud=baud, samples=samples
+            mapped.config,
+            mapped.timing,
+            board,
+            directory,
+            aim,
+            baud=baud,
+            samples=samples,
+            checks=checks,
         )
         _remove(besides)
     finally:
         if directory.is_dir() and not (directory / f"{target.name}.bit").exists():
             _remove(besides)
     write_whole(directory / STREAM, stream)
-    link = link_sizes(mapped.config, CHIPS[target.chip], samples)
+    link = link_sizes(mapped.config, CHIPS[target.chip], samples, checks)
     line = {"baud": baud or target.baud, **asdict(link)}
     if not program.image.config.learns:  # such a link has no list of an update
         del line["listed"]

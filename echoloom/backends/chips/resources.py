@@ -110,14 +110,16 @@ def lacking(config: EngineConfig, chip: Chip) -> list[str]:
     return words
 
 
-def link_sizes(config: EngineConfig, chip: Chip, samples: int | None = None) -> LinkSizes:
+def link_sizes(
+    config: EngineConfig, chip: Chip, samples: int | None = None, checks: bool = True
+) -> LinkSizes:
     """The link that goes with an engine: a store of `samples`, or of as many, up to STORE, as half
-    of the block RAM holds that the engine leaves.
+    of the block RAM holds that the engine leaves; with the command CHECK, unless told otherwise.
 
     Raises ValueError for a store that is no power of two from LEAST on, or larger than the chip.
     """
-    least = LinkSizes()
-    ways = (LinkSizes(WINDOW, least.samples, listed) for listed in (LISTED, least.listed))
+    least = LinkSizes(checks=checks)
+    ways = (LinkSizes(WINDOW, least.samples, listed, checks) for listed in (LISTED, least.listed))
     sizes = next((way for way in ways if resources(config, chip, way).fits), least)
     if samples is not None:
         if samples < least.samples or samples & (samples - 1) or samples > MOST_DEPTH:
