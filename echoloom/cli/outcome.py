@@ -35,6 +35,7 @@ from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.simulation_error import SimulationError
 
 WAIT = 2.0  # seconds for which nobody needs to know how far it is
+LONGEST = 2000  # characters of a sentence
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
 
 
@@ -167,7 +168,13 @@ def command(name: str, as_json: bool) -> Iterator[Reporter]:
 
 
 def sentence(error: BaseException) -> str:
-    """An exception's text, without Python's decorations."""
+    """An exception's text, without Python's decorations, and without what a file may have put into
+    it: control characters, new lines, a value of thousands of characters."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in _text(error).strip())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def _text(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, OSError) and error.strerror:

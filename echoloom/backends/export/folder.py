@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from echoloom.frontend.data.files import read_json
 
 MANIFEST = "export.json"
 
@@ -60,7 +61,7 @@ def _strange(folder: Path) -> str | None:
     """A file in a folder that an export did not write there."""
     found = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
     try:
-        own = set(json.loads((folder / MANIFEST).read_text())["files"])
+        own = set(read_json((folder / MANIFEST).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError):
         own = set()
     return next((name for path in found
