@@ -42,11 +42,12 @@ RULES: Mapping[str, Rule] = {
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 
 
-def cells(config: EngineConfig) -> dict[str, Any]:
-    """LUTs, registers, block RAMs and multipliers of an engine behind its link."""
+def cells(config: EngineConfig, checks: bool = True) -> dict[str, Any]:
+    """LUTs, registers, block RAMs and multipliers of an engine behind its link, which `checks`
+    memories or does not."""
     target = find_board(BOARD)
-    top = BoardTop(target, config, Timing(), target.clock_mhz, None,
-                   link_sizes(config, chip_of(target.chip)))  # fmt: skip
+    sizes = replace(link_sizes(config, chip_of(target.chip)), checks=checks)
+    top = BoardTop(target, config, Timing(), target.clock_mhz, None, sizes)
     with tempfile.TemporaryDirectory() as folder:
         flow = Flow(target, target.toolchain(), Path(folder), Path(folder))
         flow.synthesise(top, {})

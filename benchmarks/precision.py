@@ -7,6 +7,8 @@ the engine costs beside the 28/18/54 bits that programs have otherwise, of equal
 are the figures of float32 backpropagation on the same sequences: how well they can be had at all.
 Cases with data of --data, a folder with NAME/NAME.npz as benchmarks/quality.py takes them, and with
 published/NAME.eqx as benchmarks/published.py does, are left out where it has none of them.
+`heart rate` is a regression over T = 49,920 from sensors at a wrist, `strung` the demo's model on
+as many steps of motions.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import output
+from precision_cases import LONG, PUBLISHED, heart_rate, nonlinear, published, strung_motions
 from quality_cases import Case, basic_motions, uea
 
 import echoloom as el
@@ -40,64 +43,17 @@ from echoloom.backends.compile.figures import BatchQuality, sequences_quality
 from echoloom.backends.compile.pipeline import Arguments, compiled
 from echoloom.backends.compile.search import Searched, Unmet
 from echoloom.backends.gradients.quality import batch_quality
-from echoloom.cli.data import load_data
 from echoloom.frontend.gradients.bptt import per_sequence
 from echoloom.frontend.gradients.exact import Tensors, exact_gradients, tensors
-from echoloom.frontend.models.hssm import with_statistics
-from echoloom.frontend.training.train import train
 
 TARGET = "ecp5-85k"
-LONG = 49_920
-PUBLISHED = "nonlin_h1e-4"
-
-
-def nonlinear(count: int, epochs: int) -> Case:
-    """The demo's sizes with a nonlinear unit and h = 0.05."""
-    data = load_data("BasicMotions", normalise=True)
-    assert data.y is not None and data.X_test is not None
-    model = el.HSSM(6, 4, hidden=16, state=8, blocks=2, unit="nonlinear", step=0.05,
-                    key=jax.random.key(0))  # fmt: skip
-    model = with_statistics(model, jnp.asarray(data.X))
-    model = train(model, data.X, data.y, epochs=epochs, learning_rate=3e-3, batch=10)
-    return judged("BasicMotions, nonlinear", model, data.X, data.X_test[:: 40 // count])
-
-
-def long(count: int) -> Case:
-    """The demo's model on sequences of the same motions, one after the other."""
-    case = basic_motions(1)
-    X = case.calibration
-    data = load_data("BasicMotions", normalise=True)
-    assert data.X_test is not None
-    return judged(f"BasicMotions, T = {LONG:,}", case.model, strung(X, 2), strung(data.X_test, 2))
-
-
-def strung(X: np.ndarray, count: int) -> np.ndarray:
-    """[count, LONG, channels]: random orders of the sequences X [n, T, channels]."""
-    random = np.random.default_rng(0)
-    needed = -(-LONG // X.shape[1])
-    picked = [random.integers(0, len(X), needed) for _ in range(count)]
-    return np.stack([np.concatenate(X[own])[:LONG] for own in picked])
-
-
-def published(folder: Path) -> Case:
-    """A checkpoint of the published code: a nonlinear unit with h = 1e-4."""
-    stem = folder / "published" / PUBLISHED
-    model = el.import_rhel(stem.with_suffix(".eqx"), stem.with_suffix(".json"))
-    data = load_data("BasicMotions", normalise=True)
-    assert data.X_test is not None
-    return judged("published, h = 1e-4", model, data.X, data.X_test[::5])
-
-
-def judged(name: str, model: el.HSSM, X: np.ndarray, fresh: np.ndarray) -> Case:
-    logits = np.asarray(jax.vmap(model)(jnp.asarray(fresh, model.encoder.weight.dtype)))
-    return Case(name, model, X, fresh, logits.argmin(1), float("nan"))
 
 
 def auto(case: Case, lanes: int, workers: int) -> tuple[el.CompiledProgram, Searched, float]:
     """The program, how it was found, and in how many seconds."""
     found: dict[str, Any] = {}
-    arguments = Arguments(case.model, case.calibration, None, TARGET, lanes, None, 4, None, None,
-                          precision="auto")  # fmt: skip
+    arguments = Arguments(case.model, case.calibration, case.targets, TARGET, lanes, None, 4, None,
+                          None, precision="auto")  # fmt: skip
     began = time.monotonic()
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -141,7 +97,7 @@ def row(case: Case, lanes: int, workers: int) -> dict[str, Any]:
         if warning.category is Unmet:
             output.progress.print(f"{case.name}: {warning.message}")
     output.progress.print(f"{case.name}:\n{searched}")
-    uniform = el.compile(case.model, case.calibration, target=TARGET, lanes=lanes)
+    uniform = el.compile(case.model, case.calibration, case.targets, target=TARGET, lanes=lanes)
     found = worst(batch_quality(program, case.xs, case.labels, exact))
     before = worst(batch_quality(uniform, case.xs, case.labels, exact))
     costs = [cost_of(p.image.config, chip_of(TARGET)) for p in (program, uniform)]
@@ -181,11 +137,13 @@ def main() -> None:
     cases: dict[str, Callable[[], Case]] = {
         "linear": lambda: basic_motions(count),
         "nonlinear": lambda: nonlinear(count, 30),
-        "long": lambda: long(count),
+        "strung": lambda: strung_motions(count),
     }
     for name in ("SelfRegulationSCP1", "Heartbeat"):
         if (options.data / name / f"{name}.npz").is_file():
             cases[name] = lambda name=name: uea(options.data, name, count, options.epochs)
+    if (options.data / "TROIKA_PPG" / "TROIKA_PPG.npz").is_file():
+        cases["heart rate"] = lambda: heart_rate(options.data)
     if (options.data / "published" / f"{PUBLISHED}.eqx").is_file():
         cases["published"] = lambda: published(options.data)
     for name in options.only or ():

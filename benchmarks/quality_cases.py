@@ -34,8 +34,9 @@ class Case:
     model: el.HSSM
     calibration: np.ndarray  # [n, T, inputs]
     xs: np.ndarray  # [m, T, inputs]
-    labels: np.ndarray  # [m]
+    labels: np.ndarray  # [m]; targets [m, T', outputs] of a regression
     accuracy: float  # of the floats, on the whole test split
+    targets: np.ndarray | None = None  # [n, T', outputs] of the calibration, of a regression
 
 
 def basic_motions(count: int) -> Case:

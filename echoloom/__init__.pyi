@@ -18,6 +18,7 @@ from .backends.export.export import export_verilog as export_verilog
 from .backends.gradients.batch_gradient import fixed_value_and_grad as fixed_value_and_grad
 from .backends.gradients.fixed_gradient import FixedGradient as FixedGradient
 from .backends.link.errors import BoardError as BoardError
+from .backends.link.errors import Upset as Upset
 from .backends.onnx.export import export_onnx as export_onnx
 from .backends.prove.prove import NotLegal as NotLegal
 from .backends.prove.prove import NotRetraced as NotRetraced

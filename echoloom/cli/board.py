@@ -32,6 +32,15 @@ Baud = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds that the board may take for an answer.")]
 
+Guarded = Annotated[
+    str,
+    typer.Option(
+        "--guard",
+        help="Against bits that flip on the board: off; memories: states come back and memories "
+        "are as loaded; twice: and every sequence is played once more.",
+    ),
+]
+
 
 @board.command()
 def serve(

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from echoloom.backends.board.bench import bench as run_bench
 from echoloom.backends.board.board import open_board
+from echoloom.backends.board.guard import guard_of
 from echoloom.backends.compile.program import CompiledProgram, load
-from echoloom.cli.board import Baud, Port, Timeout, board, load_into, say_of_line
+from echoloom.cli.board import Baud, Guarded, Port, Timeout, board, load_into, say_of_line
 from echoloom.cli.data import Split, load_data
 from echoloom.cli.kept import Keep, keeping
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
@@ -37,6 +38,7 @@ def predict(
     keep: Keep = None,
     baud: Baud = None,
     timeout: Timeout = 1.0,
+    guard: Guarded = "off",
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -48,9 +50,10 @@ def predict(
     with command("board predict", as_json) as say, keeping(say, keep):
         if keep is not None:
             check_destination(keep)
+        guard_of(guard)
         compiled = load(program, load_unit(unit))
         xs, labels = _sequences(say, compiled, source, split, count, normalise)
-        with open_board(port, baud=baud, timeout_s=timeout) as found:
+        with open_board(port, baud=baud, timeout_s=timeout, guard=guard) as found:
             load_into(say, found, compiled)
             outputs = []
             with say.counting("predicting") as progress:
@@ -76,6 +79,7 @@ def gradient(
     keep: Keep = None,
     baud: Baud = None,
     timeout: Timeout = 1.0,
+    guard: Guarded = "off",
     unit: Unit = None,
     normalise: Normalise = True,
     as_json: Json = False,
@@ -88,12 +92,13 @@ def gradient(
         for path in (output, keep):
             if path is not None:
                 check_destination(path)
+        guard_of(guard)
         compiled = load(program, load_unit(unit))
         xs, labels = _sequences(say, compiled, source, split, count, normalise)
         if labels is None:
             raise ValueError(f"{source}: without labels there is no gradient.")
         sums: dict[str, NDArray[Any]] = {}
-        with open_board(port, baud=baud, timeout_s=timeout) as found:
+        with open_board(port, baud=baud, timeout_s=timeout, guard=guard) as found:
             load_into(say, found, compiled)
             with say.counting("learning") as progress:
                 for number, (x, label) in enumerate(zip(xs, labels, strict=True), 1):

@@ -51,6 +51,13 @@ def build(
         int | None,
         typer.Option(help="How many the board keeps, a power of two; up to 8,192 as they fit."),
     ] = None,
+    checks: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check",
+            help="Whether the board sums up its memories by itself; not on iCE40 if not given.",
+        ),
+    ] = None,
     html: Html = None,
     unit: Unit = None,
     as_json: Json = False,
@@ -78,6 +85,7 @@ def build(
                 jobs=jobs,
                 baud=baud,
                 samples=samples,
+                checks=checks,
             )
         values = json.loads((output / REPORT).read_text())
         say.result |= {"folder": str(output), **values}

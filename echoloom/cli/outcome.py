@@ -35,6 +35,7 @@ from echoloom.sim.float_distance import WrongModel
 from echoloom.sim.simulation_error import SimulationError
 
 WAIT = 2.0  # seconds for which nobody needs to know how far it is
+LONGEST = 2000  # characters of a sentence
 TRACEBACK = "ECHOLOOM_TRACEBACK"  # environment variable that shows failures as Python does
 
 
@@ -104,7 +105,8 @@ class Reporter:
     @contextmanager
     def following(self, what: str) -> Iterator[Callable[[str, int, int], None]]:
         """A spinner, on a terminal only; after WAIT seconds also a bar of the part that is being
-        done, which is told by name, with how much of it is done and of how much."""
+        done, which is told by name, with how much of it is done and of how much: 0 where nobody
+        knows."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -119,7 +121,9 @@ class Reporter:
             def told(part: str, done: int, total: int) -> None:
                 if time.monotonic() - began > WAIT:
                     description = f"{what}: {part}"
-                    progress.update(task, description=description, completed=done, total=total)
+                    progress.update(
+                        task, description=description, completed=done, total=total or None
+                    )
 
             yield told
 
@@ -164,7 +168,13 @@ def command(name: str, as_json: bool) -> Iterator[Reporter]:
 
 
 def sentence(error: BaseException) -> str:
-    """An exception's text, without Python's decorations."""
+    """An exception's text, without Python's decorations, and without what a file may have put into
+    it: control characters, new lines, a value of thousands of characters."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in _text(error).strip())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def _text(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, OSError) and error.strerror:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.sizes import on_engine, sizes_named, untrained
 from echoloom.cli.tables import cycles, cycles_table, summary, summary_tables
 from echoloom.cli.verify import verify_table
-from echoloom.frontend.data.files import check_destination
+from echoloom.frontend.data.files import check_destination, read_json
 from echoloom.ir.contract import EngineConfig
 
 
@@ -100,16 +99,17 @@ def _report_program(
 
 def _report_report(say: Reporter, file: Path, data: bytes) -> list[Part]:
     try:
-        values = json.loads(data)
+        values = read_json(data)
         table = _TABLES[values["kind"]](values)
-    except (ValueError, KeyError, TypeError) as error:
+        page = html_of(table)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{file}: this is neither a saved program nor a report of `echoloom verify` or "
             "`echoloom build`."
         ) from error
     say.result |= values
     say.show(table)
-    return [Part(values["kind"].capitalize(), html_of(table))]
+    return [Part(values["kind"].capitalize(), page)]
 
 
 _TABLES: dict[str, Any] = {"verify": verify_table, "build": build_table}

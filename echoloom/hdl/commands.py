@@ -33,6 +33,7 @@ class Command(enum.IntEnum):
     MARK = 7  # word: kept for IDENTIFY until the next MARK, or all is reset, which makes it 0
     PLAY = 8  # begin, frame, stride, steps: what the next pass gets of the samples
     LEARN = 9  # number, begin, end, entries -> number of the next, busy, cycles, clamped
+    CHECK = 10  # space, lane, address, count -> checksum of words from consecutive addresses
 
 
 REPLY = 0x80
@@ -52,23 +53,27 @@ TAKES = {
     Command.IDENTIFY: (0, 0), Command.WRITE: (4, PAYLOAD), Command.READ: (4, 4),
     Command.PUSH: (1, PAYLOAD), Command.COLLECT: (2, 2), Command.RESET: (0, 0),
     Command.MARK: (1, 1), Command.PLAY: (4, 4), Command.LEARN: (3, PAYLOAD),
+    Command.CHECK: (4, 4),
 }  # fmt: skip
 
 
-def commands_of(learns: bool) -> tuple[Command, ...]:
-    """The commands of the link to an engine that `learns` or does not."""
-    return tuple(at for at in Command if learns or at is not Command.LEARN)
+def commands_of(learns: bool, checks: bool) -> tuple[Command, ...]:
+    """The commands of the link to an engine that `learns` or does not, if it `checks` memories or
+    does not."""
+    lacks = {Command.LEARN: not learns, Command.CHECK: not checks}
+    return tuple(at for at in Command if not lacks.get(at, False))
 
 
 @dataclass(frozen=True)
 class LinkSizes:
     """What a link has room for, powers of two: `window`, bytes of packets that it has not carried
     out yet, and as many of replies; `samples`, which it keeps; `listed`, entries of the list of an
-    update, which only a link to an engine that learns has."""
+    update, which only a link to an engine that learns has. `checks`: it has the command CHECK."""
 
     window: int = 512
     samples: int = 256
     listed: int = 256
+    checks: bool = True
 
 
 def identity(config: EngineConfig, timing: Timing) -> int:

@@ -14,6 +14,7 @@ from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from echoloom.hdl.checksum import Checksum
 from echoloom.hdl.commands import (
     MOST_OUTPUTS,
     MOST_READ,
@@ -33,6 +34,7 @@ from echoloom.hdl.pipeline import RESET_CYCLES
 from echoloom.hdl.store import OUTPUT_BITS, POSITION_BITS, OutputStore, SampleStore
 from echoloom.hdl.update_list import UpdateList
 from echoloom.ir.contract import EngineConfig, Register, Space
+from echoloom.ir.entry_layouts import ADDRESS_BITS
 
 OUTPUTS = 64  # held until the host has them
 SETTLED = 64  # cycles without an output, after which those of a pass that is done are all there
@@ -48,7 +50,7 @@ class Link(wiring.Component):
     Ports: `rx` and `tx`, the byte streams from and to the host; `request`, `response`,
     `samples` and `outputs`, to be connected to the engine's ports of these names; `reset`, high
     for `reset_cycles` when the engine is to be reset. Only the link to an engine that learns has
-    the list of an update.
+    the list of an update, and only one of sizes that say so checks memories.
     `rx` takes a byte a cycle as long as no more than `sizes.window` wait.
 
     Raises ValueError if the engine's words have more than WORD_BITS.
@@ -121,6 +123,10 @@ class Link(wiring.Component):
         m.d.sync += held.eq(Mux(ready < MOST_OUTPUTS, ready, MOST_OUTPUTS))
         m.d.sync += quiet.eq(Mux(self.outputs.valid, 0, quiet + (quiet != SETTLED - 1)))
 
+        checksum = Checksum() if sizes.checks else None
+        if checksum is not None:
+            m.submodules.checksum = checksum
+        unchecked = Signal(ADDRESS_BITS + 1)  # words that a CHECK has still to read
         request, response, updates = self._bus(m)
         answers: dict[str, Any] = {
             "response": response.payload.as_signed(),
@@ -136,13 +142,14 @@ class Link(wiring.Component):
             "made": outputs.made,
             "output": outputs.word,
             **(_of_updates(updates) if updates else {}),
+            **({"checksum": checksum.total.as_signed()} if checksum is not None else {}),
         }
         place = {name: at for at, name in enumerate(answers)}
         output = place["output"]
 
         known, fits = Signal(), Signal()
         with m.Switch(packet.code):
-            for command in commands_of(self._config.learns):
+            for command in commands_of(self._config.learns, sizes.checks):
                 least, most = TAKES[command]
                 with m.Case(command):
                     m.d.comb += known.eq(1)
@@ -161,6 +168,8 @@ class Link(wiring.Component):
         ]
         if updates:
             m.d.comb += updates.what.eq(order)
+        if checksum is not None:
+            m.d.comb += checksum.word.eq(response.payload)
 
         pick = numbers.moved(m, tuple(answers.values()))
         with m.If(patience != 0):
@@ -189,13 +198,14 @@ class Link(wiring.Component):
                 with m.If(finished):
                     m.next = "ACT"
                 with m.Switch(packet.code):
-                    with m.Case(Command.WRITE, Command.READ):
+                    with m.Case(Command.WRITE, Command.READ, Command.CHECK):
                         with m.Switch(order):
                             for at, name in enumerate(("space", "lane", "address")):
                                 with m.Case(at):
                                     m.d.sync += access[name].eq(word)
                             with m.Default():
                                 m.d.sync += [left.eq(word), fault.eq(Fault.LENGTH)]
+                                m.d.sync += unchecked.eq(word)
                                 with m.If(packet.code == Command.WRITE):
                                     m.next = "REQUEST"
                     with m.Case(Command.PUSH):
@@ -248,7 +258,18 @@ class Link(wiring.Component):
                             m.next = "NEXT"
                             with m.If(updates.busy & (patience != 0)):
                                 m.next = "ACT"
+                    if checksum is not None:
+                        with m.Case(Command.CHECK):
+                            m.d.comb += checksum.clear.eq(1)
+                            m.next = "CHECK"
 
+            if checksum is not None:
+                with m.State("CHECK"):
+                    m.d.sync += unchecked.eq(unchecked - 1)
+                    m.next = "REQUEST"
+                    with m.If(unchecked == 0):
+                        m.d.sync += [left.eq(1), pick.eq(1 << place["checksum"])]
+                        m.next = "NEXT"
             with m.State("REQUEST"):
                 m.d.comb += request.valid.eq(1)
                 m.d.sync += pick.eq(1 << place["response"])
@@ -267,6 +288,10 @@ class Link(wiring.Component):
                     m.next = "JUDGE"
                     with m.If(packet.code == Command.COLLECT):
                         m.next = "STATUS"
+                    if checksum is not None:
+                        with m.If(packet.code == Command.CHECK):
+                            m.d.comb += checksum.valid.eq(1)
+                            m.next = "CHECK"
             # The status was read before the outputs are counted: done means that all are there.
             with m.State("STATUS"):
                 m.d.sync += outputs.index.eq(had)

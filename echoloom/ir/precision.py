@@ -33,6 +33,7 @@ from echoloom.ir.arithmetic import Rounding
 from echoloom.ir.formats import Q
 from echoloom.ir.parser import format_of
 from echoloom.ir.sections import SWEPT, Section
+from echoloom.ir.toml import read_toml
 from echoloom.ir.widths import Widths, accumulator_for
 from echoloom.ir.word import Word
 
@@ -141,8 +142,8 @@ def precision_of(text: str, what: str) -> Precision:
     """What a file says that errors call `what`. WrongPrecision, in one sentence, for anything that
     makes no sense on its own."""
     try:
-        found = msgspec.toml.decode(text, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = read_toml(text, _File)
+    except msgspec.DecodeError as error:
         raise WrongPrecision(f"{what}: {str(error).rstrip('.')}.") from error
     for exponent in found.nudges or ():
         if not SMALLEST_NUDGE <= exponent <= LARGEST_NUDGE:

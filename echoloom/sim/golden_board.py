@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from echoloom.hdl.checksum import checksum
 from echoloom.hdl.commands import (
     ERROR,
     MOST_OUTPUTS,
@@ -42,6 +43,7 @@ from echoloom.ir.contract import (
     Timing,
 )
 from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
+from echoloom.ir.entry_layouts import ADDRESS_BITS
 from echoloom.sim.decode import decoded, signed
 from echoloom.sim.golden_list import GoldenList
 from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
@@ -51,6 +53,7 @@ CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may
 KHZ = 25_000  # of the clock that it is said to count
 READ_S = 0.05  # between looks whether to stop
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
+CHECKED = 1 << ADDRESS_BITS + 1  # what a CHECK keeps of its count is below it
 SIZES = LinkSizes(window=2048, samples=8192, listed=1024)
 BUSY, ENDED = 1, 1 << DONE
 
@@ -106,7 +109,7 @@ class GoldenBoard:
     def _answer(self, packet: Packet) -> tuple[int, bytes]:
         if not packet.intact:
             return ERROR, bytes([Fault.CHECK])
-        if packet.code not in commands_of(self._learns):
+        if packet.code not in commands_of(self._learns, self._sizes.checks):
             return ERROR, bytes([Fault.UNKNOWN])
         command = Command(packet.code)
         try:
@@ -140,6 +143,10 @@ class GoldenBoard:
             space, lane, address, count = numbers
             words = [self._read(space, lane, address + at) for at in range(count % 256)]
             return [signed(word % (1 << NUMBER_BITS), NUMBER_BITS) for word in words]
+        elif command is Command.CHECK:
+            space, lane, address, count = numbers
+            words = (self._read(space, lane, address + at) for at in range(count % CHECKED))
+            return (signed(checksum(words), NUMBER_BITS),)
         elif command is Command.PLAY:
             self._store.play(*numbers)
             self._advance()
@@ -269,10 +276,10 @@ class GoldenServed:
 
 @contextmanager
 def golden_board(
-    config: EngineConfig, timing: Timing, *, tcp: int | None = None
+    config: EngineConfig, timing: Timing, *, tcp: int | None = None, sizes: LinkSizes = SIZES
 ) -> Iterator[GoldenServed]:
     """As `virtual_board`, on a thread of this process. Raises OSError for a port that is taken."""
-    board, stop = GoldenBoard(config, timing), threading.Event()
+    board, stop = GoldenBoard(config, timing, sizes), threading.Event()
     with ExitStack() as stack:
         end = stack.enter_context(serial_end(tcp))
         thread = threading.Thread(target=_serve, args=[board, end.far, stop], daemon=True)

@@ -13,6 +13,7 @@ from runner import CHANNELS, STEPS, echoloom
 import echoloom as el
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.gradients.exact import tensors
+from echoloom.hdl.golden import GoldenEngine
 from echoloom.sim.golden_board import GoldenBoard, GoldenServed, golden_board
 
 PATIENT = ("--timeout", 10)  # Python takes its time
@@ -57,6 +58,29 @@ def test_predict_and_gradient(shelf, served: GoldenServed, program, tmp_path):
         for name, mean in found.items():
             np.testing.assert_array_equal(mean, (gradients[0][name] + gradients[1][name]) / 2)
             assert said["norms"][name] == float(np.linalg.norm(mean))
+
+
+def test_a_flipped_bit_ends_a_command(shelf, served: GoldenServed, monkeypatch):
+    """A state's, in the middle of a sweep: one sentence, code 7, and the next command loads."""
+    files = (served.port, shelf / "program.elp", shelf / "data.npz", "--no-normalise")
+    options = ("--count", 1, "--guard", "memories", *PATIENT, "--json")
+    wanted = echoloom("board", "gradient", *files, *options).json
+    step, left = GoldenEngine.step, [True]
+
+    def stepped(engine: GoldenEngine) -> bool:
+        if left and engine.now == 200:
+            left.clear()
+            engine.vector[0] = [word ^ 1 << 20 for word in engine.vector[0]]
+        return step(engine)
+
+    monkeypatch.setattr(GoldenEngine, "step", stepped)
+    said = echoloom("board", "gradient", *files, *options)
+    assert said.code == Exit.FAILED and "did not come back to where the sequence" in said.err
+    assert said.err.count("\n") == 1
+    again = echoloom("board", "gradient", *files, *options).json
+    assert again["loaded_words"] > 1000 and again["norms"] == wanted["norms"]
+    said = echoloom("board", "predict", *files, "--guard", "always")
+    assert said.code == Exit.INPUT and "must be off, memories or twice" in said.err
 
 
 def test_bench_counts_the_boards_own_cycles(shelf, served: GoldenServed, program):

@@ -26,7 +26,17 @@ class FakeTools:
         self.aim: Aim | None = None
 
     def __call__(
-        self, config, timing, board, directory, aim, *, baud=None, samples=None, besides=NOTHING
+        self,
+        config,
+        timing,
+        board,
+        directory,
+        aim,
+        *,
+        baud=None,
+        samples=None,
+        checks=None,
+        besides=NOTHING,
     ) -> BuildReport:
         directory.mkdir(parents=True, exist_ok=True)
         bitstream = directory / f"{board}.bit"

@@ -54,6 +54,7 @@ def build(
     jobs: int = 1,
     baud: int | None = None,
     samples: int | None = None,
+    checks: bool | None = None,
 ) -> BuildReport:
     """Build the bitstream of the program's engine, and the program as its host sends it; minutes.
 
@@ -65,6 +66,8 @@ def build(
 
     `baud` is the serial line's speed, the board's own if not given; `samples`, a power of two, are
     how many the board keeps: up to 8,192 in half of the block RAM that the engine leaves.
+    Without `checks` (which iCE40 boards have to be asked for) the board makes no checksums of its
+    memories, for `open_board(guard=...)`; they are read word by word then.
 
     `board` is a name, or a board's own file (`.toml`; docs/boards.md).
 
@@ -82,7 +85,7 @@ def build(
     directory = Path(directory)
     stream = link_stream(program.image)
     mapped = program.artifact.mapped
-    link = link_sizes(mapped.config, CHIPS[target.chip], samples)
+    link = link_sizes(mapped.config, CHIPS[target.chip], samples, checks)
     line = {"baud": baud or target.baud, **asdict(link)}
     if not program.image.config.learns:  # such a link has no list of an update
         del line["listed"]
@@ -93,7 +96,7 @@ def build(
 
     return to_bitstream(
         mapped.config, mapped.timing, board, directory, aim, baud=baud, samples=samples,
-        besides=Besides((STREAM, REPORT), besides),
+        checks=checks, besides=Besides((STREAM, REPORT), besides),
     )  # fmt: skip
 
 

@@ -94,12 +94,14 @@ def to_bitstream(
     *,
     baud: int | None = None,
     samples: int | None = None,
+    checks: bool | None = None,
     besides: Besides = NOTHING,
 ) -> BuildReport:
     """Build the bitstream of an engine behind its host link; minutes.
 
     `baud` is the serial line's speed, the board's own if not given; `samples` are kept on the
-    board, as many as `resources.link_sizes` finds room for if not given.
+    board, as many as `resources.link_sizes` finds room for if not given; `checks`: it has
+    the command CHECK, as on larger chips if not given.
 
     `directory` gets `<board>.bit`, `besides`, the routing report of the best seed and the tools'
     logs. The same aim and tools give the same bitstream.
@@ -111,7 +113,7 @@ def to_bitstream(
     target = find_board(board)
     check_fits(config, target)
     divisor_for(target.clock_mhz * 1e6, baud or target.baud)
-    sizes = link_sizes(config, CHIPS[target.chip], samples)
+    sizes = link_sizes(config, CHIPS[target.chip], samples, checks)
 
     def make(clock_mhz: float) -> Component:
         return BoardTop(target, config, timing, clock_mhz, baud, sizes)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from echoloom.backends.board.guard import Guard, guard_of, guarded
 from echoloom.backends.board.line import Progress
 from echoloom.backends.board.records import BoardStatus, Measured, Trained
 from echoloom.backends.board.session import Session
@@ -29,7 +30,9 @@ from echoloom.ir.host import RunResult, Sweep, Swept
 from echoloom.ir.host import run as run_sweeps
 
 
-def open_board(port: str, *, baud: int | None = None, timeout_s: float = 1.0) -> Board:
+def open_board(
+    port: str, *, baud: int | None = None, timeout_s: float = 1.0, guard: str = "off"
+) -> Board:
     """A board at a serial port ("/dev/ttyUSB0") or at what else pyserial opens by a URL
     ("socket://localhost:4000"). A context manager; nobody else can open the port meanwhile.
 
@@ -37,10 +40,16 @@ def open_board(port: str, *, baud: int | None = None, timeout_s: float = 1.0) ->
     have that is at the port. `timeout_s` is how long the board may take for an answer. A request is
     tried 4 times, a sequence 3 times, before LinkError is raised.
 
+    `guard`: what `run`, `predict`, `gradient` and `measured` do against bits that flip on the
+    board (docs/trust.md). "memories": after each sequence its states have to have come back, and
+    memories and registers to be as they were written. "twice": and the sequence, sent and played
+    once more, has to give the same. Upset is raised where something is not so.
+
     Raises OSError if there is no such port, PortBusy if another program has it, LinkError if no
-    board answers, ValueError for a speed that no system has.
+    board answers, ValueError for a speed that no system has or a guard that there is not.
     """
-    board = Board(port, usual_baud(port) if baud is None else baud, timeout_s)
+    doubt = guard_of(guard)
+    board = Board(port, usual_baud(port) if baud is None else baud, timeout_s, doubt)
     try:
         board.recover()
     except BaseException:
@@ -56,8 +65,10 @@ class Board:
     returns a number that the board did not compute from the loaded program.
     """
 
-    def __init__(self, port: str, baud: int = BAUD, timeout_s: float = 1.0) -> None:
-        self._session = Session(port, baud, timeout_s)
+    def __init__(
+        self, port: str, baud: int = BAUD, timeout_s: float = 1.0, guard: Guard = Guard.OFF
+    ) -> None:
+        self._session, self._guard = Session(port, baud, timeout_s), guard
 
     @property
     def port(self) -> str:
@@ -134,9 +145,20 @@ class Board:
         program = self._session.loaded()
         x, label = host_sequence(program.model, x, label)
         carried = None if initial is None else begun_at(program.artifact, initial)
-        return self._session.repeatedly(
-            lambda: self._measured(program, x, label, carried, whole, sums)
-        )
+        whole = whole or self._guard is not Guard.OFF
+
+        def play() -> Measured:
+            return self._session.repeatedly(
+                lambda: self._measured(program, x, label, carried, whole, sums)
+            )
+
+        return guarded(self._guard, self._session, program, carried, play)
+
+    def audit(self) -> None:
+        """Hold every word of the board that no sweep writes against what was loaded: weights,
+        tables, programs, registers. Raises Upset naming the first that is another; milliseconds
+        where the board's link has CHECK."""
+        self._session.audit()
 
     def stream(self, *, window: int = 0, initial: Any = None) -> Stream:
         """A sequence without an end on the board, as `program.stream`.

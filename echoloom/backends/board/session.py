@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
+from echoloom.backends.board.audit import first_changed
 from echoloom.backends.board.line import Line, Progress, counting
 from echoloom.backends.board.records import BoardStatus
 from echoloom.backends.board.sweep import run_request
@@ -13,10 +14,11 @@ from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.requests import SECTIONS, PassRequest, PassResult
 from echoloom.backends.engine.sweeps import Held
 from echoloom.backends.link import conversation as link
-from echoloom.backends.link.conversation import Conversation
+from echoloom.backends.link.conversation import Conversation, Run
 from echoloom.backends.link.ends import Ends
-from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine
+from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, Upset
 from echoloom.backends.link.image_writes import Write, alike, by_place, image_mark, image_writes
+from echoloom.backends.link.memory_runs import LASTING, lasting_runs
 from echoloom.backends.run.levels import Artifact
 from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.ir.contract import Register, Space
@@ -42,7 +44,8 @@ class Session:
         self._ends = Ends(*self._room)
         self._program: CompiledProgram | None = None
         self._held: dict[tuple[int, int, int], int] = {}  # every word that was written
-        self._doubtful = False  # a load broke off: what the board says that it holds may be wrong
+        self._doubtful = False  # what the board says that it holds may be wrong: a load broke off
+        self._lasting: Mapping[Run, int] | None = None  # of the program, once it was asked for
         self.carried: Held = {}
         self.reruns = 0  # of sequences in which something was lost
 
@@ -125,6 +128,34 @@ class Session:
         found, said = self._line.converse(run_request(request, cycles, self._ends))
         return found, said.mark
 
+    def audit(self, spaces: Collection[Space] = LASTING) -> None:
+        """Hold the words of these memories, and registers, against what was written there. Raises
+        Upset naming the first that is another."""
+        program = self.loaded()
+        if self._lasting is None:
+            self._lasting = lasting_runs(program.image)
+        runs = {run: total for run, total in self._lasting.items() if run.space in spaces}
+        registers = {Register.FRAME: program.image.frame, **self._ends.registers}
+        changed = first_changed(self._line, runs, registers, self._held, program.image.config)
+        if changed is not None:
+            self.condemn()
+            raise Upset(
+                f"{changed} of the board at {self.port} is not what was written there: a bit has "
+                "flipped, and nothing since the last check is to be trusted; recover the board, "
+                "which loads it again, and repeat it"
+            )
+
+    def refresh(self, program: CompiledProgram) -> None:
+        """Write once more what a sequence begins with: registers, and words of vector memory. The
+        board forgets its samples."""
+        self._reset(program)
+        self.write_words(row for row in image_writes(program.image) if row[0] == Space.VECTOR)
+
+    def condemn(self) -> None:
+        """What the board holds is wrong, and it says no longer that it is the program."""
+        self._clean, self._doubtful = False, True
+        self._line.converse(link.mark(0))
+
     def converse(self, conversation: Callable[[Ends], Conversation[T]]) -> T:
         """Carry a conversation with a board whose link holds what `Ends` says."""
         return self._line.converse(conversation(self._ends))
@@ -148,6 +179,7 @@ class Session:
     def left(self, program: CompiledProgram) -> None:
         """The weights have come to those of `program`, and stay."""
         self._line.converse(link.mark(image_mark(program.image)))
+        self._lasting = None
         self._program, self._held = program, by_place(sorted(image_writes(program.image)))
         self.ended()
 
@@ -216,6 +248,7 @@ class Session:
 
     def _forget(self) -> None:
         self._program, self._held, self.carried, self._clean = None, {}, {}, False
+        self._lasting = None
 
     def _mark(self, program: CompiledProgram) -> int:
         """What the board says that it holds. Raises OtherEngine if the program is not for it."""

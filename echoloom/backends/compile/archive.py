@@ -14,20 +14,20 @@ Nothing is pickled, so loading runs no code from the file. Addresses and schedul
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import jax
+import msgspec
 import numpy as np
 
 from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.levels import Artifact
-from echoloom.frontend.data.files import digest, sealed
+from echoloom.frontend.data.files import is_intact, read_json, sealed
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.checkpoint import model_bytes, read_model
 from echoloom.frontend.models.hssm import HSSM
@@ -117,11 +117,8 @@ def unpacked(
             model, _artifact(header, parts), TARGETS[header["target"]], tuple(header["epsilons"]),
             tuple(header.get("peaks", ())), _precision(parts, path),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptProgram(
-            f"{path}: the saved program does not make sense to this release ({error}); "
-            "compile it again."
-        ) from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _nonsense(path, error) from error
 
 
 def _precision(parts: Mapping[str, bytes], path: str | os.PathLike[str]) -> Precision | None:
@@ -136,7 +133,7 @@ def _header(path: str | os.PathLike[str], line: bytes) -> dict[str, Any]:
             "`echoloom compile`."
         )
     try:
-        header = json.loads(line)
+        header = read_json(line)
         stored, release = header["version"], header["release"]
     except (ValueError, KeyError) as error:
         raise CorruptProgram(
@@ -154,7 +151,7 @@ def _parts(
     path: str | os.PathLike[str], header: Mapping[str, Any], payload: bytes
 ) -> dict[str, bytes]:
     """The parts by name, once the whole file is known to be what was written."""
-    if header.get("sha256") != digest(header, payload):
+    if not is_intact(header, payload):
         wanted = header.get("bytes")
         if isinstance(wanted, int) and len(payload) < wanted:
             raise CorruptProgram(
@@ -166,10 +163,37 @@ def _parts(
         )
     parts: dict[str, bytes] = {}
     start = 0
-    for name, size in header["parts"]:
+    for name, size in _said(path, header).parts:
         parts[name] = payload[start : start + size]
         start += size
     return parts
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """The types of what a header says; its parts look at the values."""
+
+    target: str
+    output_step: Annotated[int, msgspec.Meta(ge=1)]
+    epsilons: tuple[float, ...]
+    engine: dict[str, int | None]
+    tables: dict[str, dict[str, int | float]]
+    parts: tuple[tuple[str, Annotated[int, msgspec.Meta(ge=0)]], ...]
+    peaks: tuple[float, ...] = ()
+    learning: dict[str, Any] | None = None
+
+
+def _said(path: str | os.PathLike[str], header: Mapping[str, Any]) -> _Header:
+    try:
+        return msgspec.convert(header, _Header)
+    except msgspec.ValidationError as error:
+        raise _nonsense(path, error) from error
+
+
+def _nonsense(path: str | os.PathLike[str], error: Exception) -> CorruptProgram:
+    return CorruptProgram(
+        f"{path}: the saved program does not make sense to this release ({error}); "
+        "compile it again."
+    )
 
 
 def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact:

@@ -269,8 +269,9 @@ def compile(
     for which labels or targets are needed, and `rule.margin` bits are spared beyond what they
     reach.
 
-    `progress` is called with what is being done, how much of it is done and of how much: steps of
-    the sweeps that measure ranges, updates of a training.
+    `progress` is called with what is being done, how much of it is done and of how much (0 where
+    nobody knows): steps of the sweeps that measure ranges, updates of a training, precisions that
+    are tried.
 
     ValueError in one sentence for bad samples, labels, parameters, sizes or target, for a model
     that needs more memory than an engine of these sizes can have, and for a row or column of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# Is told what is being done, how much of it is done, and of how much.
+# Is told what is being done, how much of it is done, and of how much: 0 where nobody knows.
 Progress = Callable[[str, int, int], None]
 
 

@@ -256,6 +256,8 @@ class _Judge:
             precisions = [replace(self.source.precision, widths=w) for w in many]
             executor = self.request.executor
             run = map if executor is None else executor.map
+            lengths = " and ".join(f"{w.word}/{w.narrow}" for w in many)
+            self.request.progress(f"trying words and weights of {lengths} bits", 0, 0)
             found = run(partial(tried, bench), precisions)
             return [self.trial(w, own) for w, own in zip(many, found, strict=True)]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from echoloom.frontend.data.files import read_json
 from echoloom.frontend.data.locks import opened
 from echoloom.frontend.data.work_folders import work_folder
 
@@ -87,7 +87,7 @@ def _strange(folder: Path) -> str | None:
     """A file in a folder that an export did not write there."""
     found = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
     try:
-        own = set(json.loads((folder / MANIFEST).read_text())["files"])
+        own = set(read_json((folder / MANIFEST).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError):
         own = set()
     return next((name for path in found

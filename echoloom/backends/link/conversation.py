@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
-from echoloom.backends.link.errors import LinkError
+from echoloom.backends.link.errors import LinkError, UnknownCommand
 from echoloom.hdl.commands import ERROR, MOST_READ, REPLY, Command, Fault
 from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, size_of
 from echoloom.hdl.packets import PAYLOAD, Packet
@@ -33,6 +33,15 @@ class Request(NamedTuple):
     command: Command
     numbers: tuple[int, ...] = ()
     repeatable: bool = True
+
+
+class Run(NamedTuple):
+    """Words at consecutive addresses."""
+
+    space: int
+    lane: int
+    address: int
+    words: int
 
 
 Replies = Sequence[Sequence[int]]
@@ -69,7 +78,8 @@ def reply_numbers(command: Command, reply: Packet) -> list[int]:
     if not reply.intact:
         raise LinkError(f"the board's reply to {name} arrived damaged")
     if reply.code == ERROR and len(reply.payload) == 1 and reply.payload[0] in _FAULTS:
-        raise LinkError(f"the board refused {name}: {_FAULTS[Fault(reply.payload[0])]}")
+        kind = UnknownCommand if reply.payload[0] == Fault.UNKNOWN else LinkError
+        raise kind(f"the board refused {name}: {_FAULTS[Fault(reply.payload[0])]}")
     if reply.code != command | REPLY:
         raise LinkError(f"the board's reply to {name} has the code {reply.code:#04x}")
     try:
@@ -227,6 +237,18 @@ def signed(word: int) -> int:
     """A word modulo 2**64 as the line carries it."""
     half = 1 << NUMBER_BITS - 1
     return (word + half) % (2 * half) - half
+
+
+def check(runs: Sequence[Run]) -> Conversation[list[int]]:
+    """The checksum (`hdl.checksum`) of the words of each run, as the board reads them.
+
+    Raises UnknownCommand for a board whose link has none, and ValueError as `read`.
+    """
+    for run in runs:
+        check_place(run.lane, run.address)
+        check_place(run.lane, run.address + max(run.words, 1) - 1)
+    replies = yield [Request(Command.CHECK, tuple(run)) for run in runs]
+    return [numbers[0] % (1 << NUMBER_BITS) for numbers in replies]
 
 
 Row = TypeVar("Row", bound=tuple[int, ...])

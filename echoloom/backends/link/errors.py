@@ -13,6 +13,10 @@ class LinkError(BoardError):
     help."""
 
 
+class UnknownCommand(LinkError):
+    """The board's link does not have the command: it was built without it, or is older."""
+
+
 class PortLost(BoardError):
     """The port is not there any more: the cable was pulled, or the other end went away."""
 
@@ -27,3 +31,8 @@ class OtherEngine(BoardError):
 
 class NotLoaded(BoardError):
     """The board does not hold the program: it was never loaded, or the board was reset since."""
+
+
+class Upset(BoardError):
+    """Something on the board has changed that nobody wrote: a memory, or the numbers of a sequence
+    on their way. No number of that sequence is to be trusted."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import bitwuzla as smt
 
-from echoloom.backends.prove.circuit import circuit
+from echoloom.backends.prove.circuit import Claims, circuit
+from echoloom.backends.prove.lane import lane
 from echoloom.backends.prove.words import BITS, Solver, Term, Words
 from echoloom.hdl.carry_select import CarrySelectSum
 from echoloom.hdl.lookup import ENTRY, MULTIPLIED, Lookup
@@ -22,7 +23,6 @@ from echoloom.ir.arithmetic import Overflow, Rounding
 from echoloom.ir.contract import Add, EngineConfig
 
 BLOCK_LIMIT_S = 600.0  # for one claim of a block
-Claims = Iterator[tuple[str, Term, list[Term]]]  # in words, as a term, and what is given
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _requantise(words: Words, config: EngineConfig) -> Claims:
 def _lookup(words: Words, config: EngineConfig) -> Claims:
     """Its multiplier is cut out: what comes from there is any function of what goes there."""
     component = Lookup(word=config.word, narrow=config.narrow, depth=config.table_depth)
-    own = circuit(words, component, component.latency, cut="multiplier")
+    own = circuit(words, component, component.latency, cut=["multiplier"])
     make, number = words.make, words.number
     z, bits = own.word("z", 0), own.word("segment_bits", 0, signed=False)
     fraction = own.word("fraction_bits", 0, signed=False)
@@ -198,6 +198,7 @@ def _chosen(words: Words, which: Term, terms: dict[int, Term]) -> Term:
 BLOCKS: dict[str, Callable[[Words, EngineConfig], Claims]] = {
     "sum": _sum,
     "multiplier": _multiplier,
+    "lane": lane,
     "requantise": _requantise,
     "table unit": _lookup,
 }

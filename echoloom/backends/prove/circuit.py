@@ -6,7 +6,7 @@ of cycles holds at any time, whatever came before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import bitwuzla as smt
@@ -19,6 +19,7 @@ from echoloom.backends.prove.words import BITS, Term, Words
 from echoloom.frontend.data.work_folders import work_folder
 
 TOP = "top"
+Claims = Iterator[tuple[str, Term, list[Term]]]  # in words, as a term, and what is given
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Circuit:
         return self.words.make(kind, own, at=(BITS - own.sort().bv_size(),))
 
 
-def circuit(words: Words, component: Component, cycles: int, cut: str = "") -> Circuit:
-    """A component's circuit in `cycles` + 1 cycles, without its submodule `cut`, whose outputs may
+def circuit(words: Words, component: Component, cycles: int, cut: Sequence[str] = ()) -> Circuit:
+    """A component's circuit in `cycles` + 1 cycles, without its submodules `cut`, whose outputs may
     be anything.
 
     Raises ToolMissing and BuildFailed.
@@ -65,14 +66,16 @@ def _rules(netlist: str, cycles: int) -> Iterator[str]:
         yield f"(not (|{TOP}_n rst| s{k}))"
 
 
-def _netlist(component: Component, cut: str) -> str:
+def _netlist(component: Component, cut: Sequence[str]) -> str:
     """SMT-LIB text of the circuit, its registers as one word."""
     with work_folder("proof") as folder:
         (folder / "top.il").write_text(to_rtlil(component, TOP))
         steps = [
             "read_rtlil top.il", f"hierarchy -top {TOP}", "proc",
-            # What feeds the part that is cut out would be dropped with it.
-            *([f"cutpoint {TOP}/{cut}", f"setattr -set keep 1 {TOP}/w:*"] if cut else []),
+            *(f"cutpoint {TOP}/{part}" for part in cut),
+            "delete */t:$memwr_v2 */t:$meminit_v2 */m:*",
+            # What feeds a part that is cut out would be dropped with it.
+            *([f"setattr -set keep 1 {TOP}/w:*"] if cut else []),
             "flatten", "opt -full", "dffunmap", "opt_clean", "write_smt2 -wires -stbv top.smt2",
         ]  # fmt: skip
         run_tool(yosys(), ["-p", "; ".join(steps)], folder, folder / "yosys.log")

@@ -20,7 +20,7 @@ from echoloom.ir.contract import Image
 from echoloom.ir.engine_passes import REPEATED
 from echoloom.ir.passes.image import Mapped
 from echoloom.ir.passes.schedule import Schedule
-from echoloom.ir.sections import SWEPT, Section
+from echoloom.ir.sections import Section
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ class Played:
 
 
 def schedules_played(mapped: Mapped, image: Image) -> Iterator[Played]:
-    """Every section of a sweep that has entries in an image, held against the program's tasks."""
-    for section in SWEPT:
-        plan = mapped.schedules[section]
+    """Every section that has entries in an image, held against the program's tasks."""
+    for section, plan in mapped.schedules.items():
         if plan.length:
             began = time.monotonic()
             own, given = setting(mapped, section), in_image(image, section, plan)

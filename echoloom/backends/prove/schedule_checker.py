@@ -15,7 +15,7 @@ from echoloom.ir.passes.image import Mapped
 from echoloom.ir.passes.layout import in_group
 from echoloom.ir.passes.schedule import Schedule
 from echoloom.ir.passes.tasks import Multiply, Read, Task
-from echoloom.ir.sections import Section
+from echoloom.ir.sections import LEARNING, Section
 
 
 def setting(mapped: Mapped, section: Section) -> Setting:
@@ -23,8 +23,13 @@ def setting(mapped: Mapped, section: Section) -> Setting:
     tasks = mapped.tasks[section]
     names = {r.value for t in tasks for r in t.reads}
     names |= {t.base.value for t in tasks if t.base is not None}
-    places = {name: at.vector(section, name) for name in names}
-    return Setting(tasks, places, at.vectors.places, mapped.shared, mapped.timing)
+    homes = {t.value: t.replaces for t in tasks if t.replaces}
+    places = {name: at.vector(section, homes.get(name, name)) for name in names}
+    by_rows = section in LEARNING
+    # An update's own words have a place that nothing else has.
+    made = {t.value for t in tasks} if by_rows else set()
+    resident = {name: place for name, place in at.vectors.places.items() if name not in made}
+    return Setting(tasks, places, resident, mapped.shared, mapped.timing, by_rows)
 
 
 def violations(
@@ -114,7 +119,7 @@ class _Check(Player):
 
     def match_reads(self, instance: Instance, multiply: Multiply) -> Iterator[str]:
         index, step = instance
-        wanted = {self.address(r): r for r in multiply.reads}
+        wanted = {self.address(r): r for r in multiply.reads if not r.awaited}
         met = {address for _, address, _ in self.reads[instance]}
         for address in met - wanted.keys():
             yield f"MAC entry {index} reads address {address}, which its task does not ask for"
@@ -139,8 +144,18 @@ class _Check(Player):
         return self.setting.places[read.value].address + read.group
 
     def final(self, start: dict[tuple[int, int], Token]) -> Iterator[str]:
-        """Memory after the iteration: new states in place, all else that stays untouched."""
+        """Memory after the iteration: new states and weights in place, all else that stays
+        untouched."""
         expected = dict(start)
+        made = {
+            (lane, task.drain.destination + self.setting.row(step)): (task.value, task.group, step)
+            for task in self.setting.tasks
+            if task.drain is not None and task.drain.to_weight
+            for lane in range(task.drain.count)
+            for step in range(self.steps)
+        }
+        if self.weights != made:
+            yield "at the end other weights were made than the tasks ask for"
         for task in self.setting.tasks:
             if task.replaces and task.drain is not None:
                 for lane in range(task.drain.count):

@@ -4,6 +4,9 @@ Instead of numbers, memory words hold tokens: which row group of which value the
 time step. Every read must meet the token that its task asks for, so a word that is read too early,
 overwritten too early, or drained from the wrong slot shows as the wrong token. Several iterations
 are played, as the sequencer does it: with steps that overlap, and with waits between iterations.
+
+Weights and sums over time are memory words too, a row further on with every step of a section that
+walks over rows. All who read them mean what was there before the section.
 """
 
 from __future__ import annotations
@@ -48,6 +51,11 @@ class Setting:
     resident: Mapping[str, Place]  # values in memory before the iteration
     shared: Shared
     timing: Timing
+    by_rows: bool = False  # a step is a row of weights and sums
+
+    def row(self, step: int) -> int:
+        """By how much addresses of weights and sums are further on."""
+        return step if self.by_rows else 0
 
     def token(self, read: Read, step: int) -> Token:
         """What a read of a task that works for `step` must meet."""
@@ -87,7 +95,9 @@ class Player:
     )
     bases: dict[Instance, list[Access]] = field(default_factory=lambda: defaultdict(list))
     written: dict[int, int] = field(default_factory=dict)  # cycle -> drain entry
+    weights: dict[Key, Token] = field(default_factory=dict)  # those that the section has made
     gradients: dict[int, int] = field(default_factory=dict)  # address -> free again
+    changed: set[int] = field(default_factory=set)  # addresses of sums
     found: list[str] = field(default_factory=list)
 
     def play(self) -> Iterator[str]:
@@ -177,19 +187,17 @@ class Player:
     # One cycle
 
     def multiply(self, now: int, own: Instance, o: int, i: int) -> None:
-        index, _ = own
+        index, step = own
         e = self.schedule.mac[index]
         if not e.load_gradient:
             for access in self.vector_reads(e, i):
                 self.reads[own].append(access)
-                self.quiet(now, f"MAC entry {index}", access[:2])
+                self.quiet(now, f"MAC entry {index}", self.memory, access[:2])
+            if e.narrow is Narrow.WEIGHT and e.destination is not Destination.EMIT:
+                self.weight(now, index, e.w_base + o * e.w_outer + i * e.w_inner, step)
         last = i == e.inner - 1
         if e.destination is Destination.GRADIENT or e.load_gradient:
-            address = e.g_base + (0 if e.load_gradient else i)
-            if now < self.gradients.get(address, 0):
-                self.found.append(f"MAC entry {index} reads a gradient word in flight")
-            if not e.load_gradient:
-                self.gradients[address] = now + self.timing.gradient
+            self.gradient(now, own, e.g_base + (0 if e.load_gradient else i))
         if e.destination is Destination.ACCUMULATOR:
             if o == i == 0:
                 if not e.clear and now != self.summed_at + 1:
@@ -205,6 +213,25 @@ class Player:
         if e.destination is Destination.TREE and last and e.push:
             when = now + self.timing.tree_to_slot + self.config.tree_latency
             self.later(when, self.slots[True], (e.slot, o), (f"tree {o}", (own,)))
+
+    def weight(self, now: int, index: int, address: int, step: int) -> None:
+        for lane in range(self.config.lanes):
+            key = (lane, address + self.setting.row(step))
+            if key in self.weights:
+                self.found.append(f"MAC entry {index} reads a weight that the section has made")
+            self.quiet(now, f"MAC entry {index}", self.weights, key)
+
+    def gradient(self, now: int, own: Instance, address: int) -> None:
+        """A sum that is read, or added to."""
+        index, step = own
+        address += self.setting.row(step)
+        if now < self.gradients.get(address, 0):
+            self.found.append(f"MAC entry {index} reads a gradient word in flight")
+        if not self.schedule.mac[index].load_gradient:
+            self.gradients[address] = now + self.timing.gradient
+            self.changed.add(address)
+        elif address in self.changed:
+            self.found.append(f"MAC entry {index} loads a gradient word that the section changed")
 
     def vector_reads(self, e: MacEntry, i: int) -> Iterator[Access]:
         lanes = self.config.lanes
@@ -223,9 +250,9 @@ class Player:
         for lane in range(self.config.lanes):
             yield lane, address, self.memory.get((lane, address))
 
-    def quiet(self, now: int, who: str, word: tuple[int, int]) -> None:
+    def quiet(self, now: int, who: str, memory: Held, word: Key) -> None:
         """Block RAM gives anything in the cycle of a write."""
-        if any(key == word and to is self.memory for to, key, _ in self.landing.get(now + 1, ())):
+        if any(key == word and to is memory for to, key, _ in self.landing.get(now + 1, ())):
             self.found.append(f"{who} reads lane {word[0]}, address {word[1]} as it is written")
 
     def drain(self, now: int, own: Instance, c: int) -> None:
@@ -239,9 +266,13 @@ class Player:
             self.drained[own].append((lane, self.slots[e.tree].get((e.slot, lane))))
             if e.add is not Add.NONE:
                 self.bases[own].append((lane, e.base, self.memory.get((lane, e.base))))
-                self.quiet(now, f"drain entry {index}", (lane, e.base))
-            self.later(lands, self.memory, (lane, e.destination),
-                       (*self.schedule.labels[index], step))  # fmt: skip
+                self.quiet(now, f"drain entry {index}", self.memory, (lane, e.base))
+            token = (*self.schedule.labels[index], step)
+            if e.to_weight:
+                key = (lane, e.destination + self.setting.row(step))
+                self.later(lands, self.weights, key, token)
+            else:
+                self.later(lands, self.memory, (lane, e.destination), token)
 
     def later(self, when: int, memory: Held, key: Key, token: Any) -> None:
         self.landing[when].append((memory, key, token))

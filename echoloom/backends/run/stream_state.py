@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from echoloom.backends.run.integers import Floats, Words, output_type
 from echoloom.backends.run.levels import IntegerProgram
-from echoloom.frontend.data.files import digest, read_header, sealed, write_whole
+from echoloom.frontend.data.files import is_intact, read_header, sealed, write_whole
 from echoloom.ir.carried import Carried, carried_types
 from echoloom.ir.formats import Type
 from echoloom.ir.sections import Section
@@ -110,30 +111,40 @@ def load_state(path: str | os.PathLike[str]) -> StreamState:
             f"{path}: the state has version {header.get('version')}, but this release reads "
             f"version {VERSION}"
         )
-    if header.get("sha256") != digest(header, payload):
+    if not is_intact(header, payload):
         raise WrongState(f"{path}: the state is damaged or cut off: its checksum does not match")
     try:
-        return _unpacked(header, payload)
-    except (KeyError, TypeError, ValueError) as error:
+        return _unpacked(msgspec.convert(header, _Header), payload)
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError) as error:
         raise WrongState(
             f"{path}: the state makes no sense to this release ({error}); write it again"
         ) from error
 
 
-def _unpacked(header: Mapping[str, Any], payload: bytes) -> StreamState:
+class _Header(msgspec.Struct, frozen=True):
+    """What a file says first: of an array its kind, name, type and shape."""
+
+    program: str
+    numbers: str
+    steps: int
+    arrays: tuple[tuple[str, str, str, tuple[Annotated[int, msgspec.Meta(ge=0)], ...]], ...]
+
+
+def _unpacked(header: _Header, payload: bytes) -> StreamState:
     found: dict[str, dict[str, Any]] = {STATE: {}, SUM: {}, OWN: {}}
     start = 0
-    for kind, name, dtype, shape in header["arrays"]:
+    for kind, name, dtype, shape in header.arrays:
         size = math.prod(shape) * np.dtype(dtype).itemsize
+        if size > len(payload) - start:
+            raise ValueError(f"{name} is cut off")
         part = np.frombuffer(payload[start : start + size], dtype).reshape(shape)
         found[kind][name] = part.astype(np.dtype(dtype).newbyteorder("="))
         start += size
-    steps = header["steps"]
-    if type(steps) is not int or start != len(payload):
-        raise ValueError(f"{steps!r} steps, {start} of {len(payload)} bytes")
+    if start != len(payload):
+        raise ValueError(f"{start} of {len(payload)} bytes")
     return StreamState(
-        Digests(header["program"], header["numbers"]),
-        Carried(steps, found[STATE], found[SUM]),
+        Digests(header.program, header.numbers),
+        Carried(header.steps, found[STATE], found[SUM]),
         found[OWN]["samples"],
         found[OWN]["outputs"],
     )

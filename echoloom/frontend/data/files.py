@@ -138,13 +138,29 @@ def sealed(header: Mapping[str, Any], payload: bytes) -> bytes:
     return json.dumps(checked).encode() + b"\n" + payload
 
 
+def read_json(text: bytes | str) -> Any:
+    """What a JSON text says. Raises ValueError for anything else."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("brackets in brackets without end") from error
+
+
 def read_header(line: bytes, kind: str) -> dict[str, Any] | None:
     """The header in a file's first line; None if that is no header with `kind` as its format."""
     try:
-        header = json.loads(line)
+        header = read_json(line)
     except ValueError:
         return None
     return header if isinstance(header, dict) and header.get("format") == kind else None
+
+
+def is_intact(header: Mapping[str, Any], payload: bytes) -> bool:
+    """Whether a header and a payload are what `sealed` wrote."""
+    try:
+        return header.get("sha256") == digest(header, payload)
+    except RecursionError:  # `sealed` writes no header as deep as this
+        return False
 
 
 def digest(header: Mapping[str, Any], payload: bytes) -> str:

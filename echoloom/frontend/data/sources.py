@@ -6,7 +6,6 @@ aeon's files and loaders hold sequences as [channels, T]; here they are [T, chan
 from __future__ import annotations
 
 import importlib.util
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from echoloom.frontend.data.arrays import TEXTS, any_array, real_array
 from echoloom.frontend.data.labels import places
 from echoloom.frontend.data.named import import_named
+from echoloom.frontend.data.npy import Expands, Objects, read_npz
 
 # Sequences of one length [n, T, channels], or a list of [T, channels] where lengths differ.
 Sequences = NDArray[Any] | list[NDArray[Any]]
@@ -129,14 +129,18 @@ def numbered(name: str, raw: Raw) -> Raw:
 
 def _from_npz(path: Path) -> Raw:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        if str(error).startswith("Object arrays"):
-            raise ValueError(
-                f"{path}: some array in it holds Python objects, which are not read from files; "
-                "write it as numbers or texts, as y.astype(str) makes them of labels."
-            ) from error
+        arrays = read_npz(path, (*SAMPLES, *LABELS))
+    except Objects as error:
+        raise ValueError(
+            f"{path}: some array in it holds Python objects, which are not read from files; "
+            "write it as numbers or texts, as y.astype(str) makes them of labels."
+        ) from error
+    except Expands as error:
+        raise ValueError(
+            f"{path}: it has {error}, which is more than an .npz file of samples needs; if it "
+            "really holds so many equal numbers, write it with numpy.savez, without compression."
+        ) from error
+    except ValueError as error:
         raise ValueError(
             f"{path}: this is not an .npz file of numbers; write one with numpy.savez(path, X=..., "
             "y=...)."
@@ -189,10 +193,24 @@ def _read_ts(path: Path) -> tuple[Sequences, NDArray[Any]]:
 
     if not path.is_file():
         raise FileNotFoundError(2, "No such file or directory", str(path))
+    _check_channels(path)
     try:
         X, y, *_ = load_from_ts_file(str(path))
-    except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever happens to a reader that trusts its files
         raise ValueError(f"{path}: aeon cannot read it as a .ts file: {error}") from error
     if len(X) == 0:
         raise ValueError(f"{path}: aeon finds no sequences in it; is it a .ts file?")
     return _turned(f"{path}: X", X), y
+
+
+def _check_channels(path: Path) -> None:
+    """ValueError for a sequence with more values than letters, if all its channels were as long as
+    the first: aeon takes memory for that before it looks."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            length = line.partition(b":")[0].count(b",") + 1
+            if length * line.count(b":") > len(line):
+                raise ValueError(
+                    f"{path}: in line {number} the first channel has {length:,} values and others "
+                    "have fewer, but all channels of a sequence have one length."
+                )

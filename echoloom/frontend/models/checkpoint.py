@@ -13,16 +13,18 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 
-from echoloom.frontend.data.files import digest, read_header, sealed, write_whole
+from echoloom.frontend.data.files import is_intact, read_header, sealed, write_whole
 from echoloom.frontend.energy.hamiltonian import Hamiltonian
 from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.leaves import bytes_of, read_leaves
 from echoloom.frontend.models.units import CustomUnit, LinearUnit, NonlinearUnit, RawUnit
 
 FORMAT = "echoloom.hssm"
@@ -31,6 +33,10 @@ VERSION = 2
 VERSION_1 = {"substeps": 1, "integrator": "leapfrog", "activation": "gelu"}
 # No honest header comes near this; it bounds what is read from a file that has no line end.
 HEADER_LIMIT = 1 << 20
+
+# What comes of a header with a right checksum that another program wrote.
+_NONSENSE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, SyntaxError)
+_Size = Annotated[int, msgspec.Meta(ge=1)]
 
 # Instances that stand for the classes of units whose code is not stored: one for all of them, or
 # what the constructor got, one a block.
@@ -109,7 +115,7 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
     payload = file.read()
     if (header := read_header(line, FORMAT)) is None:
         raise ValueError(f"{path}: this is not an Echoloom checkpoint; write one with save_model.")
-    if header.get("sha256") != digest(header, payload):
+    if not is_intact(header, payload):
         raise ValueError(
             f"{path}: the checkpoint is damaged, its checksum does not match; save it again."
         )
@@ -119,27 +125,31 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
             f"versions 1 and {VERSION}."
         )
     try:
+        said = msgspec.convert(header, _Header)
         arguments = dict(header["model"])
         if header["version"] == 1:
             arguments = _from_version_1(arguments)
+        _check_sizes(said.model, len(payload))
         described = list(arguments["unit"])
         names = [str(own["class"] if own["kind"] == "own" else own["kind"]) for own in described]
-        dtype = np.dtype(header["dtype"])
-        own = [jnp.dtype(name) for name in header.get("dtypes", [])]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        dtype = np.dtype(said.dtype)
+        own = [jnp.dtype(name) for name in said.dtypes]
+    except _NONSENSE as error:
         raise _nonsense(path, error) from error
     units = _matched(path, names, described, unit)
     try:
         # Shapes are enough: drawing parameters would cost seconds of compilation.
         model = eqx.filter_eval_shape(lambda: _blank(arguments, units, described))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except _NONSENSE as error:
         raise _nonsense(path, error) from error
     # What is no array comes with the caller's unit, as its class does.
     shapes, others = eqx.partition(model, lambda a: isinstance(a, jax.ShapeDtypeStruct))
-    template = jax.tree.map(lambda a: np.zeros(a.shape, dtype), shapes)
+    typed = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, dtype), shapes)
     try:
-        stored = eqx.tree_deserialise_leaves(io.BytesIO(payload), template)
-    except (RuntimeError, ValueError, EOFError) as error:
+        if bytes_of(typed) > len(payload):
+            raise ValueError(f"arrays of {bytes_of(typed)} bytes in {len(payload)}")
+        stored = read_leaves(payload, jax.tree.map(lambda a: np.zeros(a.shape, dtype), typed))
+    except ValueError as error:
         raise ValueError(
             f"{path}: the arrays do not fit the model in the header; save it again."
         ) from error
@@ -152,6 +162,43 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         for leaf, narrow in zip(leaves, own or [dtype] * len(leaves), strict=True)
     ]
     return eqx.combine(jax.tree.unflatten(structure, narrowed), others)
+
+
+class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The types of what a header says of a model; `HSSM` looks at the values."""
+
+    inputs: _Size
+    outputs: _Size
+    hidden: _Size
+    state: _Size | tuple[_Size, ...]
+    blocks: _Size
+    unit: str | tuple[dict[str, Any], ...]
+    complex: bool | tuple[bool, ...]
+    task: str
+    output_step: _Size
+    substeps: int | tuple[int, ...] = 1
+    integrator: str | tuple[str, ...] = ""
+    activation: str = ""
+    classes: tuple[str, ...] = ()
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """The types of a header."""
+
+    dtype: str
+    model: _Model
+    dtypes: tuple[str, ...] = ()
+
+
+def _check_sizes(model: _Model, payload: int) -> None:
+    """ValueError for a model that is larger than the arrays in the file, before any of it is made:
+    each of its sizes is that of an axis, and a block is one array at least."""
+    states = model.state if isinstance(model.state, tuple) else (model.state,)
+    largest = max(model.inputs, model.outputs, model.hidden, model.blocks, *states)
+    if largest > payload:
+        raise ValueError(f"a size of {largest} in {payload} bytes")
+    if isinstance(model.unit, tuple) and len(model.unit) != model.blocks:
+        raise ValueError(f"{len(model.unit)} units in {model.blocks} blocks")
 
 
 def _nonsense(path: str | os.PathLike[str], error: Exception) -> ValueError:

@@ -15,6 +15,7 @@ from echoloom.frontend.gradients.rhel.sweep import Echoes
 from echoloom.frontend.gradients.rhel.value_and_grad import CHUNK
 from echoloom.frontend.models.sizes import BlockSizes, Sizes, Task
 from echoloom.frontend.training.optimiser import OptimiserSection, make_optimiser
+from echoloom.ir.toml import read_toml
 
 Gradient = Literal["bptt", "rhel", "rhel-fixed"]
 HIDDEN, STATE, BLOCKS = 16, 8, 2  # where nothing else is asked for
@@ -113,10 +114,10 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     """
     text = Path(path).read_bytes()
     try:
-        run = msgspec.toml.decode(text, type=Run)
+        run = read_toml(text, Run)
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: {_explained(str(error))}") from error
-    except (msgspec.DecodeError, ValueError) as error:
+    except msgspec.DecodeError as error:
         raise ValueError(f"{path}: this is not TOML: {error}.") from error
     try:
         _check(run)

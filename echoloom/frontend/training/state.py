@@ -13,15 +13,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import msgspec
 import numpy as np
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.data.files import digest, read_header, sealed, write_whole
+from echoloom.frontend.data.files import is_intact, read_header, sealed, write_whole
 from echoloom.frontend.models.hssm import HSSM
+from echoloom.frontend.models.leaves import read_leaves
 from echoloom.frontend.training.history import Note, Row
 
 FORMAT = "echoloom.training"
@@ -125,7 +126,7 @@ def read_state(
     line, _, payload = stored.partition(b"\n")
     if (header := read_header(line, FORMAT)) is None:
         raise ValueError(f"{path}: this is not the state of a training run; move it away.")
-    if header.get("sha256") != digest(header, payload):
+    if not is_intact(header, payload):
         raise ValueError(
             f"{path}: the state is damaged, its checksum does not match; start over with --fresh."
         )
@@ -134,24 +135,45 @@ def read_state(
             f"{path}: the state has version {header.get('version')}, but this release reads "
             f"version {VERSION}; start over with --fresh."
         )
-    _check_identity(path, header["identity"], msgspec.to_builtins(identity))
-    arrays, source = payload[: header["arrays"]], payload[header["arrays"] :]
     try:
-        model, optimiser, best = eqx.tree_deserialise_leaves(
-            io.BytesIO(arrays), (like.model, like.optimiser, like.best)
-        )
-    except (RuntimeError, ValueError, EOFError) as error:
+        said = msgspec.convert(header, _Header)
+    except msgspec.ValidationError as error:
+        raise ValueError(
+            f"{path}: the state makes no sense to this release ({error}); start over with --fresh."
+        ) from error
+    _check_identity(path, said.identity, msgspec.to_builtins(identity))
+    arrays, source = payload[: said.arrays], payload[said.arrays :]
+    try:
+        model, optimiser, best = read_leaves(arrays, (like.model, like.optimiser, like.best))
+    except ValueError as error:
         raise ValueError(
             f"{path}: the state's arrays do not fit the model of this run; start over with --fresh."
         ) from error
-    counters = msgspec.convert(header["counters"], Counters)
-    return replace(like, model=model, optimiser=optimiser, best=best, counters=counters), source
+    return replace(
+        like, model=model, optimiser=optimiser, best=best, counters=said.counters
+    ), source
 
 
-def _check_identity(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+class _Identity(msgspec.Struct, frozen=True):
+    """An Identity with values as JSON has them."""
+
+    settings: dict[str, Any]
+    data: str
+    seed: int
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What a file says first."""
+
+    identity: _Identity
+    counters: Counters
+    arrays: Annotated[int, msgspec.Meta(ge=0)]
+
+
+def _check_identity(path: Path, said: _Identity, own: Mapping[str, Any]) -> None:
     """Raises ValueError that names the first thing in which two runs differ."""
     # As JSON has them: its lists are not tuples.
-    own = json.loads(json.dumps(own))
+    stored, own = msgspec.to_builtins(said), json.loads(json.dumps(own))
     remedy = "go on with what it was started with, start over with --fresh, or name another folder"
     for name in {**stored["settings"], **own["settings"]}:
         old, new = (side["settings"].get(name) for side in (stored, own))

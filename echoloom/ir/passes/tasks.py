@@ -20,13 +20,15 @@ class Read:
     """A vector-memory word that a task needs: row group `group` of `value`.
 
     For multiply operands `first` and `last` are the cycles, from the multiplication's start, in
-    which it is read; base words are read in the drain.
+    which it is read; base words are read in the drain. What is `awaited` has to be there by then,
+    and no operand reads it.
     """
 
     value: str
     group: int
     first: int = 0
     last: int = 0
+    awaited: bool = False
 
 
 @dataclass(frozen=True)

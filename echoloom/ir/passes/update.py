@@ -184,7 +184,9 @@ class _Row:
 
     def _product(self, scalar: str, name: str, after: str | None = None) -> Multiply:
         """The first lane's word `scalar` times a word of every lane, once `after` is there too."""
-        reads = tuple(Read(own, 0) for own in (scalar, name, after) if own)
+        reads = (Read(scalar, 0), Read(name, 0))
+        if after is not None:
+            reads += (Read(after, 0, awaited=True),)
         return Multiply(
             reads, narrow=Narrow.X, wide=Wide.Y, x=X(XMode.BROADCAST, self._address(scalar)),
             y=self._address(name), lanes=self.config.lanes,

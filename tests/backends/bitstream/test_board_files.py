@@ -95,6 +95,13 @@ def test_pins_of_the_package():
         ('tx = "K15"', 'tx = " "', "the pin tx has no site"),
         ('tx = "K15"', 'tx = "K15"\nuart = "K1"', "unknown field `uart` - at `$.pins`"),
         ("speed = 6", 'amaranth = "ulx4s.Board"', "amaranth-boards has no 'ulx4s.Board'"),
+        # Neither the second half of a name nor a function that a module has imported is a board.
+        ("speed = 6", 'amaranth = "test.blinky.Blinky"', "has no board 'test.blinky.Blinky'"),
+        ("speed = 6", 'amaranth = "ulx3s.Resource"', "has no board 'ulx3s.Resource'"),
+        ("speed = 6", 'amaranth = "ulx3s.os.abort"', "amaranth-boards has no 'ulx3s.os.abort'"),
+        ("speed = 6", 'amaranth = "..os.abort"', "amaranth-boards has no '..os.abort'"),
+        ("speed = 6", "speed = " + "[" * 2000, "brackets in brackets without end"),
+        ("speed = 6", "speed = " + "9" * 5000, "Exceeds the limit"),
         ("speed = 6", "speed = [", "Invalid value"),
         ("speed = 6", 'light_lit = "on"', "Invalid enum value 'on' - at `$.light_lit`"),
     ],

@@ -67,7 +67,7 @@ def fake_bitstream(monkeypatch):
     """Stands in for minutes of synthesis; fake_bitstream(error) makes the next one fail."""
     failures: list[Exception] = []
 
-    def to_bitstream(config, timing, board, directory, aim, *, baud, samples, besides):
+    def to_bitstream(config, timing, board, directory, aim, *, baud, samples, checks, besides):
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{board}.bit"
         for stale in (path, *(directory / name for name in besides.names)):
@@ -97,7 +97,7 @@ def test_report_and_files(classifier, tmp_path, fake_bitstream):
     assert written["kind"] == "build"
     assert written["fmax_mhz"] == report.fmax_mhz
     assert written["engine"]["lanes"] == 2
-    assert written["line"] == {"baud": 3_000_000, "window": 2048, "samples": 8192}
+    assert written["line"] == {"baud": 3_000_000, "window": 2048, "samples": 8192, "checks": True}
     assert [step["utilisation"] for step in written["steps"].values()] == list(
         utilisation(classifier.artifact.mapped).values()
     )

@@ -192,6 +192,8 @@ def test_refusals_in_words(saved, classifier):
     )
     save_model(saved, classifier.model)
     assert refusal(saved) == FOREIGN
+    saved.write_bytes(data[: line - 1] + b', "a": ' + b"[" * 100_000 + b"\n")
+    assert "first line is damaged" in refusal(saved)
     for changed in (b"", b"\x00" * 100, b"PK\x03\x04", b"[1, 2]\n"):
         saved.write_bytes(changed)
         assert refusal(saved) == FOREIGN
@@ -215,6 +217,13 @@ def test_edits_with_a_new_checksum_are_refused(saved):
         {"engine": {}},
         {"tables": {}},
         {"epsilons": 3},
+        {"parts": None},
+        {"parts": [["model", -1]]},
+        {"parts": [[["model"], 1]]},
+        {"engine": {**header["engine"], "lanes": 10**400}},
+        {"tables": {"b0.gelu": []}},
+        {"output_step": "1"},
+        {"learning": []},
         {"parts": [part for part in header["parts"] if part[0] != "ir"]},
     ):
         write(**changes)

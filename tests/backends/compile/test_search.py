@@ -102,10 +102,10 @@ def data() -> np.ndarray:
 
 
 def searched(executor: Executor | None = None, **bounds: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"said": []}
     arguments = Arguments(
         small_model(), data(), None, "ecp5-25k", 2, None, 4, None, None, None, "auto",
-        executor=executor, **bounds,
+        lambda *told: found["said"].append(told), executor=executor, **bounds,
     )  # fmt: skip
     found["program"] = compiled(arguments, lambda s, made: found.update({s.name: made}))
     return found
@@ -133,6 +133,13 @@ def test_it_is_good_enough_and_cheaper() -> None:
     again = el.compile(small_model(), data(), target="ecp5-25k", lanes=2,
                        precision=program.precision)  # fmt: skip
     assert again.image == program.image
+
+
+def test_it_says_what_it_tries() -> None:
+    found: Searched = here()["search"]
+    told = {what for what, _, total in here()["said"] if not total}
+    lengths = {f"{t.widths.word}/{t.widths.narrow}" for t in found.trials}
+    assert told == {f"trying words and weights of {own} bits" for own in lengths}
 
 
 def test_what_cannot_be_reached_is_said() -> None:

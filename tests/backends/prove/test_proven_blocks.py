@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
-from echoloom.backends.prove import blocks
+from echoloom.backends.prove import blocks, lane
 from echoloom.backends.prove.blocks import NotTheArithmetic, blocks_proven
 from echoloom.hdl.carry_select import CarrySelectSum
+from echoloom.hdl.lane import ADD, Lane
 from echoloom.hdl.lookup import Lookup
 from echoloom.hdl.requantise import Requantise
 from echoloom.ir.arithmetic import Rounding
@@ -71,4 +73,27 @@ def test_a_sum_without_its_carry_is_refuted(monkeypatch: pytest.MonkeyPatch) -> 
     only(monkeypatch, "sum")
     monkeypatch.setattr(blocks, "CarrySelectSum", Wrong)
     with pytest.raises(NotTheArithmetic, match="sum: it is not so that total = a"):
+        list(blocks_proven(engine(7, 5, 14), LIMIT_S))
+
+
+def test_a_lane_that_forgets_the_sum_before_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(Lane):
+        def _add(self, m):
+            own = self._own[ADD]
+            self._own[ADD] = SimpleNamespace(from_accumulator=own.from_accumulator & ~own.push)
+            try:
+                return super()._add(m)
+            finally:
+                self._own[ADD] = own
+
+    only(monkeypatch, "lane")
+    monkeypatch.setattr(lane, "Lane", Wrong)
+    with pytest.raises(NotTheArithmetic, match="lane: it is not so that sum = 0, gradient word"):
+        list(blocks_proven(engine(7, 5, 14), LIMIT_S))
+
+
+def test_a_lane_whose_flag_overlooks_signs_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echoloom.hdl.lane.wraps", lambda total, width: total[width:].any())
+    only(monkeypatch, "lane")
+    with pytest.raises(NotTheArithmetic, match="lane: it is not so that `overflow` says"):
         list(blocks_proven(engine(7, 5, 14), LIMIT_S))

@@ -82,6 +82,14 @@ def test_files_of_other_makers(state: el.StreamState, tmp_path: Path) -> None:
         ({"version": 2}, "has version 2, but this release reads version 1"),
         ({"arrays": [["own", "samples", "|O", [1]]]}, "the state makes no sense to this release"),
         ({"arrays": header["arrays"][:-1]}, "the state makes no sense to this release"),
+        ({"arrays": None}, "the state makes no sense to this release"),
+        ({"arrays": [["own", "samples", "<f8", [-1]]]}, "the state makes no sense to this release"),
+        ({"arrays": [["own", "samples", "<f8", [2**40]]]}, "no sense .*samples is cut off"),
+        (
+            {"arrays": [["own", "samples", "(1,f8", [1]]]},
+            "the state makes no sense to this release",
+        ),
+        ({"arrays": [[{}, "samples", "<f8", [1]]]}, "the state makes no sense to this release"),
         ({"steps": "many"}, "the state makes no sense to this release"),
     ):
         (tmp_path / "state").write_bytes(sealed({**header, **changes}, payload))

@@ -174,6 +174,19 @@ def resealed(data: bytes, change) -> bytes:
         (lambda h: h["model"].update(colour="red"), "describes no model .*colour"),
         (lambda h: h["model"]["unit"][0].update(step_through="tanh"), "describes no model"),
         (lambda h: h["model"]["unit"][0].update(shared_step=True), "arrays do not fit the model"),
+        (lambda h: h["model"].update(hidden=10**9), "describes no model .* size of 1000000000 in "),
+        (lambda h: h["model"].update(hidden=500), "arrays do not fit the model"),
+        (lambda h: h["model"].update(blocks=300), "describes no model"),
+        (lambda h: h["model"].update(blocks=-1), "describes no model"),
+        (lambda h: h["model"].update(state=[10**400]), "describes no model"),
+        (lambda h: h["model"].update(classes=7), "describes no model"),
+        (lambda h: h["model"].update(unit=[["linear"]]), "describes no model"),
+        (lambda h: h.update(model=[]), "describes no model that this release knows"),
+        (lambda h: h.update(dtypes=7), "describes no model that this release knows"),
+        (lambda h: h.update(dtypes=["(1,f8"]), "describes no model that this release knows"),
+        (lambda h: h.update(dtype="(1,f8"), "describes no model that this release knows"),
+        (lambda h: h.update(dtype="<U999"), "arrays do not fit the model"),
+        (lambda h: h.update(dtype="|O"), "arrays do not fit the model"),
         (lambda h: h.update(dtype="colour"), "describes no model that this release knows"),
     ],
 )
@@ -182,6 +195,23 @@ def test_headers_that_describe_no_model(make_model, tmp_path, change, sentence):
     save_model(path, make_model(unit="nonlinear"))
     path.write_bytes(resealed(path.read_bytes(), change))
     with pytest.raises(ValueError, match=sentence):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"'|O', 'shape': (7,)", b"'<f8', 'shape': (1099511627776,)", b"'<f8', 'shape': (7,", b"os"],
+)
+def test_arrays_that_nobody_wrote(make_model, tmp_path, header):
+    """The first array of a checkpoint with a right checksum has another header in NumPy's format:
+    Python objects, a terabyte, no end, no type."""
+    path = tmp_path / "model.eqx"
+    save_model(path, make_model())
+    line, _, payload = path.read_bytes().partition(b"\n")
+    text = b"{'fortran_order': False, 'descr': " + header + b"}"
+    payload = b"\x93NUMPY\x01\x00v\x00" + text.ljust(118) + payload[128:]
+    path.write_bytes(resealed(line + b"\n" + payload, lambda header: None))
+    with pytest.raises(ValueError, match="the arrays do not fit the model in the header"):
         load_model(path)
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import importlib
 import re
+from inspect import isabstract
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from amaranth.build import Platform
 
 from echoloom.backends.bitstream.targets.devices import DEVICES
 from echoloom.backends.bitstream.targets.target import Target
 from echoloom.hdl.board import BAUD
 from echoloom.hdl.uart import divisor_for
+from echoloom.ir.toml import read_toml
 
 Level = Literal["high", "low"]
 Pin = tuple[str, str]  # site and attributes
@@ -65,7 +68,7 @@ def read_board(file: Path) -> Target:
     try:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise ValueError("a board's name has letters, digits and _ . - only")
-        board = msgspec.toml.decode(file.read_bytes(), type=BoardFile)
+        board = read_toml(file.read_bytes(), BoardFile)
         return _target(name, board)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ValueError(f"{file} describes no board: {error}") from error
@@ -135,9 +138,13 @@ def _known(amaranth: str) -> dict[str, Any]:
     """What `amaranth-boards` says of a board, in this module's words."""
     module, _, cls = amaranth.rpartition(".")
     try:
-        platform = getattr(importlib.import_module(f"amaranth_boards.{module}"), cls)()
-    except (ImportError, AttributeError, TypeError) as error:
+        kind = getattr(importlib.import_module(f"amaranth_boards.{module}"), cls)
+    except (ImportError, AttributeError) as error:
         raise ValueError(f"amaranth-boards has no {amaranth!r} ({error})") from error
+    # Its modules import other things too, which a file must not have called.
+    if not (isinstance(kind, type) and issubclass(kind, Platform)) or isabstract(kind):
+        raise ValueError(f"amaranth-boards has no board {amaranth!r}")
+    platform: Any = kind()
     found: dict[str, Any] = _device(platform)
     pins: dict[str, Pin] = {}
     clock = platform.lookup(platform.default_clk)

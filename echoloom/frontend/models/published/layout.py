@@ -6,13 +6,13 @@ state of its batch norms, one array after another, without names: their order is
 
 from __future__ import annotations
 
-import json
 import os
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from echoloom.frontend.data.files import read_json
 from echoloom.frontend.models.published.npy_sequence import Slot
 
 Path = str | os.PathLike[str]
@@ -41,8 +41,8 @@ def read_sizes(path: Path) -> Published:
     with open(path, "rb") as file:
         text = file.read(_JSON_LIMIT)
     try:
-        stated = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        stated = read_json(text)
+    except ValueError as error:
         raise ValueError(f"{path}: this is not JSON; a JSON object {{...}} is needed.") from error
     if not isinstance(stated, dict):
         raise ValueError(f"{path}: this is a {type(stated).__name__}, not a JSON object {{...}}.")

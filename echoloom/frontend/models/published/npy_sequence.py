@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import os
-import tokenize
-import warnings
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 import numpy as np
+
+from echoloom.frontend.data.npy import read_npy_header
 
 Kind = Literal["real", "bool", "whole"]
 # What the reader does with an array: nothing, or takes its numbers as they are; of variances and of
@@ -27,10 +27,6 @@ _DTYPES: dict[Kind, tuple[type, ...]] = {
 }
 # NumPy's headers of plain arrays take 128 bytes.
 _HEADER_LIMIT = 1024
-# What NumPy's reader of headers raises, depending on what stands in one.
-_HEADER_ERRORS = (
-    ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,15 +82,8 @@ class NpySequence:
             )
         stream = io.BytesIO(head)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                version = np.lib.format.read_magic(stream)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, fortran_order, dtype = read(stream)
-        except (*_HEADER_ERRORS, KeyError) as error:
+            shape, fortran_order, dtype = read_npy_header(stream)
+        except ValueError as error:
             if stream.tell() == len(head) < _HEADER_LIMIT:
                 raise self._cut(name) from error
             raise ValueError(

@@ -1,0 +1,180 @@
+"""One reader under hostile input, in a process that watches time, memory and what is touched.
+
+An input is wrong if the reader does anything but return or refuse in one sentence: another
+exception, longer than `LIMIT_S`, more than `MEMORY` bytes beyond what the process had, a file
+opened for writing, a process started, a pickle's class looked up.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from echoloom.cli.outcome import LONGEST, sentence
+
+LIMIT_S = 5.0
+MEMORY = 1 << 30
+TOUCHES = (
+    "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect",
+    "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is fuzzed: `read` is given a path of the input, `refusals` are what it may raise, and
+    `mutate` makes an input of the seeds."""
+
+    seeds: Callable[[Path], list[bytes]]
+    mutate: Callable[[Random, list[bytes]], bytes]
+    read: Callable[[Path], object]
+    refusals: tuple[type[BaseException], ...] = (ValueError, OSError)
+    suffix: str = ""
+    limit_s: float = LIMIT_S
+
+
+@dataclass
+class Counts:
+    """What became of the inputs. `finds`: the first input of each kind, by what went wrong."""
+
+    inputs: int = 0
+    accepted: int = 0
+    refused: int = 0
+    finds: dict[str, tuple[int, int]] = field(default_factory=dict)  # first input, how many
+    slowest_s: float = 0.0
+    memory: int = 0  # bytes beyond what the process had at first
+
+    def found(self, what: str, number: int) -> None:
+        first, times = self.finds.get(what, (number, 0))
+        self.finds[what] = first, times + 1
+
+
+class TooLong(BaseException):
+    """The time-out; nothing that catches Exception catches it."""
+
+
+class Watch:
+    """Sees what a reader touches."""
+
+    def __init__(self) -> None:
+        self.on, self.seen = False, ""
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        if event == "open":
+            flags = arguments[2]
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                self.seen = f"writes {arguments[0]}"
+        elif event in TOUCHES:
+            self.seen = f"{event} {arguments[:1]}"
+
+
+def input_of(reader: Reader, name: str, seeds: list[bytes], seed: int, number: int) -> bytes:
+    """The input of that number; number 0 is a good file."""
+    rng = Random(f"{seed} {name} {number}")
+    if number == 0:
+        return seeds[0]
+    try:
+        return reader.mutate(rng, seeds)
+    except RecursionError:  # a hostile value that is too deep to be written
+        return rng.choice(seeds)[: rng.randrange(1000)]
+
+
+def work(
+    reader: Reader, name: str, seeds: list[bytes], seed: int, begin: int, count: int,
+    reached: Any, told: Any, jobs: int = 1,
+) -> None:  # fmt: skip
+    """Feed inputs `begin`, `begin` + `jobs` ... below `count`, send Counts now and then."""
+    counts, watch = Counts(), Watch()
+    sys.dont_write_bytecode = True
+    signal.signal(signal.SIGALRM, _too_long)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"input{reader.suffix}"
+        for data in seeds:  # whatever is imported for good files is not an input's fault
+            path.write_bytes(data)
+            reader.read(path)
+        for number in range(10):
+            input_of(reader, name, seeds, seed, number)
+        first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        allowed = _virtual_bytes() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+        for number in range(begin, count, jobs):
+            reached.value = number
+            path.write_bytes(input_of(reader, name, seeds, seed, number))
+            _one(reader, path, number, counts, watch)
+            if {entry.name for entry in Path(folder).iterdir()} != {path.name}:
+                counts.found("left a file behind", number)
+            counts.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first)
+            told.send(counts)
+            counts = Counts(memory=counts.memory)
+    told.send(None)
+
+
+def _one(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) -> None:
+    counts.inputs += 1
+    began = time.perf_counter()
+    watch.seen = ""
+    try:
+        with _within(reader.limit_s):
+            watch.on = True
+            reader.read(path)
+            counts.accepted += 1
+    except reader.refusals as error:
+        watch.on = False
+        if wrong := _no_sentence(error):
+            counts.found(wrong, number)
+        else:
+            counts.refused += 1
+    except TooLong:
+        watch.on = False
+        counts.found(f"longer than {reader.limit_s:g} s", number)
+    except BaseException as error:
+        watch.on = False
+        counts.found(_where(error), number)
+    watch.on = False
+    counts.slowest_s = time.perf_counter() - began
+    if watch.seen:
+        counts.found(watch.seen, number)
+
+
+@contextmanager
+def _within(seconds: float) -> Any:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _too_long(*_: object) -> None:
+    raise TooLong
+
+
+def _no_sentence(error: BaseException) -> str:
+    text = sentence(error)
+    if not text.strip() or not text.isprintable() or len(text) > LONGEST + 10:
+        return f"{type(error).__name__} without one sentence"
+    return ""
+
+
+def _where(error: BaseException) -> str:
+    own = [f for f in traceback.extract_tb(error.__traceback__) if "/echoloom/" in f.filename]
+    at = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
+    return f"{type(error).__name__} at {at}"
+
+
+def _virtual_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
