@@ -25,6 +25,7 @@ from echoloom.cli.outcome import LONGEST, sentence
 
 LIMIT_S = 5.0
 MEMORY = 1 << 30
+TOLD_S = 1.0
 TOUCHES = (
     "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect",
     "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree",
@@ -95,10 +96,10 @@ def input_of(reader: Reader, name: str, seeds: list[bytes], seed: int, number: i
 
 def work(
     reader: Reader, name: str, seeds: list[bytes], seed: int, begin: int, count: int,
-    reached: Any, told: Any, jobs: int = 1,
+    reached: Any, told: Any,
 ) -> None:  # fmt: skip
-    """Feed inputs `begin`, `begin` + `jobs` ... below `count`, send Counts now and then."""
-    counts, watch = Counts(), Watch()
+    """Feed inputs `begin` to `count`, and send Counts now and then."""
+    counts, watch, said = Counts(), Watch(), time.monotonic()
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGALRM, _too_long)
     with tempfile.TemporaryDirectory() as folder:
@@ -111,15 +112,17 @@ def work(
         first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         allowed = _virtual_bytes() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-        for number in range(begin, count, jobs):
+        for number in range(begin, count):
             reached.value = number
             path.write_bytes(input_of(reader, name, seeds, seed, number))
             _one(reader, path, number, counts, watch)
-            if {entry.name for entry in Path(folder).iterdir()} != {path.name}:
+            if len(os.listdir(folder)) > 1:
                 counts.found("left a file behind", number)
             counts.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first)
-            told.send(counts)
-            counts = Counts(memory=counts.memory)
+            if time.monotonic() > said + TOLD_S or counts.finds:
+                told.send(counts)
+                counts, said = Counts(memory=counts.memory), time.monotonic()
+    told.send(counts)
     told.send(None)
 
 
@@ -145,7 +148,7 @@ def _one(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) 
         watch.on = False
         counts.found(_where(error), number)
     watch.on = False
-    counts.slowest_s = time.perf_counter() - began
+    counts.slowest_s = max(counts.slowest_s, time.perf_counter() - began)
     if watch.seen:
         counts.found(watch.seen, number)
 
