@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.contract import EngineConfig, Image, Register
@@ -69,8 +69,16 @@ class Upset:
     seed: int
 
     def strike(self, engine: SplitEngine, samples: Samples) -> None:
-        """Flip it. `samples` are those that the link keeps,"""
-        STRIKES[self.storage](engine, samples, Random(self.seed))
+        """Flip it. `samples` are those that the link keeps."""
+        if (spot := self.spot(engine)) is None:
+            STRIKES[self.storage](engine, samples, Random(self.seed))
+            return
+        flip(engine, spot)
+
+    def spot(self, engine: SplitEngine) -> Spot | None:
+        """Where it is, if it is in a bank."""
+        find = BANKED.get(self.storage)
+        return None if find is None else find(engine, Random(self.seed))
 
 
 def _flipped(word: int, bit: int, bits: int) -> int:
@@ -79,26 +87,48 @@ def _flipped(word: int, bit: int, bits: int) -> int:
     return flipped - (flipped >> bits - 1 << bits)
 
 
-def _in_banks(
-    find: Callable[[SplitEngine], list[list[int]]], width: Callable[[EngineConfig], int]
-) -> Callable[[SplitEngine, Any, Random], None]:
-    def strike(engine: SplitEngine, _: Any, random: Random) -> None:
-        bank, bits = random.choice(find(engine)), width(engine.image.config)
-        address = random.randrange(len(bank))
-        bank[address] = _flipped(bank[address], random.randrange(bits), bits)
+class Spot(NamedTuple):
+    """A bit of a bank: `banks` names those of the engine, words have `bits`."""
 
-    return strike
-
-
-def _in_base(engine: SplitEngine, _: Any, random: Random) -> None:
-    config = engine.image.config
-    bank, address = random.choice(engine.bases), random.randrange(config.bases)
-    bank[address] = _flipped(bank[address], random.randrange(config.word), config.word)
+    banks: str
+    bank: int
+    address: int
+    bit: int
+    bits: int
 
 
-def _in_exponent(engine: SplitEngine, _: Any, random: Random) -> None:
-    bank = random.choice(engine.exponent)
-    bank[random.randrange(len(bank))] ^= 1 << random.randrange(SHIFT_BITS)
+def flip(engine: SplitEngine, spot: Spot) -> None:
+    """Flip that bit."""
+    bank = getattr(engine, spot.banks)[spot.bank]
+    bank[spot.address] = _flipped(bank[spot.address], spot.bit, spot.bits)
+
+
+def _in_banks(name: str, width: Callable[[EngineConfig], int]) -> Callable[..., Spot]:
+    def spot(engine: SplitEngine, random: Random) -> Spot:
+        banks, bits = getattr(engine, name), width(engine.image.config)
+        bank = random.randrange(len(banks))
+        depth = engine.image.config.bases if name == "bases" else len(banks[bank])
+        return Spot(name, bank, random.randrange(depth), random.randrange(bits), bits)
+
+    return spot
+
+
+def _in_exponent(engine: SplitEngine, random: Random) -> Spot:
+    """Unsigned, so no bit of it is a sign's."""
+    spot = _in_banks("exponent", lambda _: SHIFT_BITS)(engine, random)
+    return spot._replace(bits=SHIFT_BITS + 1)
+
+
+BANKED: Mapping[Storage, Callable[[SplitEngine, Random], Spot]] = {
+    Storage.WEIGHTS: _in_banks("weight", lambda config: config.narrow),
+    Storage.EXPONENTS: _in_exponent,
+    Storage.X_WORDS: _in_banks("vector", lambda config: config.word),
+    Storage.Y_WORDS: _in_banks("y_words", lambda config: config.word),
+    Storage.BASES: _in_banks("bases", lambda config: config.word),
+    Storage.GRADIENTS: _in_banks("gradient", lambda config: config.gradient_bits),
+    Storage.SLOTS: _in_banks("slots", lambda config: config.accumulator),
+    Storage.TREE_ROWS: _in_banks("rows", lambda config: config.accumulator),
+}
 
 
 def _in_table(engine: SplitEngine, _: Any, random: Random) -> None:
@@ -185,24 +215,14 @@ def _in_flight(engine: SplitEngine, _: Any, random: Random) -> None:
         engine.landing[when][at] = word._replace(value=value)
 
 
-STRIKES: Mapping[Storage, Callable[[SplitEngine, Any, Random], None]] = {
-    Storage.WEIGHTS: _in_banks(lambda engine: engine.weight, lambda config: config.narrow),
+STRIKES: Mapping[Storage, Callable[[SplitEngine, Samples, Random], None]] = {
     Storage.TABLES: _in_table,
-    Storage.EXPONENTS: _in_exponent,
     Storage.MAC_PROGRAM: _in_program("mac", mac_fields),
     Storage.DRAIN_PROGRAM: _in_program("drain", drain_fields),
     Storage.SECTIONS: _in_program("sections", section_fields),
     Storage.REGISTERS: _in_register,
     Storage.SAMPLES: _in_samples,
     Storage.FRAMES: _in_frame,
-    Storage.X_WORDS: _in_banks(lambda engine: engine.vector, lambda config: config.word),
-    Storage.Y_WORDS: _in_banks(lambda engine: engine.y_words, lambda config: config.word),
-    Storage.BASES: _in_base,
-    Storage.GRADIENTS: _in_banks(
-        lambda engine: engine.gradient, lambda config: config.gradient_bits
-    ),
-    Storage.SLOTS: _in_banks(lambda engine: engine.slots, lambda config: config.accumulator),
-    Storage.TREE_ROWS: _in_banks(lambda engine: engine.rows, lambda config: config.accumulator),
     Storage.SUMS: _in_sum,
     Storage.IN_FLIGHT: _in_flight,
 }

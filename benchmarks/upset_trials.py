@@ -6,45 +6,24 @@ played on to the end, unless nothing is left of the upset before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Any
 
 import numpy as np
+from upset_results import PASSES, Asked, Question, Report, Verdict, same
 from upset_storage import LASTING, Samples, SplitEngine, Upset
 
 import echoloom as el
-from echoloom.backends.engine.requests import COMMANDS, PassRequest, PassResult
-from echoloom.backends.engine.sweeps import pass_request, swept
+from echoloom.backends.engine.requests import COMMANDS, PassResult
 from echoloom.ir.contract import Space
-from echoloom.ir.host import FAILURES, RunResult, Sweep, Swept, forward_states
+from echoloom.ir.host import RunResult, Swept
 
 EVERY = 16  # cycles between looks whether anything is left of an upset
-PASSES = 2  # the forward sweep and its echo
 LONGER = 2  # times that a pass may take before it counts as one that does not end
 # What a program says that no engine has.
 NONSENSE = (ValueError, IndexError, KeyError, OverflowError)
-
-
-class Report(Enum):
-    """Who says that something is wrong, the cheapest first."""
-
-    ENDED = "pass ends wrong"
-    FLAG = "flag"
-    RETURN = "no return"
-    CHECKSUM = "checksum"
-    TWICE = "played twice"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What an upset did: whether it changed a result, and who would say so. Another play is only
-    made where nobody else does."""
-
-    harmful: bool
-    reports: frozenset[Report]
 
 
 @dataclass
@@ -54,19 +33,36 @@ class Play:
 
     engine: SplitEngine
     samples: Samples
-    sweeps: tuple[Sweep, ...] = ()
+    asked: tuple[Asked, ...] = ()
     found: tuple[Swept, ...] = ()
-    request: PassRequest | None = None
+
+
+class Watched(list[int]):
+    """A bank that notes when its words are read and written: `uses[address]` are (cycle, whether
+    it was a read), cycles counted over both passes by `clock`."""
+
+    def __init__(self, words: Iterable[int], clock: Callable[[], int]) -> None:
+        super().__init__(words)
+        self._clock = clock
+        self.uses: dict[int, list[tuple[int, bool]]] = {}
+
+    def __getitem__(self, address: Any) -> Any:
+        self.uses.setdefault(address, []).append((self._clock(), True))
+        return super().__getitem__(address)
+
+    def __setitem__(self, address: Any, word: Any) -> None:
+        self.uses.setdefault(address, []).append((self._clock(), False))
+        super().__setitem__(address, word)
+
+
+BANKS = ("weight", "exponent", "vector", "y_words", "bases", "gradient", "slots", "rows")
 
 
 class Trial:
     """Plays of one sequence of a program, with an upset or without. `cycles` of each pass."""
 
     def __init__(self, program: el.CompiledProgram, x: Any, label: Any) -> None:
-        self._artifact, self._image = program.artifact, program.image
-        self._label = np.asarray(label)
-        self._forward = self._artifact.host.forward(np.asarray(x, np.float64))
-        self._samples: Samples = self._forward.frames["x"].tolist()
+        self.question = Question(program, x, label)
         self._seen: dict[tuple[int, int], Mapping[str, Any]] = {}
         self.cycles: list[int] = []
         clean = self._fresh()
@@ -80,8 +76,8 @@ class Trial:
             self.cycles.append(clean.engine.now)
             self._end(clean)
         self._result, self._left = self._gathered(clean), clean
-        assert _flags(clean) == 0, "a run without an upset overflowed"
-        assert self._came_back(clean), "a run from rest did not come back to rest"
+        assert not self.question.reports(clean.found), "something is wrong without an upset"
+        self._uses = self._watched()
 
     def verdicts(self, upsets: Iterable[Upset]) -> Iterator[tuple[Upset, Verdict]]:
         """What becomes of each, in the order of passes and cycles."""
@@ -94,13 +90,47 @@ class Trial:
                 while play.engine.now < upset.cycle:
                     play.engine.step()
                     play.engine.result.writes.clear()
-                yield upset, self._verdict(upset, self._copy(play))
+                if self._unused(upset, play.engine):
+                    yield upset, Verdict(False, frozenset())
+                else:
+                    yield upset, self._verdict(upset, self._copy(play))
             while play.engine.step():
                 pass
             self._end(play)
 
+    def _watched(self) -> Mapping[str, Sequence[Watched]]:
+        """Every use of every word of the banks, in a run without an upset."""
+        play, before = self._fresh(), [0]
+        engine = play.engine
+        engine.now = 0
+
+        def clock() -> int:
+            return before[0] + engine.now
+
+        watched = {}
+        for name in BANKS:
+            watched[name] = [Watched(bank, clock) for bank in getattr(engine, name)]
+            setattr(engine, name, watched[name])
+        for cycles in self.cycles:
+            self._begin(play)
+            while engine.step():
+                pass
+            self._end(play)
+            before[0] += cycles
+            engine.now = 0
+        return watched
+
+    def _unused(self, upset: Upset, engine: SplitEngine) -> bool:
+        """Whether the word that it is in is written before it is read, or neither."""
+        if (spot := upset.spot(engine)) is None:
+            return False
+        when = sum(self.cycles[: upset.number]) + upset.cycle
+        uses = self._uses[spot.banks][spot.bank].uses.get(spot.address, ())
+        return not next((read for cycle, read in uses if cycle >= when), False)
+
     def _fresh(self) -> Play:
-        return Play(SplitEngine(self._image), [list(row) for row in self._samples])
+        samples = [list(row) for row in self.question.samples]
+        return Play(SplitEngine(self.question.image), samples)
 
     def _copy(self, play: Play) -> Play:
         shared = (play.engine.image, play.engine.frames)
@@ -109,18 +139,15 @@ class Trial:
 
     def _begin(self, play: Play) -> None:
         """Begin the next pass, with what the host makes of the one before."""
-        host, forward = self._artifact.host, self._forward
-        sweep = forward
-        if play.found:
-            sweep = host.echo(forward, host.outputs(play.found[0]), self._label)
-        request = pass_request(self._artifact, self._image, sweep)
+        asked = self.question.following(play.found)
+        request = asked.request
         for space, lane, address, word in request.writes:
             assert space is Space.VECTOR
             play.engine.write(lane, address, word)
         # A register that has its value is not written again.
         registers = dict(request.registers)
-        if play.request is not None:
-            before = play.request.registers
+        if play.found:
+            before = play.asked[-1].request.registers
             held = {at for at, word in registers.items() if before[at] == word}
             registers |= {at: play.engine.registers[at] for at in held}
         play.engine.begin(
@@ -129,7 +156,7 @@ class Trial:
             registers=registers,
             waits={},
         )
-        play.sweeps, play.request = (*play.sweeps, sweep), request
+        play.asked = (*play.asked, asked)
         self._refill(play, 0)
 
     def _refill(self, play: Play, first: int) -> None:
@@ -142,8 +169,7 @@ class Trial:
 
     def _end(self, play: Play) -> None:
         """End the pass. Raises ValueError if it did not give what it gives."""
-        request, engine = play.request, play.engine
-        assert request is not None
+        request, engine = play.asked[-1].request, play.engine
         found = engine.end()
         memories = {Space.VECTOR: engine.vector, Space.GRADIENT: engine.gradient}
         reads = [memories[space][lane][at] for space, lane, at in request.reads]
@@ -153,7 +179,7 @@ class Trial:
             np.array(found.outputs, np.int64), np.array(reads, np.int64),
             int(found.flags), found.cycles, 0, found.busy,
         )  # fmt: skip
-        play.found = (*play.found, swept(self._artifact, play.sweeps[-1], result))
+        play.found = (*play.found, self.question.answer(play.asked[-1], result))
 
     def _verdict(self, upset: Upset, play: Play) -> Verdict:
         try:
@@ -165,15 +191,11 @@ class Trial:
                 return Verdict(False, frozenset())
         except NONSENSE:
             return Verdict(True, frozenset({Report.ENDED}))
-        reports = set[Report]()
-        if _flags(play) & FAILURES:
-            reports.add(Report.FLAG)
-        if not self._came_back(play):
-            reports.add(Report.RETURN)
+        reports = self.question.reports(play.found)
         if self._fixed(play) != self._fixed(self._left):
             reports.add(Report.CHECKSUM)
         result = self._gathered(play)
-        harmful = not _same(result, self._result)
+        harmful = not same(result, self._result)
         if harmful and not reports and self._differs_again(play, result):
             reports.add(Report.TWICE)
         return Verdict(harmful, frozenset(reports))
@@ -201,21 +223,16 @@ class Trial:
     def _differs_again(self, play: Play, result: RunResult) -> bool:
         """Whether the same sequence, sent again, gives something else on the engine as it is now,
         when the words that vector memory begins with have been written again."""
-        for lane, bank in enumerate(self._image.vector):
+        for lane, bank in enumerate(self.question.image.vector):
             for address, word in enumerate(bank):
                 play.engine.write(lane, address, word)
-        again = Play(play.engine, [list(row) for row in self._samples])
+        again = Play(play.engine, [list(row) for row in self.question.samples])
         self._begin(again)
         self._play_on(again, lasting=True)
-        return not _same(result, self._gathered(again))
+        return not same(result, self._gathered(again))
 
     def _gathered(self, play: Play) -> RunResult:
-        return self._artifact.host.result(play.found[0], play.found[1], play.sweeps[1])
-
-    def _came_back(self, play: Play) -> bool:
-        """Whether the free copy is at rest again, as it was before."""
-        names = forward_states(self._artifact.program)
-        return not any(np.any(play.found[1].states[name]) for name in names)
+        return self.question.result(play.found, play.asked[1])
 
     def _fixed(self, play: Play) -> tuple[Any, ...]:
         """What no sweep writes, and a host can read."""
@@ -225,13 +242,3 @@ class Trial:
             engine.weight, engine.exponent, image.table, image.mac, image.drain, image.sections,
             registers,
         )  # fmt: skip
-
-
-def _flags(play: Play) -> int:
-    return int(play.found[0].flags | play.found[1].flags) & FAILURES
-
-
-def _same(a: RunResult, b: RunResult) -> bool:
-    """Whether all results are equal, whatever flags say."""
-    one, other = a.named(), b.named()
-    return all(np.array_equal(one[name], other[name]) for name in one if "flags" not in name)

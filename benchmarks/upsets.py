@@ -11,14 +11,16 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
 import output
+from upset_results import Report, Verdict
 from upset_storage import Storage, Upset, bits_of
-from upset_trials import Report, Trial, Verdict
+from upset_trials import Trial
 
 import echoloom as el
 from echoloom.ir.contract import EngineConfig
@@ -124,9 +126,10 @@ def main() -> None:
     trial, config, samples = trial_of(options.model)
     upsets = drawn(options.model, storages, -(-options.count // len(storages)), options.seed)
     found: list[tuple[Upset, Verdict]] = []
-    for some in judged(options.model, upsets, options.jobs):
-        found += some
-        output.progress.print(f"{len(found):,} of {len(upsets):,}")
+    with suppress(KeyboardInterrupt):  # a table of what there is: each chunk has all kinds
+        for some in judged(options.model, upsets, options.jobs):
+            found += some
+            output.progress.print(f"{len(found):,} of {len(upsets):,}")
     title = (
         f"{options.model}: {config.lanes} lanes, {sum(trial.cycles):,} cycles, seed {options.seed}"
     )

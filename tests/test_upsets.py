@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from upset_results import Report, Verdict
 from upset_storage import LASTING, Storage, Upset, bits_of
-from upset_trials import Report, Trial, Verdict
+from upset_trials import Trial
 from upsets import MODELS, drawn, table, trial_of
 
 LOADED = LASTING - {Storage.SAMPLES}  # that a host can read back

@@ -52,11 +52,12 @@ def build(
         typer.Option(help="How many the board keeps, a power of two; up to 8,192 as they fit."),
     ] = None,
     checks: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--check/--no-check", help="Whether the board sums up its memories by itself."
+            "--check/--no-check",
+            help="Whether the board sums up its memories by itself; not on iCE40 if not given.",
         ),
-    ] = True,
+    ] = None,
     html: Html = None,
     unit: Unit = None,
     as_json: Json = False,

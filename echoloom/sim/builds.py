@@ -26,16 +26,21 @@ from echoloom.sim.simulation_error import SimulationError
 CACHE = "ECHOLOOM_CACHE"  # environment variable that moves the cache
 SIM = Path(__file__).parent
 WAVES = "verilator-waves"  # as verilator-cpp, and it writes waves
+UPSETS = "verilator-upsets"  # likewise, and a bit may flip
 # What is around a circuit that is compiled without Python: a script's player, or a board's pins.
 MAINS = {
     "verilator-cpp": (SIM / "player.cpp",),
     "board": (SIM / "board.cpp",),
+    UPSETS: (SIM / "player.cpp", SIM / "upsets.h"),
     WAVES: (SIM / "player.cpp", SIM / "waves.h", SIM / "fst" / "lz4.h", SIM / "fst" / "zlib.h"),
 }
 COCOTB_PROCESS = "echoloom.sim.cocotb_process"
 VERILATOR_CPP_ARGUMENTS = ("-Wno-fatal", "-O3", "-CFLAGS", "-std=c++17")
 # Its own LDLIBS name the compression libraries whose place fst/*.h take.
-EXTRA = {WAVES: ("--trace-fst", "--timescale", "1ns/1ns", "-MAKEFLAGS", "LDLIBS=")}
+EXTRA = {
+    UPSETS: ("--public-flat-rw", "--vpi", "-CFLAGS", "-DUPSETS"),
+    WAVES: ("--trace-fst", "--timescale", "1ns/1ns", "-MAKEFLAGS", "LDLIBS="),
+}
 # The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
 # for size. Make reads these from its environment, whoever calls it.
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"

@@ -84,6 +84,17 @@ struct Waves {  // of a player that writes none
 };
 #endif
 
+#ifdef UPSETS
+#include "upsets.h"
+#else
+struct Upsets {  // of a circuit in which nothing flips
+    explicit Upsets(const std::string&) {}
+    void start(Word) {}
+    void settled(Word) {}
+    void risen(Word) {}
+};
+#endif
+
 namespace {
 
 // The gaps of a stream: clocks to hold back before every word.
@@ -149,7 +160,8 @@ public:
           response_(load<Word>(directory, "gaps_response")),
           outputs_(load<Word>(directory, "gaps_outputs")),
           trace_columns_(load<Word>(directory, "trace_columns").at(0)),
-          waves_(directory, top_) {}
+          waves_(directory, top_),
+          upsets_(directory) {}
 
     void play() {
         top_.rst = 1;
@@ -202,6 +214,7 @@ private:
     void start() {
         runs_ = true;
         waves_.start(marks_.size());
+        upsets_.start(clocks_);
     }
 
     void until_done(const Turn& turn) {
@@ -225,6 +238,7 @@ private:
         top_.clk = 0;
         top_.eval();
         waves_.settled(clocks_);
+        upsets_.settled(clocks_);
         const bool running = !top_.rst;
         const bool request = running && PORT(request, valid) && PORT(request, ready);
         const bool sample = running && PORT(samples, valid) && PORT(samples, ready);
@@ -238,6 +252,7 @@ private:
         top_.clk = 1;
         top_.eval();
         waves_.risen(marks_.size(), clocks_, runs_);
+        upsets_.risen(clocks_);
     }
 
     const std::vector<Turn> turns_;
@@ -250,6 +265,7 @@ private:
     std::vector<Mark> marks_;
     Vengine top_;
     Waves waves_;
+    Upsets upsets_;
     Word clocks_ = 0, end_ = 1000;
     bool runs_ = false;  // a pass, from its start until its outputs are there
 };

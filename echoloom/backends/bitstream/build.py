@@ -55,7 +55,7 @@ def build(
     jobs: int = 1,
     baud: int | None = None,
     samples: int | None = None,
-    checks: bool = True,
+    checks: bool | None = None,
 ) -> BuildReport:
     """Build the bitstream of the program's engine, and the program as its host sends it; minutes.
 
@@ -67,8 +67,8 @@ def build(
 
     `baud` is the serial line's speed, the board's own if not given; `samples`, a power of two, are
     how many the board keeps: up to 8,192 in half of the block RAM that the engine leaves.
-    Without `checks` the board makes no checksums of its memories, for `open_board(guard=...)`; they
-    are read word by word then.
+    Without `checks` (which iCE40 boards have to be asked for) the board makes no checksums of its
+    memories, for `open_board(guard=...)`; they are read word by word then.
 
     `board` is a name, or a board's own file (`.toml`; docs/boards.md).
 

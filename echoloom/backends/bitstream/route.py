@@ -81,13 +81,13 @@ def to_bitstream(
     *,
     baud: int | None = None,
     samples: int | None = None,
-    checks: bool = True,
+    checks: bool | None = None,
 ) -> BuildReport:
     """Build the bitstream of an engine behind its host link; minutes.
 
     `baud` is the serial line's speed, the board's own if not given; `samples` are kept on the
     board, as many as `resources.link_sizes` finds room for if not given; `checks`: it has
-    the command CHECK.
+    the command CHECK, as on larger chips if not given.
 
     `directory` gets `<board>.bit`, the routing report of the best seed and the tools' logs. The
     same aim and tools give the same bitstream.

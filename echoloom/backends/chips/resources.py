@@ -18,6 +18,7 @@ from echoloom.ir.contract import EngineConfig
 BLOCKS, MULTIPLIERS = "block RAM", "multipliers"
 WINDOW = 2048  # bytes of packets on the way where there is room: a line's for a millisecond or more
 LISTED = 1024  # entries of an update's list, likewise: of 140 tensors
+ROOMY = 10_000  # LUTs, of which the command CHECK takes 250
 STORE = 8192  # samples; more block RAM than for these would be in the way of the engine's
 
 
@@ -111,13 +112,15 @@ def lacking(config: EngineConfig, chip: Chip) -> list[str]:
 
 
 def link_sizes(
-    config: EngineConfig, chip: Chip, samples: int | None = None, checks: bool = True
+    config: EngineConfig, chip: Chip, samples: int | None = None, checks: bool | None = None
 ) -> LinkSizes:
     """The link that goes with an engine: a store of `samples`, or of as many, up to STORE, as half
-    of the block RAM holds that the engine leaves; with the command CHECK, unless told otherwise.
+    of the block RAM holds that the engine leaves; with the command CHECK, unless told
+    otherwise, on chips from ROOMY on.
 
     Raises ValueError for a store that is no power of two from LEAST on, or larger than the chip.
     """
+    checks = chip.luts >= ROOMY if checks is None else checks
     least = LinkSizes(checks=checks)
     ways = (LinkSizes(WINDOW, least.samples, listed, checks) for listed in (LISTED, least.listed))
     sizes = next((way for way in ways if resources(config, chip, way).fits), least)

@@ -138,3 +138,12 @@ def test_a_synthesised_engine_has_what_is_estimated(tmp_path: Path) -> None:
         "DP16KD": found.usage[BLOCKS].used,
         "MULT18X18D": found.usage[MULTIPLIERS].used,
     }
+
+
+def test_small_chips_do_not_sum_up_their_memories():
+    """Unless they are asked to: 250 LUTs are more than an iCE40 has to spare."""
+    config = EngineConfig(lanes=1, drains=1)
+    for name, chip in CHIPS.items():
+        assert link_sizes(config, chip).checks is (name not in ("up5k", "hx8k"))
+        assert link_sizes(config, chip, checks=True).checks
+        assert not link_sizes(config, chip, samples=256, checks=False).checks

@@ -1,0 +1,247 @@
+"""Upsets in the circuit itself, under Verilator: python benchmarks/upset_circuit.py [--count 300]
+
+Bits of the engine's memories and registers flip in a played circuit, forward and echo, and are
+counted as in `upsets.py`. "golden" are upsets of which the golden engine says the same, of those
+that it knows: it issues, reads and writes an element in one cycle, and so is asked about upsets in
+a memory only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import output
+from upset_results import PASSES, Asked, Question, Report, Verdict, same
+from upset_storage import Samples, SplitEngine, Spot, Storage, Upset, flip
+from upset_trials import Trial
+from upsets import first, reported, trial_of
+
+from echoloom.backends.engine.requests import PassRequest, PassResult
+from echoloom.backends.link.image_writes import by_place, image_writes
+from echoloom.backends.link.memory_runs import as_read
+from echoloom.ir.contract import Space
+from echoloom.ir.host import Swept
+from echoloom.sim.builds import UPSETS
+from echoloom.sim.compose import compose, results
+from echoloom.sim.run_rtl import model_of, play
+from echoloom.sim.simulation_error import SimulationError
+
+MODEL = "one lane"
+CONTROL = "registers"
+# Memories by their names in the circuit: what they are, where a host reads them, what the golden
+# engine calls their banks.
+MEMORIES: dict[str, tuple[str, Space | None, tuple[str, ...]]] = {
+    "weights": ("weights", Space.WEIGHT, ("weight",)),
+    "entries": ("tables", Space.TABLE, ()),
+    "exponents": ("exponents", Space.EXPONENT, ("exponent",)),
+    "vectors": ("vectors", None, ("vector", "y_words")),
+    "bases": ("bases", None, ("bases",)),
+    "gradients": ("gradients", None, ("gradient",)),
+    "slots": ("slots", None, ("slots",)),
+    "rows": ("tree rows", None, ("rows",)),
+    "samples": ("frames", None, ()),
+    "storage": ("outputs", None, ()),
+}
+COLUMNS = {"mac_fetch": Space.MAC, "drain_fetch": Space.DRAIN, "sequencer.table": Space.SECTION}
+
+
+class Variable(NamedTuple):
+    """A variable of the circuit: `elements` of `bits`."""
+
+    scope: str
+    name: str
+    bits: int
+    elements: int
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        if self.elements == 1:
+            return CONTROL
+        return "programs" if self.column else MEMORIES[self.name][0]
+
+    def spots(self, bit: int) -> tuple[Spot, ...]:
+        """What the golden engine has in its place."""
+        if self.elements == 1 or self.column:
+            return ()
+        names, (address, within) = MEMORIES[self.name][2], divmod(bit, self.bits)
+        signed = self.bits + (self.name == "exponents")  # no bit of which is a sign's
+        # The golden engine has slots by their numbers, and lanes in each.
+        bank, at = (address, 0) if self.name in ("slots", "rows") else (0, address)
+        return tuple(Spot(name, bank, at, within, signed) for name in names)
+
+    @property
+    def column(self) -> Space | None:
+        """The program that it is a column of."""
+        return next((at for end, at in COLUMNS.items() if self.scope.endswith(end)), None)
+
+    def place(self, bit: int) -> tuple[Space, int, int] | None:
+        """Where a host reads the word of a bit; None of words that sweeps write."""
+        space = self.column or MEMORIES.get(self.name, (None, None))[1]
+        number = self.name if self.column else self.scope
+        lane = int(number.rsplit("_", 1)[1]) if space not in (None, Space.TABLE) else 0
+        return None if space is None else (space, lane, bit // self.bits)
+
+
+@dataclass(frozen=True)
+class PlacedUpset(Upset):
+    """An upset of the golden engine at a known place, which may have copies."""
+
+    spots: tuple[Spot, ...] = ()
+
+    def strike(self, engine: SplitEngine, samples: Samples) -> None:
+        for spot in self.spots:
+            flip(engine, spot)
+
+    def spot(self, engine: SplitEngine) -> Spot | None:
+        return None
+
+
+class Circuit:
+    """The built engine, and what a run without an upset says of it."""
+
+    def __init__(self, question: Question, cycles: Sequence[int]) -> None:
+        self._question, self._cycles = question, list(cycles)
+        self._model = model_of(question.image, None, UPSETS)
+        self._asked = self._begun = (question.following(()),)
+        with tempfile.TemporaryDirectory() as folder:
+            job = Path(folder)
+            (found,) = self._played(job, "list", self._begun)
+            self._asked = (*self._begun, question.following([self._answer(self._begun[0], found)]))
+            clean = self._played(job, "list", self._asked)
+            starts = (job / "starts.txt").read_text().split()
+            self._starts = [int(word) for word in starts[-PASSES:]]
+            lines = (job / "variables.txt").read_text().splitlines()
+        fields = [line.rsplit(" ", 3) for line in lines]
+        assert [one.cycles for one in clean] == self._cycles
+        self._swept = [self._answer(a, f) for a, f in zip(self._asked, clean, strict=True)]
+        self._result = question.result(self._swept, self._asked[1])
+        self.variables = [Variable(s, n, int(b), int(e)) for s, n, b, e in fields
+                          if ".engine." in s and int(e) and "trace" not in n]  # fmt: skip
+
+    def verdict(self, variable: Variable, bit: int, number: int, cycle: int) -> Verdict | None:
+        """What becomes of a sequence, played twice, in whose first play a bit flips. None if it is
+        no register's bit: it had its value back at once."""
+        upset = f"{variable.scope} {variable.name} {bit} {self._starts[number] + 1 + cycle}"
+        place, image = variable.place(bit), self._question.image
+        anew = tuple(
+            (Space.VECTOR, lane, address, word)
+            for lane, bank in enumerate(image.vector)
+            for address, word in enumerate(bank)
+        )
+        asked, heard = [*self._asked, *self._asked], list[Swept]()
+        with tempfile.TemporaryDirectory() as folder:
+            job = Path(folder)
+            try:
+                # A second time with the errors that the outputs of the first have made.
+                for last in (False, True):
+                    found = self._played(job, upset, asked, anew, place)
+                    heard = [self._answer(a, f) for a, f in zip(asked, found, strict=False)]
+                    if last or all(
+                        (heard[at].outputs == self._swept[0].outputs).all() for at in (0, PASSES)
+                    ):
+                        break
+                    for at in (0, PASSES):
+                        asked[at + 1] = self._question.following(heard[at : at + 1])
+            except SimulationError:
+                found = []
+            kept = job / "kept.txt"
+            if not kept.exists() or kept.read_text().split()[-1] != "1":
+                return None
+        if [one.cycles for one in found[:PASSES]] != self._cycles:
+            return Verdict(True, frozenset({Report.ENDED}))
+        reports = self._question.reports(heard[:PASSES])
+        if place is not None:
+            word = by_place(image_writes(image)).get(place, 0)
+            if int(found[-1].reads[-1]) != as_read((*place, word), image.config):
+                reports.add(Report.CHECKSUM)
+        result = self._question.result(heard[:PASSES], asked[1])
+        again = self._question.result(heard[PASSES:], asked[PASSES + 1])
+        harmful = not same(result, self._result)
+        if harmful and not reports and not same(result, again):
+            reports.add(Report.TWICE)
+        return Verdict(harmful, frozenset(reports))
+
+    def _answer(self, asked: Asked, found: PassResult) -> Swept:
+        return self._question.answer(asked, found)
+
+    def _played(
+        self,
+        job: Path,
+        upset: str,
+        asked: Sequence[Asked],
+        anew: tuple[tuple[Space, int, int, int], ...] = (),
+        place: tuple[Space, int, int] | None = None,
+    ) -> list[PassResult]:
+        """What passes give; before the third, words are written `anew`, and after the last one the
+        word at `place` is read. Raises SimulationError."""
+        requests: list[PassRequest] = [one.request for one in asked]
+        if len(requests) > PASSES:
+            requests[PASSES] = replace(requests[PASSES], writes=(*anew, *requests[PASSES].writes))
+        if place is not None:
+            requests[-1] = replace(requests[-1], reads=(*requests[-1].reads, place))
+        (job / "upset.txt").write_text(f"{upset}\n")
+        script = compose(self._question.image, requests)
+        return results(self._question.image, requests, play(script, self._model, UPSETS, job))
+
+
+def drawn(circuit: Circuit, kind: str, random: Random) -> tuple[Variable, int]:
+    """A bit of a kind of storage, each with the same chance."""
+    own = [variable for variable in circuit.variables if variable.kind == kind]
+    variable = random.choices(own, [one.bits * one.elements for one in own])[0]
+    return variable, random.randrange(variable.bits * variable.elements)
+
+
+def agrees(trial: Trial, upset: PlacedUpset, said: Verdict) -> bool:
+    """Whether the golden engine says the same."""
+    ((_, found),) = trial.verdicts([upset])
+    return found.harmful == said.harmful and (
+        not said.harmful or first(found.reports) == first(said.reports)
+    )
+
+
+def main() -> None:
+    parser = output.arguments((__doc__ or "").splitlines()[0])
+    parser.add_argument("--count", type=int, default=300, help="upsets in all")
+    parser.add_argument("--kind", action="append", help="of storage; all, if none is given")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    trial = trial_of(MODEL)[0]
+    circuit, random = Circuit(trial.question, trial.cycles), Random(options.seed)
+    kinds = options.kind or sorted({variable.kind for variable in circuit.variables})
+    rows: list[dict[str, Any]] = []
+    for kind in kinds:
+        by: Counter[Report | None] = Counter()
+        upsets = known = agreed = 0
+        while upsets < -(-options.count // len(kinds)):
+            variable, bit = drawn(circuit, kind, random)
+            number = random.choices(range(PASSES), trial.cycles)[0]
+            cycle = random.randrange(1, trial.cycles[number] - 1)
+            verdict = circuit.verdict(variable, bit, number, cycle)
+            if verdict is None:
+                continue
+            upsets += 1
+            if verdict.harmful:
+                by[first(verdict.reports)] += 1
+            if spots := variable.spots(bit):
+                known += 1
+                upset = PlacedUpset(Storage.X_WORDS, number, cycle, 0, spots)
+                agreed += agrees(trial, upset, verdict)
+        counts = {one.value: by[one] for one in Report} | {"nowhere": by[None]}
+        rows.append({
+            "storage": kind, "upsets": upsets, "harmful": by.total(), **counts,
+            **reported(by.total(), counts), "golden": f"{agreed} of {known}" if known else "-",
+        })  # fmt: skip
+        output.progress.print(f"{kind}: {by.total()} of {upsets} were harmful")
+    title = f"{MODEL}: {sum(trial.cycles):,} cycles, seed {options.seed}"
+    output.show(title, rows, ("echoloom", "verilator"), options.json)
+
+
+if __name__ == "__main__":
+    main()
