@@ -47,6 +47,7 @@ def load(board: GoldenBoard) -> None:
 
 def collect(board: GoldenBoard) -> int:
     """The status, once the pass has had time to end."""
+    status = BUSY
     for _ in range(100):
         status, *_ = ask(board, Command.COLLECT, 0, 1)
         if status & DONE:
