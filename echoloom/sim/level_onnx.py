@@ -63,7 +63,7 @@ def _of_a_file(path: str | os.PathLike[str], found: Iterator[Run]) -> Iterator[R
     except (Mismatch, ToolMissing, InputRange):
         raise
     except Exception as error:
-        said = str(error).partition("\n")[0]
+        said, *_ = str(error).splitlines() or [type(error).__name__]
         raise ValueError(f"{path}: this graph does not run as the program's: {said}") from error
 
 
