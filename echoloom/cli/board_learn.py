@@ -10,6 +10,7 @@ import typer
 
 from echoloom.backends.board.board import Board, open_board
 from echoloom.backends.board.records import Trained
+from echoloom.backends.compile.archive import packed
 from echoloom.backends.compile.program import load
 from echoloom.cli.board import Baud, Port, Timeout, load_into, say_of_line
 from echoloom.cli.data import load_data
@@ -17,8 +18,8 @@ from echoloom.cli.kept import Keep, say_of_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
-from echoloom.frontend.data.files import check_destination
-from echoloom.frontend.models.checkpoint import save_model
+from echoloom.frontend.data.files import check_destination, write_together
+from echoloom.frontend.models.checkpoint import model_bytes
 
 
 def learn(
@@ -78,12 +79,14 @@ def learn(
             _say_of(say, trained)
             say_of_kept(say, trained.kept, keep)
             say_of_line(say, found)
+        files: dict[Path, bytes] = {}
         if output is not None:
-            trained.program.save(output)
-            say.show(f"wrote {output}")
+            files[output] = packed(trained.program)
         if model is not None:
-            save_model(model, trained.program.model)
-            say.show(f"wrote {model}")
+            files[model] = model_bytes(trained.program.model)
+        write_together(files)
+        for path in files:
+            say.show(f"wrote {path}")
 
 
 def _tests(data: Any, source: str, task: str, count: int) -> tuple[Any, Any] | None:

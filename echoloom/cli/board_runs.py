@@ -21,7 +21,7 @@ from echoloom.cli.kept import Keep, keeping
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
 from echoloom.cli.tables import fields_table
-from echoloom.frontend.data.files import check_destination
+from echoloom.frontend.data.files import check_destination, npz_bytes, write_whole
 from echoloom.frontend.gradients.exact import tensors
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences, from the first.")]
@@ -113,8 +113,7 @@ def gradient(
             )
             say_of_line(say, found)
         if output is not None:
-            with output.open("wb") as file:
-                np.savez(file, **means)  # type: ignore[arg-type]
+            write_whole(output, npz_bytes(means))
             say.show(f"wrote {output}")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from echoloom.backends.compile.archive import packed
 from echoloom.backends.compile.pipeline import STAGES, Arguments, Stage, compiled
 from echoloom.backends.compile.precision_argument import profiles
 from echoloom.backends.compile.search import Searched, Unmet
@@ -19,7 +20,7 @@ from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
 from echoloom.cli.outcome import command
 from echoloom.cli.precision_options import PrecisionOptions
 from echoloom.cli.tables import summary, summary_tables
-from echoloom.frontend.data.files import check_destination, write_whole
+from echoloom.frontend.data.files import check_destination, write_together, write_whole
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.ir.contract import EngineConfig
 from echoloom.ir.widths import Widths
@@ -179,18 +180,19 @@ def compile(
                 watch,
             )  # fmt: skip
             values = summary(program, X.shape[1] if length is None else length)
+        files = {output: packed(program)}
         if ir is not None:
-            write_whole(ir, str(program).encode())
+            files[ir] = str(program).encode()
             say.result["ir"] = str(ir)
         if write_precision is not None:
-            write_whole(write_precision, str(program.precision).encode())
+            files[write_precision] = str(program.precision).encode()
             say.result["precision"] = str(write_precision)
+        write_together(files)
         for own in found:
             if own.chosen is not None:
                 say.show(str(own))
                 say.result["search"] = own.summary()
             say.notes(own.unmet)
-        program.save(output)
         say.result |= {"program": str(output), **values}
         say.show(summary_tables(values))
         say.show(f"wrote {output}")

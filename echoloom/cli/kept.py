@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from echoloom.backends.run.excess import Kept, Overflowed
 from echoloom.cli.outcome import Reporter
-from echoloom.frontend.data.files import write_whole
+from echoloom.frontend.data.files import npz_bytes, write_whole
 
 Keep = Annotated[
     Path | None,
@@ -31,9 +30,7 @@ def write_kept(say: Reporter, path: Path | None, xs: Sequence[Any], labels: Sequ
     arrays = {"X": np.stack([np.asarray(x, np.float64) for x in xs])}
     if all(label is not None for label in labels):
         arrays["y"] = np.stack([np.asarray(label) for label in labels])
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    write_whole(path, file.getvalue())
+    write_whole(path, npz_bytes(arrays))
     say.result["kept"] = str(path)
     say.errors.print(f"wrote {path}", markup=False)
 

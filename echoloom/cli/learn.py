@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from echoloom.backends.compile.archive import packed
 from echoloom.backends.compile.learned import LEARNERS, LearnResult, lesson_of, trained
 from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.run.integers import InputRange
@@ -17,8 +18,8 @@ from echoloom.cli.data import Data, load_data
 from echoloom.cli.kept import Keep, say_of_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
-from echoloom.frontend.data.files import check_destination
-from echoloom.frontend.models.checkpoint import save_model
+from echoloom.frontend.data.files import check_destination, write_together
+from echoloom.frontend.models.checkpoint import model_bytes
 
 
 def learn(
@@ -64,10 +65,11 @@ def learn(
             found = trained(
                 compiled, lesson, level, lambda done, _: progress(done + 1, lesson.updates)
             )
-        save_model(output, found.model)
+        files = {output: model_bytes(found.model)}
         if learnt is not None:
-            found.program.save(learnt)
+            files[learnt] = packed(found.program)
             say.result["program"] = str(learnt)
+        write_together(files)
         say.result |= {"checkpoint": str(output), **learning_values(found)}
         _show(say, say.result)
         say_of_kept(say, found.kept, keep)

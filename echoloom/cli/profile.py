@@ -17,13 +17,14 @@ from echoloom.backends.compile.targets import TARGETS
 from echoloom.backends.profile.grid import default_choices
 from echoloom.backends.profile.profile import Bound, Profile, check_choices, measure_profile
 from echoloom.backends.profile.subject import subject
+from echoloom.backends.report.page import page
 from echoloom.backends.report.profile_page import pictures, profile_parts
 from echoloom.backends.report.program_page import search_parts
 from echoloom.cli.data import Data, load_data
-from echoloom.cli.html import program_parts, write_page
+from echoloom.cli.html import program_parts
 from echoloom.cli.options import Json, Normalise, Source, Unit, load_unit
 from echoloom.cli.outcome import command
-from echoloom.frontend.data.files import json_bytes, write_whole
+from echoloom.frontend.data.files import check_destination, json_bytes, write_together
 from echoloom.frontend.models.checkpoint import load_model
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.ir.contract import EngineConfig
@@ -107,6 +108,7 @@ def profile(
             raise ValueError("--margin is a part of --precision: give one of the two.")
         labels = None if data.y is None else data.y[:samples]
         output.mkdir(parents=True, exist_ok=True)
+        check_destination(output / PAGE)
         with say.following("compiling") as progress:
             of = subject(
                 Arguments(
@@ -126,15 +128,18 @@ def profile(
                 *search_parts(of.searched),
                 *program_parts(of.program, found.length),
             ]
-        for name, text in svg.items():
-            write_whole(output / f"{name}.svg", text.encode())
         values = {"model": str(checkpoint), "data": source, **found.values()}
-        write_whole(output / VALUES, json_bytes(values))
         lead = (
             f"{checkpoint} on {len(X)} sequences of {X.shape[1]} steps of {source}, for {target}: "
             "integer gradients against float64 backpropagation through time."
         )
-        write_page(output / PAGE, "Gradient profile", lead, parts)
+        write_together(
+            {
+                **{output / f"{name}.svg": text.encode() for name, text in svg.items()},
+                output / VALUES: json_bytes(values),
+                output / PAGE: page("Gradient profile", lead, parts),
+            }
+        )
         say.result |= {"folder": str(output), "advice": found.advice(), "chosen": _chosen(found)}
         say.show(profile_table(found))
         for sentence in found.advice():

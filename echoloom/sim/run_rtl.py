@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,6 +10,7 @@ from typing import Literal, get_args
 from amaranth.lib import wiring
 
 from echoloom.backends.engine.requests import PassRequest, PassResult
+from echoloom.frontend.data.work_folders import work_folder
 from echoloom.hdl.engine import Engine
 from echoloom.ir.contract import EngineConfig, Image, Timing
 from echoloom.sim import amaranth_player, golden_player
@@ -18,8 +18,11 @@ from echoloom.sim.bench import Bench
 from echoloom.sim.builds import (
     COCOTB_PROCESS,
     MAINS,
+    CannotStart,
     build,
+    ended,
     environment,
+    forget,
     last_lines,
     package_sources,
     run_process,
@@ -73,8 +76,8 @@ def run_rtl(
         recording = amaranth_player.play(_bench(image, wrapper), script)
     else:
         model = model_of(image, wrapper, simulator)
-        with tempfile.TemporaryDirectory(prefix="echoloom-sim-") as job:
-            recording = play(script, model, simulator, Path(job))
+        with work_folder("simulation") as job:
+            recording = play(script, model, simulator, job)
     return results(image, passes, recording)
 
 
@@ -98,13 +101,16 @@ def play(script: Script, model: Path, simulator: str, job: Path) -> Recording:
         command = [sys.executable, "-m", COCOTB_PROCESS, "play", simulator, model, job]
     what = f"the {simulator} simulation"
     log = job / "simulation.log"
-    code = run_process(command, environment(), log, None, what)
+    try:
+        code = run_process(command, environment(), log, None, what)
+    except CannotStart:
+        forget(model)
+        raise
     failure = job / FAILURE
     if failure.is_file():
         raise SimulationError(f"{what} gave up: {failure.read_text()}")
     if code:
-        cause = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        raise SimulationError(f"{what} {cause}; the end of its log:\n{last_lines(log)}")
+        raise SimulationError(f"{what} {ended(code)}; the end of its log:\n{last_lines(log)}")
     try:
         return load_recording(job, script)
     except (OSError, ValueError) as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import struct
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from echoloom.backends.engine.requests import PassRequest
 from echoloom.backends.run.levels import Artifact
+from echoloom.frontend.data.work_folders import work_folder
 from echoloom.ir.contract import Image
 from echoloom.sim.builds import WAVES
 from echoloom.sim.compose import compose
@@ -39,8 +38,7 @@ def record(
     """
     script = compose(image, passes, stall_seed=stall_seed)
     model = model_of(image, wrapper, WAVES)
-    with tempfile.TemporaryDirectory(prefix="echoloom-waves-") as name:
-        job = Path(name)
+    with work_folder("waves") as job:
         save_job(job, artifact, image, passes, windows)
         play(script, model, WAVES, job)
         spans = np.fromfile(job / "spans.bin", WORDS).reshape(-1, 2) * PERIOD

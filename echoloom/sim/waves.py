@@ -12,7 +12,7 @@ from typing import Any
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.sweeps import pass_request
 from echoloom.backends.run.integers import Floats
-from echoloom.frontend.data.files import check_destination, write_whole
+from echoloom.frontend.data.files import check_destination, write_together
 from echoloom.sim.first_difference import Mismatch
 from echoloom.sim.gtkwave import save_file
 from echoloom.sim.level import Case, Job
@@ -126,8 +126,12 @@ def _write(wanted: Wanted, job: Job, case: Case, span: Span) -> Dump:
     fst, times = record(artifact, image, passes, span.windows, job.stall_seed, job.wrapper)
     groups = layout(artifact, {window.section.name.lower() for window in span.windows})
     start = times[0][0] if times else 0
-    write_whole(wanted.path, fst)
-    write_whole(wanted.beside(".gtkw"), save_file(wanted.path, groups, start).encode())
-    write_whole(wanted.beside(".sucl"), command_file(groups).encode())
+    write_together(
+        {
+            wanted.beside(".gtkw"): save_file(wanted.path, groups, start).encode(),
+            wanted.beside(".sucl"): command_file(groups).encode(),
+            wanted.path: fst,
+        }
+    )
     clocks = sum(end - begin for begin, end in times) // PERIOD
     return Dump(span.text, clocks, str(wanted.path))

@@ -10,7 +10,7 @@ from runner import echoloom, refused
 from echoloom.backends.bitstream import build as builds
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import Aim, TimingMissed
-from echoloom.backends.bitstream.route import BuildReport
+from echoloom.backends.bitstream.route import NOTHING, BuildReport
 from echoloom.backends.bitstream.targets.boards import BOARDS
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.cli.outcome import Exit
@@ -26,16 +26,30 @@ class FakeTools:
         self.aim: Aim | None = None
 
     def __call__(
-        self, config, timing, board, directory, aim, *, baud=None, samples=None
+        self,
+        config,
+        timing,
+        board,
+        directory,
+        aim,
+        *,
+        baud=None,
+        samples=None,
+        checks=None,
+        besides=NOTHING,
     ) -> BuildReport:
         directory.mkdir(parents=True, exist_ok=True)
         bitstream = directory / f"{board}.bit"
-        bitstream.unlink(missing_ok=True)
+        for stale in (bitstream, *(directory / name for name in besides.names)):
+            stale.unlink(missing_ok=True)
         if self.failure:
             raise self.failure
-        bitstream.write_bytes(b"bits")
         self.aim = aim
-        return finished_build(bitstream, board, aim)
+        report = finished_build(bitstream, board, aim)
+        for name, data in besides.make(report, b"bits").items():
+            (directory / name).write_bytes(data)
+        bitstream.write_bytes(b"bits")
+        return report
 
 
 @pytest.fixture

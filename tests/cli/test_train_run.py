@@ -87,7 +87,7 @@ def test_fresh_starts_over_and_a_changed_run_is_refused(tmp_path):
         f"{state}: this run was started with [training] batch = 5, but it is 6 now; {remedy}"
     )
     assert (folder / "seed-0" / "model.eqx").read_bytes() == first
-    (folder / "seed-0" / "state.bin.77.partial").write_bytes(b"torn")
+    (folder / "seed-0" / "state.bin.0123456789abcdef.partial").write_bytes(b"torn")
     said = echoloom("train", run, "-o", folder, "--fresh")
     assert said.code == 0 and "resumed" not in said.err
     assert (folder / "seed-0" / "model.eqx").read_bytes() != first

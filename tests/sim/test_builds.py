@@ -45,13 +45,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def put_player(folder: Path, text: str = "built") -> None:
+    """What a build leaves to be run."""
+    (folder / "player").write_text(text)
+    (folder / "player").chmod(0o755)
+
+
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str | Path]]:
     """Builds only pretend; the commands they would have run."""
     ran: list[Sequence[str | Path]] = []
 
-    def pretend(command: Sequence[str | Path], *_: object) -> int:
+    def pretend(command: Sequence[str | Path], _: object, log: Path, *rest: object) -> int:
         ran.append(command)
+        put_player(log.parent)
         return 0
 
     monkeypatch.setattr(builds, "run_process", pretend)
@@ -64,6 +71,19 @@ def test_one_build_for_one_circuit(cache: Path, commands: list[object]):
     assert first.is_relative_to(cache)
     assert (first / "engine.v").read_text().count("module engine(") == 1
     assert len(commands) == 1
+
+
+@pytest.mark.parametrize("name", [b"", b"..", b"/", b"\x00", b"\xff", b"../elsewhere", b"a" * 5000])
+def test_a_name_that_no_build_has_is_not_followed(cache: Path, commands: list[object], name: bytes):
+    """Nor is a folder anywhere else taken for a build because it looks like one."""
+    (cache / "elsewhere").mkdir()
+    (cache / "elsewhere" / builds.DONE).touch()
+    (cache / builds.DONE).touch()
+    first = builds.build(Adder, "verilator", "an adder")
+    (known,) = (cache / "sim").glob("known-*")
+    known.write_bytes(name)
+    assert builds.build(Adder, "verilator", "an adder") == first
+    assert known.read_text() == first.name and len(commands) == 1
 
 
 def test_circuit_simulator_and_versions_tell_builds_apart(
@@ -95,8 +115,7 @@ def test_make_never_sees_a_path_that_it_cannot_name(
         paths = [word for word in command if isinstance(word, Path) and word != tool]
         assert paths and all(tools.plain(path) for path in [*paths, log])
         places.append(log.parent)
-        (log.parent / "player").write_text("built")
-        (log.parent / "player").chmod(0o755)
+        put_player(log.parent)
         return 0
 
     tool = tools.verilator().path
@@ -183,7 +202,7 @@ def test_a_failing_build_is_an_error_with_its_log(cache: Path, monkeypatch: pyte
 
     monkeypatch.setattr(builds, "run_process", fail)
     for _ in range(2):
-        with pytest.raises(SimulationError, match=r"verilator build failed with code 7:\nno more"):
+        with pytest.raises(SimulationError, match=r"verilator build ended with code 7:\nno more"):
             builds.build(Adder, "verilator")
 
 
@@ -213,3 +232,88 @@ def test_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch
 def test_builds_do_not_know_that_they_run_under_a_test(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTEST_CURRENT_TEST", "this one")
     assert "PYTEST_CURRENT_TEST" not in builds.environment()
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut", "another", "unmarked", "garbage"])
+def test_what_is_no_longer_as_it_was_built_is_built_again(
+    cache: Path, commands: list[object], fault: str
+):
+    """A copy that broke off, a disk that was tidied up: nothing of it is run."""
+    directory = builds.build(Adder, "verilator-cpp", "adder")
+    player = directory / "player"
+    if fault == "gone":
+        player.unlink()
+    elif fault == "cut":
+        player.write_text("buil")
+    elif fault == "another":
+        put_player(directory, "BUILT")
+    elif fault == "unmarked":
+        (directory / builds.DONE).write_text("")  # as releases before this one marked theirs
+    else:
+        (directory / builds.DONE).write_bytes(b"\xff")
+    assert builds.build(Adder, "verilator-cpp", "adder") == directory
+    assert player.read_text() == "built" and builds.is_whole(directory)
+    assert len(commands) == 2
+
+
+@pytest.mark.parametrize("text", [b"", b"../../etc", b"\xff\xfe", b"verilator-cpp-0"])
+def test_a_note_of_a_build_that_is_not_there(cache: Path, commands: list[object], text: bytes):
+    directory = builds.build(Adder, "verilator", "adder")
+    (note,) = (cache / "sim").glob("known-*")
+    note.write_bytes(text)
+    assert builds.build(Adder, "verilator", "adder") == directory
+    assert note.read_text() == directory.name and len(commands) == 1
+
+
+def test_a_killed_build_that_still_writes_writes_elsewhere(cache: Path, commands: list[object]):
+    """Tools outlive the command that was killed: what they write later is in no build."""
+    left = cache / "sim" / ".echoloom-work-build-abcdefgh" / "build"
+    left.mkdir(parents=True)
+    directory = builds.build(Adder, "verilator")
+    assert not left.exists()
+    left.mkdir(parents=True)
+    put_player(left, "late")
+    assert (builds.build(Adder, "verilator") / "player").read_text() == "built"
+    assert {path.name for path in (cache / "sim").iterdir()} == {
+        directory.name, f"{directory.name}.lock", left.parent.name,
+    }  # fmt: skip
+
+
+def test_a_cache_that_cannot_be_written(cache: Path, commands: list[object], monkeypatch: Any):
+    directory = builds.build(Adder, "verilator")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert builds.build(Adder, "verilator") == directory  # what is there needs no room
+    with pytest.raises(OSError) as caught:
+        builds.build(lambda: Adder(2), "verilator")
+    assert caught.value.strerror == (
+        f"cannot keep a built simulator in {cache / 'sim'}: No space left on device; make room "
+        "there, or set ECHOLOOM_CACHE to another folder"
+    )
+
+
+def test_tools_that_die(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever they leave, there is no build, and the next one is made from the beginning."""
+    ways = {
+        "echo half > player; kill -9 $$": "was killed by signal 9:",
+        "echo half > player; chmod +x player; exit 1": "ended with code 1:",
+        "exit 0": "gave no program although it did not fail",
+        "echo half > player; exit 0": "gave no program although it did not fail",
+    }
+    for script, sentence in ways.items():
+
+        def die(simulator: str, directory: Path, own: str = script) -> list[str | Path]:
+            return ["/bin/sh", "-c", f"cd {directory}; {own}"]
+
+        monkeypatch.setattr(builds, "_build_command", die)
+        with pytest.raises(SimulationError, match=f"the verilator-cpp build {sentence}"):
+            builds.build(Adder, "verilator-cpp", "adder")
+        assert {path.suffix for path in (cache / "sim").iterdir()} == {".lock"}
+    monkeypatch.setattr(
+        builds, "_build_command",
+        lambda _, work: ["/bin/sh", "-c", f"echo whole > {work}/player; chmod +x {work}/player"],
+    )  # fmt: skip
+    assert (builds.build(Adder, "verilator-cpp") / "player").read_text() == "whole\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from machines import forward, frames, leaky_machine
 
-from echoloom.sim.builds import last_lines, run_process
+from echoloom.sim.builds import DONE, last_lines, run_process
 from echoloom.sim.run_rtl import Simulator, run_rtl
 from echoloom.sim.simulation_error import SimulationError
 
@@ -52,6 +52,16 @@ def test_players_that_fail_are_errors(fake_player: Fake, script: str, message: s
     fake_player(script)
     with pytest.raises(SimulationError, match=message):
         run_rtl(IMAGE, [REQUEST], "verilator-cpp")
+
+
+def test_a_player_that_does_not_start_is_built_again(tmp_path: Path, fake_player: Fake):
+    fake_player("exit 0")
+    model = tmp_path / "model"
+    (model / "player").write_bytes(b"\x7fELF")  # half a program
+    (model / DONE).touch()
+    with pytest.raises(SimulationError, match=r"cannot start .*model/player: Exec format error"):
+        run_rtl(IMAGE, [REQUEST], "verilator-cpp")
+    assert not (model / DONE).exists()
 
 
 @pytest.mark.parametrize("simulator", ["verilator-cpp", "verilator", "icarus"])

@@ -1,6 +1,6 @@
 """`el.build`: a compiled program as a bitstream, and what a host sends to fill it.
 
-The directory gets four things, whole or not at all:
+The directory gets four things, whole or not at all, the bitstream last:
 
     <board>.bit   the engine behind its host link, for the board's flash or SRAM
     program.link  bytes for the serial line that load the program into the engine
@@ -15,21 +15,20 @@ a sender may check the answers or drop them. `el.open_board` knows such a board 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from echoloom.backends.bitstream.aim import MARGIN, Aim
-from echoloom.backends.bitstream.route import BuildReport, check_fits, to_bitstream
+from echoloom.backends.bitstream.route import Besides, BuildReport, check_fits, to_bitstream
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.chips.resources import link_sizes
 from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.link.conversation import LOADING, Request, all_writes, signed
 from echoloom.backends.link.image_writes import image_mark, image_writes
 from echoloom.frontend.data.arrays import whole_number
-from echoloom.frontend.data.files import write_whole
+from echoloom.frontend.data.files import json_bytes
 from echoloom.hdl.commands import Command, identity
 from echoloom.hdl.numbers import encode_numbers
 from echoloom.hdl.packets import FLUSH, encode
@@ -85,31 +84,20 @@ def build(
     aim = Aim(clock_mhz, target_mhz, margin, tuple(range(first, first + count)), jobs)
     directory = Path(directory)
     stream = link_stream(program.image)
-    besides = [directory / STREAM, directory / REPORT]
     mapped = program.artifact.mapped
-    try:
-        report = to_bitstream(
-            mapped.config,
-            mapped.timing,
-            board,
-            directory,
-            aim,
-            baud=baud,
-            samples=samples,
-            checks=checks,
-        )
-        _remove(besides)
-    finally:
-        if directory.is_dir() and not (directory / f"{target.name}.bit").exists():
-            _remove(besides)
-    write_whole(directory / STREAM, stream)
     link = link_sizes(mapped.config, CHIPS[target.chip], samples, checks)
     line = {"baud": baud or target.baud, **asdict(link)}
     if not program.image.config.learns:  # such a link has no list of an update
         del line["listed"]
-    text = json.dumps(_report(program, report, stream, line), indent=2) + "\n"
-    write_whole(directory / REPORT, text.encode())
-    return report
+
+    def besides(report: BuildReport, bits: bytes) -> dict[str, bytes]:
+        files = {report.bitstream.name: bits, STREAM: stream}
+        return {STREAM: stream, REPORT: json_bytes(_report(program, report, files, line))}
+
+    return to_bitstream(
+        mapped.config, mapped.timing, board, directory, aim, baud=baud, samples=samples,
+        checks=checks, besides=Besides((STREAM, REPORT), besides),
+    )  # fmt: skip
 
 
 def link_stream(image: Image) -> bytes:
@@ -127,17 +115,11 @@ def link_stream(image: Image) -> bytes:
     return bytes(FLUSH) + b"".join(packets)
 
 
-def _remove(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
 def _report(
-    program: CompiledProgram, report: BuildReport, stream: bytes, line: dict[str, int]
+    program: CompiledProgram, report: BuildReport, files: dict[str, bytes], line: dict[str, int]
 ) -> dict[str, Any]:
     mapped = program.artifact.mapped
     used = utilisation(mapped)
-    files = {report.bitstream.name: report.bitstream.read_bytes(), STREAM: stream}
     return {
         "kind": "build",
         "echoloom": version("echoloom"),

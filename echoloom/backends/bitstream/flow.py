@@ -144,14 +144,15 @@ class Flow:
         """Move the router's report of a seed to where it stays."""
         os.replace(self.work / f"routing-{seed}.json", file)
 
-    def pack(self, seed: int, bitstream: Path) -> None:
-        """Write the bitstream of a routed design, whole or not at all. Raises BuildFailed."""
+    def pack(self, seed: int) -> bytes:
+        """The bitstream of a routed design. Raises BuildFailed."""
         packer = self.tools.packer
         arguments = self.target.pack_arguments(self._routed(seed), "top.bit")
         run_tool(packer, arguments, self.work, self.logs / f"{packer.name}.log")
-        if not (self.work / "top.bit").is_file():
+        made = self.work / "top.bit"
+        if not made.is_file() or not made.stat().st_size:
             raise BuildFailed(f"{packer.name} gave no bitstream although it did not fail")
-        os.replace(self.work / "top.bit", bitstream)
+        return made.read_bytes()
 
     def log(self, seed: int) -> Path:
         """Where the router's words on a seed are."""

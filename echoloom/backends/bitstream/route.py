@@ -1,8 +1,8 @@
 """From an engine to a bitstream: synthesis once, routing for each seed, then the PLL's clock.
 
 A build either gives a bitstream that met its clock, or raises; it removes the directory's older
-bitstream before it starts and puts the new one in place as its last act, so that a bitstream
-that is there is always the result of the last build.
+bitstream, and what lies beside it, before it starts and puts the new one in place as its last act,
+so that a bitstream that is there is always the result of the last build.
 
 The engine's clock is in the settings of the PLL and nowhere else in the design, and the router is
 told what to aim at by itself. So the clock is chosen when the design is routed, and the bitstream
@@ -11,11 +11,10 @@ is of the very placement and routes whose timing was analysed.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,9 @@ from echoloom.backends.bitstream.targets.target import Target
 from echoloom.backends.bitstream.toolrun import BuildFailed
 from echoloom.backends.bitstream.tools import ToolMissing
 from echoloom.backends.chips.resources import lacking, link_sizes
+from echoloom.frontend.data.files import write_together
+from echoloom.frontend.data.locks import alone_in
+from echoloom.frontend.data.work_folders import work_folder
 from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, BoardTop
 from echoloom.hdl.uart import divisor_for
 from echoloom.ir.blocks import CHIPS
@@ -72,6 +74,17 @@ class BuildReport:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Besides:
+    """Files that belong to a bitstream: their names, and what they are by its report and bytes."""
+
+    names: tuple[str, ...]
+    make: Callable[[BuildReport, bytes], Mapping[str, bytes]]
+
+
+NOTHING = Besides((), lambda report, bits: {})
+
+
 def to_bitstream(
     config: EngineConfig,
     timing: Timing,
@@ -82,6 +95,7 @@ def to_bitstream(
     baud: int | None = None,
     samples: int | None = None,
     checks: bool | None = None,
+    besides: Besides = NOTHING,
 ) -> BuildReport:
     """Build the bitstream of an engine behind its host link; minutes.
 
@@ -89,8 +103,8 @@ def to_bitstream(
     board, as many as `resources.link_sizes` finds room for if not given; `checks`: it has
     the command CHECK, as on larger chips if not given.
 
-    `directory` gets `<board>.bit`, the routing report of the best seed and the tools' logs. The
-    same aim and tools give the same bitstream.
+    `directory` gets `<board>.bit`, `besides`, the routing report of the best seed and the tools'
+    logs. The same aim and tools give the same bitstream.
 
     Raises ValueError for an unknown board, a clock or a speed that it cannot make, or an engine
     that takes more block RAM or multipliers than it has, OSError if `directory` cannot be written,
@@ -104,7 +118,7 @@ def to_bitstream(
     def make(clock_mhz: float) -> Component:
         return BoardTop(target, config, timing, clock_mhz, baud, sizes)
 
-    return build(make, target, Path(directory), aim or Aim())
+    return build(make, target, Path(directory), aim or Aim(), besides)
 
 
 def check_fits(config: EngineConfig, target: Target) -> None:
@@ -118,7 +132,11 @@ def check_fits(config: EngineConfig, target: Target) -> None:
 
 
 def build(
-    make: Callable[[float], Component], target: Target, directory: Path, aim: Aim
+    make: Callable[[float], Component],
+    target: Target,
+    directory: Path,
+    aim: Aim,
+    besides: Besides = NOTHING,
 ) -> BuildReport:
     """Build the bitstream of any component whose ports are (some of) the board's pins.
 
@@ -132,9 +150,14 @@ def build(
     name = BOARD_CLOCK if clock == target.clock_mhz else ENGINE_CLOCK
     clocks = {BOARD_CLOCK: target.clock_mhz, name: routed_for}
     constraints = target.constraints(top, clocks)
+    bitstream = directory / f"{target.name}.bit"
     with _work_directory(directory) as work:
-        bitstream = directory / f"{target.name}.bit"
-        for stale in (bitstream, directory / ROUTING, *directory.glob("*.log")):
+        for stale in (
+            bitstream,
+            directory / ROUTING,
+            *(directory / name for name in besides.names),
+            *directory.glob("*.log"),
+        ):
             stale.unlink(missing_ok=True)
         try:
             tools = target.toolchain()
@@ -153,44 +176,48 @@ def build(
             best = flow.route(seed, name)
             flow.keep_report(seed, directory / ROUTING)
             aim.confirm(chosen, best)
-        flow.pack(seed, bitstream)
-    return BuildReport(
-        bitstream=bitstream,
-        board=target.name,
-        clock_mhz=chosen,
-        margin=1 - chosen / best.fmax_mhz,
-        target_mhz=routed_for,
-        fmax_mhz=best.fmax_mhz,
-        median_fmax_mhz=statistics.median(routing.fmax_mhz for routing in routed.values()),
-        seed=seed,
-        seeds=tuple(
-            SeedReport(
-                place.seed,
-                place.routing and place.routing.fmax_mhz,
-                place.failure,
-                place.seconds,
-            )
-            for place in placements
-        ),
-        critical_path=best.critical_path,
-        usage=dict(best.usage),
-        tools={t.name: t.version for t in (tools.synthesiser, tools.router, tools.packer)},
-        seconds=time.monotonic() - begin,
-    )
+        bits = flow.pack(seed)
+        report = BuildReport(
+            bitstream=bitstream,
+            board=target.name,
+            clock_mhz=chosen,
+            margin=1 - chosen / best.fmax_mhz,
+            target_mhz=routed_for,
+            fmax_mhz=best.fmax_mhz,
+            median_fmax_mhz=statistics.median(routing.fmax_mhz for routing in routed.values()),
+            seed=seed,
+            seeds=tuple(
+                SeedReport(
+                    place.seed,
+                    place.routing and place.routing.fmax_mhz,
+                    place.failure,
+                    place.seconds,
+                )
+                for place in placements
+            ),
+            critical_path=best.critical_path,
+            usage=dict(best.usage),
+            tools={t.name: t.version for t in (tools.synthesiser, tools.router, tools.packer)},
+            seconds=time.monotonic() - begin,
+        )
+        files = {directory / name: data for name, data in besides.make(report, bits).items()}
+        write_together({**files, bitstream: bits})
+    return report
 
 
-@contextlib.contextmanager
+@contextmanager
 def _work_directory(directory: Path) -> Iterator[Path]:
     """A temporary directory inside `directory`: proves that it can be written, and lets finished
     files move within one file system.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix="work-", dir=directory)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(
-            error.errno, f"cannot write a bitstream into {directory}: {reason}"
-        ) from error
-    with temporary as work:
-        yield Path(work)
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone_in(directory, "build"))
+            work = stack.enter_context(work_folder("build", directory))
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(
+                error.errno, f"cannot write a bitstream into {directory}: {reason}"
+            ) from error
+        yield work

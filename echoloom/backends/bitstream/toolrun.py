@@ -51,11 +51,10 @@ def run_tool(
             raise BuildFailed(
                 f"{tool.name} did not end within {time_limit_s:g} s; its log is {log}"
             ) from error
-    if done.returncode != 0:
+    if code := done.returncode:
+        ended = f"was killed by signal {-code}" if code < 0 else f"failed with status {code}"
         reason = first_error(log.read_text(errors="replace"))
-        raise BuildFailed(
-            f"{tool.name} failed with status {done.returncode}: {reason}; its log is {log}"
-        )
+        raise BuildFailed(f"{tool.name} {ended}: {reason}; its log is {log}")
 
 
 def first_error(log: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from echoloom.frontend.data.files import read_json
+from echoloom.frontend.data.locks import opened
+from echoloom.frontend.data.work_folders import work_folder
 
 MANIFEST = "export.json"
 
@@ -40,21 +43,44 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     """
     check_folder(folder)
     target = folder.resolve()
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
-        fresh, former = Path(beside) / "new", Path(beside) / "old"
-        for name, text in files.items():
-            path = fresh / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        if target.exists():
-            target.rename(former)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if former.exists():
-                former.rename(target)
-            raise
-        shutil.rmtree(former, ignore_errors=True)
+    try:
+        with work_folder("export", target.parent) as beside:
+            fresh, former = beside / "new", beside / "old"
+            for name, text in files.items():
+                path = fresh / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, text)
+            with _swapping(target.parent):
+                _swap(fresh, target, former)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {folder}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _swapping(parent: Path) -> Iterator[None]:
+    """While it lasts, no other process puts a folder into its place in this one."""
+    with opened(parent) as number:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+
+
+def _swap(fresh: Path, target: Path, former: Path) -> None:
+    if target.exists():
+        target.rename(former)
+    try:
+        fresh.rename(target)
+    except OSError:
+        if former.exists():
+            former.rename(target)
+        raise
 
 
 def _strange(folder: Path) -> str | None:

@@ -6,10 +6,8 @@ of cycles holds at any time, whatever came before.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import bitwuzla as smt
 from amaranth.lib.wiring import Component
@@ -18,6 +16,7 @@ from echoloom.backends.bitstream.toolrun import run_tool
 from echoloom.backends.bitstream.tools import yosys
 from echoloom.backends.bitstream.verilog import to_rtlil
 from echoloom.backends.prove.words import BITS, Term, Words
+from echoloom.frontend.data.work_folders import work_folder
 
 TOP = "top"
 Claims = Iterator[tuple[str, Term, list[Term]]]  # in words, as a term, and what is given
@@ -69,8 +68,7 @@ def _rules(netlist: str, cycles: int) -> Iterator[str]:
 
 def _netlist(component: Component, cut: Sequence[str]) -> str:
     """SMT-LIB text of the circuit, its registers as one word."""
-    with tempfile.TemporaryDirectory(prefix="echoloom-") as name:
-        folder = Path(name)
+    with work_folder("proof") as folder:
         (folder / "top.il").write_text(to_rtlil(component, TOP))
         steps = [
             "read_rtlil top.il", f"hierarchy -top {TOP}", "proc",

@@ -13,11 +13,12 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from echoloom.frontend.data.data_sets import Data
-from echoloom.frontend.data.files import json_bytes, write_whole
+from echoloom.frontend.data.files import json_bytes, write_together
+from echoloom.frontend.data.locks import alone_in
 from echoloom.frontend.gradients.bptt import bptt_value_and_grad
 from echoloom.frontend.gradients.rhel import rhel_value_and_grad
 from echoloom.frontend.models.check import check
-from echoloom.frontend.models.checkpoint import save_model
+from echoloom.frontend.models.checkpoint import model_bytes
 from echoloom.frontend.models.hssm import HSSM
 from echoloom.frontend.training.curves import curves_png
 from echoloom.frontend.training.devices import make_mesh, share_gradient
@@ -62,7 +63,7 @@ def train_run(
     """Trains every seed of `run` into `folder`, from where it stopped unless `fresh`.
 
     `watch` is called with a seed. Raises ValueError for what cannot be trained, or a folder that
-    holds another run; OSError if something cannot be written.
+    holds another run; OSError if something cannot be written, or another training is at work there.
     """
     training = run.training
     _check(run, data)
@@ -76,24 +77,26 @@ def train_run(
         check(model)
         own = folder / f"seed-{seed}"
         own.mkdir(parents=True, exist_ok=True)
-        _tidy(own, fresh)
         precision = {"precision": str(model.encoder.weight.dtype)}
         file = StateFile(own / STATE, Identity(decided | precision, digest, seed))
         source = make_source(run, model, data)
-        with watch(seed) as watcher:
+        with alone_in(own, "training"), watch(seed) as watcher:
+            if fresh:
+                _forget(own)
             fitted = fit(
                 model, data.X, data.y, source, optimiser, make_plan(training, len(data.X), seed),
                 evaluate=lambda own: scores(own, ("train", "validation")), file=file, watch=watcher,
             )  # fmt: skip
-        final = scores(fitted.model, ("train", "validation", "test"))
-        check_finite(final, fitted.counters.step)
-        save_model(own / MODEL, fitted.model)
-        measure = measure_name(model.task)
-        write_whole(own / HISTORY, history_csv(fitted.counters.history, measure))
+            final = scores(fitted.model, ("train", "validation", "test"))
+            check_finite(final, fitted.counters.step)
+            history = history_csv(fitted.counters.history, measure_name(model.task))
+            write_together({own / MODEL: model_bytes(fitted.model), own / HISTORY: history})
         results.append(SeedResult(seed, fitted.model, final, fitted.counters))
     histories = {result.seed: result.counters.history for result in results}
-    write_whole(folder / CURVES, curves_png(histories, measure_name(results[0].model.task)))
-    write_whole(folder / RESULT, json_bytes(summary(run, data, results)))
+    curves = curves_png(histories, measure_name(results[0].model.task))
+    write_together(
+        {folder / CURVES: curves, folder / RESULT: json_bytes(summary(run, data, results))}
+    )
     return results
 
 
@@ -114,11 +117,8 @@ def _check(run: Run, data: Data) -> None:
         raise ValueError("[data] scale_targets is for a regression, but this is a classification.")
 
 
-def _tidy(folder: Path, fresh: bool) -> None:
-    """Removes what a killed run left half-written, and with `fresh` all that it wrote."""
-    for partial in folder.glob("*.partial"):
-        partial.unlink()
-    if fresh:
-        for name in (STATE, MODEL, HISTORY):
-            with suppress(FileNotFoundError):
-                (folder / name).unlink()
+def _forget(folder: Path) -> None:
+    """Removes all that an earlier run of a seed wrote."""
+    for name in (STATE, MODEL, HISTORY):
+        with suppress(FileNotFoundError):
+            (folder / name).unlink()

@@ -67,14 +67,18 @@ def fake_bitstream(monkeypatch):
     """Stands in for minutes of synthesis; fake_bitstream(error) makes the next one fail."""
     failures: list[Exception] = []
 
-    def to_bitstream(config, timing, board, directory, aim, *, baud, samples):
+    def to_bitstream(config, timing, board, directory, aim, *, baud, samples, checks, besides):
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{board}.bit"
-        path.unlink(missing_ok=True)
+        for stale in (path, *(directory / name for name in besides.names)):
+            stale.unlink(missing_ok=True)
         if failures:
             raise failures.pop()
+        report = finished_build(path, board, aim)
+        for name, data in besides.make(report, b"bits").items():
+            (directory / name).write_bytes(data)
         path.write_bytes(b"bits")
-        return finished_build(path, board, aim)
+        return report
 
     monkeypatch.setattr(builds, "to_bitstream", to_bitstream)
     return failures.append
@@ -93,7 +97,7 @@ def test_report_and_files(classifier, tmp_path, fake_bitstream):
     assert written["kind"] == "build"
     assert written["fmax_mhz"] == report.fmax_mhz
     assert written["engine"]["lanes"] == 2
-    assert written["line"] == {"baud": 3_000_000, "window": 2048, "samples": 8192}
+    assert written["line"] == {"baud": 3_000_000, "window": 2048, "samples": 8192, "checks": True}
     assert [step["utilisation"] for step in written["steps"].values()] == list(
         utilisation(classifier.artifact.mapped).values()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_an_export_replaces_an_earlier_one_whole(tmp_path: Path, monkeypatch):
     write_folder(folder, {"a.v": "1", "memory/b.hex": "2", "export.json": '{"files": ["a.v", '
                           '"memory/b.hex", "export.json"]}'})  # fmt: skip
     with monkeypatch.context() as broken:
-        broken.setattr(Path, "write_text", _full)
+        broken.setattr(os, "fsync", _full)
         with pytest.raises(OSError, match="disk is full"):
             write_folder(folder, {"a.v": "3"})
     assert (folder / "a.v").read_text() == "1" and (folder / "memory" / "b.hex").exists()
