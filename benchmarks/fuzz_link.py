@@ -1,48 +1,66 @@
-"""Both ends of the link: a board that answers what no board answers, and a host that asks anything.
+"""The host's end of the link: a board that answers what no board answers.
 
-An input is the seed of a dialogue. The host's driver runs against the golden board, whose replies
-are changed on their way; the board is sent packets with right sums and wrong numbers, and has to
-answer as new after the zeros of the next line and a RESET.
+An input is the seed of a dialogue: the driver runs against the golden board, whose replies are
+changed on their way.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import fuzz_mutations as to
 import numpy as np
-from fuzz_programs import program
+from fuzz_programs import EDGES, program
 from fuzz_worker import Reader
 
 from echoloom.backends.board import line
 from echoloom.backends.board.board import Board
+from echoloom.backends.link import carrier
 from echoloom.backends.link.errors import BoardError
-from echoloom.hdl.commands import ERROR, REPLY, Command, LinkSizes, identity
-from echoloom.hdl.numbers import NUMBER_BITS, decode_numbers, encode_numbers
+from echoloom.hdl.commands import ERROR, Command, LinkSizes
+from echoloom.hdl.numbers import decode_numbers, encode_numbers
 from echoloom.hdl.packets import FLUSH, PAYLOAD, Packet, PacketDecoder, encode
-from echoloom.ir.contract import Register, Space
 from echoloom.sim.golden_board import GoldenBoard
 
-TIMEOUT_S = 0.02
-EDGES = (0, 1, -1, 63, 64, 255, 256, 65_535, 65_536, 2**31, -(2**31), 2**63 - 1, -(2**63))
+TIMEOUT_S = 0.5  # of the line's own time
+BYTE_S = 1e-5
 SIZES = LinkSizes(window=2048, samples=256, listed=256)
 TALK = 60  # replies, within which a hostile board begins to be one
 HONEST = b""  # the input of which nothing goes wrong
-PACKETS = 12  # of a hostile host
 X = np.linspace(-1.0, 1.0, 12).reshape(6, 2)
+
+
+class Clock:
+    """The line's own time, which only waiting for bytes takes: stands for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return 0
+
+
+CLOCK = Clock()
 
 
 class HostilePort:
     """A port of the carrier's, with a golden board behind whose replies are changed."""
 
-    rng, honest = Random(0), True  # of the next port that is opened
+    # Of the next port that is opened; a new board if there is none.
+    rng, honest = Random(0), True
+    board: GoldenBoard | None = None
 
     def __init__(self, path: str, baud: int, timeout_s: float) -> None:
         self.timeout_s, self._rng = timeout_s, self.rng
         mapped = program().artifact.mapped
-        self._board = GoldenBoard(mapped.config, mapped.timing, SIZES)
+        self._board = self.board or GoldenBoard(mapped.config, mapped.timing, SIZES)
         self._decoder, self._waiting = PacketDecoder(), bytearray()
         self._left = sys.maxsize if self.honest else self._rng.randrange(TALK)
         self._kind, self._always = self._rng.randrange(12), self._rng.random() < 0.5
@@ -55,9 +73,11 @@ class HostilePort:
 
     def read(self, count: int) -> bytes:
         if self._left <= 0 and self._kind == 0:  # noise without end
+            CLOCK.now += count * BYTE_S
             return self._rng.randbytes(count)
         found = bytes(self._waiting[:count])
         del self._waiting[:count]
+        CLOCK.now += len(found) * BYTE_S if len(found) == count else self.timeout_s
         return found
 
     def drop(self) -> None:
@@ -102,78 +122,27 @@ def _bytes(packet: Packet) -> bytes:
     return encode(packet.code, packet.payload, packet.sequence)
 
 
-def drive(path: Path) -> None:
-    """All that a driver does, with a board that the input makes hostile."""
-    data = path.read_bytes()
-    HostilePort.rng, HostilePort.honest = Random(data), data == HONEST
-    board = Board("hostile", 1_000_000, TIMEOUT_S)
-    board.recover()
-    board.load(program())
-    board.run(X)
-    board.run(X, 1)
-    board.status()
-
-
-def drive_patched(path: Path) -> None:
-    real = line.SerialPort
-    line.SerialPort = HostilePort  # type: ignore[misc]
+@contextmanager
+def behind(board: GoldenBoard | None, data: bytes = HONEST) -> Iterator[Board]:
+    """A driver of a board that the input makes hostile, on a line with a clock of its own."""
+    HostilePort.board, HostilePort.rng, HostilePort.honest = board, Random(data), data == HONEST
+    real = line.SerialPort, carrier.time
+    line.SerialPort, carrier.time = HostilePort, CLOCK  # type: ignore[misc, assignment]
     try:
-        drive(path)
+        driver = Board("hostile", 1_000_000, TIMEOUT_S)
+        driver.recover()
+        yield driver
     finally:
-        line.SerialPort = real  # type: ignore[misc]
+        line.SerialPort, carrier.time = real  # type: ignore[misc]
 
 
-@cache
-def rows() -> list[tuple[int, int, int, int]]:
-    from echoloom.backends.link.image_writes import image_writes
-
-    return sorted(image_writes(program().image, clear=True))
-
-
-def packet(rng: Random) -> bytes:
-    """One of a hostile host: its sum is right, unless it is not."""
-    command = rng.choice((*Command, *Command, rng.randrange(256)))
-    match rng.randrange(8):
-        case 0:
-            payload = rng.randbytes(rng.randrange(PAYLOAD + 1))
-        case 1:
-            payload = bytes([0x80]) * rng.randrange(12) + rng.choice((b"", b"\x00", b"\x7f"))
-        case 2:
-            register = rng.choice(list(Register))
-            numbers = [Space.REGISTER, 0, register, rng.choice((*EDGES, *range(8)))]
-            command, payload = Command.WRITE, encode_numbers(numbers)
-        case 3:
-            space, lane, address, word = rng.choice(rows())
-            numbers = [space, lane, address, rng.choice((word >> 1, *EDGES))]
-            command, payload = Command.WRITE, encode_numbers(numbers)
-        case _:
-            count = rng.choice((0, 1, 2, 3, 4, 4, 4, 5, 20))
-            numbers = [rng.choice((*EDGES, *range(16))) for _ in range(count)]
-            payload = encode_numbers(numbers)[:PAYLOAD]
-    data = encode(command, payload, rng.randrange(256))
-    if rng.random() < 0.1:
-        data = data[: rng.randrange(len(data))] + rng.randbytes(rng.randrange(4))
-    return data
-
-
-def dialogue(rng: Random) -> list[bytes]:
-    """What a hostile host sends before it is sent zeros and a RESET."""
-    return [packet(rng) for _ in range(rng.randrange(1, PACKETS))]
-
-
-def ask_board(path: Path) -> None:
-    """A golden board answers every packet that it hears, and is as new after a RESET."""
-    rng = Random(path.read_bytes())
-    mapped = program().artifact.mapped
-    board = GoldenBoard(mapped.config, mapped.timing, SIZES)
-    for data in dialogue(rng):
-        board.feed(data)
-    board.feed(bytes(FLUSH))
-    replies = board.feed(encode(Command.RESET, b"", 1) + encode(Command.IDENTIFY, b"", 2))
-    reset, said = PacketDecoder().feed(replies)
-    assert (reset.code, reset.payload) == (Command.RESET | REPLY, b"")
-    own = decode_numbers(said.payload)[0] % (1 << NUMBER_BITS)
-    assert own == identity(mapped.config, mapped.timing)
+def drive(path: Path) -> None:
+    """All that a driver does."""
+    with behind(None, path.read_bytes()) as driver:
+        driver.load(program())
+        driver.run(X)
+        driver.run(X, 1)
+        driver.status()
 
 
 def decode(path: Path) -> None:
@@ -193,8 +162,14 @@ def decode(path: Path) -> None:
 
 
 def packets(rng: Random, seeds: list[bytes]) -> bytes:
-    data = b"".join(dialogue(rng))
-    return data if rng.random() < 0.5 else data[rng.randrange(len(data) + 1) :]
+    """Packets with right sums, damaged ones, and what stands between them."""
+    return to.raw(rng, [b"".join(_any_packet(rng) for _ in range(rng.randrange(1, 9)))])
+
+
+def _any_packet(rng: Random) -> bytes:
+    payload = encode_numbers([rng.choice(EDGES) for _ in range(rng.randrange(20))])
+    payload = payload if rng.random() < 0.7 else rng.randbytes(rng.randrange(PAYLOAD + 1))
+    return encode(rng.randrange(256), payload[:PAYLOAD], rng.randrange(256))
 
 
 def seed(rng: Random, seeds: list[bytes]) -> bytes:
@@ -203,6 +178,5 @@ def seed(rng: Random, seeds: list[bytes]) -> bytes:
 
 READERS = {
     "packets": Reader(lambda _: [encode(Command.IDENTIFY)], packets, decode),
-    "host": Reader(lambda _: [HONEST], seed, drive_patched, (BoardError, OSError), limit_s=20.0),
-    "golden-board": Reader(lambda _: [bytes(8)], seed, ask_board, (), limit_s=5.0),
+    "host": Reader(lambda _: [HONEST], seed, drive, (BoardError, OSError), limit_s=20.0),
 }

@@ -9,6 +9,9 @@ import numpy as np
 
 import echoloom as el
 
+# Numbers on a line that somebody may not have thought of.
+EDGES = (0, 1, -1, 63, 64, 255, 256, 65_535, 65_536, 2**31, -(2**31), 2**63 - 1, -(2**63))
+
 
 @cache
 def model(unit: str = "linear") -> el.HSSM:

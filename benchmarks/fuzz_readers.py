@@ -12,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import fuzz_board
 import fuzz_link
 import fuzz_mutations as to
 import numpy as np
@@ -20,6 +21,7 @@ from fuzz_worker import Reader
 
 import echoloom as el
 from echoloom.frontend.data.data_sets import prepare
+from echoloom.sim import level_onnx
 from echoloom.sim.first_difference import Mismatch
 
 TOML_RUN = b"""
@@ -249,7 +251,16 @@ def graphs(folder: Path) -> list[bytes]:
     ]
 
 
+@cache
+def exported(kind: str, passes: str) -> Any:
+    from echoloom.backends.onnx.export import onnx_model
+
+    return onnx_model(program(), kind, passes)  # type: ignore[arg-type]
+
+
 def read_graph(path: Path) -> None:
+    """What the level does with a file, with the program's own graphs made once."""
+    level_onnx.onnx_model = lambda _, kind, passes: exported(kind, passes)
     x = np.random.default_rng(0).normal(size=(1, 6, 2))
     el.verify(program(), x, [1], levels=("onnx",), onnx=path)
 
@@ -278,4 +289,5 @@ READERS: dict[str, Reader] = {
     "report": Reader(reports, to.json_text, read_report),
     "onnx": Reader(graphs, to.graph, read_graph, (ValueError, OSError, Mismatch), limit_s=20.0),
     **fuzz_link.READERS,
+    **fuzz_board.READERS,
 }

@@ -25,6 +25,7 @@ from echoloom.cli.outcome import LONGEST, sentence
 
 LIMIT_S = 5.0
 MEMORY = 1 << 30
+TOLD_S = 1.0
 TOUCHES = (
     "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect",
     "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree",
@@ -95,12 +96,12 @@ def input_of(reader: Reader, name: str, seeds: list[bytes], seed: int, number: i
 
 def work(
     reader: Reader, name: str, seeds: list[bytes], seed: int, begin: int, count: int,
-    reached: Any, told: Any, jobs: int = 1,
+    reached: Any, told: Any,
 ) -> None:  # fmt: skip
-    """Feed inputs `begin`, `begin` + `jobs` ... below `count`, send Counts now and then."""
-    counts, watch = Counts(), Watch()
+    """Feed inputs `begin` to `count`, and send Counts now and then."""
+    counts, watch, said = Counts(), Watch(), time.monotonic()
     sys.dont_write_bytecode = True
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGALRM, too_long)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"input{reader.suffix}"
         for data in seeds:  # whatever is imported for good files is not an input's fault
@@ -111,19 +112,20 @@ def work(
         first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         allowed = _virtual_bytes() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-        for number in range(begin, count, jobs):
+        for number in range(begin, count):
             reached.value = number
             path.write_bytes(input_of(reader, name, seeds, seed, number))
-            _one(reader, path, number, counts, watch)
-            if {entry.name for entry in Path(folder).iterdir()} != {path.name}:
-                counts.found("left a file behind", number)
+            feed(reader, path, number, counts, watch)
             counts.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first)
-            told.send(counts)
-            counts = Counts(memory=counts.memory)
+            if time.monotonic() > said + TOLD_S or counts.finds:
+                told.send(counts)
+                counts, said = Counts(memory=counts.memory), time.monotonic()
+    told.send(counts)
     told.send(None)
 
 
-def _one(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) -> None:
+def feed(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) -> None:
+    """Have the file at `path`, the only one in its folder, read, and count what became of it."""
     counts.inputs += 1
     began = time.perf_counter()
     watch.seen = ""
@@ -145,9 +147,11 @@ def _one(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) 
         watch.on = False
         counts.found(_where(error), number)
     watch.on = False
-    counts.slowest_s = time.perf_counter() - began
+    counts.slowest_s = max(counts.slowest_s, time.perf_counter() - began)
     if watch.seen:
         counts.found(watch.seen, number)
+    if len(os.listdir(path.parent)) > 1:
+        counts.found("left a file behind", number)
 
 
 @contextmanager
@@ -159,7 +163,8 @@ def _within(seconds: float) -> Any:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _too_long(*_: object) -> None:
+def too_long(*_: object) -> None:
+    """What SIGALRM does."""
     raise TooLong
 
 

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def in_folder(folder: Path, given: tuple[str, ...]) -> None:
             app(given, standalone_mode=True)
 
 
-def started(folder: Path, given: tuple[str, ...]) -> multiprocessing.process.BaseProcess:
+def started(folder: Path, given: tuple[str, ...]) -> BaseProcess:
     process = FORK.Process(target=in_folder, args=(folder, given))
     process.start()
     return process

@@ -83,6 +83,8 @@ class Variable(NamedTuple):
 
     def place(self, bit: int) -> tuple[Space, int, int] | None:
         """Where a host reads the word of a bit; None of words that sweeps write."""
+        if self.elements == 1:
+            return None
         space = self.column or MEMORIES.get(self.name, (None, None))[1]
         number = self.name if self.column else self.scope
         lane = int(number.rsplit("_", 1)[1]) if space not in (None, Space.TABLE) else 0
@@ -213,11 +215,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     trial = trial_of(MODEL)[0]
-    circuit, random = Circuit(trial.question, trial.cycles), Random(options.seed)
+    circuit = Circuit(trial.question, trial.cycles)
     kinds = options.kind or sorted({variable.kind for variable in circuit.variables})
     rows: list[dict[str, Any]] = []
     for kind in kinds:
-        by: Counter[Report | None] = Counter()
+        by, random = Counter[Report | None](), Random(f"{options.seed} {kind}")
         upsets = known = agreed = 0
         while upsets < -(-options.count // len(kinds)):
             variable, bit = drawn(circuit, kind, random)

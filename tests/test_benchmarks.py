@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parents[1]
 
 
@@ -116,3 +118,25 @@ def test_what_has_no_data_is_left_out(tmp_path):
         assert done.returncode == 0 and not done.stdout, done.stderr
         said = " ".join(done.stderr.split())
         assert "left out: " in said and "--data" in said
+
+
+def test_upsets(tmp_path):
+    """Two of each kind of storage, in the golden engine."""
+    arguments = ("--model", "one lane", "--count", "34", "--json", str(tmp_path / "rows.json"))
+    table = run("upsets.py", *arguments, cwd=tmp_path)
+    *rows, everything = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["upsets"] for row in rows] == [2] * 17 and everything["upsets"] == 34
+    assert everything["harmful"] > 0 and everything["nowhere"] == 0
+    assert "| MAC program" in table and everything["twice"] == "100.000 %"
+
+
+@pytest.mark.long
+def test_upsets_in_the_circuit(tmp_path):
+    """What flips stays flipped, what a host may read is summed up, and the twin says the same."""
+    kinds = [part for kind in ("weights", "programs", "registers") for part in ("--kind", kind)]
+    file = tmp_path / "rows.json"
+    run("upset_circuit.py", "--count", "18", *kinds, "--json", str(file), cwd=tmp_path)
+    weights, programs, registers = json.loads(file.read_text())["rows"]
+    assert weights["golden"] == "6 of 6" and weights["harmful"] + programs["harmful"] > 0
+    assert weights["nowhere"] == programs["nowhere"] == 0 and registers["upsets"] == 6
+    assert weights["played once"] in ("-", "100.000 %")

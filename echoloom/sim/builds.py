@@ -21,7 +21,7 @@ from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 from echoloom.backends.bitstream import tools
-from echoloom.frontend.data.files import write_whole
+from echoloom.frontend.data.files import read_json, write_whole
 from echoloom.frontend.data.work_folders import work_folder
 from echoloom.sim import bench
 from echoloom.sim.cocotb_process import BUILD_ARGUMENTS, TIMESCALE, TOP
@@ -229,7 +229,7 @@ def _known(file: Path) -> Path | None:
 def is_whole(directory: Path) -> bool:
     """Whether a build is finished, and what runs of it is as it was then."""
     try:
-        wanted = json.loads((directory / DONE).read_text())
+        wanted = read_json((directory / DONE).read_bytes())
         return wanted == _programs(directory)
     except (OSError, ValueError):
         return False

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from echoloom.hdl.checksum import checksum
@@ -43,15 +44,18 @@ from echoloom.ir.contract import (
     Timing,
 )
 from echoloom.ir.engine_passes import BY_ROWS, EnginePass, passes_of
-from echoloom.ir.entry_layouts import ADDRESS_BITS
+from echoloom.ir.entry_layouts import ADDRESS_BITS, MOST_LANES, MOST_WORDS
+from echoloom.ir.fields import written_registers
 from echoloom.sim.decode import decoded, signed
 from echoloom.sim.golden_list import GoldenList
+from echoloom.sim.golden_pass import NoSamples, run_until
 from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
 from echoloom.sim.serial_end import serial_end
 
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
 KHZ = 25_000  # of the clock that it is said to count
 READ_S = 0.05  # between looks whether to stop
+MOST_SAMPLES = 1 << 24  # that the engine takes before a pass needs them
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 CHECKED = 1 << ADDRESS_BITS + 1  # what a CHECK keeps of its count is below it
 SIZES = LinkSizes(window=2048, samples=8192, listed=1024)
@@ -64,6 +68,7 @@ class GoldenBoard:
     def __init__(self, config: EngineConfig, timing: Timing, sizes: LinkSizes = SIZES) -> None:
         self._content, self._sizes, self._learns = (config, timing), sizes, config.learns
         self._lock, self._worker = threading.Lock(), ThreadPoolExecutor(1)
+        self._stopped = threading.Event()  # tells the pass under way
         self.configure()
 
     def configure(self) -> None:
@@ -92,6 +97,8 @@ class GoldenBoard:
         self._outputs: deque[int] = deque()  # that the host may not have
         self._had = 0  # the position of the first of these
         self._pass: EnginePass | None = None  # the COMMAND under way
+        self._stopped.set()
+        self._stopped = threading.Event()
         self._running: tuple[GoldenEngine, Future[PassResult]] | None = None
         self._status = 0
         self._kept = 0, 0  # what the engine measured and counted for its next pass
@@ -138,14 +145,15 @@ class GoldenBoard:
         elif command is Command.WRITE:
             space, lane, address, *words = numbers
             for at, word in enumerate(words, address):
-                self._write(space, lane, at, word % (1 << NUMBER_BITS))
+                self._write(*_place(space, lane, at), word % (1 << NUMBER_BITS))
         elif command is Command.READ:
             space, lane, address, count = numbers
-            words = [self._read(space, lane, address + at) for at in range(count % 256)]
+            words = [self._read(*_place(space, lane, address + at)) for at in range(count % 256)]
             return [signed(word % (1 << NUMBER_BITS), NUMBER_BITS) for word in words]
         elif command is Command.CHECK:
             space, lane, address, count = numbers
-            words = (self._read(space, lane, address + at) for at in range(count % CHECKED))
+            places = (_place(space, lane, address + at) for at in range(count % CHECKED))
+            words = (self._read(*at) for at in places)
             return (signed(checksum(words), NUMBER_BITS),)
         elif command is Command.PLAY:
             self._store.play(*numbers)
@@ -198,30 +206,30 @@ class GoldenBoard:
         return signed(word, bits[Space(space)]) if space in bits else word
 
     def _register(self, register: Register) -> int:
-        return self._memory.get((Space.REGISTER, 0, register), 0)
+        bits = written_registers(self._content[0]).get(register, NUMBER_BITS)
+        return self._memory.get((Space.REGISTER, 0, register), 0) % (1 << bits)
 
     def _advance(self) -> None:
         """Run the pass under way once all its samples are there."""
-        self._samples += self._store.played()
+        room = min(POSITIONS, MOST_SAMPLES - len(self._samples))
+        self._samples += islice(self._store.played(), room)
         length = self._register(Register.LENGTH)
         frame = 0 if self._pass in BY_ROWS else self._register(Register.FRAME)
         if self._pass is None or self._running or len(self._samples) < length * frame:
             return
-        frames = [[self._samples.popleft() for _ in range(frame)] for _ in range(length)]
+        frames: Sequence[Sequence[int]] = NoSamples(length)
+        if frame:
+            frames = [[self._samples.popleft() for _ in range(frame)] for _ in range(length)]
         registers = {register: self._register(register) for register in neutral(self._pass)}
         try:
             engine = GoldenEngine(decoded(*self._content, self._memory))
-        except (IndexError, ValueError):
+        except (IndexError, KeyError, ValueError):
             return  # a program of nonsense: the pass never ends
         for lane, bank in enumerate(engine.gradient):
             bank[:] = (self._read(Space.GRADIENT, lane, at) for at in range(len(bank)))
         engine.peak, engine.clamped = self._kept
-        run = partial(
-            engine.run,
-            self._pass,
-            frames=frames,
-            registers=registers,
-        )
+        engine.begin(self._pass, frames=frames, registers=registers)
+        run = partial(run_until, engine, self._stopped)
         self._running = engine, self._worker.submit(run)
 
     def _finish(self) -> None:
@@ -231,7 +239,7 @@ class GoldenBoard:
         engine, future = self._running
         try:
             found = future.result(PATIENCE_S)
-        except (TimeoutError, IndexError, ValueError):
+        except (TimeoutError, IndexError, KeyError, ValueError):
             return  # not yet; or never, of a program of nonsense
         self._kept = engine.peak, engine.clamped
         for space, banks in (
@@ -256,6 +264,11 @@ class GoldenBoard:
         self._memory |= {(Space.REGISTER, 0, at): value for at, value in counted.items()}
         self._cycles += found.cycles
         self._pass, self._running, self._status = None, None, ENDED
+
+
+def _place(space: int, lane: int, address: int) -> tuple[int, int, int]:
+    """As the host bus cuts it."""
+    return space % 16, lane % MOST_LANES, address % MOST_WORDS
 
 
 @dataclass(frozen=True)

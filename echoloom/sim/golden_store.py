@@ -37,11 +37,12 @@ class GoldenStore:
         self._jump, self._end, self._playing = jump, end, True
 
     def played(self) -> Iterator[int]:
-        """The samples of the play that are there."""
+        """The samples of the play that are there; without end if it goes on in one place."""
         while self._playing and self.reached < self.filled:
-            yield self._words[self.reached % len(self._words)]
+            word = self._words[self.reached % len(self._words)]
             self._left -= 1
             self.reached += 1 if self._left else self._jump
             if not self._left:
                 self._left = self._frame
                 self._playing = self.reached % POSITIONS != self._end
+            yield word

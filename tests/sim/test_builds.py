@@ -73,6 +73,19 @@ def test_one_build_for_one_circuit(cache: Path, commands: list[object]):
     assert len(commands) == 1
 
 
+@pytest.mark.parametrize("name", [b"", b"..", b"/", b"\x00", b"\xff", b"../elsewhere", b"a" * 5000])
+def test_a_name_that_no_build_has_is_not_followed(cache: Path, commands: list[object], name: bytes):
+    """Nor is a folder anywhere else taken for a build because it looks like one."""
+    (cache / "elsewhere").mkdir()
+    (cache / "elsewhere" / builds.DONE).touch()
+    (cache / builds.DONE).touch()
+    first = builds.build(Adder, "verilator", "an adder")
+    (known,) = (cache / "sim").glob("known-*")
+    known.write_bytes(name)
+    assert builds.build(Adder, "verilator", "an adder") == first
+    assert known.read_text() == first.name and len(commands) == 1
+
+
 def test_circuit_simulator_and_versions_tell_builds_apart(
     cache: Path, commands: list[object], monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from echoloom.backends.link.conversation import Conversation, Run
 from echoloom.backends.link.ends import Ends
 from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, Upset
 from echoloom.backends.link.image_writes import Write, alike, by_place, image_mark, image_writes
-from echoloom.backends.link.memory_runs import LASTING, lasting_runs
+from echoloom.backends.link.memory_runs import lasting_runs
 from echoloom.backends.run.levels import Artifact
 from echoloom.hdl.commands import LinkSizes, identity
 from echoloom.ir.contract import Register, Space
@@ -128,15 +128,16 @@ class Session:
         found, said = self._line.converse(run_request(request, cycles, self._ends))
         return found, said.mark
 
-    def audit(self, spaces: Collection[Space] = LASTING) -> None:
-        """Hold the words of these memories, and registers, against what was written there. Raises
-        Upset naming the first that is another."""
+    def audit(self) -> None:
+        """Hold the words that no sweep writes, and registers, against what was written there.
+        Raises Upset naming the first that is another."""
         program = self.loaded()
         if self._lasting is None:
             self._lasting = lasting_runs(program.image)
-        runs = {run: total for run, total in self._lasting.items() if run.space in spaces}
         registers = {Register.FRAME: program.image.frame, **self._ends.registers}
-        changed = first_changed(self._line, runs, registers, self._held, program.image.config)
+        changed = first_changed(
+            self._line, self._lasting, registers, self._held, program.image.config
+        )
         if changed is not None:
             self.condemn()
             raise Upset(

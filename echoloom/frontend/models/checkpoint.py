@@ -126,10 +126,10 @@ def read_model(file: BinaryIO, path: str | os.PathLike[str], unit: Units = None)
         )
     try:
         said = msgspec.convert(header, _Header)
+        _check_sizes(said.model, len(payload))
         arguments = dict(header["model"])
         if header["version"] == 1:
             arguments = _from_version_1(arguments)
-        _check_sizes(said.model, len(payload))
         described = list(arguments["unit"])
         names = [str(own["class"] if own["kind"] == "own" else own["kind"]) for own in described]
         dtype = np.dtype(said.dtype)

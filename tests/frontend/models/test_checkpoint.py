@@ -177,6 +177,7 @@ def resealed(data: bytes, change) -> bytes:
         (lambda h: h["model"].update(hidden=10**9), "describes no model .* size of 1000000000 in "),
         (lambda h: h["model"].update(hidden=500), "arrays do not fit the model"),
         (lambda h: h["model"].update(blocks=300), "describes no model"),
+        (lambda h: (h.update(version=1), h["model"].update(blocks=10**9)), "describes no model"),
         (lambda h: h["model"].update(blocks=-1), "describes no model"),
         (lambda h: h["model"].update(state=[10**400]), "describes no model"),
         (lambda h: h["model"].update(classes=7), "describes no model"),

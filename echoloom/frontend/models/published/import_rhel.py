@@ -93,7 +93,7 @@ def _read_arrays(
         if slot.use == "none":
             continue
         if slot.kind == "real":
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 array = array.astype(jnp.result_type(float))
             _check(array, where, np.isfinite(array), "finite")
         if slot.use == "variance":
