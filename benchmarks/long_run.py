@@ -24,7 +24,7 @@ from output import Row, arguments, progress, show
 import echoloom as el
 from echoloom.backends.engine.requests import SECTIONS, PassResult
 from echoloom.backends.engine.sweeps import pass_request, swept
-from echoloom.backends.run.integers import Words
+from echoloom.backends.run.integers import Floats, Words
 from echoloom.backends.run.run_jax import JaxLevel, JaxRunner
 from echoloom.backends.run.run_numpy import NumpyMachine
 from echoloom.ir.flags import Flag
@@ -52,7 +52,7 @@ def signal(recordings: np.ndarray, steps: int) -> np.ndarray:
     return np.resize(once, (steps, once.shape[-1]))
 
 
-def told_by_jax(program: el.CompiledProgram, x: Words, nudge: float) -> dict[str, Any]:
+def told_by_jax(program: el.CompiledProgram, x: Floats, nudge: float) -> dict[str, Any]:
     """The run's sweeps by name, and the result, of a label that the model finds unlikely."""
     runner, host = JaxRunner(program.artifact), program.artifact.host
     with jax.enable_x64(True):
@@ -79,7 +79,9 @@ def told_by_rtl(
     return artifact.host.result(forward, echo, sweeps["echo"]), passes
 
 
-def measure(program: el.CompiledProgram, x: Words, nudge: float, simulator: Simulator) -> list[Row]:
+def measure(
+    program: el.CompiledProgram, x: Floats, nudge: float, simulator: Simulator
+) -> list[Row]:
     began = time.perf_counter()
     expected = told_by_jax(program, x, nudge)
     jax_result = expected["result"]

@@ -19,6 +19,17 @@ MANIFEST = "export.json"
 def check_folder(folder: Path) -> None:
     """Raises OSError, before any work, unless a folder can be written at `folder`, and ValueError
     if there is one that holds anything but an earlier export."""
+    parent = folder.resolve().parent
+    try:
+        with _swapping(parent), tempfile.TemporaryFile(dir=parent):
+            _check_there(folder)
+    except OSError as error:
+        if error.errno is None:  # it is a sentence already
+            raise
+        raise OSError(error.errno, f"cannot write {folder}: {error.strerror}") from error
+
+
+def _check_there(folder: Path) -> None:
     if folder.is_dir():
         strange = _strange(folder)
         if strange is not None:
@@ -28,12 +39,6 @@ def check_folder(folder: Path) -> None:
             )
     elif os.path.lexists(folder):
         raise OSError(f"cannot write {folder}: it is a file")
-    parent = folder.resolve().parent
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write {folder}: {error.strerror}") from error
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out, connect
 from echoloom.backends.bitstream import tools
 from echoloom.backends.bitstream.aim import Aim, TimingMissed
 from echoloom.backends.bitstream.flow import OF_PROMISE, Flow
-from echoloom.backends.bitstream.route import BuildReport, build, to_bitstream
+from echoloom.backends.bitstream.route import Besides, BuildReport, build, to_bitstream
 from echoloom.backends.bitstream.routing import Usage
 from echoloom.backends.bitstream.targets.boards import find_board
 from echoloom.backends.bitstream.targets.ecp5 import Ecp5, dividers
@@ -27,6 +27,7 @@ from echoloom.backends.bitstream.toolrun import (
     run_tool,
 )
 from echoloom.backends.bitstream.tools import Tool
+from echoloom.frontend.data.locks import alone_in
 from echoloom.hdl.board import BOARD_CLOCK, ENGINE_CLOCK, engine_domain
 from echoloom.hdl.uart import UartReceiver, UartTransmitter
 from echoloom.ir.contract import EngineConfig, Timing
@@ -381,3 +382,41 @@ def test_cache_falls_back_to_a_place_that_can_be_written(monkeypatch, tmp_path):
     monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert compiled_tools_cache().parent == tmp_path
+
+
+@pytest.mark.parametrize("tool", ["yosys", "nextpnr_ecp5", "ecppack"])
+@pytest.mark.parametrize("way", ["kill -9 $$", "exit 1", "exit 0"])
+def test_tools_that_die_halfway(fake_tools, tool, way):
+    """Half a file of each is no bitstream, and the next build is not disturbed by what is left."""
+    half = "for file in top.json $report $config; do echo '{' > $file; done"
+    directory = fake_tools(**{tool: f"{half}; {way}"})
+    name = tool.removesuffix("_ecp5")
+    with pytest.raises(BuildFailed, match=f"^{name}" if way != "exit 0" else name) as caught:
+        build_echo(directory)
+    assert ("was killed by signal 9" in str(caught.value)) == (way == "kill -9 $$")
+    assert {path.suffix for path in directory.iterdir()} <= {".log", ".json"}
+    assert not (directory / "ulx3s-85f.bit").exists()
+    fake_tools()
+    assert build_echo(directory).bitstream.stat().st_size
+
+
+def test_what_a_killed_build_left_goes(fake_tools):
+    directory = fake_tools()
+    left = directory / ".echoloom-work-build-abcdefgh"
+    left.mkdir(parents=True)
+    for name in ("program.link", "report.json", "mine.txt"):
+        (directory / name).write_text("old")
+    besides = Besides(("program.link", "report.json"), lambda report, bits: {"report.json": bits})
+    bits = build(Echo, ULX3S_85F, directory, Aim(25.0), besides).bitstream.read_bytes()
+    assert (directory / "report.json").read_bytes() == bits
+    assert (directory / "mine.txt").read_text() == "old"
+    assert not left.exists() and not (directory / "program.link").exists()
+
+
+def test_two_builds_in_one_folder(fake_tools):
+    directory = fake_tools()
+    directory.mkdir()
+    with alone_in(directory, "build"):
+        with pytest.raises(OSError, match=f"another build is at work in {directory}: wait for it"):
+            build_echo(directory)
+    assert build_echo(directory).bitstream.exists()

@@ -74,5 +74,5 @@ def test_an_export_replaces_an_earlier_one_whole(tmp_path: Path, monkeypatch):
     assert (folder / "c.v").read_text() == "3"
 
 
-def _full(self: Path, text: str) -> int:
+def _full(number: int) -> None:
     raise OSError(28, "disk is full")
