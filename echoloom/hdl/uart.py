@@ -41,10 +41,11 @@ def divisor_for(clock_hz: float, baud: int) -> Fraction:
     denominator is more than 2 % off: over ten bits the receiver would look beside the bit's middle
     by more than a fifth of it.
     """
-    divisor = Fraction(clock_hz / baud).limit_denominator(PARTS)
-    if divisor < 4 or abs(clock_hz / float(divisor) - baud) > 0.02 * baud:
-        raise ValueError(f"a {clock_hz / 1e6:g} MHz clock cannot make {baud} baud")
-    return divisor
+    if 1 <= baud <= clock_hz:
+        divisor = Fraction(clock_hz / baud).limit_denominator(PARTS)
+        if divisor >= 4 and abs(clock_hz / float(divisor) - baud) <= 0.02 * baud:
+            return divisor
+    raise ValueError(f"a {clock_hz / 1e6:g} MHz clock cannot make {baud} baud")
 
 
 class _Timer:

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from echoloom.frontend.data.locks import locked, opened
@@ -27,14 +27,24 @@ def work_folder(what: str, place: Path | None = None) -> Iterator[Path]:
     prefix = f"{LOCKED}{what}-"
     _remove_abandoned(prefix, place)
     while True:
-        with tempfile.TemporaryDirectory(
-            prefix=prefix, dir=place, ignore_cleanup_errors=True
-        ) as name:
-            with opened(Path(name)) as number, locked(number) as mine:
-                if mine is False or not Path(name).exists():
-                    continue  # another process took it for abandoned before it was locked
+        with (
+            tempfile.TemporaryDirectory(
+                prefix=prefix, dir=place, ignore_cleanup_errors=True
+            ) as name,
+            ExitStack() as stack,
+        ):
+            if _held(Path(name), stack):
                 yield Path(name)
                 return
+
+
+def _held(folder: Path, stack: ExitStack) -> bool:
+    """Lock a new folder; False if another process took it for abandoned before."""
+    try:
+        number = stack.enter_context(opened(folder))
+    except FileNotFoundError:
+        return False
+    return stack.enter_context(locked(number)) is not False and folder.exists()
 
 
 def _remove_abandoned(prefix: str, place: Path) -> None:

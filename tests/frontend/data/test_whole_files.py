@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,20 @@ def test_work_folders_of_killed_processes_go(tmp_path: Path):
         with work_folder("x", tmp_path) as folder:
             assert names(tmp_path) == {living.name, folder.name, ".echoloom-work-x-something"}
     assert names(tmp_path) == {".echoloom-work-x-something"}
+
+
+def test_many_work_folders_at_once(tmp_path: Path):
+    """None is taken for abandoned, also in the moment before it is locked."""
+
+    def work(number: int) -> None:
+        with work_folder("x", tmp_path) as folder:
+            (folder / "own").write_bytes(NEW)
+            assert names(folder) == {"own"}
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, number) for number in range(200)]:
+            done.result()
+    assert names(tmp_path) == set()
 
 
 def test_one_at_a_time(tmp_path: Path):
