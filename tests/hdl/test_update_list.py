@@ -227,10 +227,12 @@ def simulate(
 
 
 def with_link(
-    scenario: Callable[[SimulatedPort, Engine], Awaitable[None]], length: int = 50, **sizes: int
+    scenario: Callable[[SimulatedPort, Engine], Awaitable[None]],
+    length: int = 50,
+    listed: int = DEPTH,
 ) -> Engine:
     """Run `scenario(port, engine)` against a link to an engine that learns."""
-    link = Link(CONFIG, 0, LinkSizes(**{"listed": DEPTH, **sizes}), PATIENCE)
+    link = Link(CONFIG, 0, LinkSizes(listed=listed), PATIENCE)
     engine, port = Engine(length, 0), SimulatedPort(link)
 
     async def serve(ctx: Any) -> None:
