@@ -30,10 +30,9 @@ SEED = 1
 @pytest.fixture(autouse=True)
 def without_cache():
     """JAX would write what it compiles for an input to disk."""
-    before = jax.config.read("jax_enable_compilation_cache")
     jax.config.update("jax_enable_compilation_cache", False)
     yield
-    jax.config.update("jax_enable_compilation_cache", before)
+    jax.config.update("jax_enable_compilation_cache", True)  # as everywhere
 
 
 def fed(reader: Reader, name: str, folder: Path, count: int) -> Counts:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Annotated, Any, BinaryIO
 
@@ -24,6 +24,7 @@ import jax
 import msgspec
 import numpy as np
 
+from echoloom.backends.compile.arguments import checked_widths, engine_sizes
 from echoloom.backends.compile.targets import TARGETS, Target
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.levels import Artifact
@@ -212,8 +213,16 @@ def _artifact(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Artifact
     }
     learning = learning_of_settings(header["learning"]) if "learning" in header else None
     # A file's engine may have had other latencies: a program plays on the engine of this release.
-    mapped = place(program, tables, EngineConfig(**header["engine"]), Timing(), learning)
+    mapped = place(program, tables, _engine(header["engine"]), Timing(), learning)
     return Artifact(program, coefficients, tables, header["output_step"], mapped, learning=learning)
+
+
+def _engine(said: Mapping[str, Any]) -> EngineConfig:
+    """ValueError for sizes that no engine has."""
+    engine = EngineConfig(**said)
+    engine_sizes(engine.lanes, engine.drains, engine.slots)
+    checked_widths(replace(engine.widths, gradient=engine.gradient))
+    return engine
 
 
 def _table_header(table: TableContents) -> dict[str, Any]:

@@ -221,6 +221,10 @@ def test_edits_with_a_new_checksum_are_refused(saved):
         {"parts": [["model", -1]]},
         {"parts": [[["model"], 1]]},
         {"engine": {**header["engine"], "lanes": 10**400}},
+        {"engine": {**header["engine"], "slots": 3_999_999_999}},  # memory for as many was taken
+        {"engine": {**header["engine"], "slots": 0}},
+        {"engine": {**header["engine"], "word": 1_000_000}},
+        {"engine": {**header["engine"], "gradient": 2}},
         {"tables": {"b0.gelu": []}},
         {"output_step": "1"},
         {"learning": []},

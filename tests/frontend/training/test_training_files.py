@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import equinox as eqx
 import jax
@@ -15,6 +16,7 @@ import optax
 import pytest
 from matplotlib import image
 
+from echoloom.frontend.data import files
 from echoloom.frontend.data.data_sets import Data
 from echoloom.frontend.data.files import digest
 from echoloom.frontend.models.hssm import trainable
@@ -74,13 +76,13 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(state, tmp_path, monkey
     """At the first byte, half-way, and after the last but before the file is put in place."""
     file = StateFile(tmp_path / "state.bin", IDENTITY)
     file.save(state, b"old")
-    whole, write = file.path.read_bytes(), Path.write_bytes
+    whole = file.path.read_bytes()
 
-    def torn(path: Path, data: bytes) -> int:
-        write(path, data[: int(part * len(data))])
+    def torn(partial: BinaryIO, data: bytes) -> None:
+        partial.write(data[: int(part * len(data))])
         raise Cut
 
-    monkeypatch.setattr(Path, "write_bytes", torn)
+    monkeypatch.setattr(files, "_fill", torn)
     # As a killed process leaves it: no clearing up either.
     monkeypatch.setattr(Path, "unlink", lambda path: None)
     with pytest.raises(Cut):
