@@ -92,7 +92,9 @@ LOSSES: dict[str, Callable[[GoldenBoard, bytes], bytes]] = {
     "request lost": lambda board, received: b"",
     "request twice": lambda board, received: FEED(board, received) + FEED(board, received),
     "reply lost": lambda board, received: FEED(board, received)[:0],
-    "reply damaged": lambda board, received: FEED(board, received)[:-1] + b"!",
+    "reply damaged": lambda board, received: (
+        (own := FEED(board, received))[:-1] + bytes([own[-1] ^ 1])
+    ),
 }
 
 
