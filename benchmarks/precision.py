@@ -83,7 +83,7 @@ def worst(quality: BatchQuality) -> tuple[str, str]:
     ratio = max(tensors, key=lambda name: abs(tensors[name].norm_ratio - 1.0))
     return (
         f"{tensors[cosine].cosine:.6f} {cosine}",
-        f"{tensors[ratio].norm_ratio:.4f} {ratio}",
+        f"{tensors[ratio].norm_ratio:.5f} {ratio}",
     )
 
 
