@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from amaranth.hdl import Module
+from amaranth.lib.wiring import connect
+
 from echoloom.backends.link import conversation as host
+from echoloom.hdl.engine import Engine
 from echoloom.hdl.link import Link
 from echoloom.hdl.numbers import encode_numbers
 from echoloom.hdl.packets import SEQUENCES, Packet, PacketDecoder, encode
+
+
+def joined(link: Link, engine: Engine) -> Module:
+    """Both on one clock."""
+    top = Module()
+    top.submodules.link, top.submodules.engine = link, engine
+    top.d.comb += engine.clear.eq(link.reset)
+    for name in ("request", "response", "samples", "outputs"):
+        connect(top, getattr(link, name), getattr(engine, name))
+    return top
 
 
 class SimulatedPort:

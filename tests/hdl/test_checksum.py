@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
-from link_bench import SimulatedPort
+from link_bench import SimulatedPort, joined
 from test_engine_host import sums
 from test_link import CONFIG, IDENTITY, with_link
 
@@ -100,12 +98,7 @@ def test_the_memories_of_an_engine_are_those_of_its_image():
     """Also when words are negative, and columns and tables have other widths."""
     image = sums(emit=True)
     link = Link(image.config, identity(image.config, Timing()))
-    engine = Engine(image.config)
-    top = Module()
-    top.submodules.link, top.submodules.engine = link, engine
-    top.d.comb += engine.clear.eq(link.reset)
-    for name in ("request", "response", "samples", "outputs"):
-        connect(top, getattr(link, name), getattr(engine, name))
+    top = joined(link, Engine(image.config))
     port = SimulatedPort(link)
 
     async def bench(ctx):

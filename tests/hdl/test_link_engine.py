@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
-from link_bench import SimulatedPort
+from link_bench import SimulatedPort, joined
 from test_engine_host import sums
 
 from echoloom.backends.link import conversation as host
@@ -32,13 +30,7 @@ def test_passes_are_the_engines_own(samples):
 
     sizes = LinkSizes(samples=samples)
     link = Link(image.config, identity(image.config, Timing()), sizes)
-    engine = Engine(image.config)
-    top = Module()
-    top.submodules.link = link
-    top.submodules.engine = engine
-    top.d.comb += engine.clear.eq(link.reset)
-    for name in ("request", "response", "samples", "outputs"):
-        connect(top, getattr(link, name), getattr(engine, name))
+    top = joined(link, Engine(image.config))
     port = SimulatedPort(link)
 
     async def bench(ctx):
