@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -54,6 +55,15 @@ def gone_from_the_slow_list(pytestconfig: pytest.Config) -> set[str]:
     if GONE not in pytestconfig.stash or pytestconfig.option.write_slow is not None:
         pytest.skip("not all tests were collected, or the list is being written")
     return pytestconfig.stash[GONE]
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """The most bytes that the system lets a file have: as on a disk that is full then."""
+    bytes_, (before, most) = 4096, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, most))
+    yield bytes_
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
 
 
 @pytest.fixture(scope="module")

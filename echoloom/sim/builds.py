@@ -51,6 +51,7 @@ MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
 PLAYER = "player"  # the program that such a build gives
 DONE = "done"  # the file that a finished build has: the checksums of what runs
 BUILD_SECONDS = 1800.0
+LEAST_ROOM = 1 << 16  # bytes on a disk, which is full with less
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # where there is room besides $TMPDIR
 
 
@@ -267,7 +268,7 @@ def _build(
             log = work / "build.log"
             command = _build_command(simulator, work)
             if code := run_process(command, variables, log, BUILD_SECONDS, what):
-                raise SimulationError(f"{what} {ended(code)}:\n{last_lines(log)}")
+                raise SimulationError(f"{what} {ended(code, work)}:\n{last_lines(log)}")
         programs = _programs(fresh)
         if simulator in MAINS and PLAYER not in programs:
             raise SimulationError(f"{what} gave no program although it did not fail")
@@ -276,9 +277,12 @@ def _build(
         fresh.rename(directory)
 
 
-def ended(code: int) -> str:
-    """How a process ended that did not end well."""
-    return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+def ended(code: int, place: Path) -> str:
+    """How a process ended that did not end well, and whether its folder is full: then its log has
+    no room to say so."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    full = shutil.disk_usage(place).free < LEAST_ROOM
+    return f"{how}; the disk of {place.parent} is full" if full else how
 
 
 @contextmanager

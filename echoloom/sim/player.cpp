@@ -12,6 +12,11 @@
 #include <string>
 #include <vector>
 
+#ifdef __linux__
+#include <csignal>
+#include <sys/prctl.h>
+#endif
+
 #include "Vengine.h"
 #include "verilated.h"
 
@@ -46,6 +51,7 @@ template <typename Row>
 void save(const std::string& directory, const std::string& name, const std::vector<Row>& rows) {
     std::ofstream file(directory + "/" + name + ".bin", std::ios::binary);
     file.write(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(Row));
+    file.flush();  // a full disk says so now
     if (!file) throw std::runtime_error("cannot write " + name + ".bin");
 }
 
@@ -277,6 +283,9 @@ int main(int argc, char** argv) {
         std::cerr << "usage: player DIRECTORY\n";
         return 2;
     }
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody waits for a recording whose command was killed
+#endif
     const std::string directory = argv[1];
     try {
         Player player(directory);

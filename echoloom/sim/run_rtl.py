@@ -110,7 +110,8 @@ def play(script: Script, model: Path, simulator: str, job: Path) -> Recording:
     if failure.is_file():
         raise SimulationError(f"{what} gave up: {failure.read_text()}")
     if code:
-        raise SimulationError(f"{what} {ended(code)}; the end of its log:\n{last_lines(log)}")
+        how = ended(code, job)
+        raise SimulationError(f"{what} {how}; the end of its log:\n{last_lines(log)}")
     try:
         return load_recording(job, script)
     except (OSError, ValueError) as error:

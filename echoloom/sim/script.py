@@ -125,10 +125,21 @@ _DTYPES = {"turns": TURN, "marks": MARK}
 
 
 def save(arrays: Script | Recording, directory: Path) -> None:
-    """Write every array to its own file."""
+    """Write every array to its own file. Raises OSError, one sentence, if there is no room."""
     for item in fields(arrays):
         array = np.asarray(getattr(arrays, item.name), dtype=_DTYPES.get(item.name, WORDS))
-        array.tofile(directory / f"{item.name}.bin")
+        write_raw(directory / f"{item.name}.bin", array.tobytes())
+
+
+def write_raw(path: Path, data: bytes) -> None:
+    """A file of a job. Raises OSError, one sentence, if there is no room; NumPy's `tofile` does not
+    say why it could not write."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write {path}: {error.strerror}; set TMPDIR to another folder"
+        ) from error
 
 
 def _load(directory: Path, name: str) -> np.ndarray:

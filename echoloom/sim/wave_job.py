@@ -16,7 +16,7 @@ from echoloom.hdl.layouts import drain_entry, mac_entry
 from echoloom.ir.contract import DrainEntry, Image, MacEntry, Space
 from echoloom.ir.fields import drain_fields, mac_fields
 from echoloom.sim.bench import WRITE, trace_layout
-from echoloom.sim.script import WORDS
+from echoloom.sim.script import WORDS, write_raw
 from echoloom.sim.wave_signals import Element, drains, lanes, multiplications, vectors
 from echoloom.sim.wave_window import Window
 
@@ -50,15 +50,15 @@ def save_job(
     }
     for name, rows in tables.items():
         words = [[value & WORD for value in row] for row in rows]
-        np.array(words, WORDS).tofile(directory / f"{name}.bin")
+        write_raw(directory / f"{name}.bin", np.array(words, WORDS).tobytes())
     lines = [_signal(element, slots[element.lane, element.address]) for element in elements]
-    (directory / "signals.txt").write_text("".join(lines))
+    write_raw(directory / "signals.txt", "".join(lines).encode())
     texts = [
         f"{number} {text}\n"
         for number, lane in enumerate(lanes(artifact))
         for text in lane.texts
     ]  # fmt: skip
-    (directory / "texts.txt").write_text("".join(texts))
+    write_raw(directory / "texts.txt", "".join(texts).encode())
 
 
 def _signal(element: Element, slot: int) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from machines import forward, frames, leaky_machine
 
+from echoloom.sim import run_rtl as run_rtl_module
 from echoloom.sim.builds import DONE, last_lines, run_process
 from echoloom.sim.run_rtl import Simulator, run_rtl
+from echoloom.sim.script import Script
 from echoloom.sim.simulation_error import SimulationError
 
 IMAGE = leaky_machine()
@@ -71,6 +75,40 @@ def test_players_report_a_script_that_they_cannot_read(
     monkeypatch.setattr("echoloom.sim.run_rtl.save", lambda *_: None)
     with pytest.raises(SimulationError, match=r"gave up: (.|\n)*turns\.bin"):
         run_rtl(IMAGE, [REQUEST], simulator)
+
+
+def test_words_for_which_there_is_no_room(fake_player: Fake, small_files: int):
+    fake_player("exit 0")
+    with pytest.raises(OSError) as caught:
+        run_rtl(IMAGE, [forward(frames(small_files))], "verilator-cpp")
+    said = r"cannot write .*/samples\.bin: File too large; set TMPDIR to another folder"
+    assert re.fullmatch(said, str(caught.value.strerror))
+
+
+@pytest.mark.parametrize("simulator", ["verilator-cpp", "verilator"])
+def test_players_whose_recording_finds_no_room(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A buffer holds all of it: that there is no room shows when it is written out."""
+    saved = run_rtl_module.save
+
+    def last(script: Script, job: Path) -> None:
+        saved(script, job)
+        (job / "outputs.bin").symlink_to("/dev/full")
+
+    monkeypatch.setattr(run_rtl_module, "save", last)
+    with pytest.raises(SimulationError, match=r"gave up: .*(outputs\.bin|No space left)"):
+        run_rtl(IMAGE, [REQUEST], simulator)
+
+
+def test_a_full_disk_is_named_where_a_log_has_no_room(
+    fake_player: Fake, monkeypatch: pytest.MonkeyPatch
+):
+    fake_player("exit 1")
+    full = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr("echoloom.sim.builds.shutil.disk_usage", lambda _: full)
+    with pytest.raises(SimulationError, match=r"ended with code 1; the disk of .* is full;"):
+        run_rtl(IMAGE, [REQUEST], "verilator-cpp")
 
 
 def test_processes_are_stopped_with_their_children(tmp_path: Path):

@@ -12,8 +12,9 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,23 +83,25 @@ def _partial(path: Path, data: bytes) -> Iterator[Path]:
         yield Path(partial.name)
 
 
-def _fill(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
-    file.flush()
+def _fill(file: FileIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
     os.fsync(file.fileno())  # some file systems say only now that the disk is full
 
 
 @contextmanager
-def _named_beside(target: Path) -> Iterator[BinaryIO]:
+def _named_beside(target: Path) -> Iterator[FileIO]:
     """A new file beside `target`, locked, which goes with the context; files of writers that were
-    killed go too."""
+    killed go too. It has no buffer: what a full disk does not take would fail again when the file
+    is closed, and that has no name in it."""
     stem = target.name
     if len(os.fsencode(stem)) > LONGEST:
         stem = hashlib.sha256(os.fsencode(stem)).hexdigest()
     _remove_abandoned(target.parent, stem)
     while True:
         path = target.with_name(f"{stem}.{secrets.token_hex(8)}.partial")
-        with path.open("xb") as file, locked(file) as mine:
+        with path.open("xb", buffering=0) as file, locked(file) as mine:
             if mine is False or not os.fstat(file.fileno()).st_nlink:
                 continue  # another writer took it for abandoned before it was locked
             try:

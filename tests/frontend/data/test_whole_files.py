@@ -95,6 +95,16 @@ def test_a_full_disk_changes_none_of_them(tmp_path: Path, monkeypatch: pytest.Mo
     assert (first.read_bytes(), names(tmp_path)) == (OLD, {first.name})
 
 
+@pytest.mark.parametrize("more", [1, 400_000])
+def test_what_the_system_does_not_take_is_named(tmp_path: Path, small_files: int, more: int):
+    """As much as a buffer holds, and more."""
+    path = tmp_path / "report.json"
+    with pytest.raises(OSError) as caught:
+        files.write_whole(path, bytes(small_files + more))
+    assert caught.value.strerror == f"cannot write {path}: File too large"
+    assert not names(tmp_path)
+
+
 def test_a_living_writer_keeps_its_file(tmp_path: Path):
     """Two processes write the same path: one does not take the other's work for abandoned."""
     path = tmp_path / "model.eqx"
