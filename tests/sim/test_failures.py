@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +14,15 @@ from machines import forward, frames, leaky_machine
 
 from echoloom.sim import run_rtl as run_rtl_module
 from echoloom.sim.builds import DONE, last_lines, run_process
-from echoloom.sim.run_rtl import Simulator, run_rtl
-from echoloom.sim.script import Script
+from echoloom.sim.compose import compose
+from echoloom.sim.run_rtl import Simulator, model_of, run_rtl
+from echoloom.sim.script import Script, save
 from echoloom.sim.simulation_error import SimulationError
 
 IMAGE = leaky_machine()
 REQUEST = forward(frames(2))
+
+TICKS = 10  # of a process' time, by which it does its work
 
 Fake = Callable[[str], None]
 
@@ -99,6 +104,21 @@ def test_players_whose_recording_finds_no_room(
     monkeypatch.setattr(run_rtl_module, "save", last)
     with pytest.raises(SimulationError, match=r"gave up: .*(outputs\.bin|No space left)"):
         run_rtl(IMAGE, [REQUEST], simulator)
+
+
+def test_a_player_ends_with_the_command_that_wants_its_recording(tmp_path: Path):
+    model = model_of(IMAGE, None, "verilator-cpp")
+    save(compose(IMAGE, [forward(frames(1_000_000))]), tmp_path)  # half a minute
+    script = f"{model}/player {tmp_path} & echo $!; wait"
+    command = subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    player = int(command.stdout.readline())
+    while int(Path(f"/proc/{player}/stat").read_text().split()[13]) < TICKS:
+        time.sleep(0.01)
+    command.kill()
+    assert command.stdout.read() == b""  # it ends when the last process has let go of it
+    command.wait()
+    assert not (tmp_path / "marks.bin").exists()
 
 
 def test_a_full_disk_is_named_where_a_log_has_no_room(
