@@ -26,7 +26,7 @@ from echoloom.backends.link.carrier import LONGEST
 from echoloom.ir.contract import EngineConfig, Timing
 from echoloom.sim.board_faults import Campaign, Tally
 from echoloom.sim.faulty_line import faulty_line
-from echoloom.sim.golden_board import golden_board
+from echoloom.sim.golden_served import golden_board
 from echoloom.sim.virtual_board import Served, virtual_board
 
 TIMEOUTS = 2.5  # that a line is silent for

@@ -15,7 +15,7 @@ from echoloom.backends.compile.program import CompiledProgram, load
 from echoloom.backends.link.serial import baud_of
 from echoloom.cli.options import Json, Saved, Unit, load_unit
 from echoloom.cli.outcome import Reporter, command
-from echoloom.sim.golden_board import golden_board
+from echoloom.sim.golden_served import golden_board
 from echoloom.sim.virtual_board import ENGINE_MHZ, FASTEST, virtual_board
 
 board = typer.Typer(help="Drive a board through its serial port.", no_args_is_help=True)

@@ -6,18 +6,12 @@ has written, so that it computes what a real engine would with the same memories
 
 from __future__ import annotations
 
-import os
-import select
-import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from echoloom.hdl.checksum import checksum
 from echoloom.hdl.commands import (
@@ -50,11 +44,9 @@ from echoloom.sim.decode import decoded, signed
 from echoloom.sim.golden_list import GoldenList
 from echoloom.sim.golden_pass import NoSamples, run_until
 from echoloom.sim.golden_store import OUTPUT_POSITIONS, POSITIONS, GoldenStore
-from echoloom.sim.serial_end import serial_end
 
 CYCLES_A_BYTE = 10  # of what IDENTIFY counts; a line that is as quick as it may be
 KHZ = 25_000  # of the clock that it is said to count
-READ_S = 0.05  # between looks whether to stop
 MOST_SAMPLES = 1 << 24  # that the engine takes before a pass needs them
 PATIENCE_S = 0.05  # for a pass, of who asks whether it is done
 CHECKED = 1 << ADDRESS_BITS + 1  # what a CHECK keeps of its count is below it
@@ -269,59 +261,3 @@ class GoldenBoard:
 def _place(space: int, lane: int, address: int) -> tuple[int, int, int]:
     """As the host bus cuts it."""
     return space % 16, lane % MOST_LANES, address % MOST_WORDS
-
-
-@dataclass(frozen=True)
-class GoldenServed:
-    """A golden board that runs in this process."""
-
-    port: str
-    board: GoldenBoard
-
-    def press_button(self) -> None:
-        """As a virtual board's."""
-        self.board.reset()
-
-    def wait(self) -> None:
-        """Wait until interrupted."""
-        threading.Event().wait()
-
-
-@contextmanager
-def golden_board(
-    config: EngineConfig, timing: Timing, *, tcp: int | None = None, sizes: LinkSizes = SIZES
-) -> Iterator[GoldenServed]:
-    """As `virtual_board`, on a thread of this process. Raises OSError for a port that is taken."""
-    board, stop = GoldenBoard(config, timing, sizes), threading.Event()
-    with ExitStack() as stack:
-        end = stack.enter_context(serial_end(tcp))
-        thread = threading.Thread(target=_serve, args=[board, end.far, stop], daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(stop.set)
-        yield GoldenServed(end.port, board)
-
-
-def _serve(board: GoldenBoard, far: Any, stop: threading.Event) -> None:
-    if not isinstance(far, socket.socket):
-        _exchange(board, far.fileno(), stop)
-        return
-    while not stop.is_set():
-        if select.select([far], [], [], READ_S)[0]:
-            with far.accept()[0] as connection:
-                _exchange(board, connection.fileno(), stop)
-
-
-def _exchange(board: GoldenBoard, fd: int, stop: threading.Event) -> None:
-    while not stop.is_set():
-        if not select.select([fd], [], [], READ_S)[0]:
-            continue
-        try:
-            received = os.read(fd, 4096)
-            if not received:
-                return
-            replies = board.feed(received)
-            while replies:
-                replies = replies[os.write(fd, replies) :]
-        except OSError:
-            return  # the host is gone

@@ -14,7 +14,8 @@ import echoloom as el
 from echoloom.cli.outcome import Exit
 from echoloom.frontend.gradients.exact import tensors
 from echoloom.hdl.golden import GoldenEngine
-from echoloom.sim.golden_board import GoldenBoard, GoldenServed, golden_board
+from echoloom.sim.golden_board import GoldenBoard
+from echoloom.sim.golden_served import GoldenServed, golden_board
 
 PATIENT = ("--timeout", 10)  # Python takes its time
 

@@ -17,7 +17,7 @@ from echoloom.backends.engine.requests import PassRequest
 from echoloom.backends.link.errors import LinkError, NotLoaded
 from echoloom.ir.sections import RESUMED
 from echoloom.sim.board_faults import same
-from echoloom.sim.golden_board import GoldenServed, golden_board
+from echoloom.sim.golden_served import GoldenServed, golden_board
 from echoloom.sim.virtual_board import virtual_board
 
 X = np.clip(np.random.default_rng(2).normal(size=(12, 3)), -1.5, 1.5)

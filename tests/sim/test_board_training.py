@@ -14,8 +14,9 @@ from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, Por
 from echoloom.hdl.commands import Command, LinkSizes
 from echoloom.hdl.packets import PacketDecoder
 from echoloom.sim.faulty_line import Fault, Way, Wrong, faulty_line
-from echoloom.sim.golden_board import GoldenBoard, golden_board
+from echoloom.sim.golden_board import GoldenBoard
 from echoloom.sim.golden_list import GoldenList
+from echoloom.sim.golden_served import golden_board
 from echoloom.sim.virtual_board import virtual_board
 
 X = np.random.default_rng(0).normal(size=(4, 3, 1))

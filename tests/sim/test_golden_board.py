@@ -19,7 +19,8 @@ from echoloom.hdl.packets import FLUSH, encode
 from echoloom.ir.contract import Space
 from echoloom.sim.board_faults import Campaign, same
 from echoloom.sim.faulty_line import faulty_line
-from echoloom.sim.golden_board import GoldenBoard, GoldenServed, golden_board
+from echoloom.sim.golden_board import GoldenBoard
+from echoloom.sim.golden_served import GoldenServed, golden_board
 
 X = np.random.default_rng(0).normal(size=(2, 3, 1))
 MODEL = el.HSSM(inputs=1, outputs=2, hidden=2, state=1, blocks=1, key=jax.random.key(0))

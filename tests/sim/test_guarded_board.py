@@ -15,7 +15,8 @@ from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.contract import Register, Space
 from echoloom.ir.engine_passes import EnginePass
 from echoloom.sim.board_faults import same
-from echoloom.sim.golden_board import SIZES, GoldenServed, golden_board
+from echoloom.sim.golden_board import SIZES
+from echoloom.sim.golden_served import GoldenServed, golden_board
 from echoloom.sim.virtual_board import virtual_board
 
 X = np.random.default_rng(0).normal(size=(2, 3, 1))

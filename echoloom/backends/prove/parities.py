@@ -22,7 +22,7 @@ from echoloom.ir.tables import TableContents
 
 
 @dataclass(frozen=True)
-class Narrowing:
+class Requantisation:
     """A requantisation of one element: from words of `source` bits, `shift` to the right."""
 
     source: int
@@ -55,7 +55,7 @@ class Parities:
     tables: Mapping[str, TableContents]
     lemmas: dict[object, Lemma] = field(default_factory=dict)
 
-    def of_narrowing(self, own: Narrowing) -> Parity:
+    def of_requantisation(self, own: Requantisation) -> Parity:
         if own not in self.lemmas:
             began = time.monotonic()
             words, x = self.solver.words, self.solver.words.symbol("x")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from echoloom.backends.prove.parities import Narrowing, Parities
+from echoloom.backends.prove.parities import Parities, Requantisation
 from echoloom.backends.prove.words import Signed, Term, Vector, Words
 from echoloom.ir.formats import Type
 from echoloom.ir.ops import SUMS, Constant, DynamicShift, Op, Requant, Scale, Table
@@ -169,8 +169,8 @@ def _requant(v: Values, i: Instr, args: list[Vector]) -> Vector:
     found = []
     for x, frac in zip(args[0], v.fracs(i.args[0], len(args[0])), strict=True):
         shift = frac - target.scalar_frac
-        how = Narrowing(source.width, shift, own.rounding, target.width, own.overflow)
-        odd = x.negative and v.parities.of_narrowing(how) is Parity.ODD
+        how = Requantisation(source.width, shift, own.rounding, target.width, own.overflow)
+        odd = x.negative and v.parities.of_requantisation(how) is Parity.ODD
         term = x.term if odd else v.words.plain(x)
         rounded = v.words.rounded(term, v.words.number(shift), own.rounding)
         found.append(
