@@ -43,8 +43,10 @@ PATIENCE_S = 60.0  # for compilers that a killed command has started
 
 def measure(case: Case, place: Place, kills: int, chance: random.Random) -> dict[str, object]:
     with ready(place, case) as command:
+        code = finish(place, command)  # leaves whatever it keeps for the next time
+        clear(place, case)
         began = time.monotonic()
-        code = finish(place, command)
+        code = finish(place, command) or code
         usual = time.monotonic() - began
         wanted, before = held(place, case), others(place, case)
         if code or (case.outputs and not wanted):
