@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from upset_results import PASSES, Asked, Question, Report, Verdict, same
-from upset_storage import LASTING, Samples, SplitEngine, Upset
+from upset_storage import LASTING, Samples, SplitEngine, Spot, Upset
 
 import echoloom as el
 from echoloom.backends.engine.requests import COMMANDS, PassResult
@@ -91,12 +91,18 @@ class Trial:
                     play.engine.step()
                     play.engine.result.writes.clear()
                 if self._unused(upset, play.engine):
-                    yield upset, Verdict(False, frozenset())
+                    yield upset, Verdict(False, frozenset(), read=False)
                 else:
                     yield upset, self._verdict(upset, self._copy(play))
             while play.engine.step():
                 pass
             self._end(play)
+
+    def uses(self, spot: Spot) -> list[int]:
+        """The cycles, counted over both passes, in which a run without an upset reads or writes a
+        word; none are known of tables."""
+        banks = self._uses.get(spot.banks, ())
+        return [cycle for cycle, _ in banks[spot.bank].uses.get(spot.address, ())] if banks else []
 
     def _watched(self) -> Mapping[str, Sequence[Watched]]:
         """Every use of every word of the banks, in a run without an upset."""
