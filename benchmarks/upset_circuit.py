@@ -91,8 +91,7 @@ class Variable(NamedTuple):
     def later(self) -> int:
         """Clocks from a pass's command to the one in which its cycle 0 reads here. Of what the
         golden engine does not know, from the command on."""
-        known = self.elements > 1 and not self.column and MEMORIES[self.name].banks
-        return ISSUE + MEMORIES[self.name].read if known else 1
+        return ISSUE + MEMORIES[self.name].read if self.spots(0) else 1
 
     def spots(self, bit: int) -> tuple[Spot, ...]:
         """What the golden engine has in its place."""
@@ -224,21 +223,24 @@ class Circuit:
         return results(self._question.image, requests, play(script, self._model, UPSETS, job))
 
 
-def drawn(circuit: Circuit, kind: str, random: Random) -> tuple[Variable, int]:
-    """A bit of a kind of storage, each with the same chance."""
+def drawn(
+    circuit: Circuit, kind: str, random: Random, trial: Trial, near: bool
+) -> tuple[Variable, int]:
+    """A bit of a kind of storage, each with the same chance; if `near`, of those in use."""
     own = [variable for variable in circuit.variables if variable.kind == kind]
-    variable = random.choices(own, [one.bits * one.elements for one in own])[0]
-    return variable, random.randrange(variable.bits * variable.elements)
+    while True:
+        variable = random.choices(own, [one.bits * one.elements for one in own])[0]
+        bit = random.randrange(variable.bits * variable.elements)
+        if not near or trial.uses(variable.spots(bit)[0]):
+            return variable, bit
 
 
 def moment(trial: Trial, random: Random, spots: Sequence[Spot], near: bool) -> tuple[int, int]:
-    """A pass and a cycle in it; if `near`, that of a use of the word or the one after, if it has
-    any."""
-    uses = trial.uses(spots[0]) if near and spots else []
-    if not uses:
+    """A pass and a cycle in it; if `near`, that of a use of the word or the one after."""
+    if not near:
         number = random.choices(range(PASSES), trial.cycles)[0]
         return number, random.randrange(1, trial.cycles[number] - 1)
-    at = min(random.choice(uses) + random.randrange(2), sum(trial.cycles) - 1)
+    at = min(random.choice(trial.uses(spots[0])) + random.randrange(2), sum(trial.cycles) - 1)
     number = int(at >= trial.cycles[0])
     return number, at - number * trial.cycles[0]
 
@@ -255,18 +257,21 @@ def main() -> None:
     parser = output.arguments((__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=300, help="upsets in all")
     parser.add_argument("--kind", action="append", help="of storage; all, if none is given")
-    parser.add_argument("--near", action="store_true", help="about uses of the words")
+    parser.add_argument("--near", action="store_true", help="about uses of words that have any")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     trial = trial_of(MODEL)[0]
     circuit = Circuit(trial.question, trial.cycles)
+    known = {held.kind for held in MEMORIES.values() if held.banks}
     kinds = options.kind or sorted({variable.kind for variable in circuit.variables})
+    if options.near:
+        kinds = [kind for kind in kinds if kind in known]
     rows: list[dict[str, Any]] = []
     for kind in kinds:
         by, random = Counter[Report | None](), Random(f"{options.seed} {kind}")
-        upsets = known = agreed = 0
+        upsets = asked = agreed = 0
         while upsets < -(-options.count // len(kinds)):
-            variable, bit = drawn(circuit, kind, random)
+            variable, bit = drawn(circuit, kind, random, trial, options.near)
             spots = variable.spots(bit)
             number, cycle = moment(trial, random, spots, options.near)
             verdict = circuit.verdict(variable, bit, number, cycle)
@@ -276,13 +281,13 @@ def main() -> None:
             if verdict.harmful:
                 by[first(verdict.reports)] += 1
             if spots:
-                known += 1
+                asked += 1
                 upset = PlacedUpset(Storage.X_WORDS, number, cycle, 0, spots)
                 agreed += agrees(trial, upset, verdict)
         counts = {one.value: by[one] for one in Report} | {"nowhere": by[None]}
         rows.append({
             "storage": kind, "upsets": upsets, "harmful": by.total(), **counts,
-            **reported(by.total(), counts), "golden": f"{agreed} of {known}" if known else "-",
+            **reported(by.total(), counts), "golden": f"{agreed} of {asked}" if asked else "-",
         })  # fmt: skip
         output.progress.print(f"{kind}: {by.total()} of {upsets} were harmful")
     title = f"{MODEL}: {sum(trial.cycles):,} cycles, seed {options.seed}"
