@@ -88,7 +88,8 @@ class Case:
     @property
     def name(self) -> str:
         words = self.arguments[: 2 if self.arguments[0] == "board" else 1]
-        return " ".join([*words, *(["anew"] if self.cold else [])])
+        how = ["anew"] * self.cold + ["run.toml"] * self.goes_on
+        return " ".join([*words, *how])
 
 
 VERIFY = ("verify", "p.elp", "data.npz", "--simulator", "verilator-cpp", "--forward", "2",
