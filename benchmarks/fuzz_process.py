@@ -1,0 +1,72 @@
+"""The process that a reader is fuzzed in: started, listened to, made anew when it dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import tempfile
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from fuzz_readers import READERS
+from fuzz_worker import Counts, Job, Place
+
+PATIENCE = 4  # limits of one input, after which its process is stuck where no alarm is heard
+REACHED = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")  # as libFuzzer says with all news
+
+
+def fuzz(job: Job) -> tuple[Counts, dict[str, int]]:
+    """Feed a job's inputs to its reader; what kills the process is a find, and the next process
+    goes on after it. Of a guided run, also the branches and features that libFuzzer counts and how
+    many inputs it kept for them."""
+    counts, spawn, reader = Counts(), multiprocessing.get_context("spawn"), READERS[job.name]
+    with tempfile.TemporaryDirectory() as made:
+        place = Place(Path(made))
+        for folder in (place.inputs, place.corpus):
+            folder.mkdir()
+        seeds = reader.seeds(Path(made))
+        while job.begin < job.end:
+            at, (told, teller) = spawn.Value("q", job.begin), spawn.Pipe(duplex=False)
+            process = spawn.Process(target=work_on, args=(job, place, seeds, at, teller))
+            process.start()
+            teller.close()
+            wrong = _listen(told, counts, PATIENCE * reader.limit_s + 60)
+            process.kill()
+            process.join()
+            if not wrong:
+                break
+            if not counts.inputs and process.exitcode == 1:
+                raise RuntimeError(f"{job.name}: a good file was not read")
+            counts.found(f"the process {wrong}", at.value)
+            counts.inputs += 1
+            for left in place.inputs.iterdir():
+                job.keep(at.value, left.read_bytes())
+                left.unlink()
+            job = replace(job, begin=at.value + 1)
+        said = REACHED.findall(place.log.read_text(errors="replace")) if job.guided else ()
+    names = ("branches", "features", "corpus")
+    return counts, {name: int(n) for name, n in zip(names, said[-1], strict=True)} if said else {}
+
+
+def work_on(job: Job, *rest: object) -> None:
+    """`work`, for a new process: a reader itself cannot be sent there."""
+    if job.guided:
+        from fuzz_guided import work
+    else:
+        from fuzz_worker import work
+    work(READERS[job.name], job, *rest)  # type: ignore[arg-type]
+
+
+def _listen(told: Connection, total: Counts, patience_s: float) -> str:
+    """Add what a process tells until it is done; what went wrong with it, if something did."""
+    while True:
+        try:
+            if not told.poll(patience_s):
+                return "stuck"
+            more = told.recv()
+        except EOFError:
+            return "died"
+        if more is None:
+            return ""
+        total.add(more)
