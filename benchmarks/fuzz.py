@@ -12,7 +12,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from fuzz_process import fuzz
+from fuzz_process import ANY, fuzz
 from fuzz_readers import READERS
 from fuzz_worker import Job
 from output import arguments, progress, show
@@ -20,7 +20,7 @@ from output import arguments, progress, show
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--reader", nargs="+", default=list(READERS), choices=list(READERS))
+    parser.add_argument("--reader", nargs="+", default=list(READERS), choices=list(ANY))
     parser.add_argument("--count", type=int, default=1000, help="inputs of each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")

@@ -16,7 +16,14 @@ import atheris
 from fuzz_bytes import Guided
 from fuzz_worker import Feeding, Job, Place, Reader
 
-LED_BY = ("echoloom.", "aeon.", "numpy.lib.", "tomllib.", "zipfile")  # whose branches are seen
+LED_BY = (
+    "echoloom.",
+    "aeon.",
+    "numpy.lib.",
+    "tomllib.",
+    "zipfile",
+    "fuzz_planted",
+)  # whose branches are seen
 BYTES = 0.4  # of all inputs: libFuzzer's changes of a whole file
 ANEW = 0.2  # of all inputs: a good file's changes, not those of what was kept
 LONGEST = 1 << 20  # bytes of an input
@@ -53,9 +60,11 @@ def work(
     with place.log.open("ab") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
     feeding.limit_memory()
-    options = (f"-seed={job.seed + 1}", f"-max_len={LONGEST}", "-use_value_profile=1")
-    outputs = (f"-artifact_prefix={place.corpus}/", str(place.corpus))
-    atheris.Setup([job.name, *options, *OURS, *outputs], read, custom_mutator=mutate)
+    options = (
+        *OURS, f"-seed={job.seed + 1}", f"-max_len={LONGEST}", f"-artifact_prefix={place.corpus}/",
+        str(place.corpus),
+    )  # fmt: skip
+    atheris.Setup([job.name, *options], read, custom_mutator=mutate)
     atheris.Fuzz()
 
 

@@ -9,9 +9,11 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from fuzz_planted import PLANTED
 from fuzz_readers import READERS
 from fuzz_worker import Counts, Job, Place
 
+ANY = READERS | PLANTED
 PATIENCE = 4  # limits of one input, after which its process is stuck where no alarm is heard
 REACHED = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")  # as libFuzzer says with all news
 
@@ -20,7 +22,7 @@ def fuzz(job: Job) -> tuple[Counts, dict[str, int]]:
     """Feed a job's inputs to its reader; what kills the process is a find, and the next process
     goes on after it. Of a guided run, also the branches and features that libFuzzer counts and how
     many inputs it kept for them."""
-    counts, spawn, reader = Counts(), multiprocessing.get_context("spawn"), READERS[job.name]
+    counts, spawn, reader = Counts(), multiprocessing.get_context("spawn"), ANY[job.name]
     with tempfile.TemporaryDirectory() as made:
         place = Place(Path(made))
         for folder in (place.inputs, place.corpus):
@@ -55,7 +57,7 @@ def work_on(job: Job, *rest: object) -> None:
         from fuzz_guided import work
     else:
         from fuzz_worker import work
-    work(READERS[job.name], job, *rest)  # type: ignore[arg-type]
+    work(ANY[job.name], job, *rest)  # type: ignore[arg-type]
 
 
 def _listen(told: Connection, total: Counts, patience_s: float) -> str:
