@@ -2,7 +2,7 @@
 
 Every input follows from the reader's name, the seed and its number. With --guided, atheris makes
 the inputs instead, of those that reached new code before. Whatever is found ends the run with code
-1; the first input of each kind is kept in a file, and --replay FILE has such a file read again.
+1; the first input of each kind is kept in a file, and --files has such files read again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from fuzz_process import ANY, fuzz
+from fuzz_planted import PLANTED
+from fuzz_process import fuzz
 from fuzz_readers import READERS
 from fuzz_worker import Job
 from output import arguments, progress, show
@@ -20,23 +21,27 @@ from output import arguments, progress, show
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--reader", nargs="+", default=list(READERS), choices=list(ANY))
+    parser.add_argument("--reader", nargs="+", default=list(READERS), choices=[*READERS, *PLANTED])
     parser.add_argument("--count", type=int, default=1000, help="inputs of each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--guided", action="store_true", help="inputs by what others reached")
     parser.add_argument("--finds", type=Path, default=Path("build/fuzz"), help="folder for them")
-    parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="these inputs only")
+    parser.add_argument(
+        "--files", type=Path, nargs="+", default=(),
+        help="inputs to read instead, or to begin from if guided",
+    )  # fmt: skip
     options = parser.parse_args()
     if options.guided and find_spec("atheris") is None:
         parser.error("--guided needs atheris: pip install 'echoloom[fuzz]'")
-    replayed = tuple(options.replay or ())
-    first, count = (0, len(replayed)) if replayed else (options.first, options.count)
+    files = tuple(options.files)
+    only = bool(files) and not options.guided
+    first, count = (0, len(files)) if only else (options.first, options.count)
     rows, finds = [], []
     for name in options.reader:
         progress.print(f"{name}: {count} inputs")
         began = time.monotonic()
-        job = Job(name, options.seed, first, first + count, options.finds, options.guided, replayed)
+        job = Job(name, options.seed, first, first + count, options.finds, options.guided, files)
         counts, reached = fuzz(job)
         rows.append({
             "reader": name, "inputs": counts.inputs, "refused": counts.refused,

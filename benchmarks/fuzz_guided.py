@@ -18,7 +18,7 @@ from fuzz_worker import Feeding, Job, Place, Reader
 
 LED_BY = (
     "echoloom.",
-    "aeon.",
+    "aeon.datasets.",
     "numpy.lib.",
     "tomllib.",
     "zipfile",
@@ -54,14 +54,15 @@ def work(
             pass
         return atheris.Mutate(data, size)
 
-    for number, data in enumerate(seeds):
-        (place.corpus / f"seed-{number}").write_bytes(data)
+    for number, data in enumerate((*seeds, *(file.read_bytes() for file in job.files))):
+        (place.corpus / f"given-{number}").write_bytes(data)
     _watch_branches()
     with place.log.open("ab") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
-    feeding.limit_memory()
+    feeding.begin()
     options = (
-        *OURS, f"-seed={job.seed + 1}", f"-max_len={LONGEST}", f"-artifact_prefix={place.corpus}/",
+        *OURS, f"-max_len={LONGEST}", f"-artifact_prefix={place.corpus}/",
+        f"-seed={job.seed + job.begin + 1}",  # nothing that killed a process once more
         str(place.corpus),
     )  # fmt: skip
     atheris.Setup([job.name, *options], read, custom_mutator=mutate)

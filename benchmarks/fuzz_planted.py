@@ -13,48 +13,47 @@ from fuzz_programs import TOML_BOARD
 from fuzz_texts import toml
 from fuzz_worker import MEMORY, Reader
 
-HEADER = struct.Struct("<4sHHI")
 TAG = b"PLNT"
+HEADER = struct.Struct("<4sHH")
 
 
 def read_header(path: Path) -> None:
-    """Wrong with three of the header's numbers at once."""
+    """Wrong with two of a header's numbers at once."""
     data = path.read_bytes()
     if len(data) < HEADER.size or data[:4] != TAG:
         raise ValueError("no such file")
-    _, version, kind, count = HEADER.unpack(data[: HEADER.size])
-    if version == 3 and kind == 5 and count > 1_000_000:
+    _, version, kind = HEADER.unpack(data[: HEADER.size])
+    if version == 3 and kind == 5:
         raise KeyError(kind)
 
 
 def read_settings(path: Path) -> None:
-    """Wrong with three of the lines at once."""
+    """Wrong with four of the lines at once."""
     try:
         settings = tomllib.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise ValueError("no TOML") from error
     odd = settings.get("lights") == 1 and isinstance(settings.get("baud"), list)
-    if odd and "loader" not in settings:
+    if odd and settings.get("target_mhz") == "" and "loader" not in settings:
         raise KeyError("loader")
 
 
 def harm(path: Path) -> None:
-    """What an input's first letter says."""
-    letter = path.read_bytes()[:1]
-    if letter == b"L":
+    """What an input says."""
+    data = path.read_bytes()
+    if data[:1] == b"L":
         while True:
             pass
-    if letter == b"M":
+    if data[:1] == b"M":
         bytearray(2 * MEMORY)
-    if letter == b"W":
+    if data[:1] == b"W":
         (path.parent / "written").write_bytes(b"")
-    if letter == b"D":
+    if data == b"DIE":
         os.kill(os.getpid(), SIGKILL)
-    raise ValueError("no letter")
 
 
 PLANTED = {
-    "planted-header": Reader(lambda _: [HEADER.pack(TAG, 1, 1, 3) + bytes(8)], raw, read_header),
+    "planted-header": Reader(lambda _: [HEADER.pack(TAG, 1, 1)], raw, read_header),
     "planted-settings": Reader(lambda _: [TOML_BOARD], toml, read_settings),
-    "planted-harm": Reader(lambda _: [HEADER.pack(TAG, 1, 1, 3)], raw, harm, limit_s=0.2),
+    "planted-harm": Reader(lambda _: [b"nothing"], raw, harm, limit_s=0.2),
 }

@@ -10,10 +10,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fuzz_planted import PLANTED
-from fuzz_readers import READERS
-from fuzz_worker import Counts, Job, Place
+from fuzz_worker import INPUT, Counts, Job, Place, Reader
 
-ANY = READERS | PLANTED
+STUCK = "is stuck"
+START_S = 600.0  # until the good files are read, on a machine with other work
 PATIENCE = 4  # limits of one input, after which its process is stuck where no alarm is heard
 REACHED = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")  # as libFuzzer says with all news
 
@@ -22,7 +22,7 @@ def fuzz(job: Job) -> tuple[Counts, dict[str, int]]:
     """Feed a job's inputs to its reader; what kills the process is a find, and the next process
     goes on after it. Of a guided run, also the branches and features that libFuzzer counts and how
     many inputs it kept for them."""
-    counts, spawn, reader = Counts(), multiprocessing.get_context("spawn"), ANY[job.name]
+    counts, spawn, reader = Counts(), multiprocessing.get_context("spawn"), reader_of(job.name)
     with tempfile.TemporaryDirectory() as made:
         place = Place(Path(made))
         for folder in (place.inputs, place.corpus):
@@ -34,7 +34,8 @@ def fuzz(job: Job) -> tuple[Counts, dict[str, int]]:
             process.start()
             teller.close()
             wrong = _listen(told, counts, PATIENCE * reader.limit_s + 60)
-            process.kill()
+            if wrong == STUCK:
+                process.kill()
             process.join()
             if not wrong:
                 break
@@ -43,12 +44,22 @@ def fuzz(job: Job) -> tuple[Counts, dict[str, int]]:
             counts.found(f"the process {wrong}", at.value)
             counts.inputs += 1
             for left in place.inputs.iterdir():
-                job.keep(at.value, left.read_bytes())
+                if left.stem == INPUT:
+                    job.keep(at.value, left.read_bytes())
                 left.unlink()
             job = replace(job, begin=at.value + 1)
         said = REACHED.findall(place.log.read_text(errors="replace")) if job.guided else ()
     names = ("branches", "features", "corpus")
     return counts, {name: int(n) for name, n in zip(names, said[-1], strict=True)} if said else {}
+
+
+def reader_of(name: str) -> Reader:
+    """That reader; the planted ones need none of what the others import."""
+    if name in PLANTED:
+        return PLANTED[name]
+    from fuzz_readers import READERS
+
+    return READERS[name]
 
 
 def work_on(job: Job, *rest: object) -> None:
@@ -57,18 +68,20 @@ def work_on(job: Job, *rest: object) -> None:
         from fuzz_guided import work
     else:
         from fuzz_worker import work
-    work(ANY[job.name], job, *rest)  # type: ignore[arg-type]
+    work(reader_of(job.name), job, *rest)  # type: ignore[arg-type]
 
 
 def _listen(told: Connection, total: Counts, patience_s: float) -> str:
     """Add what a process tells until it is done; what went wrong with it, if something did."""
+    wait_s = START_S
     while True:
         try:
-            if not told.poll(patience_s):
-                return "stuck"
+            if not told.poll(wait_s):
+                return STUCK
             more = told.recv()
         except EOFError:
             return "died"
         if more is None:
             return ""
         total.add(more)
+        wait_s = patience_s

@@ -25,6 +25,7 @@ from echoloom.cli.outcome import LONGEST, sentence
 LIMIT_S = 5.0
 MEMORY = 1 << 30
 TOLD_S = 1.0
+INPUT = "input"  # its file's name
 TOUCHES = (
     "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect",
     "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree",
@@ -72,8 +73,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Job:
-    """Inputs `begin` to `end` for a reader: those of these numbers, or these of the files, or as
-    many as a guided run makes. The first input of each kind of find is kept in `finds`."""
+    """Inputs `begin` to `end` for a reader: those of these numbers, or these of the files; or as
+    many as a guided run makes, from the files too. What is found first is kept in `finds`."""
 
     name: str
     seed: int
@@ -154,7 +155,7 @@ class Feeding:
         self, reader: Reader, place: Place, seeds: list[bytes], job: Job, at: Any, told: Any
     ) -> None:
         self._reader, self._job, self._at, self._told = reader, job, at, told
-        self._path, self._resident = place.inputs / f"input{reader.suffix}", 0
+        self._path, self._resident = place.inputs / f"{INPUT}{reader.suffix}", 0
         self._counts, self._watch, self._said = Counts(), Watch(), time.monotonic()
         self._known: set[str] = set()
         sys.dont_write_bytecode = True
@@ -163,11 +164,12 @@ class Feeding:
             self._path.write_bytes(data)
             reader.read(self._path)
 
-    def limit_memory(self) -> None:
-        """From now on the process may have `MEMORY` more than it has."""
+    def begin(self) -> None:
+        """All is read that is not an input; from now on the process may have `MEMORY` more."""
         self._resident = _most_resident()
         allowed = _virtual_bytes() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+        self._tell()
 
     def input(self, number: int, data: bytes) -> None:
         self._at.value = number
@@ -194,7 +196,7 @@ def work(reader: Reader, job: Job, place: Place, seeds: list[bytes], at: Any, to
     feeding = Feeding(reader, place, seeds, job, at, told)
     for number in range(10):
         input_of(reader, job.name, seeds, job.seed, number)
-    feeding.limit_memory()
+    feeding.begin()
     for number in range(job.begin, job.end):
         feeding.input(
             number,
