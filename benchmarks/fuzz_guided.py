@@ -16,14 +16,6 @@ import atheris
 from fuzz_bytes import Guided
 from fuzz_worker import Feeding, Job, Place, Reader
 
-LED_BY = (
-    "echoloom.",
-    "aeon.datasets.",
-    "numpy.lib.",
-    "tomllib.",
-    "zipfile",
-    "fuzz_planted",
-)  # whose branches are seen
 BYTES = 0.4  # of all inputs: libFuzzer's changes of a whole file
 ANEW = 0.2  # of all inputs: a good file's changes, not those of what was kept
 LONGEST = 1 << 20  # bytes of an input
@@ -56,7 +48,7 @@ def work(
 
     for number, data in enumerate((*seeds, *(file.read_bytes() for file in job.files))):
         (place.corpus / f"given-{number}").write_bytes(data)
-    _watch_branches()
+    _watch_branches(reader.led_by)
     with place.log.open("ab") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
     feeding.begin()
@@ -69,7 +61,7 @@ def work(
     atheris.Fuzz()
 
 
-def _watch_branches() -> None:
+def _watch_branches(modules: tuple[str, ...]) -> None:
     for one in gc.get_objects():
-        if type(one) is FunctionType and (one.__module__ or "").startswith(LED_BY):
+        if type(one) is FunctionType and (one.__module__ or "").startswith(modules):
             atheris.instrument_func(one)  # type: ignore[attr-defined]

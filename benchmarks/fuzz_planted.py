@@ -28,13 +28,13 @@ def read_header(path: Path) -> None:
 
 
 def read_settings(path: Path) -> None:
-    """Wrong with four of the lines at once."""
+    """Wrong with three of the lines at once."""
     try:
         settings = tomllib.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise ValueError("no TOML") from error
     odd = settings.get("lights") == 1 and isinstance(settings.get("baud"), list)
-    if odd and settings.get("target_mhz") == "" and "loader" not in settings:
+    if odd and "loader" not in settings:
         raise KeyError("loader")
 
 
@@ -52,8 +52,9 @@ def harm(path: Path) -> None:
         os.kill(os.getpid(), SIGKILL)
 
 
+LED_BY = (__name__, "tomllib.")
 PLANTED = {
-    "planted-header": Reader(lambda _: [HEADER.pack(TAG, 1, 1)], raw, read_header),
-    "planted-settings": Reader(lambda _: [TOML_BOARD], toml, read_settings),
-    "planted-harm": Reader(lambda _: [b"nothing"], raw, harm, limit_s=0.2),
+    "planted-header": Reader(lambda _: [HEADER.pack(TAG, 1, 1)], raw, read_header, led_by=LED_BY),
+    "planted-settings": Reader(lambda _: [TOML_BOARD], toml, read_settings, led_by=LED_BY),
+    "planted-harm": Reader(lambda _: [b"nothing"], raw, harm, limit_s=0.2, led_by=LED_BY),
 }

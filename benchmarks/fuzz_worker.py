@@ -35,7 +35,7 @@ TOUCHES = (
 @dataclass(frozen=True)
 class Reader:
     """What is fuzzed: `read` is given a path of the input, `refusals` are what it may raise, and
-    `mutate` makes an input of the seeds."""
+    `mutate` makes an input of the seeds. Branches of the modules `led_by` lead guided runs."""
 
     seeds: Callable[[Path], list[bytes]]
     mutate: Callable[[Random, list[bytes]], bytes]
@@ -43,6 +43,7 @@ class Reader:
     refusals: tuple[type[BaseException], ...] = (ValueError, OSError)
     suffix: str = ""
     limit_s: float = LIMIT_S
+    led_by: tuple[str, ...] = ("echoloom.", "aeon.datasets.", "numpy.lib.", "tomllib.", "zipfile")
 
 
 @dataclass
