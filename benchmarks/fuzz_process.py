@@ -13,6 +13,7 @@ from fuzz_planted import PLANTED
 from fuzz_worker import INPUT, Counts, Job, Place, Reader
 
 STUCK = "is stuck"
+DEATHS = 20  # of processes, after which a reader is given up
 START_S = 600.0  # until the good files are read, on a machine with other work
 PATIENCE = 4  # limits of one input, after which its process is stuck where no alarm is heard
 REACHED = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")  # as libFuzzer says with all news
@@ -28,7 +29,9 @@ def fuzz(job: Job) -> tuple[Counts, dict[str, int]]:
         for folder in (place.inputs, place.corpus):
             folder.mkdir()
         seeds = reader.seeds(Path(made))
-        while job.begin < job.end:
+        for _ in range(DEATHS):
+            if job.begin >= job.end:
+                break
             at, (told, teller) = spawn.Value("q", job.begin), spawn.Pipe(duplex=False)
             process = spawn.Process(target=work_on, args=(job, place, seeds, at, teller))
             process.start()
