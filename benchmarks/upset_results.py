@@ -30,10 +30,12 @@ class Report(Enum):
 @dataclass(frozen=True)
 class Verdict:
     """What an upset did: whether it changed a result, and who would say so. Another play is only
-    made where nobody else does."""
+    made where nobody else does. `read`: whether its word is read before it is written again, as far
+    as that is known."""
 
     harmful: bool
     reports: frozenset[Report]
+    read: bool = True
 
 
 @dataclass(frozen=True, eq=False)

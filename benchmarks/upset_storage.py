@@ -42,6 +42,7 @@ class Storage(Enum):
 # What no sweep writes: an upset in it stays.
 LASTING = frozenset(list(Storage)[:8])
 Samples = list[list[int]]
+TABLE = "table"  # whose entries are the image's, and words of no bank
 
 
 class SplitEngine(GoldenEngine):
@@ -56,6 +57,10 @@ class SplitEngine(GoldenEngine):
         """As a host writes a word of vector memory."""
         for banks in (self.vector, self.y_words, self.bases):
             banks[lane][address] = word
+
+    def land(self) -> None:
+        """What lands in this cycle has landed: whatever flips now, flips behind it."""
+        self._land(self.now)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def _flipped(word: int, bit: int, bits: int) -> int:
 
 
 class Spot(NamedTuple):
-    """A bit of a bank: `banks` names those of the engine, words have `bits`."""
+    """A bit of a bank: `banks` names those of the engine, or is TABLE; words have `bits`."""
 
     banks: str
     bank: int
@@ -99,6 +104,9 @@ class Spot(NamedTuple):
 
 def flip(engine: SplitEngine, spot: Spot) -> None:
     """Flip that bit."""
+    if spot.banks == TABLE:
+        _flip_in_table(engine, spot.address, spot.bit)
+        return
     bank = getattr(engine, spot.banks)[spot.bank]
     bank[spot.address] = _flipped(bank[spot.address], spot.bit, spot.bits)
 
@@ -132,8 +140,14 @@ BANKED: Mapping[Storage, Callable[[SplitEngine, Random], Spot]] = {
 
 
 def _in_table(engine: SplitEngine, _: Any, random: Random) -> None:
-    config, table = engine.image.config, list(engine.image.table)
+    config = engine.image.config
     at, bit = random.randrange(config.table_depth), random.randrange(config.word + config.narrow)
+    _flip_in_table(engine, at, bit)
+
+
+def _flip_in_table(engine: SplitEngine, at: int, bit: int) -> None:
+    """Of an entry, if the program has one there: its base first, then its slope."""
+    config, table = engine.image.config, list(engine.image.table)
     if at < len(table):
         base, slope = table[at]
         if bit < config.word:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from upset_results import PASSES, Asked, Question, Report, Verdict, same
-from upset_storage import LASTING, Samples, SplitEngine, Upset
+from upset_storage import LASTING, TABLE, Samples, SplitEngine, Spot, Upset
 
 import echoloom as el
 from echoloom.backends.engine.requests import COMMANDS, PassResult
-from echoloom.ir.contract import Space
+from echoloom.ir.contract import DrainEntry, Space
 from echoloom.ir.host import RunResult, Swept
 
 EVERY = 16  # cycles between looks whether anything is left of an upset
@@ -53,6 +53,17 @@ class Watched(list[int]):
     def __setitem__(self, address: Any, word: Any) -> None:
         self.uses.setdefault(address, []).append((self._clock(), False))
         super().__setitem__(address, word)
+
+
+class Looking(SplitEngine):
+    """An engine that tells `looks` the address of every table's entry that it looks up."""
+
+    looks: Callable[[int], None]
+
+    def _look_up(self, entry: DrainEntry, z: int) -> int:
+        half = 1 << entry.segment_bits - 1
+        self.looks(entry.table + half + min(max(z >> entry.fraction_bits, -half), half - 1))
+        return super()._look_up(entry, z)
 
 
 BANKS = ("weight", "exponent", "vector", "y_words", "bases", "gradient", "slots", "rows")
@@ -91,23 +102,31 @@ class Trial:
                     play.engine.step()
                     play.engine.result.writes.clear()
                 if self._unused(upset, play.engine):
-                    yield upset, Verdict(False, frozenset())
+                    yield upset, Verdict(False, frozenset(), read=False)
                 else:
                     yield upset, self._verdict(upset, self._copy(play))
             while play.engine.step():
                 pass
             self._end(play)
 
+    def uses(self, spot: Spot) -> list[int]:
+        """The cycles, counted over both passes, in which a run without an upset reads or writes a
+        word."""
+        uses = self._uses[spot.banks][spot.bank].uses
+        return [cycle for cycle, _ in uses.get(spot.address, ())]
+
     def _watched(self) -> Mapping[str, Sequence[Watched]]:
-        """Every use of every word of the banks, in a run without an upset."""
-        play, before = self._fresh(), [0]
-        engine = play.engine
+        """Every use of every word of the banks and tables, in a run without an upset."""
+        engine, before = Looking(self.question.image), [0]
+        play = replace(self._fresh(), engine=engine)
         engine.now = 0
 
         def clock() -> int:
             return before[0] + engine.now
 
-        watched = {}
+        entries = Watched(range(len(engine.image.table)), clock)
+        engine.looks = entries.__getitem__
+        watched = {TABLE: [entries]}
         for name in BANKS:
             watched[name] = [Watched(bank, clock) for bank in getattr(engine, name)]
             setattr(engine, name, watched[name])

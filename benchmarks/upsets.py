@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import output
+from upset_parity import parity_table
 from upset_results import Report, Verdict
 from upset_storage import Storage, Upset, bits_of
 from upset_trials import Trial
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="small")
     parser.add_argument("--count", type=int, default=1700, help="upsets in all")
     parser.add_argument("--storage", action="append", choices=[s.value for s in Storage])
+    parser.add_argument("--parity", action="store_true", help="what parity bits would add to it")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -133,7 +135,9 @@ def main() -> None:
     title = (
         f"{options.model}: {config.lanes} lanes, {sum(trial.cycles):,} cycles, seed {options.seed}"
     )
-    output.show(title, table(found, bits_of(config, samples)), ("echoloom",), options.json)
+    bits = bits_of(config, samples)
+    rows = parity_table(found, bits, config) if options.parity else table(found, bits)
+    output.show(title, rows, ("echoloom",), options.json)
 
 
 if __name__ == "__main__":

@@ -140,3 +140,13 @@ def test_upsets_in_the_circuit(tmp_path):
     assert weights["golden"] == "6 of 6" and weights["harmful"] + programs["harmful"] > 0
     assert weights["nowhere"] == programs["nowhere"] == 0 and registers["upsets"] == 6
     assert weights["played once"] in ("-", "100.000 %")
+
+
+@pytest.mark.long
+def test_upsets_about_uses_are_those_of_the_golden_engine(tmp_path):
+    """A cycle before or after a word is read or written is another verdict."""
+    file = tmp_path / "rows.json"
+    run("upset_circuit.py", "--near", "--count", "128", "--json", str(file), cwd=tmp_path)
+    rows = json.loads(file.read_text())["rows"]
+    assert len(rows) == 8 and {row["golden"] for row in rows} == {"16 of 16"}
+    assert all(row["harmful"] for row in rows) and not any(row["nowhere"] for row in rows)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from upset_circuit import MEMORIES, PlacedUpset
+from upset_parity import parity_table
 from upset_results import Report, Verdict
-from upset_storage import LASTING, Storage, Upset, bits_of
+from upset_storage import LASTING, TABLE, SplitEngine, Spot, Storage, Upset, bits_of, flip
 from upset_trials import Trial
 from upsets import MODELS, drawn, table, trial_of
+
+from echoloom.hdl.golden_sequencer import Landing
+from echoloom.hdl.lane import STORE
+from echoloom.ir.contract import Timing
 
 LOADED = LASTING - {Storage.SAMPLES}  # that a host can read back
 SHORT = "one lane"
@@ -85,6 +91,59 @@ def test_the_table_counts_each_once_and_weighs_by_bits():
     # 300 of 600 bits are harmful and reported, 100 of 100 harmful, and half of these shown twice.
     assert (whole["upsets"], whole["harmful"], whole["nowhere"]) == (4, 3, 1)
     assert (whole["played once"], whole["twice"]) == ("75.000 %", "87.500 %")
+
+
+def test_parity_sees_what_is_read_and_weighs_by_bits():
+    """Sums: one upset does harm, one is read and does none, one is not read. A weight's is seen
+    without parity, and those of tree rows are the last to be protected."""
+
+    def found(storage: Storage, harmful: bool, *reports: Report, read: bool = True):
+        return Upset(storage, 0, 1, 0), Verdict(harmful, frozenset(reports), read)
+
+    several = [
+        found(Storage.GRADIENTS, True, Report.TWICE), found(Storage.GRADIENTS, False),
+        found(Storage.GRADIENTS, False, read=False), found(Storage.WEIGHTS, True, Report.CHECKSUM),
+        found(Storage.TREE_ROWS, True),
+    ]  # fmt: skip
+    bits = {Storage.GRADIENTS: 300, Storage.WEIGHTS: 200, Storage.TREE_ROWS: 100}
+    rows = parity_table(several, bits, trial_of(SHORT)[1])
+    assert [row["played once"] for row in rows] == ["50.000 %", "50.000 %", "75.000 %", "100.000 %"]
+    assert [row["in vain"] for row in rows] == ["0.0 %", "0.0 %", "25.0 %", "25.0 %"]
+    assert [row["reported"] for row in rows] == [1, 1, 2, 3]
+
+
+def test_a_word_that_does_harm_was_read(trial: Trial):
+    """So parity sees every upset of a memory that does harm, and others."""
+    for storage in (Storage.GRADIENTS, Storage.BASES, Storage.SLOTS):
+        verdicts = judged(trial, storage, 20)
+        assert all(verdict.read for verdict in verdicts if verdict.harmful)
+        assert {verdict.read for verdict in verdicts} == {True, False}
+
+
+def test_what_flips_in_a_cycle_flips_behind_what_lands_in_it(trial: Trial):
+    """As in a circuit, where a bit flips after the clock's edge that wrote the word."""
+    engine = SplitEngine(trial.question.image)
+    bank = engine.slots[0]
+    engine.now, engine.landing = 5, {5: [Landing((bank,), 0, 6, None)]}
+    PlacedUpset(Storage.SLOTS, 0, 5, 0, (Spot("slots", 0, 0, 3, 54),)).strike(engine, [])
+    assert bank[0] == 14 and not engine.landing
+
+
+def test_a_bit_of_a_table_is_of_its_base_or_its_slope(trial: Trial):
+    engine, word = SplitEngine(trial.question.image), trial.question.image.config.word
+    (base, slope), *others = engine.image.table
+    for bit, expected in ((0, (base ^ 1, slope)), (word, (base ^ 1, slope ^ 1))):
+        flip(engine, Spot(TABLE, 0, 0, bit, 46))
+        assert engine.image.table == (expected, *others)
+
+
+def test_what_is_read_later_is_written_later_by_as_much():
+    """A sum is in its memory in the cycle behind STORE; the golden engine's is there when it may be
+    read, by elements that read so many cycles after their issue."""
+    timing = Timing()
+    assert MEMORIES["slots"].read + timing.mac_to_slot == STORE + 1
+    assert MEMORIES["gradients"].read + timing.gradient == STORE + 1
+    assert MEMORIES["vectors"].read == MEMORIES["bases"].read  # which one latency speaks of
 
 
 def test_bits_are_those_of_the_inventory():
