@@ -19,6 +19,7 @@ def fed(folder: Path, name: str, end: int, seed: int = 0, **options: Any) -> Cou
     return counts
 
 
+@pytest.mark.long
 def test_a_guided_run_finds_what_two_branches_hide(tmp_path):
     """Two runs in three find it; inputs without a guide did not in 450,000."""
     pytest.importorskip("atheris")
