@@ -1,8 +1,8 @@
 """The board's end of the link: a host that asks anything, of the golden board and of the circuit.
 
-An input is the seed of a dialogue: packets with right sums and wrong numbers, programs with a wrong
-word and passes of them. After the zeros of the next line and a RESET a board answers as new. What
-both boards say without an engine's help, they say alike.
+An input is the choices of a dialogue: packets with right sums and wrong numbers, programs with a
+wrong word and passes of them. After the zeros of the next line and a RESET a board answers as new.
+What both boards say without an engine's help, they say alike.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import fuzz_link
+from fuzz_bytes import Choices
 from fuzz_programs import EDGES, program
 from fuzz_worker import Reader
 
@@ -114,7 +115,7 @@ def golden() -> GoldenBoard:
 def ask_golden(path: Path) -> None:
     """A golden board is as new after anything, and computes a good program's numbers then."""
     board = golden()
-    for data in (*dialogue(Random(path.read_bytes())), END[0]):
+    for data in (*dialogue(Choices(path.read_bytes())), END[0]):
         board.feed(data)
     (reset,), (said,) = (list(PacketDecoder().feed(board.feed(data))) for data in END[1:])
     assert as_new(reset, said), "the board is not as new"
@@ -139,7 +140,7 @@ def ask_circuit(path: Path) -> None:
     port.drop()
     for data in END:
         exchange(port, data, board.feed(data))
-    for data in dialogue(Random(path.read_bytes())):
+    for data in dialogue(Choices(path.read_bytes())):
         exchange(port, data, board.feed(data))
     exchange(port, END[0], board.feed(END[0]))
     (reset,), (said,) = (exchange(port, data, board.feed(data)) for data in END[1:])

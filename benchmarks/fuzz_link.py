@@ -1,6 +1,6 @@
 """The host's end of the link: a board that answers what no board answers.
 
-An input is the seed of a dialogue: the driver runs against the golden board, whose replies are
+An input is the choices of a dialogue: the driver runs against the golden board, whose replies are
 changed on their way.
 """
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-import fuzz_mutations as to
 import numpy as np
+from fuzz_bytes import Choices, raw
 from fuzz_programs import EDGES, program
 from fuzz_worker import Reader
 
@@ -125,7 +125,7 @@ def _bytes(packet: Packet) -> bytes:
 @contextmanager
 def behind(board: GoldenBoard | None, data: bytes = HONEST) -> Iterator[Board]:
     """A driver of a board that the input makes hostile, on a line with a clock of its own."""
-    HostilePort.board, HostilePort.rng, HostilePort.honest = board, Random(data), data == HONEST
+    HostilePort.board, HostilePort.rng, HostilePort.honest = board, Choices(data), data == HONEST
     real = line.SerialPort, carrier.time
     line.SerialPort, carrier.time = HostilePort, CLOCK  # type: ignore[misc, assignment]
     try:
@@ -163,7 +163,7 @@ def decode(path: Path) -> None:
 
 def packets(rng: Random, seeds: list[bytes]) -> bytes:
     """Packets with right sums, damaged ones, and what stands between them."""
-    return to.raw(rng, [b"".join(_any_packet(rng) for _ in range(rng.randrange(1, 9)))])
+    return raw(rng, [b"".join(_any_packet(rng) for _ in range(rng.randrange(1, 9)))])
 
 
 def _any_packet(rng: Random) -> bytes:

@@ -15,67 +15,19 @@ from unittest import mock
 
 import fuzz_board
 import fuzz_link
-import fuzz_mutations as to
 import numpy as np
-from fuzz_programs import model, program
+from fuzz_arrays import arrays, npz
+from fuzz_bytes import raw
+from fuzz_graphs import graph
+from fuzz_headers import resealed
+from fuzz_programs import TARGETS, TOML_BOARD, TOML_RUN, TS, model, program
+from fuzz_texts import json_text, toml
 from fuzz_worker import Reader
 
 import echoloom as el
 from echoloom.frontend.data.data_sets import prepare
 from echoloom.sim import level_onnx
 from echoloom.sim.first_difference import Mismatch
-
-TOML_RUN = b"""
-[data]
-source = "data.npz"
-validation = 0.25
-pad = "zero"
-
-[training]
-gradient = "rhel"
-epochs = 5
-batch = 4
-seeds = [0, 1]
-patience = 3
-metric = "accuracy"
-
-[model]
-hidden = 4
-state = [2, 3]
-blocks = 2
-unit = ["linear", "nonlinear"]
-step = 0.5
-
-[optimiser]
-name = "adam"
-learning_rate = 0.01
-
-[rhel]
-echoes = "fixed"
-epsilon = 0.01
-"""
-TOML_BOARD = b"""
-amaranth = "ulx3s.ULX3S_85F_Platform"
-target_mhz = 110
-baud = 1000000
-lights = true
-loader = "ulx3s"
-
-[pins]
-attributes = "IO_TYPE=LVCMOS33"
-rx = "M1"
-tx = "L4"
-lights = ["B2", "C2 PULL=UP"]
-"""
-TS = (
-    b"#c\n@problemName x\n@timestamps false\n@missing false\n@univariate false\n@dimensions 2\n"
-    b"@equalLength true\n@seriesLength 3\n@classLabel true a b\n@data\n"
-    b"1,2,3:4,5,6:a\n-1,0.5,3e2:7,8.5,1:b\n"
-)
-TARGETS = (
-    b"@problemName x\n@univariate true\n@equalLength true\n@targetLabel true\n@data\n"
-    b"1,2,3:0.5\n-1,0.5,3e2:2\n"
-)
 
 
 def programs(folder: Path) -> list[bytes]:
@@ -270,28 +222,26 @@ def read_graph(path: Path) -> None:
 
 
 READERS: dict[str, Reader] = {
-    "run-file": Reader(lambda _: [TOML_RUN], to.toml, read_run, suffix=".toml"),
-    "precision": Reader(precisions, to.toml, read_precision, suffix=".toml"),
-    "board-file": Reader(lambda _: [TOML_BOARD], to.toml, read_board, suffix=".toml"),
-    "ir-text": Reader(texts, to.raw, read_text),
+    "run-file": Reader(lambda _: [TOML_RUN], toml, read_run, suffix=".toml"),
+    "precision": Reader(precisions, toml, read_precision, suffix=".toml"),
+    "board-file": Reader(lambda _: [TOML_BOARD], toml, read_board, suffix=".toml"),
+    "ir-text": Reader(texts, raw, read_text),
     "program": Reader(
-        programs, partial(to.resealed, arrays=False), lambda path: el.load(path), suffix=".elp"
+        programs, partial(resealed, arrays=False), lambda path: el.load(path), suffix=".elp"
     ),
     "checkpoint": Reader(
-        checkpoints, partial(to.resealed, arrays=True), lambda path: el.load_model(path)
+        checkpoints, partial(resealed, arrays=True), lambda path: el.load_model(path)
     ),
-    "npz": Reader(archives, to.npz, read_data, suffix=".npz"),
-    "ts": Reader(lambda _: [TS, TARGETS], to.raw, read_data, suffix=".ts"),
+    "npz": Reader(archives, npz, read_data, suffix=".npz"),
+    "ts": Reader(lambda _: [TS, TARGETS], raw, read_data, suffix=".ts"),
     "stream-state": Reader(
-        states, partial(to.resealed, arrays=False), lambda path: el.load_state(path)
+        states, partial(resealed, arrays=False), lambda path: el.load_state(path)
     ),
-    "published": Reader(published, to.arrays, partial(read_published, checkpoint=True)),
-    "published-json": Reader(
-        configurations, to.json_text, partial(read_published, checkpoint=False)
-    ),
-    "training-state": Reader(trainings, partial(to.resealed, arrays=True), read_training),
-    "report": Reader(reports, to.json_text, read_report),
-    "onnx": Reader(graphs, to.graph, read_graph, (ValueError, OSError, Mismatch), limit_s=20.0),
+    "published": Reader(published, arrays, partial(read_published, checkpoint=True)),
+    "published-json": Reader(configurations, json_text, partial(read_published, checkpoint=False)),
+    "training-state": Reader(trainings, partial(resealed, arrays=True), read_training),
+    "report": Reader(reports, json_text, read_report),
+    "onnx": Reader(graphs, graph, read_graph, (ValueError, OSError, Mismatch), limit_s=20.0),
     **fuzz_link.READERS,
     **fuzz_board.READERS,
 }

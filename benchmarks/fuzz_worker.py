@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from echoloom.cli.outcome import LONGEST, sentence
 LIMIT_S = 5.0
 MEMORY = 1 << 30
 TOLD_S = 1.0
+INPUT = "input"  # its file's name
 TOUCHES = (
     "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect",
     "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree",
@@ -35,7 +35,7 @@ TOUCHES = (
 @dataclass(frozen=True)
 class Reader:
     """What is fuzzed: `read` is given a path of the input, `refusals` are what it may raise, and
-    `mutate` makes an input of the seeds."""
+    `mutate` makes an input of the seeds. Branches of the modules `led_by` lead guided runs."""
 
     seeds: Callable[[Path], list[bytes]]
     mutate: Callable[[Random, list[bytes]], bytes]
@@ -43,6 +43,7 @@ class Reader:
     refusals: tuple[type[BaseException], ...] = (ValueError, OSError)
     suffix: str = ""
     limit_s: float = LIMIT_S
+    led_by: tuple[str, ...] = ("echoloom.", "aeon.datasets.", "numpy.lib.", "tomllib.", "zipfile")
 
 
 @dataclass
@@ -59,6 +60,59 @@ class Counts:
     def found(self, what: str, number: int) -> None:
         first, times = self.finds.get(what, (number, 0))
         self.finds[what] = first, times + 1
+
+    def add(self, more: Counts) -> None:
+        self.inputs += more.inputs
+        self.accepted += more.accepted
+        self.refused += more.refused
+        self.memory = max(self.memory, more.memory)
+        self.slowest_s = max(self.slowest_s, more.slowest_s)
+        for what, (first, times) in more.finds.items():
+            before = self.finds.get(what, (first, 0))
+            self.finds[what] = before[0], before[1] + times
+
+
+@dataclass(frozen=True)
+class Job:
+    """Inputs `begin` to `end` for a reader: those of these numbers, or these of the files; or as
+    many as a guided run makes, from the files too. What is found first is kept in `finds`."""
+
+    name: str
+    seed: int
+    begin: int
+    end: int
+    finds: Path
+    guided: bool = False
+    files: tuple[Path, ...] = ()
+
+    def kept(self, number: int) -> Path:
+        return self.finds / f"{self.name}-{number}"
+
+    def keep(self, number: int, data: bytes) -> None:
+        self.finds.mkdir(parents=True, exist_ok=True)
+        self.kept(number).write_bytes(data)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a job's processes share: a folder."""
+
+    folder: Path
+
+    @property
+    def inputs(self) -> Path:
+        """The folder of nothing but the input that is read."""
+        return self.folder / "inputs"
+
+    @property
+    def corpus(self) -> Path:
+        """The inputs that a guided run goes on from."""
+        return self.folder / "corpus"
+
+    @property
+    def log(self) -> Path:
+        """What libFuzzer says."""
+        return self.folder / "log"
 
 
 class TooLong(BaseException):
@@ -94,34 +148,64 @@ def input_of(reader: Reader, name: str, seeds: list[bytes], seed: int, number: i
         return rng.choice(seeds)[: rng.randrange(1000)]
 
 
-def work(
-    reader: Reader, name: str, seeds: list[bytes], seed: int, begin: int, count: int,
-    reached: Any, told: Any,
-) -> None:  # fmt: skip
-    """Feed inputs `begin` to `count`, and send Counts now and then."""
-    counts, watch, said = Counts(), Watch(), time.monotonic()
-    sys.dont_write_bytecode = True
-    signal.signal(signal.SIGALRM, too_long)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"input{reader.suffix}"
+class Feeding:
+    """A reader in a process of its own, which tells what becomes of its inputs: `at` which number
+    it is, and `told` Counts now and then, and None at the end."""
+
+    def __init__(
+        self, reader: Reader, place: Place, seeds: list[bytes], job: Job, at: Any, told: Any
+    ) -> None:
+        self._reader, self._job, self._at, self._told = reader, job, at, told
+        self._path, self._resident = place.inputs / f"{INPUT}{reader.suffix}", 0
+        self._counts, self._watch, self._said = Counts(), Watch(), time.monotonic()
+        self._known: set[str] = set()
+        sys.dont_write_bytecode = True
+        signal.signal(signal.SIGALRM, too_long)
         for data in seeds:  # whatever is imported for good files is not an input's fault
-            path.write_bytes(data)
-            reader.read(path)
-        for number in range(10):
-            input_of(reader, name, seeds, seed, number)
-        first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self._path.write_bytes(data)
+            reader.read(self._path)
+
+    def begin(self) -> None:
+        """All is read that is not an input; from now on the process may have `MEMORY` more."""
+        self._resident = _most_resident()
         allowed = _virtual_bytes() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-        for number in range(begin, count):
-            reached.value = number
-            path.write_bytes(input_of(reader, name, seeds, seed, number))
-            feed(reader, path, number, counts, watch)
-            counts.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first)
-            if time.monotonic() > said + TOLD_S or counts.finds:
-                told.send(counts)
-                counts, said = Counts(memory=counts.memory), time.monotonic()
-    told.send(counts)
-    told.send(None)
+        self._tell()
+
+    def input(self, number: int, data: bytes) -> None:
+        self._at.value = number
+        self._path.write_bytes(data)
+        feed(self._reader, self._path, number, self._counts, self._watch)
+        self._counts.memory = _most_resident() - self._resident
+        if self._counts.finds.keys() - self._known:
+            self._known |= self._counts.finds.keys()
+            self._job.keep(number, data)
+        if time.monotonic() > self._said + TOLD_S or self._counts.finds:
+            self._tell()
+
+    def end(self) -> None:
+        self._tell()
+        self._told.send(None)
+
+    def _tell(self) -> None:
+        self._told.send(self._counts)
+        self._counts, self._said = Counts(memory=self._counts.memory), time.monotonic()
+
+
+def work(reader: Reader, job: Job, place: Place, seeds: list[bytes], at: Any, told: Any) -> None:
+    """Feed the inputs of a job's numbers, or of its files."""
+    feeding = Feeding(reader, place, seeds, job, at, told)
+    for number in range(10):
+        input_of(reader, job.name, seeds, job.seed, number)
+    feeding.begin()
+    for number in range(job.begin, job.end):
+        feeding.input(
+            number,
+            job.files[number].read_bytes()
+            if job.files
+            else input_of(reader, job.name, seeds, job.seed, number),
+        )
+    feeding.end()
 
 
 def feed(reader: Reader, path: Path, number: int, counts: Counts, watch: Watch) -> None:
@@ -179,6 +263,10 @@ def _where(error: BaseException) -> str:
     own = [f for f in traceback.extract_tb(error.__traceback__) if "/echoloom/" in f.filename]
     at = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
     return f"{type(error).__name__} at {at}"
+
+
+def _most_resident() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _virtual_bytes() -> int:

@@ -14,7 +14,9 @@ from echoloom.cli.outcome import Exit
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-import fuzz_mutations as to  # type: ignore[import-not-found]
+from fuzz_arrays import arrays, npz  # type: ignore[import-not-found]
+from fuzz_bytes import raw  # type: ignore[import-not-found]
+from fuzz_texts import json_text  # type: ignore[import-not-found]
 
 COUNT = 6
 
@@ -26,15 +28,15 @@ def published(folder: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("command", "mutate"),
     [
-        (("report", "{program.elp}", "--html", "{out}"), to.raw),
-        (("export-onnx", "{model.eqx}", "-o", "{out}"), to.raw),
-        (("export-onnx", "{program.elp}", "-o", "{out}"), to.raw),
-        (("compile", "model.eqx", "{data.npz}", "-o", "{out}"), to.npz),
-        (("train", "{data.npz}", "--epochs", "1", "--hidden", "2", "-o", "{out}"), to.npz),
-        (("verify", "program.elp", "{data.npz}", "--levels", "jax", "--report", "{out}"), to.npz),
-        (("compile", "{model.eqx}", "data.npz", "-o", "{out}"), to.raw),
-        (("import-rhel", "{m.eqx}", "m.json", "-o", "{out}"), to.arrays),
-        (("import-rhel", "m.eqx", "{m.json}", "-o", "{out}"), to.json_text),
+        (("report", "{program.elp}", "--html", "{out}"), raw),
+        (("export-onnx", "{model.eqx}", "-o", "{out}"), raw),
+        (("export-onnx", "{program.elp}", "-o", "{out}"), raw),
+        (("compile", "model.eqx", "{data.npz}", "-o", "{out}"), npz),
+        (("train", "{data.npz}", "--epochs", "1", "--hidden", "2", "-o", "{out}"), npz),
+        (("verify", "program.elp", "{data.npz}", "--levels", "jax", "--report", "{out}"), npz),
+        (("compile", "{model.eqx}", "data.npz", "-o", "{out}"), raw),
+        (("import-rhel", "{m.eqx}", "m.json", "-o", "{out}"), arrays),
+        (("import-rhel", "m.eqx", "{m.json}", "-o", "{out}"), json_text),
     ],
 )
 def test_no_output_of_an_input_that_is_refused(command, mutate, shelf, tmp_path, monkeypatch):
