@@ -37,7 +37,7 @@ Guarded = Annotated[
     typer.Option(
         "--guard",
         help="Against bits that flip on the board: off; memories: states come back and memories "
-        "are as loaded; twice: and every sequence is played once more.",
+        "are as loaded; twice: and all is played once more.",
     ),
 ]
 

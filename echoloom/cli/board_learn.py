@@ -9,10 +9,11 @@ import numpy as np
 import typer
 
 from echoloom.backends.board.board import Board, open_board
+from echoloom.backends.board.guard import guard_of
 from echoloom.backends.board.records import Trained
 from echoloom.backends.compile.archive import packed
 from echoloom.backends.compile.program import load
-from echoloom.cli.board import Baud, Port, Timeout, load_into, say_of_line
+from echoloom.cli.board import Baud, Guarded, Port, Timeout, load_into, say_of_line
 from echoloom.cli.data import load_data
 from echoloom.cli.kept import Keep, say_of_kept
 from echoloom.cli.options import Json, Normalise, Saved, Source, Unit, load_unit
@@ -44,6 +45,7 @@ def learn(
         Path | None, typer.Option(metavar="FILE", help="Write the trained model here, as .eqx.")
     ] = None,
     keep: Keep = None,
+    guard: Guarded = "off",
     baud: Baud = None,
     timeout: Timeout = 1.0,
     unit: Unit = None,
@@ -59,6 +61,7 @@ def learn(
         for destination in (output, model, keep):
             if destination is not None:
                 check_destination(destination)
+        guard_of(guard)
         compiled = load(program, load_unit(unit))
         data = load_data(source, normalise, compiled.model.task, compiled.model.classes)
         say.notes(data.notes)
@@ -66,7 +69,7 @@ def learn(
         if y is None:
             raise ValueError(f"{source}: without labels nothing can be learnt.")
         tests = _tests(data, source, compiled.model.task, score)
-        with open_board(port, baud=baud, timeout_s=timeout) as found:
+        with open_board(port, baud=baud, timeout_s=timeout, guard=guard) as found:
             load_into(say, found, compiled)
             rows: list[dict[str, Any]] = []
 

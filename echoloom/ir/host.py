@@ -112,6 +112,12 @@ class Swept:
     sums: Mapping[str, Any]
     flags: Words
 
+    def named(self) -> dict[str, Any]:
+        """Everything under one name each."""
+        named = {f"state {k}": v for k, v in self.states.items()}
+        named |= {"outputs": self.outputs, "flags": self.flags}
+        return named | {f"gradient {k}": v for k, v in self.sums.items()}
+
 
 Level = Callable[[Sweep], Swept]
 

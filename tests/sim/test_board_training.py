@@ -10,9 +10,14 @@ import pytest
 
 import echoloom as el
 from echoloom.backends.board.records import Trained
-from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, PortLost
+from echoloom.backends.engine.learning import LearningPasses
+from echoloom.backends.link.errors import LinkError, NotLoaded, OtherEngine, PortLost, Upset
 from echoloom.hdl.commands import Command, LinkSizes
+from echoloom.hdl.golden import GoldenEngine
 from echoloom.hdl.packets import PacketDecoder
+from echoloom.ir.contract import Space
+from echoloom.ir.engine_passes import EnginePass
+from echoloom.sim.board_faults import same
 from echoloom.sim.faulty_line import Fault, Way, Wrong, faulty_line
 from echoloom.sim.golden_board import GoldenBoard
 from echoloom.sim.golden_list import GoldenList
@@ -147,6 +152,61 @@ def test_a_board_that_makes_updates_twice_is_found_out(monkeypatch: pytest.Monke
         board.load(program)
         with pytest.raises(LinkError, match=r"an update took \d+ cycles instead of \d+"):
             board.learn(X, Y, 3)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("guard", ["memories", "twice"])
+def test_guarded_boards_learn_the_same(name: str, guard: str):
+    program = PROGRAMS[name]
+    mapped = program.artifact.mapped
+    with (
+        golden_board(mapped.config, mapped.timing) as served,
+        el.open_board(served.port, timeout_s=10, guard=guard) as board,
+    ):
+        board.load(program)
+        assert_learnt(board.learn(X, Y, 3, every=2), program, 3)
+
+
+@pytest.mark.parametrize("guard", ["memories", "twice"])
+def test_what_flips_in_a_training_is_said_and_it_goes_on_from_the_checkpoint(
+    guard: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A table's word, and a sum that is gone when the update has read it."""
+    program = PROGRAMS["sign"]
+    mapped, updates = program.artifact.mapped, list[el.CompiledProgram]()
+    said = {
+        "memories": "word 5 of the memory TABLE 0",
+        "twice": "gave other words of .* when it played the same stretch of a training again",
+    }
+    _, lane, address = LearningPasses(program.artifact, program.image).sum_reads[0]
+    step, left = GoldenEngine.step, [1]
+
+    def stepped(engine: GoldenEngine) -> bool:
+        if len(updates) == 1 and engine._kind is EnginePass.UPDATE and left:
+            left.pop()
+            engine.gradient[lane][address] = ~engine.gradient[lane][address]  # its sign with it
+        return step(engine)
+
+    with (
+        golden_board(mapped.config, mapped.timing) as served,
+        el.open_board(served.port, timeout_s=10, guard=guard) as board,
+    ):
+
+        def watch(so_far: Trained) -> None:
+            updates.append(so_far.program)
+            if guard == "memories":
+                (word,) = board.read([(Space.TABLE, 0, 5)])
+                board._session.write_words([(Space.TABLE, 0, 5, word ^ 1 << 9)])
+
+        board.load(program)
+        if guard == "twice":
+            monkeypatch.setattr(GoldenEngine, "step", stepped)
+        with pytest.raises(Upset, match=said[guard]):
+            board.learn(X, Y, 3, every=1, watch=watch)
+        assert len(updates) == 1
+        board.recover()
+        assert board.status().holds
+        assert same(board.run(X[0], 1), updates[0].run(X[0], 1))
 
 
 def test_a_link_without_a_list_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -139,6 +139,44 @@ def test_a_sum_that_only_another_play_shows(
         assert same(board.run(X[0], 1), PROGRAM.run(X[0], 1))
 
 
+@pytest.mark.parametrize("guard", ["memories", "twice"])
+def test_streams_give_what_they_give_unguarded(served: GoldenServed, guard: str):
+    whole = np.concatenate([X[0], X[1]])
+    with opened(served, guard) as board:
+        board.load(PROGRAM)
+        ours, theirs = PROGRAM.stream(window=3), board.stream(window=3)
+        for chunk in (whole[:1], whole[1:5], whole[5:]):
+            assert same(ours.run(chunk), theirs.run(chunk))
+        for one, other in zip(
+            *(jax.tree.leaves(s.gradient(1)) for s in (ours, theirs)), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_stream_is_played_again_from_where_it_was(
+    served: GoldenServed, monkeypatch: pytest.MonkeyPatch
+):
+    with opened(served, "twice") as board:
+        board.load(PROGRAM)
+        ours, theirs = PROGRAM.stream(), board.stream()
+        assert same(ours.run(X[0]), theirs.run(X[0]))
+        strike(monkeypatch, EnginePass.RESUME, 5, state_of)
+        with pytest.raises(Upset, match=r"other words of state .* played the same sweep again"):
+            theirs.run(X[1])
+        board.recover()
+        assert same(ours.run(X[1]), theirs.run(X[1]))
+
+
+def test_a_program_that_changes_under_a_stream(served: GoldenServed):
+    with opened(served, "memories") as board:
+        board.load(PROGRAM)
+        stream = board.stream()
+        stream.run(X[0])
+        flip(board, *PLACES[1])
+        with pytest.raises(Upset, match="word 5 of the memory TABLE 0"):
+            stream.run(X[1])
+
+
 def test_a_link_without_check_is_read_instead(monkeypatch: pytest.MonkeyPatch):
     sizes = LinkSizes(SIZES.window, SIZES.samples, SIZES.listed, checks=False)
     with golden_board(MAPPED.config, MAPPED.timing, sizes=sizes) as served:

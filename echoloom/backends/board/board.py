@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from echoloom.backends.board.guard import Guard, guard_of, guarded
+from echoloom.backends.board.guard import Guard, confirmed, guard_of, guarded
 from echoloom.backends.board.line import Progress
 from echoloom.backends.board.records import BoardStatus, Measured, Trained
 from echoloom.backends.board.session import Session
@@ -40,10 +40,11 @@ def open_board(
     have that is at the port. `timeout_s` is how long the board may take for an answer. A request is
     tried 4 times, a sequence 3 times, before LinkError is raised.
 
-    `guard`: what `run`, `predict`, `gradient` and `measured` do against bits that flip on the
-    board (docs/trust.md). "memories": after each sequence its states have to have come back, and
-    memories and registers to be as they were written. "twice": and the sequence, sent and played
-    once more, has to give the same. Upset is raised where something is not so.
+    `guard`: what all but `play` do against bits that flip on the board (docs/trust.md). "memories":
+    after each sequence, each push of a stream and each checkpoint of a training memories and
+    registers have to be as they were written, and states back after an echo of a sequence.
+    "twice": and all of it, sent and played once more, has to give the same. Upset is raised where
+    something is not so.
 
     Raises OSError if there is no such port, PortBusy if another program has it, LinkError if no
     board answers, ValueError for a speed that no system has or a guard that there is not.
@@ -182,7 +183,15 @@ class Board:
         """A sweep of the loaded program: an `ir.host.Level`. What is not carried into it has to be
         what the sweep before has left."""
         program = self._session.loaded()
-        return self._session.repeatedly(lambda: self._swept(program, sweep))
+
+        def play() -> Swept:
+            return self._session.repeatedly(lambda: self._swept(program, sweep))
+
+        def again() -> Swept:
+            self._session.refresh(program)  # which forgets what the sweep before has left
+            return play()
+
+        return confirmed(self._guard, self._session, "sweep", play(), again, Swept.named)
 
     def learn(
         self,
@@ -206,7 +215,7 @@ class Board:
         often = lesson.updates if every is None else whole_number("learn: every", every)
         if often < 1:
             raise ValueError(f"learn: every is {often}, but it must be > 0")
-        found, artifact = train(self._session, lesson, often, watch), program.artifact
+        found, artifact = train(self._session, lesson, often, watch, self._guard), program.artifact
         weights = replayed(artifact, lesson)
         return replace(found, kept=first_of_training(artifact, lesson, found.flags, weights))
 

@@ -10,7 +10,8 @@ are words that live for a sweep only, of sums, outputs and gradients: they show 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,15 +23,16 @@ from echoloom.ir.carried import Carried
 from echoloom.ir.host import RunResult
 from echoloom.ir.places import Copy, Letter
 
-REPEAT = "nothing of this sequence is to be trusted; recover the board, and repeat it"
+T = TypeVar("T")
+Named = Mapping[str, Any]  # arrays
 
 
 class Guard(enum.Enum):
     """How far the numbers of a board are doubted."""
 
     OFF = "off"
-    MEMORIES = "memories"  # after a sequence: states have come back, memories are as loaded
-    TWICE = "twice"  # likewise, and the sequence is sent and played once more
+    MEMORIES = "memories"  # states have come back from an echo, memories are as loaded
+    TWICE = "twice"  # likewise, and all is sent and played once more
 
 
 def guard_of(name: str) -> Guard:
@@ -50,28 +52,49 @@ def guarded(
     carried: Carried | None,
     play: Callable[[], Measured],
 ) -> Measured:
-    """What `play` gives, if it is to be trusted. Raises Upset, and what the session raises."""
+    """The sequence that `play` gives, if it is to be trusted. Raises Upset, and what the session
+    raises."""
     found = play()
-    if guard is Guard.OFF:
-        return found
-    moved = first_not_back(program, found.result, carried)
+    moved = None if guard is Guard.OFF else first_not_back(program, found.result, carried)
     if moved is not None:
         session.condemn()
         raise Upset(
             f"the echo on the board at {session.port} did not come back to where the sequence "
-            f"began ({moved}): {REPEAT}"
+            f"began ({moved}): {_repeat('sequence')}"
         )
-    if guard is Guard.TWICE:
+
+    def again() -> Measured:
         session.refresh(program)
-        name = first_unlike(found.result, play().result)
+        return play()
+
+    return confirmed(guard, session, "sequence", found, again, lambda one: one.result.named())
+
+
+def confirmed(
+    guard: Guard,
+    session: Session,
+    what: str,
+    found: T,
+    again: Callable[[], T],
+    named: Callable[[T], Named],
+) -> T:
+    """What was found, if another play gives the same, where one is asked for, and memories are as
+    they were loaded. Raises Upset, and what the session raises."""
+    if guard is Guard.TWICE:
+        name = first_unlike(named(found), named(again()))
         if name is not None:
             session.condemn()
             raise Upset(
                 f"the board at {session.port} gave other words of {name} when it played the same "
-                f"sequence again: {REPEAT}"
+                f"{what} again: {_repeat(what)}"
             )
-    session.audit()
+    if guard is not Guard.OFF:
+        session.audit()
     return found
+
+
+def _repeat(what: str) -> str:
+    return f"nothing of this {what} is to be trusted; recover the board, and repeat it"
 
 
 def first_not_back(
@@ -91,8 +114,8 @@ def first_not_back(
     return None
 
 
-def first_unlike(one: RunResult, other: RunResult) -> str | None:
-    """The first array in which two runs differ."""
-    found = other.named()
-    unlike = (name for name, words in one.named().items() if not np.array_equal(words, found[name]))
-    return next(unlike, None)
+def first_unlike(one: Named, other: Named) -> str | None:
+    """The first array in which two plays differ."""
+    return next(
+        (name for name, words in one.items() if not np.array_equal(words, other[name])), None
+    )

@@ -157,6 +157,10 @@ class Session:
         self._clean, self._doubtful = False, True
         self._line.converse(link.mark(0))
 
+    def go_back(self, program: CompiledProgram) -> None:
+        """What a condemned board gets when it recovers is `program`."""
+        self._program = program
+
     def converse(self, conversation: Callable[[Ends], Conversation[T]]) -> T:
         """Carry a conversation with a board whose link holds what `Ends` says."""
         return self._line.converse(conversation(self._ends))

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from echoloom.backends.board.guard import Guard, confirmed
 from echoloom.backends.board.records import Trained
 from echoloom.backends.board.session import Session
 from echoloom.backends.compile.learned import loss
@@ -20,6 +21,7 @@ from echoloom.backends.compile.program import CompiledProgram
 from echoloom.backends.engine.learning import LearningPass, LearningPasses
 from echoloom.backends.engine.requests import SECTIONS, PassResult
 from echoloom.backends.engine.sweeps import swept
+from echoloom.backends.link.errors import Upset
 from echoloom.backends.link.updates import RowPass, run_update
 from echoloom.backends.run.integers import Words
 from echoloom.backends.run.learning_run import Lesson, goes_on
@@ -43,10 +45,11 @@ class UpdateMade:
     cycles: int
 
 
-def train(session: Session, lesson: Lesson, every: int, watch: Watch) -> Trained:
-    """Have a board learn, and call `watch` after every so many updates, at a checkpoint.
+def train(session: Session, lesson: Lesson, every: int, watch: Watch, guard: Guard) -> Trained:
+    """Have a board learn, and call `watch` after every so many updates, at a checkpoint, if what
+    came of these is to be trusted.
 
-    Raises what the session raises; then its program is that of the last checkpoint.
+    Raises Upset and what the session raises; then its program is that of the last checkpoint.
     """
     program = session.loaded()
     session.insist_on_list()
@@ -56,9 +59,21 @@ def train(session: Session, lesson: Lesson, every: int, watch: Watch) -> Trained
     at = Checkpoint(Trained(0, program, losses, losses.astype(np.int64), clamped, (0, 0)))
     while at.so_far.updates < lesson.updates:
         until = min(at.so_far.updates + every, lesson.updates)
-        at = session.repeatedly(partial(_stretch, session, passes, lesson, at, until))
+        stretch = partial(session.repeatedly, partial(_stretch, session, passes, lesson, at, until))
+        try:
+            at = confirmed(guard, session, "stretch of a training", stretch(), stretch, _named)
+        except Upset:
+            session.go_back(at.so_far.program)
+            raise
         watch(at.so_far)
     return at.so_far
+
+
+def _named(at: Checkpoint) -> Mapping[str, object]:
+    """What two trainings that are the same have in common."""
+    found = at.so_far
+    sums = {"its sums": at.sums, "its losses": found.losses, "its flags": found.flags}
+    return {**found.program.artifact.coefficients, **sums}
 
 
 def _stretch(
