@@ -20,12 +20,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import echoloom
 from echoloom.cli.outcome import LONGEST, sentence
 
 LIMIT_S = 5.0
 MEMORY = 1 << 30
 TOLD_S = 1.0
 INPUT = "input"  # its file's name
+PACKAGE = Path(echoloom.__file__).parent
 TOUCHES = (
     "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect",
     "pickle.find_class", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree",
@@ -260,7 +262,8 @@ def _no_sentence(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    own = [f for f in traceback.extract_tb(error.__traceback__) if "/echoloom/" in f.filename]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if PACKAGE in Path(frame.filename).parents]
     at = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
     return f"{type(error).__name__} at {at}"
 

@@ -10,6 +10,7 @@ import pytest
 
 import echoloom as el
 from echoloom.backends.link.errors import NotLoaded, Upset
+from echoloom.backends.link.image_writes import image_writes
 from echoloom.hdl.commands import LinkSizes
 from echoloom.hdl.golden import GoldenEngine
 from echoloom.ir.contract import Register, Space
@@ -165,6 +166,17 @@ def test_a_stream_is_played_again_from_where_it_was(
             theirs.run(X[1])
         board.recover()
         assert same(ours.run(X[1]), theirs.run(X[1]))
+
+
+def test_constants_in_vector_memory_are_written_anew_for_the_other_play(served: GoldenServed):
+    constants = [row for row in image_writes(PROGRAM.image) if row[0] == Space.VECTOR]
+    with opened(served, "twice") as board:
+        board.load(PROGRAM)
+        stream = board.stream()
+        stream.run(X[0])
+        board._session.write_words([(*row[:3], row[3] ^ 1 << 20) for row in constants])
+        with pytest.raises(Upset, match="when it played the same sweep again"):
+            stream.run(X[1])
 
 
 def test_a_program_that_changes_under_a_stream(served: GoldenServed):
