@@ -169,7 +169,11 @@ def test_a_stream_is_played_again_from_where_it_was(
 
 
 def test_constants_in_vector_memory_are_written_anew_for_the_other_play(served: GoldenServed):
-    constants = [row for row in image_writes(PROGRAM.image) if row[0] == Space.VECTOR]
+    states = {(lane, address) for place in MAPPED.allocation.states.values()
+              for _, lane, address in place.elements(1)}  # fmt: skip
+    constants = [row for row in image_writes(PROGRAM.image)
+                 if row[0] == Space.VECTOR and row[1:3] not in states]  # fmt: skip
+    assert constants
     with opened(served, "twice") as board:
         board.load(PROGRAM)
         stream = board.stream()
