@@ -188,7 +188,7 @@ class Board:
             return self._session.repeatedly(lambda: self._swept(program, sweep))
 
         def again() -> Swept:
-            self._session.refresh(program)  # which forgets what the sweep before has left
+            self._session.refresh(program)  # or constants that flipped would be the same again
             return play()
 
         return confirmed(self._guard, self._session, "sweep", play(), again, Swept.named)
